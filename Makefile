@@ -1,0 +1,61 @@
+# perfcheck: `make demo` measures the shipped scenarios, `make test` runs the tests; both install what they need.
+SHELL := /bin/sh
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+PYTEST := $(PYTHON) -m pytest
+# The scenarios of the demonstration, in the order in which a newcomer should read them.
+DEMO ?= scenarios/
+
+.PHONY: help setup demo test lint unit kernel baselines bench bench-links bench-overhead bench-compare campaign clean
+
+help:
+	@echo 'make demo            measure the shipped scenarios and compare them with the committed baselines'
+	@echo 'make test            all tests: lint, types, unit, plugin, kernel'
+	@echo 'make unit            the tests that need no root, in seconds'
+	@echo 'make baselines       measure and write baselines/ anew'
+	@echo 'make bench           time around the traffic: lab up, programs attached, lab down'
+	@echo 'make bench-links     emulated links: asked and measured'
+	@echo 'make bench-overhead  what measuring costs'
+	@echo 'make bench-compare   how long judging and history take'
+	@echo 'make campaign        count false and missed decisions on this machine (hours)'
+
+setup:
+	@VENV=$(VENV) .ci/setup
+
+demo: setup
+	$(PYTEST) $(DEMO) --baseline -q -p no:cacheprovider
+
+test: setup lint
+	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests -q -p no:cacheprovider --durations=10
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+unit: setup
+	$(PYTEST) tests/unit tests/plugin -q
+
+kernel: setup
+	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q
+
+baselines: setup
+	$(PYTEST) scenarios/ --baseline-save -q
+
+bench: setup
+	$(PYTHON) tests/bench/bench_setup.py
+
+bench-links: setup
+	$(PYTHON) tests/bench/bench_links.py
+
+bench-overhead: setup
+	$(PYTHON) tests/bench/bench_core.py
+
+bench-compare: setup
+	$(PYTHON) tests/bench/bench_compare.py
+
+campaign: setup
+	$(PYTHON) tests/bench/campaign.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

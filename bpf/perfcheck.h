@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The contract between the measurement core and user space: what lies in the maps. User space
+ * takes the layout from here (through the compiler), so nothing is declared twice. Members come in
+ * an order that leaves no holes. Times are CLOCK_MONOTONIC in ns.
+ */
+#pragma once
+
+#define PC_SUB_BITS 5		/* 32 buckets an octave: a bucket is 1/32 of its value wide */
+#define PC_RTT_BUCKETS 704	/* up to 2^26 us = 67 s */
+#define PC_SEGS_BUCKETS 416	/* up to 2^17 segments */
+#define PC_SLOTS 65536		/* shortcuts from a socket to its record; a power of two */
+#define PC_CA_STATES 5
+
+/* One element; user space writes it at the begin of a trial. */
+struct pc_control {
+	u64 warmup_ns;		/* counted from each connection's establishment */
+	u64 namespaces_seen;	/* bit (inum % 64) is set for each of `namespaces` */
+	u64 lost_records;	/* sockets for which there was no room */
+	u32 generation;		/* number of the trial; 0: measure nothing */
+	u32 records;		/* next free element of `records` and of `histograms` */
+	u32 histograms, spare;
+};
+
+/* Socket storage: which record is the socket's, and of which trial. */
+struct pc_socket {
+	u32 generation, record;
+};
+
+/* What tcp_sock itself counts since its birth. */
+struct pc_counts {
+	u64 bytes_acked, bytes_received;
+	u32 segs_out, data_segs_out, retrans_segs, lost_segs;
+	u32 delivered_segs, delivered_ce_segs, dsack_dups_segs, reord_seen_events;
+	u32 ooo_segs, busy_jiffies, rwnd_limited_jiffies, sndbuf_limited_jiffies;
+};
+
+enum pc_kind { PC_FAST, PC_RTO, PC_TLP, PC_SYN, PC_KINDS };
+
+/* What a histogram's buckets do not tell. */
+struct pc_spread {
+	u64 total;
+	u32 minimum, maximum;
+};
+
+struct pc_record {
+	/* The first two cache lines are what tcp_probe touches. */
+	u64 cookie;		/* 0: the record is free */
+	u64 window_at_ns;	/* when the warm-up ends */
+	u64 last_ns;		/* when the latest segment came */
+	u64 pacing_total;	/* sum of the pacing rates sampled, in bytes/s */
+	u32 pacing_samples;
+	u32 histogram;		/* index + 1; 0: none yet */
+	u32 delivered;		/* tcp_sock.delivered and total_retrans at the latest event */
+	u32 total_retrans;
+	u32 snd_wnd_bytes;	/* largest in the window */
+	u32 in_window;
+	u64 window_ns;		/* when the window of measurement opened */
+	struct pc_spread rtt_spread, srtt_spread, cwnd_spread, inflight_spread;
+
+	u32 rtt_above, srtt_above, cwnd_above, inflight_above;	/* beyond the last bucket */
+	u64 syn_ns, established_ns, end_ns;
+	struct pc_counts base, now;	/* at the begin of the window, and at the end */
+	u64 state_ns[PC_CA_STATES], state_since_ns;
+	u32 state_entries[PC_CA_STATES];
+	u32 state;
+	u32 retrans[PC_KINDS];
+	u32 netns, resets_received, resets_late, resets_sent;
+	u32 handshake_us, synack_rtt_us, min_rtt_us, rttvar_us, ssthresh_segs, mss_bytes;
+	u32 reordering_segs, rate_delivered_segs, rate_interval_us, cwnd_segs, outstanding_segs;
+	u32 closed, passive, family;
+	u16 local_port, remote_port;
+	u8 local[16], remote[16], congestion[16];
+	u32 lost_samples;	/* for which there was no room in `histograms` */
+};
+
+/*
+ * Log-linear: values below 2^(PC_SUB_BITS+1) one a bucket, then 2^PC_SUB_BITS buckets an octave.
+ * What is near in value lies side by side: with thousands of connections each cache line counts.
+ */
+struct pc_histograms {
+	struct {
+		u32 cwnd, inflight;
+	} segs[PC_SEGS_BUCKETS];
+	struct {
+		u32 rtt, srtt;
+	} times[PC_RTT_BUCKETS];
+};

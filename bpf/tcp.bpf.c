@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The TCP layer: what each socket of the lab did, summed up in the kernel.
+ *
+ * A function `tp_btf__X` runs at tracepoint X, typed through BTF: it reads the kernel's structs
+ * directly. `iter__X` is an iterator. The kernel holds the socket's lock at these tracepoints, so a
+ * record has one writer at a time. User space maps the arrays into its memory and reads them there.
+ */
+#include "kernel_types.h"
+#include "perfcheck.h"
+#include "histogram.h"
+#include "tcp_record.h"
+
+BPF_F_TABLE("array", u32, struct pc_control, control, 1, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct pc_record, records, 1, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct pc_histograms, histograms, 1, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, u32, slots, PC_SLOTS, BPF_F_MMAPABLE);
+BPF_TABLE("hash", u32, u32, namespaces, 1024);
+BPF_SK_STORAGE(sockets, struct pc_socket);
+
+static struct tcp_sock *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
+static u64 (*socket_cookie)(const void *sk) = (void *)BPF_FUNC_get_socket_cookie;
+
+/*
+ * LLVM knows an atomic add that gives the old value only from -mcpu=v3, which BCC does not ask
+ * for. The loader therefore makes each 32-bit atomic add a fetching one; only this one exists.
+ */
+INLINE u32 fetch_inc(u32 *counter)
+{
+	u32 value = 1;
+
+	asm volatile("lock *(u32 *)(%1 + 0) += %0" : "+r"(value) : "r"(counter) : "memory");
+	return value;
+}
+
+/* What is to be measured; 0 while nothing is. */
+INLINE struct pc_control *active_control(void)
+{
+	u32 zero = 0;
+	struct pc_control *ctl = control.lookup(&zero);
+
+	return ctl && ctl->generation ? ctl : 0;
+}
+
+/* ---- from a socket to its record ---- */
+
+INLINE void set_slot(u64 cookie, u32 index)
+{
+	u32 slot = cookie & (PC_SLOTS - 1);
+
+	slots.update(&slot, &index);
+}
+
+/* Give the socket a new record, if it is the scenario's. */
+INLINE struct pc_record *admit(struct pc_control *ctl, struct sock *sk, u64 established_ns)
+{
+	u32 netns = sk->__sk_common.skc_net.net->ns.inum;
+	struct pc_socket *socket;
+	struct pc_record *record;
+	u32 index;
+
+	if (!(ctl->namespaces_seen >> (netns & 63) & 1) || !namespaces.lookup(&netns))
+		return 0;
+	socket = sockets.sk_storage_get(sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!socket) {
+		lock_xadd(&ctl->lost_records, 1);
+		return 0;
+	}
+	index = fetch_inc(&ctl->records);
+	socket->generation = ctl->generation;
+	socket->record = index;
+	record = records.lookup(&index);
+	if (!record) {
+		lock_xadd(&ctl->lost_records, 1);
+		return 0;
+	}
+	record->cookie = socket_cookie(sk);
+	record->netns = netns;
+	record->established_ns = established_ns;
+	record->window_at_ns = established_ns + ctl->warmup_ns;
+	set_slot(record->cookie, index);
+	return record;
+}
+
+/* Two array look-ups, at a third of what socket storage costs: its cookie's slot names the socket's record. */
+INLINE struct pc_record *find_fast(struct sock *sk)
+{
+	u64 cookie = sk->__sk_common.skc_cookie.counter;
+	u32 slot = cookie & (PC_SLOTS - 1);
+	u32 *index = slots.lookup(&slot);
+	struct pc_record *record = index ? records.lookup(index) : 0;
+
+	return record && cookie && record->cookie == cookie ? record : 0;
+}
+
+/* Another socket may have taken the slot: the socket's storage knows. */
+INLINE struct pc_record *find_stored(struct pc_control *ctl, struct sock *sk)
+{
+	struct pc_socket *socket = sockets.sk_storage_get(sk, 0, 0);
+	struct pc_record *record;
+	u32 index;
+
+	if (!socket || socket->generation != ctl->generation)
+		return 0;
+	index = socket->record;
+	record = records.lookup(&index);
+	if (record)
+		set_slot(record->cookie, index);
+	return record;
+}
+
+/* For what happens seldom: short rather than fast. */
+INLINE struct pc_record *find(struct sock *sk)
+{
+	struct pc_control *ctl = active_control();
+
+	return ctl ? find_stored(ctl, sk) : 0;
+}
+
+/* For what happens for each segment; a connection that was there before the trial is taken up. */
+INLINE struct pc_record *find_or_admit(struct sock *sk, struct tcp_sock *tp)
+{
+	struct pc_record *record = find_fast(sk);
+	struct pc_control *ctl;
+
+	if (record)
+		return record;
+	ctl = active_control();
+	if (!ctl)
+		return 0;
+	record = find_stored(ctl, sk);
+	if (record)
+		return record;
+	record = admit(ctl, sk, socket_clock(tp));
+	if (!record)
+		return 0;
+	record->delivered = tp->delivered;
+	record->total_retrans = tp->total_retrans;
+	read_names(record, tp);
+	return record;
+}
+
+/* ---- segments ---- */
+
+INLINE struct pc_histograms *new_histograms(struct pc_record *record)
+{
+	struct pc_control *ctl = active_control();
+	u32 index;
+
+	if (!ctl)
+		return 0;
+	index = fetch_inc(&ctl->histograms);
+	record->histogram = index + 1;
+	record->rtt_spread.minimum = record->srtt_spread.minimum = ~0U;
+	record->cwnd_spread.minimum = record->inflight_spread.minimum = ~0U;
+	return histograms.lookup(&index);
+}
+
+INLINE void sample(struct pc_record *record, struct tcp_sock *tp)
+{
+	u32 index = record->histogram - 1;
+	struct pc_histograms *set = record->histogram ? histograms.lookup(&index) : new_histograms(record);
+	u64 pacing_rate;
+
+	if (!set) {
+		record->lost_samples++;
+		return;
+	}
+	if (tp->rack.mstamp)
+		HISTOGRAM_ADD(record, rtt, set->times, PC_RTT_BUCKETS, tp->rack.rtt_us);
+	HISTOGRAM_ADD(record, srtt, set->times, PC_RTT_BUCKETS, tp->srtt_us >> 3);
+	HISTOGRAM_ADD(record, cwnd, set->segs, PC_SEGS_BUCKETS, tp->snd_cwnd);
+	HISTOGRAM_ADD(record, inflight, set->segs, PC_SEGS_BUCKETS,
+		      tp->packets_out + tp->retrans_out - tp->sacked_out - tp->lost_out);
+	pacing_rate = tp->inet_conn.icsk_inet.sk.sk_pacing_rate;
+	if (pacing_rate != ~0ULL) {
+		record->pacing_total += pacing_rate;
+		record->pacing_samples++;
+	}
+	if (tp->snd_wnd > record->snd_wnd_bytes)
+		record->snd_wnd_bytes = tp->snd_wnd;
+}
+
+/* A segment arrived at an established socket; what is read is the state before it. */
+int tp_btf__tcp_probe(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	struct tcp_sock *tp = skc_to_tcp_sock(sk);
+	struct pc_record *record;
+	u32 delivered;
+
+	if (!tp)
+		return 0;
+	record = find_or_admit(sk, tp);
+	if (!record)
+		return 0;
+	delivered = tp->delivered;
+	record->last_ns = socket_clock(tp);
+	if (!in_window(record, tp)) {
+		record->delivered = delivered;
+		return 0;
+	}
+	if (delivered != record->delivered) {
+		record->delivered = delivered;
+		sample(record, tp);
+	}
+	return 0;
+}
+
+int tp_btf__tcp_retransmit_skb(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	struct tcp_sock *tp = skc_to_tcp_sock(sk);
+	struct pc_record *record = find(sk);
+	u32 segs, state, opened;
+
+	if (!tp || !record)
+		return 0;
+	/* total_retrans has this skb's segments already, however many segments one skb carries. */
+	segs = tp->total_retrans - record->total_retrans;
+	record->total_retrans = tp->total_retrans;
+	opened = record->in_window;
+	state = sk->__sk_common.skc_state;
+	if (state == TCP_SYN_SENT || state == TCP_SYN_RECV) {
+		record->retrans[PC_SYN] += segs;
+		read_names(record, tp);
+		return 0;
+	}
+	if (!in_window(record, tp))
+		return 0;
+	if (!opened) {
+		/* This one opens the window, and is the first in it. */
+		record->base.retrans_segs -= segs;
+		record->base.segs_out -= segs;
+		record->base.data_segs_out -= segs;
+	}
+	state = tp->inet_conn.icsk_ca_state;
+	if (state == TCP_CA_Loss)
+		record->retrans[PC_RTO] += segs;
+	else if (state == TCP_CA_Recovery)
+		record->retrans[PC_FAST] += segs;
+	else
+		record->retrans[PC_TLP] += segs;
+	return 0;
+}
+
+int tp_btf__tcp_cong_state_set(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	u64 state = (u8)ctx[1], old, now;
+	struct tcp_sock *tp = skc_to_tcp_sock(sk);
+	struct pc_record *record = find(sk);
+
+	if (!tp || !record || !in_window(record, tp))
+		return 0;
+	old = record->state;
+	if (old == state || old >= PC_CA_STATES || state >= PC_CA_STATES)
+		return 0;
+	KEEP_CHECKED(old);
+	now = socket_clock(tp);
+	if (now < record->state_since_ns)
+		now = record->state_since_ns;
+	record->state_ns[old] += now - record->state_since_ns;
+	record->state_since_ns = now;
+	record->state_entries[state]++;
+	record->state = state;
+	if (tp->reordering > record->reordering_segs)
+		record->reordering_segs = tp->reordering;
+	return 0;
+}
+
+/* ---- the life of a connection ---- */
+
+INLINE void on_syn_sent(struct sock *sk, struct tcp_sock *tp)
+{
+	struct pc_control *ctl = active_control();
+	struct pc_record *record = ctl ? admit(ctl, sk, 0) : 0;
+
+	if (!record)
+		return;
+	record->syn_ns = bpf_ktime_get_ns();
+	record->total_retrans = tp->total_retrans;
+}
+
+INLINE void on_established(struct sock *sk, struct tcp_sock *tp, u32 old)
+{
+	struct pc_control *ctl = active_control();
+	u64 now = bpf_ktime_get_ns();
+	struct pc_record *record;
+
+	if (!ctl)
+		return;
+	record = find(sk);
+	if (!record)
+		record = admit(ctl, sk, now);
+	if (!record)
+		return;
+	record->window_at_ns = now + ctl->warmup_ns;
+	record->delivered = tp->delivered;
+	record->total_retrans = tp->total_retrans;
+	record->established_ns = now;
+	record->last_ns = now;
+	read_names(record, tp);
+	if (!ctl->warmup_ns)
+		open_window(record, tp, now);
+	if (old == TCP_SYN_SENT) {
+		record->handshake_us = record->syn_ns ? (now - record->syn_ns) / 1000 : 0;
+	} else {
+		record->passive = 1;
+		record->synack_rtt_us = tp->srtt_us >> 3;
+		record->retrans[PC_SYN] = tp->total_retrans;
+	}
+}
+
+INLINE void on_close(struct sock *sk, struct tcp_sock *tp)
+{
+	struct pc_record *record = find(sk);
+
+	if (!record)
+		return;
+	read_out(record, tp, bpf_ktime_get_ns());
+	record->closed = 1;
+}
+
+int tp_btf__inet_sock_set_state(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	u32 old = ctx[1], state = ctx[2];
+	struct tcp_sock *tp = skc_to_tcp_sock(sk);
+
+	if (!tp)
+		return 0;
+	if (state == TCP_SYN_SENT)
+		on_syn_sent(sk, tp);
+	else if (state == TCP_ESTABLISHED)
+		on_established(sk, tp, old);
+	else if (state == TCP_CLOSE)
+		on_close(sk, tp);
+	return 0;
+}
+
+/* A reset after our own close() cuts nothing off: some applications end every connection so. */
+int tp_btf__tcp_receive_reset(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	u32 state = sk->__sk_common.skc_state;
+	struct pc_record *record = find(sk);
+
+	if (!record)
+		return 0;
+	if (state == TCP_ESTABLISHED || state == TCP_SYN_SENT || state == TCP_SYN_RECV || state == TCP_CLOSE_WAIT)
+		record->resets_received++;
+	else
+		record->resets_late++;
+	return 0;
+}
+
+int tp_btf__tcp_send_reset(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	struct pc_record *record;
+
+	/* Segments that belong to no socket are answered with a reset, too. */
+	if (!sk)
+		return 0;
+	record = find(sk);
+	if (record)
+		record->resets_sent++;
+	return 0;
+}
+
+/* One call a socket that lives: bring its record up to date. */
+int iter__bpf_sk_storage_map(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct pc_control *ctl = active_control();
+	struct pc_socket *socket = ctx->value;
+	struct sock *sk = ctx->sk;
+	struct pc_record *record;
+	struct tcp_sock *tp;
+	u32 index;
+
+	if (!ctl || !socket || !sk || socket->generation != ctl->generation)
+		return 0;
+	index = socket->record;
+	tp = skc_to_tcp_sock(sk);
+	record = records.lookup(&index);
+	if (tp && record && record->cookie && !record->closed)
+		read_out(record, tp, bpf_ktime_get_ns());
+	return 0;
+}

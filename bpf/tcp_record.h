@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Fills a pc_record (perfcheck.h) from the kernel's tcp_sock. */
+#pragma once
+
+#define AF_INET6 10
+
+static u64 (*jiffies64)(void) = (void *)BPF_FUNC_jiffies64;
+
+/* When the socket last sent or received anything: what TCP read from the clock itself. */
+INLINE u64 socket_clock(struct tcp_sock *tp)
+{
+#ifdef HAS_tcp_sock__tcp_clock_cache
+	return tp->tcp_clock_cache;
+#else
+	return tp->tcp_mstamp * 1000;
+#endif
+}
+
+/* One of the three chronos; the one that runs counts up to now. */
+#define CHRONO(tp, type, now)							\
+	((tp)->chrono_stat[(type) - 1] +					\
+	 ((tp)->chrono_type == (type) ? (now) - (tp)->chrono_start : 0))
+
+INLINE void read_counts(struct pc_counts *counts, struct tcp_sock *tp)
+{
+	u32 now = jiffies64();
+
+	counts->bytes_acked = tp->bytes_acked;
+	counts->bytes_received = tp->bytes_received;
+	counts->segs_out = tp->segs_out;
+	counts->data_segs_out = tp->data_segs_out;
+	counts->retrans_segs = tp->total_retrans;
+	counts->lost_segs = tp->lost;
+	counts->delivered_segs = tp->delivered;
+	counts->delivered_ce_segs = tp->delivered_ce;
+	counts->dsack_dups_segs = tp->dsack_dups;
+	counts->reord_seen_events = tp->reord_seen;
+	counts->ooo_segs = tp->rcv_ooopack;
+	counts->busy_jiffies = CHRONO(tp, TCP_CHRONO_BUSY, now);
+	counts->rwnd_limited_jiffies = CHRONO(tp, TCP_CHRONO_RWND_LIMITED, now);
+	counts->sndbuf_limited_jiffies = CHRONO(tp, TCP_CHRONO_SNDBUF_LIMITED, now);
+}
+
+/* TCP's byte counters include the FIN, which takes a sequence number but is no byte. */
+INLINE void leave_out_fin(struct pc_counts *counts, struct tcp_sock *tp)
+{
+	struct sock_common *common = &tp->inet_conn.icsk_inet.sk.__sk_common;
+	u32 state = common->skc_state;
+	u32 fin_sent = state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK;
+
+	if (fin_sent && tp->snd_una == tp->write_seq && counts->bytes_acked)
+		counts->bytes_acked--;
+	if (common->skc_flags >> SOCK_DONE & 1 && counts->bytes_received)
+		counts->bytes_received--;
+}
+
+INLINE void read_names(struct pc_record *record, struct tcp_sock *tp)
+{
+	struct sock_common *common = &tp->inet_conn.icsk_inet.sk.__sk_common;
+
+	record->family = common->skc_family;
+	record->local_port = common->skc_num;
+	record->remote_port = bpf_ntohs(common->skc_dport);
+#ifdef HAS_sock_common__skc_v6_rcv_saddr
+	if (record->family == AF_INET6) {
+		bpf_probe_read_kernel(record->local, 16, &common->skc_v6_rcv_saddr);
+		bpf_probe_read_kernel(record->remote, 16, &common->skc_v6_daddr);
+		return;
+	}
+#endif
+	*(u32 *)record->local = common->skc_rcv_saddr;
+	*(u32 *)record->remote = common->skc_daddr;
+}
+
+/* The window of measurement opens: counters count from here. */
+INLINE void open_window(struct pc_record *record, struct tcp_sock *tp, u64 now)
+{
+	read_counts(&record->base, tp);
+	record->in_window = 1;
+	record->window_ns = now;
+	record->state = tp->inet_conn.icsk_ca_state;
+	record->state_since_ns = now;
+}
+
+/* Whether the warm-up is over; the first event to find it so opens the window. */
+INLINE bool in_window(struct pc_record *record, struct tcp_sock *tp)
+{
+	u64 now;
+
+	if (record->in_window)
+		return true;
+	/* The socket's own clock stands still while the socket is idle. */
+	now = bpf_ktime_get_ns();
+	if (!record->established_ns || now < record->window_at_ns)
+		return false;
+	open_window(record, tp, now);
+	return true;
+}
+
+/* Everything that is read once: at the close, or by the iterator while the socket lives. */
+INLINE void read_out(struct pc_record *record, struct tcp_sock *tp, u64 now)
+{
+	struct tcp_congestion_ops *ops = tp->inet_conn.icsk_ca_ops;
+
+	read_counts(&record->now, tp);
+	leave_out_fin(&record->now, tp);
+	record->end_ns = now;
+	if (!record->family)
+		read_names(record, tp);
+	/* tcp_probe does not fire once the connection is being closed; what came since tells. */
+	if (tp->delivered - record->delivered > 1)
+		record->last_ns = tp->delivered_mstamp * 1000;
+	record->outstanding_segs = tp->packets_out;
+	record->min_rtt_us = tp->rtt_min.s[0].v;
+	record->rttvar_us = tp->mdev_us >> 2;
+	record->ssthresh_segs = tp->snd_ssthresh;
+	record->mss_bytes = tp->mss_cache;
+	record->cwnd_segs = tp->snd_cwnd;
+	record->rate_delivered_segs = tp->rate_delivered;
+	record->rate_interval_us = tp->rate_interval_us;
+	if (tp->reordering > record->reordering_segs)
+		record->reordering_segs = tp->reordering;
+	if (tp->snd_wnd > record->snd_wnd_bytes)
+		record->snd_wnd_bytes = tp->snd_wnd;
+	if (ops)
+		bpf_probe_read_kernel(record->congestion, sizeof(record->congestion), ops->name);
+}

@@ -1,0 +1,30 @@
+"""From trials to the metrics of a run: the trial is the sample, its packets are not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.record import MetricRecord, TrialRecord
+
+
+def aggregate(trials: Sequence[TrialRecord]) -> dict[str, MetricRecord]:
+    """Give each metric's median over the valid trials that have it, in the catalogue's order.
+
+    Values that are no finite number are left out. A metric that the catalogue does not declare is
+    a mistake of the program that made it: ValueError.
+    """
+    valid = [trial for trial in trials if trial.valid]
+    unknown = {name for trial in valid for name in trial.metrics} - CATALOGUE.keys()
+    if unknown:
+        raise ValueError(f"not in the metric catalogue: {', '.join(sorted(unknown))}")
+    found: dict[str, MetricRecord] = {}
+    for name, spec in CATALOGUE.items():
+        values = tuple(trial.metrics[name] for trial in valid if math.isfinite(trial.metrics.get(name, math.nan)))
+        if values:
+            found[name] = MetricRecord(
+                value=float(median(values)), unit=spec.unit, per_trial=values, host_wide=spec.host_wide
+            )
+    return found

@@ -1,0 +1,102 @@
+"""Which sockets belong to the scenario's measured traffic, and which of the two sends."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+from perfcheck.model.flow import FlowKey, Protocol, TcpSocket
+from perfcheck.model.observation import FlowReport, TrafficReport
+
+_Identity = tuple[str, str, int, str, int]
+_Endpoint = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One measured TCP connection: its sender's and receiver's sockets (None: not seen) and its report, if any."""
+
+    sender: TcpSocket | None
+    receiver: TcpSocket | None
+    report: FlowReport | None = None
+
+
+def measured_connections(sockets: Sequence[TcpSocket], reports: Sequence[TrafficReport]) -> tuple[Connection, ...]:
+    """Match the sockets to the traffic that is not background.
+
+    A report with flows is matched by host and exact 4-tuple. One without (the `command`
+    generator knows none) takes every connection of the lab that no other report has a share in.
+    """
+    by_identity = _latest_by_identity(sockets)
+    found = [
+        Connection(
+            sender=by_identity.get(identity(flow.sender)),
+            receiver=by_identity.get(identity(flow.receiver)),
+            report=flow,
+        )
+        for report in reports
+        if not report.background
+        for flow in report.flows
+        if flow.sender.protocol is Protocol.TCP
+    ]
+    if any(not report.flows and not report.background for report in reports):
+        found += _unclaimed(by_identity, reports)
+    return tuple(found)
+
+
+def identity(key: FlowKey) -> _Identity:
+    """Give what makes a TCP socket unique in the lab; IPv4-mapped IPv6 addresses count as IPv4."""
+    return (key.host, _plain(key.local), key.local_port, _plain(key.remote), key.remote_port)
+
+
+def _plain(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return str(mapped or parsed)
+
+
+def _latest_by_identity(sockets: Sequence[TcpSocket]) -> dict[_Identity, TcpSocket]:
+    """Of several connections that used the same ports one after the other, keep the one that carried most."""
+    grouped: dict[_Identity, list[TcpSocket]] = defaultdict(list)
+    for socket in sockets:
+        grouped[identity(socket.key)].append(socket)
+    return {key: max(group, key=_carried) for key, group in grouped.items()}
+
+
+def _carried(socket: TcpSocket) -> int:
+    return socket.whole_bytes_acked + socket.whole_bytes_received
+
+
+def _unclaimed(by_identity: dict[_Identity, TcpSocket], reports: Sequence[TrafficReport]) -> list[Connection]:
+    """Connections that share no endpoint with any report's flows.
+
+    iperf3's control connection shares its server's address and port with the streams, so it is
+    left out with them.
+    """
+    claimed: set[_Endpoint] = set()
+    for report in reports:
+        for flow in report.flows:
+            claimed |= {_local(flow.sender), _local(flow.receiver)}
+    free = {key: socket for key, socket in by_identity.items() if not {key[1:3], key[3:5]} & claimed}
+    pairs: dict[frozenset[_Endpoint], list[TcpSocket]] = defaultdict(list)
+    for key, socket in free.items():
+        pairs[frozenset({key[1:3], key[3:5]})].append(socket)
+    return [_directed(ends) for ends in pairs.values()]
+
+
+def _directed(ends: list[TcpSocket]) -> Connection:
+    """The end that had more of its own bytes acknowledged is the sender."""
+    if len(ends) == 1:
+        sends = ends[0].whole_bytes_acked >= ends[0].whole_bytes_received
+        return Connection(sender=ends[0] if sends else None, receiver=None if sends else ends[0])
+    ordered = sorted(ends, key=lambda end: end.whole_bytes_acked, reverse=True)
+    return Connection(sender=ordered[0], receiver=ordered[1])
+
+
+def _local(key: FlowKey) -> _Endpoint:
+    return (_plain(key.local), key.local_port)

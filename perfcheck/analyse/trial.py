@@ -1,0 +1,78 @@
+"""All metrics of one trial, from whatever the generators and the collectors reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from perfcheck.analyse.crosscheck import CORE
+from perfcheck.analyse.flows import measured_connections
+from perfcheck.analyse.hosts import host_metrics
+from perfcheck.analyse.layers import layer_metrics, link_metrics
+from perfcheck.analyse.sockets import buffer_metrics
+from perfcheck.analyse.tcp import tcp_metrics
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.metric import Direction, Metrics
+from perfcheck.model.observation import LinkReport, Observation, TrafficReport
+from perfcheck.model.scenario import Scenario
+
+_AMOUNTS: Final = frozenset({"app.throughput_bps", "app.errors", "udp.datagrams", "udp.throughput_bps"})
+
+
+def trial_metrics(
+    scenario: Scenario,
+    reports: Sequence[TrafficReport],
+    observations: Sequence[Observation],
+    links: Sequence[LinkReport] = (),
+) -> dict[str, float]:
+    """Give the metrics of one trial by catalogue name; what was not measured is absent.
+
+    Of several collectors that saw the TCP sockets the BPF core's figures stand; another's are not
+    mixed in, since the same name would mean something else.
+    """
+    found = {
+        **layer_metrics(observations),
+        **host_metrics(observations),
+        **buffer_metrics(observations, reports),
+        **link_metrics(scenario, links),
+    }
+    for seen in sorted(observations, key=lambda each: each.collector != CORE):
+        if tcp := tcp_metrics(seen.tcp_sockets, reports, scenario):
+            found |= tcp
+            break
+    found |= _reported([report.metrics for report in reports if not report.background])
+    return found
+
+
+def unmatched_flows(reports: Sequence[TrafficReport], observations: Sequence[Observation]) -> tuple[str, ...]:
+    """Name the measured TCP flows that a generator reported and no collector saw at their sender."""
+    sockets = [socket for seen in observations for socket in seen.tcp_sockets]
+    return tuple(
+        f"{key.host} {key.local}:{key.local_port} -> {key.remote}:{key.remote_port}"
+        for connection in measured_connections(sockets, reports)
+        if connection.sender is None and connection.report is not None
+        for key in (connection.report.sender,)
+    )
+
+
+def _reported(parts: Sequence[Metrics]) -> dict[str, float]:
+    """Join what several generators measured: amounts add up, of anything else the worst counts."""
+    found: dict[str, float] = {}
+    for name in {name for part in parts for name in part}:
+        values = [part[name] for part in parts if name in part]
+        if name in _AMOUNTS:
+            found[name] = sum(values)
+        elif name == "udp.loss_pct":
+            found[name] = _mean_loss(parts)
+        else:
+            higher = name in CATALOGUE and CATALOGUE[name].direction is Direction.HIGHER
+            found[name] = min(values) if higher else max(values)
+    return found
+
+
+def _mean_loss(parts: Sequence[Metrics]) -> float:
+    """Loss of all datagrams together; the plain mean where nobody says how many there were."""
+    lossy = [part for part in parts if "udp.loss_pct" in part]
+    sent = [part.get("udp.datagrams", 0.0) for part in lossy]
+    weights = sent if any(sent) else [1.0] * len(lossy)
+    return sum(weight * part["udp.loss_pct"] for weight, part in zip(weights, lossy, strict=True)) / sum(weights)

@@ -1,0 +1,26 @@
+"""Which trials do not count: by what the machine did, never by what was measured; the rule cannot see the outcome."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perfcheck.model.metric import Metrics
+
+LIMITS: Final = (
+    ("cpu.steal_pct", 5.0, "the hypervisor gave the CPUs to others"),
+    ("cpu.throttled_pct", 5.0, "a CPU quota kept the run waiting"),
+    ("cpu.pressure_memory_pct", 10.0, "tasks of this machine waited for memory"),
+    ("cpu.pressure_io_pct", 50.0, "tasks of this machine waited for its disks"),
+)
+"""Metric, the most that still counts, and what it means. Pressure on the CPUs is not among them: links that keep
+time in user space make it themselves, and they judge their own lateness.
+"""
+
+
+def why_not_counted(metrics: Metrics) -> str | None:
+    """Say why a trial does not count because of what else the machine was at; None where it does."""
+    for name, most, meaning in LIMITS:
+        value = metrics.get(name)
+        if value is not None and value > most:
+            return f"{meaning}: {name} was {value:.3g} %, more than {most:g} %; run it when the machine is idle"
+    return None

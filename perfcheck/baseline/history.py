@@ -1,0 +1,200 @@
+"""The history of all runs: Parquet files that any engine can read, one a run, joined when they get many.
+
+Files are only ever added whole or replaced by one that holds the same rows, so that a crash at any
+moment loses and spoils nothing. Rows may be there twice for a moment; each run's median is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from perfcheck.baseline.files import UNFINISHED, locked_folder, sync_file, sync_folder
+from perfcheck.baseline.sessions import EMULATORS, environment_of
+from perfcheck.errors import Problem, RecordError, UsageError
+from perfcheck.model.history import Series
+from perfcheck.model.record import RunRecord
+from perfcheck.system.environment import machine_digest
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MOST_FILES: Final = 100
+"""A folder with more files than this is joined into one."""
+
+_COLUMNS: Final = (
+    "schema", "run_id", "started_at", "scenario", "point", "workload", "digest", "machine", "emulators", "environment",
+    "verdict", "metric", "unit", "trial", "value",
+)  # fmt: skip
+_WRITE: Final = """
+    COPY (SELECT 1::UTINYINT AS schema, $run_id AS run_id, $started_at AS started_at, $scenario AS scenario,
+                 $point AS point, $workload AS workload, $digest AS digest, $machine AS machine,
+                 $emulators AS emulators, $environment AS environment, $verdict AS verdict,
+                 unnest($metric::VARCHAR[]) AS metric, unnest($unit::VARCHAR[]) AS unit,
+                 unnest($trial::INTEGER[]) AS trial, unnest($value::DOUBLE[]) AS value)
+    TO '{file}' (FORMAT parquet, COMPRESSION zstd)
+"""
+_JOIN: Final = """
+    COPY (SELECT DISTINCT {columns} FROM read_parquet($files) ORDER BY metric, started_at, run_id, trial)
+    TO '{file}' (FORMAT parquet, COMPRESSION zstd)
+"""
+_KINDS: Final = """
+    SELECT scenario, point, workload, machine, emulators, any_value(unit) FROM read_parquet($files)
+    WHERE metric = $metric AND schema = 1 GROUP BY ALL ORDER BY ALL
+"""
+_RUNS: Final = """
+    SELECT run_id, started_at, median(value) AS value FROM read_parquet($files)
+    WHERE metric = $metric AND schema = 1 AND scenario = $scenario AND point = $point AND workload = $workload
+          AND machine = $machine AND emulators = $emulators
+    GROUP BY started_at, run_id ORDER BY started_at, run_id
+"""
+
+
+class HistoryStore:
+    """Appends run records below `root`, one folder a scenario, and gives them back as series."""
+
+    def __init__(self, root: Path = Path("results/history")) -> None:
+        """Touch nothing yet."""
+        self._root = root
+
+    def append(self, record: RunRecord) -> Path:
+        """Add a record's valid trials; the same record again changes nothing. Gives the file that was written."""
+        folder = self._root / record.scenario.name
+        with locked_folder(folder):
+            path = folder / _file_name(record)
+            self._write(path, _WRITE, _rows(record))
+            files = _parquet_files(folder)
+            if len(files) > MOST_FILES:
+                return self._join(folder, files)
+        return path
+
+    def series(self, metric: str, scenario: str | None = None) -> tuple[Series, ...]:
+        """Give the metric's history, one series for each scenario, matrix point, workload, machine and emulator.
+
+        RecordError names a file that is damaged.
+        """
+        if scenario is not None and not (self._root / scenario).is_dir():
+            raise UsageError(f"no history of scenario {scenario!r} in {self._root}")
+        folders = (
+            [self._root / scenario] if scenario else sorted(path for path in self._root.glob("*") if path.is_dir())
+        )
+        found: list[Series] = []
+        for folder in folders:
+            with locked_folder(folder, shared=True):
+                found += self._series_in(_parquet_files(folder), metric)
+        return tuple(found)
+
+    def _series_in(self, files: list[Path], metric: str) -> list[Series]:
+        if not files:
+            return []
+        asked = {"files": [str(file) for file in files], "metric": metric}
+        with _database() as database:
+            kinds = database.execute(_KINDS, asked).fetchall()
+            names = ("scenario", "point", "workload", "machine", "emulators")
+            return [_series(metric, kind, database.execute(_RUNS, asked | dict(zip(names, kind, strict=False))))
+                    for kind in kinds]  # fmt: skip
+
+    def _join(self, folder: Path, files: list[Path]) -> Path:
+        """Write all rows into one file, then remove the files they came from; the caller holds the lock."""
+        names = hashlib.sha256("\n".join(file.name for file in files).encode()).hexdigest()[:16]
+        joined = folder / f"joined-{names}.parquet"
+        columns = ", ".join(_COLUMNS)
+        self._write(joined, _JOIN.replace("{columns}", columns), {"files": [str(file) for file in files]})
+        for file in files:
+            if file != joined:
+                file.unlink()
+        sync_folder(folder)
+        return joined
+
+    def _write(self, path: Path, statement: str, values: dict[str, Any]) -> None:
+        """Have DuckDB write beside the target, then put the file in its place once it is on the disk."""
+        descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
+        os.close(descriptor)
+        unfinished = Path(name)
+        try:
+            with _database() as database:
+                database.execute(statement.replace("{file}", name.replace("'", "''")), values)
+            sync_file(unfinished)
+            unfinished.replace(path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def _database() -> Iterator[DuckDBPyConnection]:
+    """Give a DuckDB that lives in memory; its errors come out as RecordError, with the file where it names one."""
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        try:
+            yield connection
+        except duckdb.Error as error:
+            named = re.search(r"[^'\"\s]+\.parquet", str(error))
+            raise RecordError(
+                Problem(
+                    file=named[0] if named else "the history", line=1, column=1, path="",
+                    message=f"cannot be read or written: {str(error).splitlines()[0]}",
+                )
+            ) from None  # fmt: skip
+
+
+def _parquet_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+def _file_name(record: RunRecord) -> str:
+    """Sort by time, unique by run; whatever a run_id is made of, the name is a plain one."""
+    moment = re.sub(r"[^0-9]", "", record.started_at)[:14]
+    run_id = record.run_id if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", record.run_id) else _digest(record.run_id)
+    return f"{moment}-{run_id}.parquet"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _rows(record: RunRecord) -> dict[str, Any]:
+    environment = environment_of(record)
+    values = [
+        (name, record.metrics[name].unit, trial.index, value)
+        for trial in record.trials
+        if trial.valid
+        for name, value in sorted(trial.metrics.items())
+        if name in record.metrics
+    ]
+    point = ",".join(f"{key}={value}" for key, value in sorted(record.scenario.point.items()))
+    return {
+        "run_id": record.run_id,
+        "started_at": record.started_at,
+        "scenario": record.scenario.name,
+        "point": point,
+        "workload": record.scenario.workload,
+        "digest": record.scenario.digest,
+        "machine": machine_digest(environment),
+        "emulators": environment[EMULATORS],
+        "environment": json.dumps(environment, sort_keys=True),
+        "verdict": record.verdict.value,
+        "metric": [row[0] for row in values],
+        "unit": [row[1] for row in values],
+        "trial": [row[2] for row in values],
+        "value": [row[3] for row in values],
+    }
+
+
+def _series(metric: str, kind: tuple[Any, ...], runs: DuckDBPyConnection) -> Series:
+    scenario, point, workload, machine, emulators, unit = kind
+    columns = runs.fetchnumpy()
+    return Series(
+        metric=metric, unit=unit, scenario=scenario, point=point, workload=workload, machine=machine,
+        emulators=emulators, run_ids=tuple(columns["run_id"].tolist()),
+        started_at=tuple(columns["started_at"].tolist()), values=tuple(columns["value"].tolist()),
+    )  # fmt: skip

@@ -1,0 +1,68 @@
+"""From run records to a baseline's sessions; pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from perfcheck.baseline.document import rounded
+from perfcheck.baseline.naming import flat
+from perfcheck.model.baseline import AcceptedChange, Baseline, BaselineSession
+from perfcheck.model.record import RunRecord
+
+EMULATORS: Final = "emulators"
+"""Field of the environment that holds the kinds of link emulators; baselines are never compared across them."""
+
+
+def baseline_of(record: RunRecord, file: str = "") -> Baseline:
+    """Give a run record, stored in `file`, as a baseline of one session, so that two records can be compared."""
+    return replace(with_session(record, None), file=file)
+
+
+def environment_of(record: RunRecord) -> dict[str, str]:
+    """Give the record's fingerprint as a flat map; emulators' kinds come from its own list where it lacks them."""
+    found = flat(record.environment)
+    if EMULATORS not in found:
+        kinds = {_kind(each) for each in record.emulators.values()}
+        found[EMULATORS] = ",".join(sorted(kinds))
+    return found
+
+
+def with_session(record: RunRecord, old: Baseline | None) -> Baseline:
+    """Add the record to a baseline; one with the same run_id is replaced.
+
+    Sessions of another workload or matrix point are dropped: nothing can be compared with them.
+    """
+    if old is not None and not _continues(old, record):
+        old = None
+    runs = {name: tuple(map(rounded, metric.per_trial)) for name, metric in record.metrics.items() if metric.per_trial}
+    session = BaselineSession(run_id=record.run_id, started_at=record.started_at, runs=runs)
+    earlier = () if old is None else tuple(each for each in old.sessions if each.run_id != session.run_id)
+    return Baseline(
+        file="" if old is None else old.file,
+        scenario=record.scenario.name,
+        point=dict(record.scenario.point),
+        workload=record.scenario.workload,
+        environment=environment_of(record),
+        conditions=dict(record.scenario.conditions),
+        sessions=tuple(sorted((*earlier, session), key=lambda each: (each.started_at, each.run_id))),
+        accepted=() if old is None else old.accepted,
+    )
+
+
+def with_accepted(record: RunRecord, metrics: Iterable[str], reason: str, old: Baseline | None) -> Baseline:
+    """Add the record, and let these metrics' earlier sessions no longer count."""
+    new = with_session(record, old)
+    named = sorted(set(metrics))
+    kept = [change for change in new.accepted if change.metric not in named]
+    changes = [AcceptedChange(metric=metric, since=record.run_id, reason=reason) for metric in named]
+    return replace(new, accepted=(*kept, *changes))
+
+
+def _continues(old: Baseline, record: RunRecord) -> bool:
+    return old.workload == record.scenario.workload and dict(old.point) == dict(record.scenario.point)
+
+
+def _kind(emulator: object) -> str:
+    return str(emulator.get("emulator", emulator)) if isinstance(emulator, Mapping) else str(emulator)

@@ -1,0 +1,127 @@
+"""`perfcheck calibrate FILE`: how much metrics vary here with nothing changed, and what the file needs."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from perfcheck.cli.printing import console_for
+from perfcheck.errors import CouldNotMeasure, UsageError
+from perfcheck.model.record import RunRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.units import format_value
+from perfcheck.output import ConsoleProgress
+from perfcheck.runner import Runner, RunOptions
+from perfcheck.scenario import read
+from perfcheck.scenario.edit import with_values
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from perfcheck.compare import Calibration
+
+
+def calibrate(arguments: argparse.Namespace) -> int:
+    """Measure each scenario of the file in several sessions, print its noise, and the patch that follows from it."""
+    from perfcheck.compare import calibrate as learn
+
+    path: Path = arguments.file
+    file = read(path)
+    text = _text(path)
+    scenarios = [each for each in file.scenarios if arguments.select is None or arguments.select in each.label]
+    if not scenarios:
+        raise UsageError(f"--select: no scenario's label contains {arguments.select!r}; `perfcheck list` lists them")
+    console = console_for()
+    found: list[Calibration] = []
+    with ConsoleProgress(console) as progress, Runner.create(RunOptions(repeat=arguments.runs), progress) as runner:
+        for scenario in scenarios:
+            records = _sessions(runner, scenario, arguments.sessions)
+            progress.clear()
+            found.append(learn(scenario, records))
+            _print_noise(console, scenario, found[-1], runs=arguments.runs or scenario.repeat)
+    repeats = [each.repeat for each in found]
+    if None in repeats:
+        console.print("repeat: no number of runs up to 20 would see a change of twice the margin; left as it is")
+    repeat = None if None in repeats else max(filter(None, repeats))
+    edited = with_values(
+        text, str(path), repeat=None if repeat == scenarios[0].repeat else repeat, tolerance_pct=_widest(found)
+    )
+    if edited == text:
+        console.print("nothing to change: repeat and margins are as this machine needs them")
+        return 0
+    print(_patch(text, edited, path), end="")
+    if arguments.write:
+        _replace(path, text, edited)
+        console.print(f"written to {path}")
+    return 0
+
+
+def _sessions(runner: Runner, scenario: Scenario, count: int) -> list[RunRecord]:
+    """Measure so many sessions; one that is INVALID as a whole is left out, CouldNotMeasure for fewer than two."""
+    records = [runner.run(scenario) for _ in range(count)]
+    valid = [record for record in records if record.invalid_reason is None]
+    if len(valid) < 2:
+        reason = next(record.invalid_reason for record in records if record.invalid_reason is not None)
+        raise CouldNotMeasure(f"{scenario.label}: only {len(valid)} of {count} sessions count: {reason}")
+    return valid
+
+
+def _print_noise(console: Console, scenario: Scenario, found: Calibration, *, runs: int) -> None:
+    console.print(f"[bold]{scenario.label}[/]: {found.sessions} sessions of {runs} runs with nothing changed")
+    table = Table(
+        "metric", "median", "runs vary by", "sessions by", "margin", "proposed", box=None, header_style="bold"
+    )
+    for noise in found.noises:
+        proposed = "" if noise.tolerance_pct is None else f"{noise.tolerance_pct:g} %"
+        shares = (f"{pct:.2g} %" for pct in (noise.run_pct, noise.session_pct, noise.margin_pct))
+        table.add_row(noise.metric, format_value(noise.centre, noise.unit), *shares, proposed)
+    console.print(table)
+
+
+def _widest(found: Sequence[Calibration]) -> dict[str, float]:
+    """All points of a matrix share one `tolerance:` block."""
+    widest: dict[str, float] = {}
+    for each in found:
+        for metric, pct in each.tolerance_pct.items():
+            widest[metric] = max(pct, widest.get(metric, 0.0))
+    return widest
+
+
+def _text(path: Path) -> str:
+    # Without newline translation: what is written back must be the same bytes.
+    with path.open(encoding="utf-8", newline="") as stream:
+        return stream.read()
+
+
+def _patch(before: str, after: str, path: Path) -> str:
+    """Give a patch for `patch -p1` or `git apply`; with an absolute path, for `patch -p0`."""
+    names = (str(path), str(path)) if path.is_absolute() else (f"a/{path}", f"b/{path}")
+    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _replace(path: Path, before: str, after: str) -> None:
+    """Put the new text in the file's place, whole or not at all; UsageError where somebody changed it meanwhile."""
+    if _text(path) != before:
+        raise UsageError(f"{path}: was changed while it was measured; apply the patch above by hand")
+    target = path.resolve()
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=target.parent)
+    unfinished = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            stream.write(after)
+            stream.flush()
+            os.fsync(stream.fileno())
+        shutil.copymode(target, unfinished)
+        unfinished.replace(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

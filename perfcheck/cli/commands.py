@@ -1,0 +1,221 @@
+"""What each command does; each takes the parsed arguments and gives the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from perfcheck.baseline import baseline_of, lookup_of
+from perfcheck.cli.printing import console_for
+from perfcheck.collect import doctor_checks as collect_checks
+from perfcheck.compare import changed_conditions, judge_records
+from perfcheck.errors import CouldNotMeasure, Stopped, UsageError
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.metric import Direction
+from perfcheck.model.record import RunRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.seams import Output
+from perfcheck.model.verdict import Verdict, exit_status, overall
+from perfcheck.output import ConsoleOutput, ConsoleProgress, GithubOutput, JsonLinesOutput, JunitOutput, read_records
+from perfcheck.runner import Runner, RunOptions
+from perfcheck.runner.history import HistoryOutput
+from perfcheck.scenario import json_schema, load_all
+from perfcheck.system import clean as clean_up
+from perfcheck.system.checks import NEEDED, system_checks
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure scenarios; every scenario is tried even where an earlier one could not be measured."""
+    scenarios = _selected(arguments.files, arguments.select)
+    options = RunOptions(
+        baseline=arguments.baseline, baseline_dir=arguments.baseline_dir, baseline_name=arguments.baseline_name,
+        repeat=arguments.repeat, mode=arguments.mode, tolerances=tuple(arguments.tolerance),
+        rule_dirs=tuple(arguments.rules),
+    )  # fmt: skip
+    to_stdout = arguments.json == Path("-")
+    console = console_for(stderr=to_stdout)
+    verdicts: list[Verdict] = []
+    with ExitStack() as stack:
+        outputs: list[Output] = [ConsoleOutput(console)]
+        if arguments.json is not None:
+            outputs.append(JsonLinesOutput(None if to_stdout else arguments.json))
+        if arguments.junit is not None:
+            outputs.append(JunitOutput(arguments.junit))
+        if arguments.history is not None:
+            outputs.append(HistoryOutput(arguments.history))
+        outputs.append(GithubOutput())
+        for output in outputs:
+            output.open()
+            stack.callback(output.close)
+        progress = stack.enter_context(ConsoleProgress(console))
+        runner = stack.enter_context(Runner.create(options, progress))
+        for scenario in scenarios:
+            try:
+                record = runner.run(scenario)
+            except Stopped:
+                raise
+            except CouldNotMeasure as error:
+                verdicts.append(Verdict.INVALID)
+                progress.clear()
+                for output in outputs:
+                    output.not_measured(scenario.label, scenario.file, str(error))
+                continue
+            verdicts.append(record.verdict)
+            for output in outputs:
+                output.write(record)
+    return exit_status(verdicts)
+
+
+def side_by_side(arguments: argparse.Namespace) -> int:
+    """Measure two settings in interleaved pairs; exit 1 where B is worse, 3 where it could not be measured."""
+    options = RunOptions(tolerances=tuple(arguments.tolerance))
+    console = console_for()
+    verdicts = []
+    with ExitStack() as stack:
+        outputs: list[Output] = [ConsoleOutput(console)]
+        records = JsonLinesOutput(arguments.json) if arguments.json is not None else None
+        for output in (*outputs, *([records] if records is not None else [])):
+            output.open()
+            stack.callback(output.close)
+        progress = stack.enter_context(ConsoleProgress(console))
+        runner = stack.enter_context(Runner.create(options, progress))
+        for scenario in _selected([arguments.file], arguments.select):
+            before, after = runner.ab(scenario, arguments.a, arguments.b)
+            progress.clear()
+            if records is not None:
+                records.write(before)
+                records.write(after)
+            for output in outputs:
+                output.write(after)
+            verdicts.append(after.verdict)
+    return exit_status(verdicts)
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare two files of stored records, scenario by scenario; exit 1 on a regression."""
+    before = {_label(record): record for record in read_records(arguments.baseline)}
+    after = {_label(record): record for record in read_records(arguments.current)}
+    if not set(before) & set(after):
+        raise UsageError(
+            f"no scenario is in both files: {arguments.baseline} has {', '.join(sorted(before)) or 'none'}, "
+            f"{arguments.current} has {', '.join(sorted(after)) or 'none'}"
+        )
+    output = ConsoleOutput(console_for())
+    verdicts = []
+    output.open()
+    for label, record in after.items():
+        if label not in before:
+            print(f"{label}: only in {arguments.current}, not compared")
+            continue
+        lookup = lookup_of(baseline_of(before[label]), record)
+        comparisons = judge_records(record, lookup, dict(arguments.tolerance))
+        verdict = overall(each.verdict for each in comparisons)
+        compared = record.model_copy(
+            update={
+                "comparisons": comparisons, "expectations": (), "verdict": verdict,
+                "changed_conditions": changed_conditions(record, lookup),
+            }
+        )  # fmt: skip
+        verdicts += [comparison.verdict for comparison in compared.comparisons]
+        output.write(compared)
+    output.close()
+    for label in sorted(set(before) - set(after)):
+        print(f"{label}: only in {arguments.baseline}, not compared")
+    return exit_status(verdicts)
+
+
+def metrics(arguments: argparse.Namespace) -> int:
+    """Print the catalogue, with why a metric cannot be had on this machine."""
+    missing = {check.name: check for check in collect_checks() if not check.ok}
+    specs = [spec for name, spec in CATALOGUE.items() if arguments.pattern in name]
+    if not specs:
+        raise UsageError(f"no metric's name contains {arguments.pattern!r}; `perfcheck metrics` lists all")
+    rows = []
+    for spec in specs:
+        lacking = [missing[needed] for needed in spec.needs if needed in missing]
+        rows.append((spec, lacking[0] if lacking else None))
+    if arguments.json:
+        print(json.dumps([
+            {"name": spec.name, "unit": spec.unit, "layer": spec.layer, "better": spec.direction,
+             "meaning": spec.meaning, "source": spec.source, "margin_pct": spec.margin_pct,
+             "host_wide": spec.host_wide,
+             "available": why is None, "why": why.why if why else None, "fix": why.fix if why else None}
+            for spec, why in rows
+        ], indent=1))  # fmt: skip
+        return 0
+    console = console_for()
+    for spec, why in rows:
+        better = "" if spec.direction is Direction.NEITHER else f"{spec.direction} is better"
+        here = "measured here" if why is None else f"not here: {why.why}; {why.fix}"
+        console.print(f"[bold]{spec.name:<28}[/] {spec.unit:<6} {better:<16} {here}")
+        console.print(f"    {spec.meaning}\n    from {spec.source}", highlight=False, style="dim")
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Say what works here and what does not; exit 3 where nothing could be measured at all."""
+    del arguments
+    checks = [*system_checks(), *collect_checks()]
+    table = Table("", "what", "why not", "to get it", box=None, header_style="bold")
+    for check in checks:
+        table.add_row("[green]ok[/]" if check.ok else "[red]--[/]", check.name, check.why, check.fix)
+    console_for().print(table)
+    return 3 if any(check.name in NEEDED and not check.ok for check in checks) else 0
+
+
+def clean(arguments: argparse.Namespace) -> int:
+    """Undo what killed runs left behind; what runs now is left alone."""
+    del arguments
+    report = clean_up()
+    for undone in report.undone:
+        print(undone)
+    for tag in report.alive:
+        print(f"{tag}: its run is alive, left alone")
+    for problem in (*report.failed, *report.unreadable):
+        print(problem, file=sys.stderr)
+    if not (report.undone or report.failed or report.unreadable):
+        print("nothing to undo")
+    return 3 if report.failed or report.unreadable else 0
+
+
+def schema(arguments: argparse.Namespace) -> int:
+    """Print the JSON Schema of the scenario file."""
+    del arguments
+    print(json.dumps(json_schema(), indent=1))
+    return 0
+
+
+def list_scenarios(arguments: argparse.Namespace) -> int:
+    """List scenarios; a malformed file ends with status 2 and all of its problems."""
+    table = Table("scenario", "file", "runs", "title", box=None, header_style="bold")
+    for scenario in _selected(arguments.files, None):
+        # Text, not markup: the brackets of a matrix point are the label's own.
+        table.add_row(Text(scenario.label), scenario.file, str(scenario.repeat), Text(scenario.title))
+    console_for().print(table)
+    return 0
+
+
+def _selected(files: Sequence[Path], text: str | None) -> list[Scenario]:
+    """Read scenarios; UsageError where none has the text in its label."""
+    scenarios = [scenario for file in load_all(files) for scenario in file.scenarios]
+    if not scenarios:
+        places = ", ".join(map(str, files))
+        raise UsageError(f"no scenario in {places}: a scenario is a *.yaml file whose top level has the key `scenario`")
+    if text is None:
+        return scenarios
+    found = [scenario for scenario in scenarios if text in scenario.label]
+    if not found:
+        raise UsageError(f"--select: no scenario's label contains {text!r}; `perfcheck list` lists them")
+    return found
+
+
+def _label(record: RunRecord) -> str:
+    point = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.scenario.point.items())
+    return f"{record.scenario.name}[{point}]" if point else record.scenario.name

@@ -1,0 +1,90 @@
+"""`perfcheck history METRIC`: how a metric went over all runs that were kept. Advice: it never fails."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from perfcheck.baseline import HistoryStore
+from perfcheck.cli.history_plot import plot
+from perfcheck.cli.history_words import Story
+from perfcheck.cli.printing import console_for
+from perfcheck.errors import UsageError
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.history import Series
+from perfcheck.scenario.suggest import hint
+
+HOW_TO_KEEP: Final = "runs are kept with `perfcheck run FILE --history DIR` or `pytest --history DIR`"
+
+
+def history(arguments: argparse.Namespace) -> int:
+    """Print table, plots and findings of the metric's series, and write the page where one is asked for."""
+    from perfcheck.compare.outlook import outlook
+
+    series = _series(arguments)
+    stories = [Story(each, outlook(each.values)) for each in series]
+    console = console_for()
+    console.print(f"[bold]{arguments.metric}[/]  {_meaning(arguments.metric)}")
+    _print_table(console, stories)
+    for story in stories:
+        _print_story(console, story)
+    if arguments.html is not None:
+        from perfcheck.cli.history_page import page
+
+        try:
+            arguments.html.parent.mkdir(parents=True, exist_ok=True)
+            arguments.html.write_text(page(arguments.metric, _meaning(arguments.metric), stories), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--html: {arguments.html}: cannot be written: {error.strerror}") from None
+        console.print(f"\nwritten to {arguments.html}")
+    return 0
+
+
+def _series(arguments: argparse.Namespace) -> Sequence[Series]:
+    folder, metric = arguments.dir, arguments.metric
+    if metric not in CATALOGUE:
+        raise UsageError(f"unknown metric {metric!r}{hint(metric, CATALOGUE)}; `perfcheck metrics` lists all")
+    scenarios = sorted(path.name for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
+    if not scenarios:
+        raise UsageError(f"no history in {folder}: {HOW_TO_KEEP}; `--dir` names another folder")
+    if arguments.scenario is not None and arguments.scenario not in scenarios:
+        raise UsageError(
+            f"no history of scenario {arguments.scenario!r} in {folder}"
+            f"{hint(arguments.scenario, scenarios)}; it has {', '.join(scenarios)}"
+        )
+    found = HistoryStore(folder).series(metric, arguments.scenario)
+    if not found:
+        where = arguments.scenario or ", ".join(scenarios)
+        raise UsageError(f"no run of {where} in {folder} measured {metric}: {HOW_TO_KEEP}")
+    return found
+
+
+def _meaning(metric: str) -> str:
+    spec = CATALOGUE[metric]
+    return f"{spec.meaning} ({spec.unit})" if spec.unit else spec.meaning
+
+
+def _print_table(console: Console, stories: Sequence[Story]) -> None:
+    table = Table(
+        "scenario", "machine", "links", "runs", "last", "trend", "levels", "beyond 3 sigma", box=None,
+        header_style="bold",
+    )  # fmt: skip
+    for story in stories:
+        series = story.series
+        table.add_row(
+            story.label, series.machine[:8], series.emulators, str(len(series.values)), story.value(-1),
+            story.trend, str(len(story.outlook.levels)), story.beyond,
+        )  # fmt: skip
+    console.print(table)
+
+
+def _print_story(console: Console, story: Story) -> None:
+    console.print(f"\n[bold]{story.title}[/]")
+    console.print(Text("\n".join(plot(story, width=min(console.width, 100)))))
+    for line in story.lines():
+        console.print(Text(f"  {line}"))

@@ -1,0 +1,67 @@
+"""Collectors: what measures while traffic runs. Each one's names stand in its module's docstring or the catalogue."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from perfcheck.errors import Unavailable
+
+if TYPE_CHECKING:
+    from perfcheck.model.seams import Collector
+    from perfcheck.system.checks import Check
+
+
+def collectors(layers: Literal["all"] | Collection[str] = "all") -> tuple[Collector, ...]:
+    """Make the collectors of these layers, the BPF core first; each says by `check()` whether it can measure here."""
+    return tuple(make() for make, serves in _table().items() if layers == "all" or not serves.isdisjoint(layers))
+
+
+def prepare(layers: Literal["all"] | Collection[str] = "all") -> None:
+    """Compile the BPF programs of these layers side by side, where they are not in the cache."""
+    from perfcheck.collect import cache, tcp
+    from perfcheck.collect.layers import SOURCES, check_bpf
+
+    with contextlib.suppress(Unavailable):
+        check_bpf()
+        if layers == "all" or (len(layers) > 1 and "tcp" in layers):
+            cache.prepare((tcp.SOURCE,), SOURCES)
+
+
+def doctor_checks() -> tuple[Check, ...]:
+    """Try what the collectors need, part by part, then each collector under its own name (MetricSpec.needs)."""
+    from perfcheck.collect.checks import all_checks
+
+    return all_checks(collectors())
+
+
+def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
+    """All collectors, with the layers that each has figures of."""
+    from perfcheck.collect.conntrack import ConntrackCollector
+    from perfcheck.collect.cpu import CpuCollector
+    from perfcheck.collect.drops import DropsCollector
+    from perfcheck.collect.hostcounters import HostCountersCollector
+    from perfcheck.collect.ip import IpCollector
+    from perfcheck.collect.machine import MachineCollector
+    from perfcheck.collect.netlink import NetlinkCollector
+    from perfcheck.collect.nic import NicCollector
+    from perfcheck.collect.qdisc import QdiscCollector
+    from perfcheck.collect.sockdiag import SockdiagCollector
+    from perfcheck.collect.sockets import SocketCollector
+    from perfcheck.collect.tcp import TcpCollector
+
+    return {
+        TcpCollector: frozenset({"tcp"}),
+        SockdiagCollector: frozenset({"tcp"}),
+        HostCountersCollector: frozenset({"socket", "tcp", "udp", "ip"}),
+        SocketCollector: frozenset({"socket"}),
+        DropsCollector: frozenset({"socket", "udp", "ip", "qdisc", "nic"}),
+        IpCollector: frozenset({"ip"}),
+        ConntrackCollector: frozenset({"ip"}),
+        QdiscCollector: frozenset({"qdisc"}),
+        NetlinkCollector: frozenset({"ip", "qdisc", "nic"}),
+        NicCollector: frozenset({"nic"}),
+        CpuCollector: frozenset({"cpu"}),
+        MachineCollector: frozenset({"nic", "cpu"}),
+    }

@@ -1,0 +1,133 @@
+"""Gathers looks at sockets, from the BPF iterator's lines and from sock_diag, and sums them up a socket at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from perfcheck.collect import loglinear
+from perfcheck.collect.inetdiag import DiagLook
+from perfcheck.collect.tcp_decode import address
+from perfcheck.model.flow import FlowKey, Protocol, SocketBuffers
+
+_TCP_ESTABLISHED: Final = 1
+_PER_PCT: Final = 10.0
+_PCT_EDGES: Final = tuple(edge / _PER_PCT for edge in loglinear.edges(loglinear.SEGS_BUCKETS))
+_BYTES_EDGES: Final = loglinear.edges(loglinear.RTT_BUCKETS)
+_MEMORY: Final = ("snd_bytes", "sndbuf_bytes", "rcv_bytes", "rcvbuf_bytes", "sendq_bytes", "recvq_bytes")
+
+
+@dataclass(slots=True)
+class _Diagnosed:
+    """One socket that sock_diag showed, and what it showed of it each time."""
+
+    key: FlowKey
+    drops_before: int
+    drops: int = 0
+    values: list[tuple[int, ...]] = field(default_factory=list)
+
+
+class Looks:
+    """All looks of one trial; `count` is how often was looked."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.count = 0
+        self._lines: list[npt.NDArray[Any]] = []
+        self._diagnosed: dict[tuple[str, int], _Diagnosed] = {}
+        self._established = 0
+        self._established_now = 0
+        self._waiting = 0
+        self._waiting_pct = 0.0
+
+    def begin(self) -> None:
+        """Begin the next look."""
+        self.count += 1
+        self._established_now = 0
+
+    def _count_established(self, number: int) -> None:
+        self._established_now += number
+        self._established = max(self._established, self._established_now)
+
+    def add_lines(self, written: bytes, dtype: np.dtype[Any]) -> None:
+        """Take the iterator's `pc_look` lines of one look."""
+        lines = np.frombuffer(written, dtype)
+        self._lines.append(lines)
+        self._count_established(int((lines["state"] == _TCP_ESTABLISHED).sum()))
+
+    def add(self, host: str, protocol: Protocol, looks: Iterable[DiagLook]) -> None:
+        """Take sock_diag's answer of one look at one host."""
+        established = 0
+        for look in looks:
+            seen = self._diagnosed.get((host, look.cookie))
+            if seen is None:
+                key = FlowKey(
+                    protocol=protocol, host=host, local=look.local[0], local_port=look.local[1], remote=look.remote[0],
+                    remote_port=look.remote[1],
+                )  # fmt: skip
+                # What is there at the first look may have dropped packets before; the rest was born since.
+                before = look.drops if self.count == 1 else 0
+                seen = self._diagnosed[host, look.cookie] = _Diagnosed(key=key, drops_before=before)
+            established += protocol is Protocol.TCP and look.state == _TCP_ESTABLISHED
+            seen.drops = look.drops - seen.drops_before
+            seen.values.append(
+                (look.snd_bytes, look.sndbuf_bytes, look.rcv_bytes, look.rcvbuf_bytes, look.sendq, look.recvq)
+            )
+        self._count_established(established)
+
+    def add_listening(self, looks: Iterable[DiagLook]) -> None:
+        """Take the listening sockets of one look at one host."""
+        for look in looks:
+            self._waiting = max(self._waiting, look.recvq)
+            if look.sendq:
+                self._waiting_pct = max(self._waiting_pct, 100 * look.recvq / look.sendq)
+
+    def metrics(self) -> dict[str, float]:
+        """Give what is counted over all sockets of the lab."""
+        return {
+            "socket.established.max": float(self._established),
+            "socket.accept_queue.max": float(self._waiting),
+            "socket.accept_queue_pct.max": self._waiting_pct,
+        }
+
+    def buffers(self, hosts: Mapping[int, str]) -> Iterator[SocketBuffers]:
+        """Sum each socket up; `hosts` names network namespaces by inode number."""
+        if self._lines:
+            lines = np.concatenate(self._lines)
+            lines = lines[np.argsort(lines["cookie"], kind="stable")]
+            _, begins = np.unique(lines["cookie"], return_index=True)
+            for part in np.split(lines, begins[1:]) if len(lines) else ():
+                values = np.stack([part[name] for name in _MEMORY], axis=1).astype(np.int64)
+                yield _summed(_key_of(part[0], hosts), values)
+        for seen in self._diagnosed.values():
+            yield _summed(seen.key, np.array(seen.values, dtype=np.int64), seen.drops)
+
+
+def _key_of(line: Mapping[str, Any], hosts: Mapping[int, str]) -> FlowKey:
+    family, netns = int(line["family"]), int(line["netns"])
+    return FlowKey(
+        protocol=Protocol.TCP,
+        host=hosts.get(netns, f"netns:{netns}"),
+        local=address(family, bytes(line["local"])),
+        local_port=int(line["local_port"]),
+        remote=address(family, bytes(line["remote"])),
+        remote_port=int(line["remote_port"]),
+    )
+
+
+def _summed(key: FlowKey, values: npt.NDArray[np.int64], drops: int = 0) -> SocketBuffers:
+    snd, sndbuf, rcv, rcvbuf, sendq, recvq = (np.maximum(values[:, column], 0) for column in range(len(_MEMORY)))
+    return SocketBuffers(
+        key=key,
+        snd_use_pct=loglinear.of_values("pct", _PCT_EDGES, 100 * snd / np.maximum(sndbuf, 1)),
+        rcv_use_pct=loglinear.of_values("pct", _PCT_EDGES, 100 * rcv / np.maximum(rcvbuf, 1)),
+        sendq_bytes=loglinear.of_values("bytes", _BYTES_EDGES, sendq),
+        recvq_bytes=loglinear.of_values("bytes", _BYTES_EDGES, recvq),
+        sndbuf_bytes=int(sndbuf.max()),
+        rcvbuf_bytes=int(rcvbuf.max()),
+        drops=drops,
+    )

@@ -1,0 +1,29 @@
+"""What the measurement core needs of this machine, as `perfcheck doctor` lays it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from perfcheck.collect import bcc_package
+from perfcheck.collect.libbpf import Libbpf
+from perfcheck.collect.tcp import require_bpf_rights
+from perfcheck.model.seams import Collector
+from perfcheck.system.checks import Check, checked
+
+
+def all_checks(collectors: Iterable[Collector]) -> tuple[Check, ...]:
+    """Check BPF's parts, then try each collector itself: opened and closed again."""
+    return (
+        checked("CAP_BPF and CAP_PERFMON", require_bpf_rights),
+        checked("libbpf", Libbpf),
+        checked("BCC", bcc_package.find),
+        *(checked(collector.name, lambda collector=collector: _attach(collector)) for collector in collectors),  # type: ignore[misc]
+    )
+
+
+def _attach(collector: Collector) -> None:
+    collector.check()
+    try:
+        collector.open()
+    finally:
+        collector.close()

@@ -1,0 +1,76 @@
+"""Connection tracking of the lab's hosts, over nfnetlink: what was found, dropped, and how full the table is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from perfcheck.collect.layer import LookingCollector, Seen
+from perfcheck.errors import CollectError, Unavailable
+from perfcheck.system.netns import NetnsThread
+
+_COUNTERS: Final = ("found", "invalid", "insert_failed", "drop", "early_drop", "error")
+
+Look = Mapping[str, int]
+
+
+class ConntrackCollector(LookingCollector[dict[str, Look]]):
+    """Reads each host's counters of connection tracking and the fill of its table."""
+
+    def __init__(self) -> None:
+        """Nothing is read before `begin`."""
+        super().__init__("conntrack")
+
+    def check(self) -> None:
+        """Raise Unavailable where the kernel does not answer for connection tracking."""
+        try:
+            read()
+        except Exception as error:
+            raise Unavailable(
+                "connection tracking's counters", str(error) or type(error).__name__,
+                "a kernel with CONFIG_NF_CT_NETLINK (modprobe nf_conntrack_netlink), as root",
+            ) from error  # fmt: skip
+
+    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, Look]:
+        """Look at each host."""
+        try:
+            return {host: namespaces.inside(path, read) for host, path in paths.items()}
+        except OSError as error:
+            raise CollectError(f"connection tracking's counters cannot be read: {error}") from error
+
+    def compare(self, before: dict[str, Look], after: dict[str, Look], length_ns: int) -> Seen:
+        """Give the differences, of all hosts together."""
+        del length_ns
+        return Seen(metrics=dict(metrics_of(before, after)))
+
+
+def read() -> Look:
+    """Read the counters of the calling thread's namespace, all CPUs together, and the table's fill."""
+    from pyroute2 import NFCTSocket
+
+    with contextlib.closing(NFCTSocket()) as netlink:
+        return counts_of(netlink.stat(), netlink.count())
+
+
+def counts_of(per_cpu: list[Any], table: list[Any]) -> Look:
+    """Add up the answers to IPCTNL_MSG_CT_GET_STATS_CPU, and name those to IPCTNL_MSG_CT_GET_STATS."""
+    found = {
+        name: sum(int(message.get_attr(f"CTA_STATS_{name.upper()}") or 0) for message in per_cpu) for name in _COUNTERS
+    }
+    (message,) = table
+    found["entries"] = int(message.get_attr("CTA_STATS_GLOBAL_ENTRIES") or 0)
+    found["max_entries"] = int(message.get_attr("CTA_STATS_GLOBAL_MAX_ENTRIES") or 0)
+    return found
+
+
+def metrics_of(before: Mapping[str, Look], after: Mapping[str, Look]) -> Iterator[tuple[str, float]]:
+    """Give sums over the hosts; the table's use is the fullest host's, at the fuller of the two moments."""
+    hosts = [host for host in after if host in before]
+    for name in _COUNTERS:
+        yield f"ip.conntrack_{name}", sum((after[host][name] - before[host][name]) % (1 << 32) for host in hosts)
+    most = {host: max(before[host]["entries"], after[host]["entries"]) for host in hosts}
+    yield "ip.conntrack_entries", sum(most.values())
+    used = [100 * most[host] / after[host]["max_entries"] for host in hosts if after[host]["max_entries"]]
+    if used:
+        yield "ip.conntrack_use_pct", max(used)

@@ -1,0 +1,96 @@
+"""The CPU layer: how long the processes of the lab's hosts wait for a CPU, and what takes it from them.
+
+Counted by bpf/cpu.bpf.c at each switch: tasks whose network namespace is a host's, and apart from
+them the processes that carry links. This process counts as neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy.typing as npt
+
+from perfcheck.collect import layers
+from perfcheck.collect.layer import BpfCollector, Seen
+from perfcheck.model.flow import Histogram
+from perfcheck.model.observation import Scope
+from perfcheck.system.clock import now_ns
+
+TARGETS: Final = ("sched_switch",)
+TASKS: Final = 8192  # PC_TASKS
+_HOST, _EMULATOR = range(2)  # enum pc_class
+_NO_CPU: Final = 0xFFFFFFFF
+_SUMS: Final = ("busy_ns", "waited_ns", "blocked_ns", "forced_ns", "stints", "voluntary", "forced", "migrations")
+
+
+class CpuCollector(BpfCollector):
+    """Measures the tasks of the scope's namespaces by BPF."""
+
+    def __init__(self) -> None:
+        """Nothing is loaded before `open`."""
+        self._cpus = layers.cpu_count()
+        super().__init__("cpu", TARGETS, {"cpus": 2 * self._cpus})
+
+    def forget(self, scope: Scope) -> None:
+        """Forget all tasks; those that carry links are known beforehand."""
+        layers.forget(self.programs.view("cpus"))
+        tasks = self.programs.view("tasks")
+        tasks[:] = 0
+        for pid in scope.emulator_pids:
+            slot = tasks[pid % TASKS]
+            slot["class"], slot["cpu"], slot["pid"] = _EMULATOR, _NO_CPU, pid
+
+    def read(self, length_ns: int) -> Seen:
+        """Add up all CPUs' sums and what is still under way."""
+        ended_ns = now_ns()
+        sums, tasks = self.programs.view("cpus"), self.programs.view("tasks").copy()
+        metrics: dict[str, float] = {}
+        delays: dict[str, Histogram] = {}
+        for kind, prefix in ((_HOST, ""), (_EMULATOR, "emulator_")):
+            part = sums[kind * self._cpus : (kind + 1) * self._cpus]
+            known = tasks[(tasks["pid"] > 0) & (tasks["class"] == kind)]
+            if not len(known) and not int(part["stints"].sum()):
+                continue
+            found = totals(part)
+            under_way(found, known, self.programs.opened_ns, ended_ns)
+            metrics |= dict(_metrics(prefix, found, length_ns))
+            if (delay := layers.histogram_of(part["delay_ns"], "us", divisor=1000.0)) is not None:
+                delays[f"cpu.{prefix}runq_delay_us"] = delay
+        return Seen(metrics=metrics, distributions=delays)
+
+
+def totals(part: npt.NDArray[Any]) -> dict[str, int]:
+    """Add `pc_cpu` records up, one total a member."""
+    return {name: int(part[name].sum(dtype="u8")) for name in _SUMS}
+
+
+def under_way(found: dict[str, int], tasks: npt.NDArray[Any], opened_ns: int, ended_ns: int) -> None:
+    """Add to the totals what tasks have been doing since their last switch, within the window."""
+    for task in tasks:
+        in_ns, out_ns = int(task["in_ns"]), int(task["out_ns"])
+        if in_ns == out_ns:
+            continue
+        spent_ns = max(ended_ns - max(in_ns, out_ns, opened_ns), 0)
+        if in_ns > out_ns:
+            found["busy_ns"] += spent_ns
+        elif task["forced"]:
+            # Still waiting for a CPU, and counted nowhere else.
+            found["forced_ns"] += spent_ns
+            found["waited_ns"] += spent_ns
+        else:
+            found["blocked_ns"] += spent_ns
+
+
+def _metrics(prefix: str, found: dict[str, int], length_ns: int) -> Iterator[tuple[str, float]]:
+    runnable_ns = found["busy_ns"] + found["waited_ns"]
+    yield f"cpu.{prefix}busy_pct", 100 * found["busy_ns"] / length_ns
+    if runnable_ns:
+        yield f"cpu.{prefix}runq_wait_pct", 100 * found["waited_ns"] / runnable_ns
+    if prefix:
+        return
+    yield "cpu.off_voluntary_us", found["blocked_ns"] / 1000
+    yield "cpu.off_forced_us", found["forced_ns"] / 1000
+    yield "cpu.switches_voluntary", found["voluntary"]
+    yield "cpu.switches_forced", found["forced"]
+    yield "cpu.migrations", found["migrations"]

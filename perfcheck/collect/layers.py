@@ -1,0 +1,233 @@
+"""The BPF programs of the layers beside TCP: compiled together, loaded a layer at a time (bpf/scope.bpf.c)."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from perfcheck.collect import bcc_package, cache, loglinear
+from perfcheck.collect.bpfobject import BpfObject
+from perfcheck.collect.image import Image
+from perfcheck.collect.libbpf import Libbpf, RunCounters
+from perfcheck.collect.tcp import require_bpf_rights
+from perfcheck.errors import CollectError, Unavailable
+from perfcheck.model.flow import Histogram
+from perfcheck.model.observation import Overhead, ProgramCost, Scope
+from perfcheck.system.clock import now_ns
+
+SOURCES: Final = (
+    "scope.bpf.c", "socket.bpf.c", "ip.bpf.c", "qdisc.bpf.c", "drops.bpf.c", "nic.bpf.c", "cpu.bpf.c",
+)  # fmt: skip
+COMMON_MAPS: Final = frozenset({"scope", "namespaces"})
+MAX_HOSTS: Final = 64
+_OFF, _TRACK, _COUNT = range(3)  # enum pc_phase
+_NO_MINIMUM: Final = 0xFFFFFFFF
+BUCKETS: Final = 896  # PC_BUCKETS
+
+
+@functools.cache
+def whole_image() -> Image:
+    """All layers' programs, from the cache where they were compiled before; Unavailable where they do not compile."""
+    try:
+        return cache.image_for(*SOURCES)
+    except CollectError as error:
+        raise Unavailable(
+            "the BPF programs of the layers beside TCP", str(error), "report this, with the output of `uname -r`"
+        ) from error
+
+
+def part_of(image: Image, targets: Collection[str]) -> Image:
+    """Give the image's programs for these tracepoints, with no other maps than they use."""
+    programs = tuple(program for program in image.programs if program.target in targets)
+    used = {name for program in programs for name in program.maps.values()} | COMMON_MAPS
+    return replace(image, programs=programs, maps=tuple(one for one in image.maps if one.name in used))
+
+
+def check_bpf() -> None:
+    """Raise Unavailable without the kernel's BTF, the right to use BPF, libbpf, or BCC."""
+    if not cache.VMLINUX.exists():
+        raise Unavailable(
+            "the kernel's BTF", f"{cache.VMLINUX} is missing", "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+        )
+    require_bpf_rights()
+    Libbpf()
+    bcc_package.find()
+
+
+def cpu_count() -> int:
+    """How many CPUs this machine may ever have: the number of the highest, and one."""
+    text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
+    return int(text.strip().rpartition("-")[2].rpartition(",")[2]) + 1
+
+
+class LayerPrograms:
+    """One layer's programs: loaded and attached, scoped to the lab's namespaces, their cost counted.
+
+    Between `follow` and `count` they only follow what is under way; `count` opens the window.
+    """
+
+    def __init__(
+        self, layer: str, targets: Collection[str], sizes: Mapping[str, int], optional: Collection[str] = ()
+    ) -> None:
+        """Take the tracepoints to attach to; `sizes` gives maps' numbers of elements; nothing is loaded yet."""
+        self._layer = layer
+        self._targets = frozenset(targets)
+        self._sizes = dict(sizes)
+        self._optional = frozenset(optional)
+        self._object: BpfObject | None = None
+        self._stats_fd = -1
+        self._hosts: dict[int, str] = {}
+        self._before: dict[str, RunCounters] = {}
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """Optional tracepoints that this kernel does not have, or whose types it lacks."""
+        known = {program.target for program in whole_image().programs}
+        return (*self._loaded.missing, *sorted(self._optional - known))
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """The hosts' names, by the number that the programs know them by."""
+        return tuple(self._hosts.values())
+
+    @property
+    def _loaded(self) -> BpfObject:
+        if self._object is None:
+            raise CollectError(f"the {self._layer} collector is not open")
+        return self._object
+
+    def open(self) -> None:
+        """Compile (or take from the cache), load and attach; nothing is measured before `follow`."""
+        check_bpf()
+        lacking = self._targets - self._optional - {program.target for program in whole_image().programs}
+        if lacking:
+            raise Unavailable(
+                f"tp_btf/{min(lacking)}", "this kernel's types lack what the program reads there",
+                "a kernel with CONFIG_SCHED_INFO=y, CONFIG_NET_SCHED=y and their types in its BTF",
+            )  # fmt: skip
+        self._object = BpfObject(part_of(whole_image(), self._targets), self._sizes, self._optional)
+        try:
+            self._stats_fd = Libbpf().enable_stats()
+        except OSError:
+            self._stats_fd = -1
+
+    def view(self, name: str) -> npt.NDArray[Any]:
+        """Give an array map's elements, shared with the kernel."""
+        return self._loaded.view(name)
+
+    def run_iterator(self, target: str) -> bytes:
+        """Run an iterator's program once for each element; give what it wrote."""
+        return self._loaded.run_iterator(target)
+
+    def clear(self, name: str) -> None:
+        """Delete all elements of a hash map."""
+        self._loaded.clear(name)
+
+    def follow(self, scope: Scope) -> None:
+        """Follow the namespaces of the scope from now on."""
+        if len(scope.namespaces) > MAX_HOSTS:
+            raise CollectError(f"{len(scope.namespaces)} hosts are too many: the core has room for {MAX_HOSTS}")
+        loaded, hosts = self._loaded, {inode: host for host, inode in scope.namespaces.items()}
+        control = loaded.view("scope")[0]
+        loaded.replace_keys("namespaces", self._hosts, {inode: index for index, inode in enumerate(hosts)})
+        self._hosts = hosts
+        control["namespaces_seen"] = sum({1 << inode % 64 for inode in hosts})
+        control["lost"] = control["records"] = control["window_ns"] = 0
+        control["cpus"] = cpu_count()
+        control["own_tgid"] = os.getpid()
+        control["trial"] += 1
+        self._before = loaded.counters()
+        control["phase"] = _TRACK
+
+    @property
+    def opened_ns(self) -> int:
+        """When the window was opened; 0: it was not yet."""
+        return int(self._loaded.view("scope")[0]["window_ns"])
+
+    def count(self) -> None:
+        """Open the window: events count from now on."""
+        control = self._loaded.view("scope")[0]
+        control["window_ns"] = now_ns()
+        control["phase"] = _COUNT
+
+    def stop(self) -> None:
+        """Let no event count any more."""
+        if self._object is not None:
+            self._object.view("scope")[0]["phase"] = _OFF
+
+    def lost(self) -> int:
+        """How many events found no room, or were skipped by the kernel, since `follow`."""
+        after = self._loaded.counters()
+        missed = sum(now.missed - self._before[name].missed for name, now in after.items())
+        return int(self._loaded.view("scope")[0]["lost"]) + missed
+
+    def overhead(self, user_cpu_s: float = 0.0) -> Overhead:
+        """What the programs cost since `follow`, beside the time spent in user space."""
+        after = self._loaded.counters()
+        costs = (
+            ProgramCost(
+                program=f"{self._layer}/{name}",
+                calls=now.calls - self._before[name].calls,
+                run_ns=now.run_ns - self._before[name].run_ns,
+            )
+            for name, now in sorted(after.items())
+        )
+        return Overhead(programs=tuple(costs), user_cpu_s=user_cpu_s)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures has to know."""
+        warnings = [f"{target} cannot be attached: what it counts is missing" for target in self.missing]
+        if self._stats_fd < 0:
+            warnings.append("the kernel does not time BPF programs (BPF_ENABLE_STATS refused): overhead reads 0")
+        return tuple(warnings)
+
+    def close(self) -> None:
+        """Detach and unload; safe to call twice."""
+        if self._object is not None:
+            self._object.close()
+            self._object = None
+        if self._stats_fd >= 0:
+            os.close(self._stats_fd)
+            self._stats_fd = -1
+
+
+def forget(records: npt.NDArray[Any]) -> None:
+    """Zero records, and begin the extremes of their distributions anew."""
+    records[:] = 0
+    for name in records.dtype.names or ():
+        if "counts" in (records.dtype[name].names or ()):
+            records[name]["spread"]["minimum"] = _NO_MINIMUM
+
+
+def histogram_of(
+    distributions: npt.NDArray[Any], unit: str, *, divisor: float = 1.0, zeros: int = 0
+) -> Histogram | None:
+    """Add a column of `pc_distribution` up, in a unit of `divisor` of the kernel's; None where nothing is in it.
+
+    `zeros` values of 0 come on top: what the kernel's side did not see because there was no wait.
+    """
+    counts = distributions["counts"].sum(axis=0, dtype=np.uint64)[:BUCKETS]
+    spread = distributions["spread"]
+    counts[0] += zeros
+    if not int(counts.sum()):
+        return None
+    return Histogram(
+        unit=unit,
+        edges=_edges(divisor),
+        counts=tuple(counts.tolist()),
+        minimum=0.0 if zeros else float(spread["minimum"].min()) / divisor,
+        maximum=float(spread["maximum"].max(initial=0)) / divisor,
+        total=float(spread["total"].sum(dtype=np.uint64)) / divisor,
+    )
+
+
+@functools.cache
+def _edges(divisor: float) -> tuple[float, ...]:
+    return tuple(edge / divisor for edge in loglinear.edges(BUCKETS))

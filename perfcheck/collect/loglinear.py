@@ -1,0 +1,70 @@
+"""The log-linear scale of bpf/perfcheck.h's histograms, on the user's side.
+
+Values below 2^(SUB_BITS+1) have a bucket each; above, each octave has 2^SUB_BITS buckets, so a
+bucket is at most 1/32 of its values wide and its middle at most 1.6 % off.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from perfcheck.model.flow import Histogram
+
+SUB_BITS: Final = 5
+RTT_BUCKETS: Final = 704
+SEGS_BUCKETS: Final = 416
+
+
+def bucket_of(value: int) -> int:
+    """Give the bucket that the kernel's side puts `value` into."""
+    shift = max(value.bit_length() - SUB_BITS - 1, 0)
+    return (shift << SUB_BITS) + (value >> shift)
+
+
+def lower_edge(bucket: int) -> int:
+    """Give the smallest value of a bucket."""
+    shift = max((bucket >> SUB_BITS) - 1, 0)
+    return (bucket - (shift << SUB_BITS)) << shift
+
+
+@functools.cache
+def edges(buckets: int) -> tuple[float, ...]:
+    """Give the buckets + 1 edges of a scale, in its unit."""
+    return tuple(float(lower_edge(bucket)) for bucket in range(buckets + 1))
+
+
+def histogram(
+    unit: str, scale: tuple[float, ...], counts: npt.NDArray[Any], above: int, spread: npt.NDArray[Any]
+) -> Histogram:
+    """Make the model's histogram of a `u32[]` and its `pc_spread`; an empty one has minimum and maximum 0."""
+    empty = not int(counts.sum(dtype=np.uint64)) + above
+    return Histogram(
+        unit=unit,
+        edges=scale,
+        counts=tuple(counts.tolist()),
+        above=above,
+        minimum=0.0 if empty else float(spread["minimum"]),
+        maximum=float(spread["maximum"]),
+        total=float(spread["total"]),
+    )
+
+
+def empty(unit: str, scale: tuple[float, ...]) -> Histogram:
+    """Make a histogram that nothing went into."""
+    return Histogram(unit=unit, edges=scale, counts=(0,) * (len(scale) - 1))
+
+
+def of_values(unit: str, scale: tuple[float, ...], values: npt.NDArray[Any]) -> Histogram:
+    """Make a histogram of values none of which is negative, in `unit`."""
+    if not values.size:
+        return empty(unit, scale)
+    within = values[values < scale[-1]]
+    counts = np.bincount(np.searchsorted(np.array(scale), within, side="right") - 1, minlength=len(scale) - 1)
+    return Histogram(
+        unit=unit, edges=scale, counts=tuple(counts.tolist()), above=int(values.size - within.size),
+        minimum=float(values.min()), maximum=float(values.max()), total=float(values.sum()),
+    )  # fmt: skip

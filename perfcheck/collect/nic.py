@@ -1,0 +1,65 @@
+"""The network card's layer by BPF (bpf/nic.bpf.c): softirqs of the network and NAPI polls.
+
+Softirqs and the CPUs' backlog serve the whole machine, so their figures do not belong to the lab alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy.typing as npt
+
+from perfcheck.collect import layers
+from perfcheck.collect.layer import BpfCollector, Seen
+from perfcheck.model.flow import Histogram
+from perfcheck.model.observation import Scope
+
+TARGETS: Final = ("softirq_raise", "softirq_entry", "softirq_exit", "napi_poll")
+_VECTORS: Final = (("tx", 0), ("rx", 1))
+
+
+class NicCollector(BpfCollector):
+    """Measures the CPUs' network softirqs and polls."""
+
+    def __init__(self) -> None:
+        """Nothing is loaded before `open`."""
+        cpus = layers.cpu_count()
+        super().__init__("nic", TARGETS, {"softirqs": 2 * cpus, "napi": cpus})
+
+    def forget(self, scope: Scope) -> None:
+        """Begin at 0."""
+        del scope
+        for name in ("softirqs", "napi"):
+            layers.forget(self.programs.view(name))
+
+    def read(self, length_ns: int) -> Seen:
+        """Add all CPUs up; the share of time is the busiest one's."""
+        softirqs, napi = self.programs.view("softirqs"), self.programs.view("napi")
+        metrics = dict(softirq_metrics(softirqs, length_ns)) | dict(napi_metrics(napi))
+        return Seen(metrics=metrics, distributions=dict(_distributions(softirqs, napi)))
+
+
+def softirq_metrics(softirqs: npt.NDArray[Any], length_ns: int) -> Iterator[tuple[str, float]]:
+    """Give the busiest CPU's share of time in each of the two softirqs, from `pc_softirq` records by CPU and vector."""
+    for name, vector in _VECTORS:
+        run_ns = softirqs[vector::2]["run_ns"]["spread"]["total"]
+        yield f"nic.{name}_softirq_pct", 100 * float(run_ns.max(initial=0)) / length_ns
+
+
+def napi_metrics(napi: npt.NDArray[Any]) -> Iterator[tuple[str, float]]:
+    """Give polls and how many of them used their whole budget, from `pc_napi` records."""
+    polls, full = int(napi["polls"].sum()), int(napi["full"].sum())
+    yield "nic.napi_polls", polls
+    if polls:
+        yield "nic.napi_full_pct", 100 * full / polls
+
+
+def _distributions(softirqs: npt.NDArray[Any], napi: npt.NDArray[Any]) -> Iterator[tuple[str, Histogram]]:
+    for name, vector in _VECTORS:
+        for quantity in ("delay", "run"):
+            histogram = layers.histogram_of(softirqs[vector::2][f"{quantity}_ns"], "us", divisor=1000.0)
+            if histogram is not None:
+                yield f"nic.{name}_softirq_{quantity}_us", histogram
+    if (work := layers.histogram_of(napi["work"], "packets")) is not None:
+        yield "nic.napi_work_packets", work

@@ -1,0 +1,104 @@
+"""The qdisc layer: depth of the lab's queues and the time that packets spend in them, by bpf/qdisc.bpf.c.
+
+A packet that finds its queue empty may pass it by without an event. Netlink knows how many were
+sent in all, so those count as packets that found a depth of 0 and did not wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy.typing as npt
+
+from perfcheck.collect import layers, rtnetlink
+from perfcheck.collect.layer import BpfCollector, Seen
+from perfcheck.errors import CollectError
+from perfcheck.model.flow import Histogram
+from perfcheck.model.observation import Scope
+from perfcheck.system.netns import NetnsThread
+
+TARGETS: Final = ("qdisc_enqueue", "qdisc_dequeue")
+MAX_QUEUES: Final = 256
+
+Device = tuple[int, int]
+"""Inode number of the network namespace, and interface index."""
+
+
+class QdiscCollector(BpfCollector):
+    """Measures the queues of the scope's network devices."""
+
+    def __init__(self) -> None:
+        """Nothing is loaded before `open`."""
+        super().__init__("qdisc", TARGETS, {"queues": MAX_QUEUES})
+        self._namespaces: NetnsThread | None = None
+        self._scope: Scope | None = None
+        self._before: dict[Device, rtnetlink.Queue] = {}
+
+    def forget(self, scope: Scope) -> None:
+        """Forget all queues and what waits in them."""
+        layers.forget(self.programs.view("queues"))
+        for name in ("queue_of", "waiting"):
+            self.programs.clear(name)
+        self.let_go()
+        self._namespaces, self._scope = NetnsThread(), scope
+
+    def first_look(self) -> None:
+        """Note how many packets had been sent when the window opened."""
+        self._before = self._look()
+        super().first_look()
+
+    def read(self, length_ns: int) -> Seen:
+        """Give the distributions of the queue in which packets spent most time."""
+        del length_ns
+        records = self.programs.view("queues")
+        sent = {device: queue.since(self._before.get(device))["packets"] for device, queue in self._look().items()}
+        return Seen(distributions=longest(records[records["device"] > 0], sent))
+
+    def let_go(self) -> None:
+        """Let go of the hosts: an open netlink socket would keep them alive."""
+        if self._namespaces is not None:
+            self._namespaces.close()
+            self._namespaces = None
+
+    def _look(self) -> dict[Device, rtnetlink.Queue]:
+        if self._namespaces is None or self._scope is None:
+            raise CollectError("the qdisc collector was not begun")
+        found: dict[Device, rtnetlink.Queue] = {}
+        for host, path in self._scope.netns_paths.items():
+            queues = self._namespaces.netlink(path, rtnetlink.queues, what=f"host {host}: reading its qdiscs")
+            found |= {(self._scope.namespaces[host], ifindex): queue for ifindex, queue in queues.items()}
+        return found
+
+
+def device_of(record: Mapping[str, Any]) -> Device:
+    """Give the two halves of `pc_queue.device`."""
+    return int(record["device"]) >> 32, int(record["device"]) & 0xFFFFFFFF
+
+
+def longest(records: npt.NDArray[Any], sent: Mapping[Device, int]) -> dict[str, Histogram]:
+    """Give depth and sojourn time of the queue in which packets waited longest in all.
+
+    `sent` are packets by device, as netlink counts them. Where no queue held a packet, all of them
+    found the queue empty; where nothing was sent, there is nothing to tell.
+    """
+    known = {device_of(record): index for index, record in enumerate(records)}
+    if not any(sent.values()):
+        return {}
+    busiest = max(sent, key=lambda device: sent[device])
+    worst = max(known, key=lambda device: int(records[known[device]]["sojourn_us"]["spread"]["total"]), default=busiest)
+    waited = [known[worst]] if worst in known else []
+    rows = records[waited] if waited else records[:0]
+    passed_by = max(sent.get(worst, 0) - int(rows["dequeued"].sum()), 0)
+    return dict(_distributions(rows, passed_by))
+
+
+def _distributions(rows: npt.NDArray[Any], passed_by: int) -> Iterable[tuple[str, Histogram]]:
+    for name, column, unit in (
+        ("qdisc.depth_packets", "packets", "count"),
+        ("qdisc.depth_bytes", "bytes", "bytes"),
+        ("qdisc.sojourn_us", "sojourn_us", "us"),
+    ):
+        histogram = layers.histogram_of(rows[column], unit, zeros=passed_by)
+        if histogram is not None:
+            yield name, histogram

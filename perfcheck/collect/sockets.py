@@ -1,0 +1,203 @@
+"""The socket layer: how full buffers and queues of the lab's sockets are, looked at 10 times a second.
+
+Connections of TCP by an iterator (bpf/socket.bpf.c) over those that were made since the trial began,
+or, without BPF, by sock_diag. UDP sockets and listening ones by sock_diag always: there
+are few, and no tracepoint tells of their birth. A look that takes long makes the next one wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from perfcheck.collect import inetdiag
+from perfcheck.collect.buffers import Looks
+from perfcheck.collect.layers import LayerPrograms
+from perfcheck.collect.window import TOO_SHORT
+from perfcheck.errors import CollectError, Unavailable
+from perfcheck.model.flow import Protocol
+from perfcheck.model.observation import Observation, Overhead, Scope
+from perfcheck.system.netns import NetnsThread
+
+TARGETS: Final = ("inet_sock_set_state", "bpf_sk_storage_map")
+_ITERATOR: Final = "bpf_sk_storage_map"
+_PERIOD_S: Final = 0.1
+_SHARE: Final = 20
+"""A look may take one part in so many of the time."""
+_LONGEST_S: Final = 0.5
+"""One look that was held up says little of the next."""
+_ROUND: Final = 5
+"""In one look of so many all questions are asked, in the others those that had an answer then."""
+_QUESTIONS: Final = tuple(
+    (family, protocol, states)
+    for family in (socket.AF_INET, socket.AF_INET6)
+    for protocol, states in (
+        (socket.IPPROTO_TCP, inetdiag.LISTEN), (socket.IPPROTO_UDP, inetdiag.ANY),
+        (socket.IPPROTO_TCP, inetdiag.CONNECTED),
+    )
+)  # fmt: skip
+_SOCKSTAT: Final = Path("/proc/thread-self/net/sockstat")
+
+
+class SocketCollector:
+    """Looks at the sockets of the scope's namespaces in equal steps of time, from the end of the warm-up."""
+
+    def __init__(self) -> None:
+        """Nothing is loaded before `open`."""
+        self._programs: LayerPrograms | None = LayerPrograms("socket", TARGETS, {})
+        self._scope: Scope | None = None
+        self._diags: dict[str, inetdiag.DiagSocket] = {}
+        self._looks = Looks()
+        self._answered: set[tuple[str, int, int, int]] = set()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._problem = ""
+        self._time_wait = 0
+
+    @property
+    def name(self) -> str:
+        """`socket`."""
+        return "socket"
+
+    def check(self) -> None:
+        """Raise Unavailable where the kernel does not answer sock_diag."""
+        diag = inetdiag.DiagSocket()
+        try:
+            list(diag.dump(socket.AF_INET, socket.IPPROTO_TCP, inetdiag.LISTEN))
+        except OSError as error:
+            raise Unavailable(
+                "sock_diag", str(error), "a kernel with CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG (modprobe tcp_diag)"
+            ) from error
+        finally:
+            diag.close()
+
+    def open(self) -> None:
+        """Load and attach; without BPF all is asked of sock_diag."""
+        if self._programs is None:
+            return
+        try:
+            self._programs.open()
+        except Unavailable:
+            self._programs = None
+
+    def begin(self, scope: Scope) -> None:
+        """Follow new connections, and look from the end of the warm-up on."""
+        self._stop()
+        self._scope, self._looks, self._problem, self._time_wait = scope, Looks(), "", 0
+        with NetnsThread() as namespaces:
+            for host, path in scope.netns_paths.items():
+                self._diags[host] = namespaces.inside(path, inetdiag.DiagSocket)
+        if self._programs is not None:
+            self._programs.stop()
+            self._programs.follow(scope)
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._watch, args=(scope,), name="sockets", daemon=True)
+        self._thread.start()
+
+    def end(self) -> Observation:
+        """Look no more and give each socket's buffers."""
+        scope = self._scope
+        if scope is None or self._thread is None:
+            raise CollectError("the socket collector was not begun")
+        self._stop()
+        if self._problem:
+            raise CollectError(f"sockets could not be looked at: {self._problem}")
+        started_s = time.thread_time()
+        lost, warnings = 0, [] if self._looks.count else [TOO_SHORT]
+        overhead = Overhead()
+        if self._programs is not None:
+            self._programs.stop()
+            overhead, lost = self._programs.overhead(), self._programs.lost()
+            warnings += self._programs.warnings()
+        metrics = {**self._looks.metrics(), "socket.time_wait.max": float(self._time_wait)} if self._looks.count else {}
+        buffers = tuple(self._looks.buffers({inode: host for host, inode in scope.namespaces.items()}))
+        return Observation(
+            collector=self.name, socket_buffers=buffers, metrics=metrics, lost_events=lost, warnings=tuple(warnings),
+            overhead=Overhead(programs=overhead.programs, user_cpu_s=time.thread_time() - started_s),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Look no more and detach; safe to call twice."""
+        self._stop()
+        if self._programs is not None:
+            self._programs.close()
+
+    def _stop(self) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        for diag in self._diags.values():
+            diag.close()
+        self._diags = {}
+
+    # From here on: in the thread.
+
+    def _watch(self, scope: Scope) -> None:
+        if self._ended.wait(scope.warmup_ns / 1e9):
+            return
+        try:
+            if self._programs is not None:
+                self._programs.count()
+            self._count_time_wait(scope.netns_paths)
+            while True:
+                began_s = time.monotonic()
+                self._look()
+                took_s = time.monotonic() - began_s
+                if self._ended.wait(min(max(_PERIOD_S - took_s, _SHARE * took_s), _LONGEST_S)):
+                    break
+            self._count_time_wait(scope.netns_paths)
+        except (OSError, ValueError) as error:
+            self._problem = str(error)
+
+    def _look(self) -> None:
+        self._looks.begin()
+        if self._programs is not None:
+            self._looks.add_lines(self._programs.run_iterator(_ITERATOR), self._programs.view("look").dtype)
+        questions = [
+            (host, *question) for host in self._diags for question in _QUESTIONS
+            if question[2] != inetdiag.CONNECTED or self._programs is None
+        ]  # fmt: skip
+        if (self._looks.count - 1) % _ROUND:
+            questions = [question for question in questions if question in self._answered]
+        else:
+            self._answered.clear()
+        for question in questions:
+            host, family, protocol, states = question
+            if not (found := _dump(self._diags[host], family, protocol, states)):
+                continue
+            self._answered.add(question)
+            if states == inetdiag.LISTEN:
+                self._looks.add_listening(found)
+            else:
+                self._looks.add(host, Protocol.TCP if protocol == socket.IPPROTO_TCP else Protocol.UDP, found)
+
+    def _count_time_wait(self, paths: Mapping[str, str]) -> None:
+        with NetnsThread() as namespaces:
+            for path in paths.values():
+                found = namespaces.inside(path, lambda: time_wait(_SOCKSTAT.read_text(encoding="ascii")))
+                self._time_wait = max(self._time_wait, found)
+
+
+def _dump(diag: inetdiag.DiagSocket, family: int, protocol: int, states: int) -> list[inetdiag.DiagLook]:
+    """Ask; a kernel without that family or protocol (ENOENT) has no such sockets."""
+    try:
+        return list(diag.dump(family, protocol, states))
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.EAFNOSUPPORT}:
+            raise
+        return []
+
+
+def time_wait(text: str) -> int:
+    """Read how many of a namespace's TCP sockets are in TIME_WAIT, from /proc/net/sockstat."""
+    words = next((line.split() for line in text.splitlines() if line.startswith("TCP:")), [])
+    with contextlib.suppress(ValueError):
+        return int(words[words.index("tw") + 1])
+    return 0

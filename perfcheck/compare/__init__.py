@@ -1,0 +1,25 @@
+"""Verdicts from per-run values: statistics and judgement; pure functions.
+
+What only `perfcheck history` needs (`changepoints`, `trends`) is imported from its module: it loads large libraries.
+"""
+
+from perfcheck.compare.ab import SideBySide, judge_pairs, pairs_wanted
+from perfcheck.compare.calibrate import Calibration, Noise, calibrate
+from perfcheck.compare.decided import decided_by
+from perfcheck.compare.judge import (
+    MoreRuns,
+    changed_conditions,
+    judge,
+    judge_records,
+    more_runs,
+    planned_metrics,
+    wanted_metrics,
+)  # fmt: skip
+from perfcheck.compare.metric import compare_metric
+from perfcheck.compare.pairs import order_of_pairs
+
+__all__ = [
+    "Calibration", "MoreRuns", "Noise", "SideBySide", "calibrate", "changed_conditions", "compare_metric",
+    "decided_by", "judge", "judge_pairs", "judge_records", "more_runs", "order_of_pairs", "pairs_wanted",
+    "planned_metrics", "wanted_metrics",
+]  # fmt: skip

@@ -1,0 +1,191 @@
+"""A whole run against its baseline: which metrics are compared, with which sessions, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from perfcheck.compare.decided import decided_by
+from perfcheck.compare.metric import compare_metric
+from perfcheck.compare.screen import CONFIRM, SCREEN, runs_for_level
+from perfcheck.model.baseline import Baseline, BaselineLookup, differences
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.metric import DecidedBy, Layer, MetricSpec
+from perfcheck.model.record import ComparisonRecord, RunRecord, TrialRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.verdict import Verdict
+
+
+def wanted_metrics(scenario: Scenario) -> tuple[str, ...]:
+    """Name the metrics that this scenario compares, in the catalogue's order.
+
+    Those that are compared by default, those with a tolerance, and those that an `expect` line names.
+    """
+    return _wanted(scenario.tolerance_pct.keys() | {line.metric for line in scenario.expect})
+
+
+def _wanted(named: AbstractSet[str]) -> tuple[str, ...]:
+    return tuple(name for name, spec in CATALOGUE.items() if spec.compared or name in named)
+
+
+def planned_metrics(scenario: Scenario, lookup: BaselineLookup) -> tuple[str, ...]:
+    """Name the metrics that a run will compare, as far as that is known before it.
+
+    With a baseline: what it holds. Without one: what the scenario's traffic can produce.
+    """
+    wanted = wanted_metrics(scenario)
+    found = lookup.found
+    if found is not None:
+        return tuple(name for name in wanted if name in found.metrics())
+    protocols: set[str] = {spec.iperf3.protocol if spec.iperf3 is not None else "tcp" for spec in scenario.traffic}
+    generators = {spec.generator for spec in scenario.traffic if not spec.background}
+    return tuple(name for name in wanted if _can_produce(CATALOGUE[name], protocols, generators))
+
+
+def _can_produce(spec: MetricSpec, protocols: set[str], generators: set[str]) -> bool:
+    if spec.layer in (Layer.TCP, Layer.UDP):
+        return spec.layer.value in protocols
+    return spec.layer is not Layer.APP or bool(generators & set(spec.needs))
+
+
+def judge(
+    scenario: Scenario, record: RunRecord, lookup: BaselineLookup, *, screened_runs: int | None = None
+) -> tuple[ComparisonRecord, ...]:
+    """Compare every wanted metric that the run or its baseline has.
+
+    The first `screened_runs` valid runs are the screen; those after it were made because a metric
+    tripped (see `more_runs`), and for such a metric they alone decide. None: all runs are the screen.
+    """
+    terms = [
+        _Terms(spec=CATALOGUE[name], tolerance_pct=scenario.tolerance_pct.get(name),
+               decided_by=decided_by(CATALOGUE[name], scenario), screened_runs=screened_runs)
+        for name in wanted_metrics(scenario)
+    ]  # fmt: skip
+    return _judge(terms, record, lookup)
+
+
+def judge_records(
+    record: RunRecord, lookup: BaselineLookup, tolerance_pct: Mapping[str, float] | None = None
+) -> tuple[ComparisonRecord, ...]:
+    """Compare a stored record with another that stands for the baseline; the scenario's file is not needed.
+
+    Compared are the metrics compared by default, those with a tolerance and those that the record's
+    `expect` lines name.
+    """
+    tolerances = dict(tolerance_pct or {})
+    terms = [
+        _Terms(spec=CATALOGUE[name], tolerance_pct=tolerances.get(name), decided_by=_recorded_decider(record, name),
+               screened_runs=None)
+        for name in _wanted(tolerances.keys() | {line.metric for line in record.expectations})
+    ]  # fmt: skip
+    return _judge(terms, record, lookup)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terms:
+    """On what terms one metric is compared."""
+
+    spec: MetricSpec
+    tolerance_pct: float | None
+    decided_by: DecidedBy
+    screened_runs: int | None
+
+
+def _recorded_decider(record: RunRecord, metric: str) -> DecidedBy:
+    measured = record.metrics.get(metric)
+    return DecidedBy(measured.decided_by) if measured is not None and measured.decided_by else DecidedBy.MACHINE
+
+
+def _judge(every: Sequence[_Terms], record: RunRecord, lookup: BaselineLookup) -> tuple[ComparisonRecord, ...]:
+    found = lookup.found
+    known = record.metrics.keys() | (found.metrics() if found is not None else set())
+    return tuple(_judge_metric(terms, record, lookup) for terms in every if terms.spec.name in known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoreRuns:
+    """Fresh runs that the comparison asks for: how many, and for which tripped metrics."""
+
+    metrics: tuple[str, ...]
+    runs: int
+
+
+def more_runs(comparisons: Sequence[ComparisonRecord], record: RunRecord, lookup: BaselineLookup) -> MoreRuns | None:
+    """Say how many fresh runs would confirm or clear the metrics that tripped the screen; None where none did."""
+    tripped = tuple(each.metric for each in comparisons if each.verdict is Verdict.REGRESSED)
+    found = lookup.found
+    if not tripped or found is None:
+        return None
+    fewest = min(sum(map(len, found.sessions_of(metric))) for metric in tripped)
+    valid = sum(trial.valid for trial in record.trials)
+    return MoreRuns(metrics=tripped, runs=runs_for_level(fewest, CONFIRM, least=valid))
+
+
+def changed_conditions(record: RunRecord, lookup: BaselineLookup) -> dict[str, tuple[str, str]]:
+    """Give each link or host setting that is not the baseline's as (the baseline's, this run's); empty: not set."""
+    found = lookup.found
+    if found is None:
+        return {}
+    changed = differences(found.conditions, record.scenario.conditions)
+    return {each.field: (each.baseline or "", each.current or "") for each in changed}
+
+
+def _judge_metric(terms: _Terms, record: RunRecord, lookup: BaselineLookup) -> ComparisonRecord:
+    spec, tolerance = terms.spec, terms.tolerance_pct
+    found = lookup.found
+    if found is None:
+        return _unjudged(spec, Verdict.NO_BASELINE, lookup.missing, record)
+    if lookup.like is None and terms.decided_by is DecidedBy.MACHINE:
+        return _unjudged(spec, Verdict.NO_BASELINE, _unlike(lookup), record)
+    sessions = found.sessions_of(spec.name)
+    if not sessions:
+        return _unjudged(spec, Verdict.NO_BASELINE, f"new: {found.file or 'the baseline'} does not have it yet", record)
+    valid = [trial for trial in record.trials if trial.valid]
+    first = _values(valid[: terms.screened_runs], spec.name)
+    fresh = _values(valid[len(valid[: terms.screened_runs]) :], spec.name)
+    if not first:
+        return _unjudged(spec, Verdict.INVALID, _why_gone(spec, record, found), record, baseline=sessions)
+    screened = compare_metric(spec, sessions, first, tolerance, SCREEN)
+    if screened.verdict is not Verdict.REGRESSED or not fresh:
+        return screened
+    confirmed = compare_metric(spec, sessions, fresh, tolerance, CONFIRM)
+    if confirmed.verdict is Verdict.REGRESSED:
+        return confirmed
+    reason = f"{len(first)} runs tripped the screen, {len(fresh)} fresh ones did not confirm it"
+    verdict = Verdict.PASS if confirmed.verdict is Verdict.IMPROVED else confirmed.verdict
+    return confirmed.model_copy(update={"verdict": verdict, "reason": reason})
+
+
+def _values(trials: Sequence[TrialRecord], metric: str) -> tuple[float, ...]:
+    """Values of these trials, in order; what is not a finite number does not count."""
+    values = (trial.metrics.get(metric, math.nan) for trial in trials)
+    return tuple(value for value in values if math.isfinite(value))
+
+
+def _unjudged(
+    spec: MetricSpec, verdict: Verdict, reason: str, record: RunRecord,
+    baseline: Sequence[Sequence[float]] = (),
+) -> ComparisonRecord:  # fmt: skip
+    measured = record.metrics.get(spec.name)
+    before = sorted(value for session in baseline for value in session)
+    return ComparisonRecord(
+        metric=spec.name, unit=spec.unit, baseline=before[len(before) // 2] if before else None,
+        current=measured.value if measured is not None else None, change_pct=None, detectable_pct=None,
+        verdict=verdict, reason=reason,
+    )  # fmt: skip
+
+
+def _unlike(lookup: BaselineLookup) -> str:
+    shown = "; ".join(str(each) for each in lookup.environment[:4])
+    more = len(lookup.environment) - 4
+    rest = f" and {more} more" if more > 0 else ""
+    return f"the machine decides this metric, and the baseline is of another one: {shown}{rest}"
+
+
+def _why_gone(spec: MetricSpec, record: RunRecord, baseline: Baseline) -> str:
+    for needed in spec.needs:
+        if needed in record.unavailable:
+            return record.unavailable[needed]
+    return f"{baseline.file or 'the baseline'} has it, but this run did not measure it"

@@ -1,0 +1,14 @@
+"""From metrics to causes: rules are data (`rules/*.yaml`), everything after loading is pure."""
+
+from __future__ import annotations
+
+from perfcheck.diagnose.engine import Judgement, Outcome, RuleOutcome, SymptomOutcome, judge
+from perfcheck.diagnose.listing import explain
+from perfcheck.diagnose.loading import load_rules, read_rules
+from perfcheck.diagnose.rule import Rule, RuleSet, Symptom
+from perfcheck.diagnose.verdicts import diagnose, records
+
+__all__ = [
+    "Judgement", "Outcome", "Rule", "RuleOutcome", "RuleSet", "Symptom", "SymptomOutcome", "diagnose", "explain",
+    "judge", "load_rules", "read_rules", "records",
+]  # fmt: skip

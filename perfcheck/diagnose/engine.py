@@ -1,0 +1,128 @@
+"""Applies rules to one run: which hold, how strongly, and in how many of its trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from perfcheck.diagnose.condition import Condition
+from perfcheck.diagnose.evaluation import Reading, facts, holds, why_unknown
+from perfcheck.diagnose.rule import Judged, Rule, RuleSet, Symptom
+from perfcheck.model.metric import Metrics
+
+State = Literal["holds", "fails", "not applicable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one condition came out.
+
+    `share` is the share of the trials in which it held, of those that could tell. `lacks` says
+    what was missing where the condition is not applicable.
+    """
+
+    state: State
+    share: float = 0.0
+    facts: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def factor(self) -> float:
+        """What a weight is multiplied by: 1 where it held in every trial, 1/2 where only the medians say so."""
+        return (1 + self.share) / 2 if self.state == "holds" else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleOutcome:
+    """One rule on one run; `strength` is its weight after the trials and what speaks against it had their say."""
+
+    rule: Rule
+    outcome: Outcome
+    strength: float
+    evidence: str
+    against: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymptomOutcome:
+    """One sign of a symptom on one run."""
+
+    symptom: Symptom
+    outcome: Outcome
+    strength: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Every rule and symptom on one run, those that could not be judged included."""
+
+    rules: tuple[RuleOutcome, ...]
+    symptoms: tuple[SymptomOutcome, ...]
+    measured: int
+
+
+def judge(
+    rules: RuleSet, metrics: Metrics, trials: Sequence[Metrics] = (), baseline: Mapping[str, float] | None = None
+) -> Judgement:
+    """Apply every rule to the medians `metrics` and to each trial; values are in the metrics' own units."""
+    reading = Reading(metrics=metrics, trials=tuple(trials), baseline=baseline or {})
+    return Judgement(
+        rules=tuple(_judge_rule(rule, reading) for rule in rules.rules),
+        symptoms=tuple(_judge_symptom(symptom, reading) for symptom in rules.symptoms),
+        measured=len(metrics),
+    )
+
+
+def noisy_or(strengths: Iterable[float]) -> float:
+    """Combine independent strengths in 0..1: each that holds explains a part of what the others left open."""
+    return 1.0 - math.prod(1.0 - strength for strength in strengths)
+
+
+def _judge_rule(rule: Rule, reading: Reading) -> RuleOutcome:
+    outcome = _outcome(rule.condition, rule.judged, reading)
+    strength = rule.weight * outcome.factor
+    against: list[str] = []
+    if strength:
+        for counter in rule.against:
+            opposed = _outcome(counter.condition, rule.judged, reading)
+            if opposed.state == "holds":
+                strength *= 1.0 - counter.weight * opposed.factor
+                against.append(_sentence(counter.evidence, opposed, reading))
+    return RuleOutcome(
+        rule=rule, outcome=outcome, strength=strength, evidence=_sentence(rule.evidence, outcome, reading),
+        against=tuple(against),
+    )  # fmt: skip
+
+
+def _judge_symptom(symptom: Symptom, reading: Reading) -> SymptomOutcome:
+    outcome = _outcome(symptom.condition, symptom.judged, reading)
+    return SymptomOutcome(
+        symptom=symptom, outcome=outcome, strength=symptom.weight * outcome.factor,
+        evidence=_sentence(symptom.evidence, outcome, reading),
+    )  # fmt: skip
+
+
+def _outcome(condition: Condition, judged: Judged, reading: Reading) -> Outcome:
+    each = [replace(reading, metrics=trial) for trial in reading.trials]
+    results = [holds(condition, trial) for trial in each]
+    known = [result for result in results if result is not None]
+    share = sum(known) / len(known) if known else 1.0
+    overall = holds(condition, reading)
+    if overall:
+        return Outcome(state="holds", share=share, facts=facts(condition, reading))
+    if judged == "any_trial" and True in results:
+        return Outcome(state="holds", share=share, facts=facts(condition, each[results.index(True)]))
+    if overall is None:
+        return Outcome(state="not applicable", lacks=why_unknown(condition, reading))
+    return Outcome(state="fails")
+
+
+def _sentence(text: str, outcome: Outcome, reading: Reading) -> str:
+    if outcome.state != "holds":
+        return ""
+    trials = len(reading.trials)
+    often = f" (in {round(outcome.share * trials)} of {trials} runs)" if trials and outcome.share < 1 else ""
+    return f"{text}: {', '.join(outcome.facts)}{often}" if outcome.facts else f"{text}{often}"

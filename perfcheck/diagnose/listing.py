@@ -1,0 +1,60 @@
+"""Explains rules to people, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from perfcheck.diagnose.rule import Rule, RuleSet
+from perfcheck.model.causes import CAUSES
+
+
+def explain(rules: RuleSet) -> str:
+    """Give all terms, symptoms and rules as Markdown, causes in the order of the catalogue of causes."""
+    return "\n".join([*_terms(rules), *_symptoms(rules), *_causes(rules)]) + "\n"
+
+
+def _terms(rules: RuleSet) -> Iterator[str]:
+    yield "### Terms"
+    yield ""
+    yield "| term | stands for | meaning |"
+    yield "|---|---|---|"
+    for term in rules.terms:
+        yield f"| `{term.name}` | `{_cell(term.text)}` | {term.meaning} |"
+    yield ""
+
+
+def _symptoms(rules: RuleSet) -> Iterator[str]:
+    yield "### Symptoms"
+    yield ""
+    yield "| symptom | weight | condition |"
+    yield "|---|---|---|"
+    for symptom in rules.symptoms:
+        yield f"| {symptom.symptom}: {symptom.evidence} | {symptom.weight:g} | `{_cell(symptom.text)}` |"
+
+
+def _causes(rules: RuleSet) -> Iterator[str]:
+    for cause in CAUSES:
+        own = rules.for_cause(cause)
+        if own:
+            yield ""
+            yield f"### {cause}"
+            for rule in own:
+                yield from _rule(rule)
+
+
+def _rule(rule: Rule) -> Iterator[str]:
+    yield ""
+    often = ", in any run" if rule.judged == "any_trial" else ""
+    yield f"**{rule.name}** (weight {rule.weight:g}, {rule.severity}{often}): {rule.evidence}."
+    yield ""
+    yield f"    {rule.text}"
+    yield ""
+    if rule.explains:
+        yield f"- explains: {', '.join(rule.explains)}"
+    for counter in rule.against:
+        yield f"- against it (-{counter.weight:.0%}): {counter.evidence}: `{counter.text}`"
+    yield f"- advice: {rule.advice}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

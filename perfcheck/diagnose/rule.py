@@ -1,0 +1,161 @@
+"""What a rule is: the form that rule files are checked against, and the rule that the engine works with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from perfcheck.diagnose.condition import Condition, Quantity
+from perfcheck.diagnose.parsing import RESERVED
+from perfcheck.model.causes import CAUSES
+
+Severity = Literal["info", "warning", "critical"]
+Judged = Literal["medians", "any_trial"]
+
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Sentence = Annotated[str, Field(min_length=1, max_length=400)]
+Weight = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class CounterForm(_Form):
+    """What speaks against the rule that it stands in: `weight` is the share of the rule's weight that it takes."""
+
+    when: str
+    weight: Weight
+    evidence: Sentence
+
+
+class RuleForm(_Form):
+    """One entry of `rules`."""
+
+    name: Name
+    cause: str
+    when: str
+    weight: Weight
+    severity: Severity
+    evidence: Sentence
+    advice: Sentence
+    explains: tuple[Name, ...] = ()
+    against: tuple[CounterForm, ...] = ()
+    judged: Judged = "medians"
+    replace: bool = False
+
+    @field_validator("cause")
+    @classmethod
+    def _known_cause(cls, value: str) -> str:
+        if value not in CAUSES:
+            raise ValueError(f"{value!r} is not a cause")
+        if value == "unknown":
+            raise ValueError("unknown is what remains when no rule explains a symptom; no rule can name it")
+        return value
+
+
+class SymptomForm(_Form):
+    """One entry of `symptoms`: a sign of the symptom `symptom`, of which there may be several."""
+
+    name: Name
+    symptom: Name
+    when: str
+    weight: Weight
+    evidence: Sentence
+    judged: Judged = "medians"
+    replace: bool = False
+
+
+class TermForm(_Form):
+    """One entry of `terms`: a quantity or condition that later conditions may name."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,40}$")]
+    stands_for: str = Field(alias="is")
+    meaning: Sentence
+
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, value: str) -> str:
+        if value in RESERVED:
+            raise ValueError(f"{value!r} has a meaning in conditions already")
+        return value
+
+
+class RuleFileForm(_Form):
+    """A rule file; `disable` names rules and symptoms of earlier files that shall not count."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    terms: tuple[TermForm, ...] = ()
+    symptoms: tuple[SymptomForm, ...] = ()
+    rules: tuple[RuleForm, ...] = ()
+    disable: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """A named quantity or condition; `text` is what it stands for, as the file has it."""
+
+    name: str
+    text: str
+    node: Quantity | Condition
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """A condition that takes the share `weight` from the rule that it stands in."""
+
+    text: str
+    condition: Condition
+    weight: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptom:
+    """A sign that something is wrong, whatever the cause; `text` is the condition as the file has it."""
+
+    name: str
+    symptom: str
+    text: str
+    condition: Condition
+    weight: float
+    evidence: str
+    judged: Judged
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One checked rule; `origin` is its file and line."""
+
+    name: str
+    cause: str
+    text: str
+    condition: Condition
+    weight: float
+    severity: Severity
+    evidence: str
+    advice: str
+    explains: tuple[str, ...]
+    against: tuple[Counter, ...]
+    judged: Judged
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSet:
+    """All rules and symptoms that count, in the order of their files."""
+
+    rules: tuple[Rule, ...]
+    symptoms: tuple[Symptom, ...]
+    terms: tuple[Term, ...] = ()
+
+    def for_cause(self, cause: str) -> Sequence[Rule]:
+        """Give the rules of one cause."""
+        return tuple(rule for rule in self.rules if rule.cause == cause)

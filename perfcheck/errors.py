@@ -1,0 +1,111 @@
+"""The exception tree; every error that a user may see is one of these.
+
+PerfcheckError                 exit status 3 unless a subclass says otherwise
+├── UsageError                 2: wrong arguments on the command line
+├── FileError                  2: a file of the user's is wrong; carries where
+│   ├── ScenarioError          2: a scenario file
+│   ├── RuleError              2: a diagnosis rule file
+│   ├── BaselineError          2: a baseline file cannot be read
+│   └── RecordError            2: a stored run record cannot be read
+└── CouldNotMeasure            3: nothing was measured, so nothing may pass or fail
+    ├── Unavailable            3: this machine lacks a feature; says what, why and how to get it
+    ├── LabError               3: hosts or links could not be made
+    ├── InvalidLink            3: a link is not, or cannot be, what the file asks for
+    ├── TrafficError           3: a traffic generator failed; carries its own message
+    ├── CollectError           3: a collector failed after it was attached
+    └── Stopped                3: SIGINT or SIGTERM asked for an end in mid-run
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class PerfcheckError(Exception):
+    """Base of all errors that are reported without a traceback."""
+
+    exit_status = 3
+
+
+class UsageError(PerfcheckError):
+    """Wrong arguments on the command line."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake in a file: where (1-based line and column), which key, what was expected."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        """Give the one line that editors and people can follow."""
+        where = f"{self.file}:{self.line}:{self.column}: "
+        return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+
+
+class FileError(PerfcheckError):
+    """A file of the user's is wrong; `problems` holds each mistake with its place."""
+
+    exit_status = 2
+
+    def __init__(self, *problems: Problem) -> None:
+        """Take at least one problem; the text is one line a problem."""
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class ScenarioError(FileError):
+    """A scenario file is malformed or inconsistent."""
+
+
+class RuleError(FileError):
+    """A diagnosis rule names an unknown metric or unit, or cannot be parsed."""
+
+
+class BaselineError(FileError):
+    """A baseline file exists but cannot be read."""
+
+
+class RecordError(FileError):
+    """A stored run record cannot be read."""
+
+
+class CouldNotMeasure(PerfcheckError):  # noqa: N818 - a state, which exit status 3 reports
+    """Nothing was measured: the outcome is neither a pass nor a failure."""
+
+
+class Unavailable(CouldNotMeasure):
+    """This machine lacks a feature: `what` is missing, `why`, and the `fix`."""
+
+    def __init__(self, what: str, why: str, fix: str) -> None:
+        """Keep the three parts apart, so that `perfcheck doctor` can lay them out."""
+        super().__init__(f"{what} is not available: {why}. To get it: {fix}")
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+
+class LabError(CouldNotMeasure):
+    """Hosts or links could not be made, or a host setting was refused."""
+
+
+class InvalidLink(CouldNotMeasure):
+    """A link is not, or cannot be, what the scenario file asks for."""
+
+
+class TrafficError(CouldNotMeasure):
+    """A traffic generator failed; the text carries the generator's own message."""
+
+
+class CollectError(CouldNotMeasure):
+    """A collector failed after it had been attached."""
+
+
+class Stopped(CouldNotMeasure):
+    """SIGINT or SIGTERM asked for an end in the middle of a run."""

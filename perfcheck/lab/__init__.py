@@ -1,0 +1,5 @@
+"""Hosts as network namespaces, links between them, and the settings of both."""
+
+from perfcheck.lab.lab import Lab
+
+__all__ = ["Lab"]

@@ -1,0 +1,65 @@
+"""Which emulator carries which link: the file's word, else the plainest that can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from perfcheck.errors import InvalidLink, Unavailable
+from perfcheck.lab.topology import Link
+from perfcheck.model.quantities import Loss
+from perfcheck.model.scenario import Impairments, LinkSpec
+from perfcheck.model.seams import LinkEmulator
+
+PLAIN: Final = "veth"
+IMPAIRING: Final = ("netem", "relay")
+"""Tried in this order for `emulator: auto`: in the kernel where it can, else in user space."""
+
+
+def impaired(link: LinkSpec) -> bool:
+    """Whether the file asks for anything in either direction that a plain wire does not do."""
+    return any(
+        _acts(getattr(link.direction(way), name)) for way in ("forward", "reverse") for name in Impairments.model_fields
+    )
+
+
+def _acts(value: object) -> bool:
+    return value.mean_pct > 0 if isinstance(value, Loss) else bool(value)
+
+
+def candidates(link: LinkSpec) -> Sequence[str]:
+    """Give the names of the emulators that may carry the link, the preferred first."""
+    if link.emulator == "none":
+        return (PLAIN,)
+    if link.emulator == "auto":
+        return IMPAIRING if impaired(link) else (PLAIN,)
+    return (link.emulator,)
+
+
+def choose(links: Sequence[Link], emulators: Mapping[str, LinkEmulator]) -> tuple[LinkEmulator, ...]:
+    """Choose an emulator for each link; InvalidLink says for each candidate why it cannot carry it."""
+    lacking: dict[str, str | None] = {}
+    return tuple(_choose_one(link, emulators, lacking) for link in links)
+
+
+def _choose_one(link: Link, emulators: Mapping[str, LinkEmulator], lacking: dict[str, str | None]) -> LinkEmulator:
+    refusals = []
+    for name in candidates(link.spec):
+        if name not in emulators:
+            refusals.append(f"{name}: there is no such emulator")
+            continue
+        if name not in lacking:
+            lacking[name] = _lack(emulators[name])
+        refusal = lacking[name] or emulators[name].floor(link.spec)
+        if refusal is None:
+            return emulators[name]
+        refusals.append(f"{name}: {refusal}")
+    raise InvalidLink(f"{link.label}: {'; '.join(refusals)}")
+
+
+def _lack(emulator: LinkEmulator) -> str | None:
+    try:
+        emulator.check()
+    except Unavailable as lack:
+        return str(lack)
+    return None

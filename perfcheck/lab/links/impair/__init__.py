@@ -1,0 +1,1 @@
+"""What a link does to packets, as pure models: no clock, no file, no socket."""

@@ -1,0 +1,75 @@
+"""What the relay process is told about one direction of a link: plain numbers that cross as JSON."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULT_QUEUE_PACKETS = 1000
+"""Queue behind a rate where the file names none: netem's and pfifo's own default."""
+
+
+class LossPlan:
+    """Probabilities (0..1) of a loss model; a random loss is a chain that never leaves its good state."""
+
+    __slots__ = ("bad_loss", "good_loss", "to_bad", "to_good")
+
+    def __init__(self, *, to_bad: float, to_good: float, bad_loss: float, good_loss: float) -> None:
+        """Take p, r, h and k of Gilbert-Elliott."""
+        self.to_bad = to_bad
+        self.to_good = to_good
+        self.bad_loss = bad_loss
+        self.good_loss = good_loss
+
+
+class WayPlan:
+    """Impairments of one direction; `None` or 0 means that the direction does not have it.
+
+    A `trace` has `opportunities` (at_ns, repeat_ns) or `rate` (at_ns, bps, repeat_ns), and `delay`
+    (at_ns, ns, repeat_ns), each optional; it begins with the trial.
+    """
+
+    __slots__ = (
+        "corrupt", "delay_ns", "duplicate", "ecn", "jitter_ns", "loss", "mtu", "queue_bytes", "queue_packets",
+        "rate_bps", "reorder", "seed", "trace", "way",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        way: int,
+        seed: int,
+        mtu: int,
+        delay_ns: int = 0,
+        jitter_ns: int = 0,
+        rate_bps: int | None = None,
+        queue_bytes: int | None = None,
+        queue_packets: int | None = None,
+        loss: dict[str, float] | None = None,
+        reorder: float = 0.0,
+        duplicate: float = 0.0,
+        corrupt: float = 0.0,
+        ecn: bool = False,
+        trace: dict[str, Any] | None = None,
+    ) -> None:
+        """Take the fields by name, as JSON has them."""
+        self.way = way
+        self.seed = seed
+        self.mtu = mtu
+        self.delay_ns = delay_ns
+        self.jitter_ns = jitter_ns
+        self.rate_bps = rate_bps
+        self.queue_bytes = queue_bytes
+        self.queue_packets = queue_packets
+        self.loss = LossPlan(**loss) if loss else None
+        self.reorder = reorder
+        self.duplicate = duplicate
+        self.corrupt = corrupt
+        self.ecn = ecn
+        self.trace = trace
+
+    @property
+    def draws(self) -> bool:
+        """Whether any fate depends on a packet's place."""
+        return bool(self.loss or self.reorder or self.duplicate or self.corrupt)

@@ -1,0 +1,194 @@
+"""A drop-tail queue in front of a line whose rate and delay change over time, as a trace says."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+
+from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
+from perfcheck.lab.links.impair.queue import BITS_NS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final, Protocol
+
+    from perfcheck.lab.links.impair.plan import WayPlan
+
+    class Line(Protocol):
+        """Something that sends packets one after another; asked in order of time."""
+
+        def send(self, start_ns: int, size_bytes: int) -> int:
+            """Give when a packet has left that begins to leave at start_ns (ns since the trace began)."""
+
+
+OPPORTUNITY_BYTES: Final = 1504
+"""What one line of a mahimahi trace lets pass (Netravali et al., USENIX ATC 2015)."""
+NEVER_NS: Final = 10**18
+"""When a packet leaves that waits for a line which stays at rate 0: in thirty years."""
+
+
+class Steps:
+    """A line whose rate changes at given times; the last holds for ever, or all begins again after `repeat_ns`."""
+
+    def __init__(self, at_ns: Sequence[int], rate_bps: Sequence[int], repeat_ns: int | None = None) -> None:
+        """Take the times (ascending, the first 0) and the rate from each on."""
+        self._at = at_ns
+        self._rate = rate_bps
+        self._moves = any(rate_bps)
+        self._repeat = repeat_ns
+
+    def send(self, start_ns: int, size_bytes: int) -> int:
+        """Walk through the steps until all bits have left."""
+        left = size_bytes * BITS_NS
+        now = start_ns
+        while True:
+            step, rate = self._current(now)
+            if rate and (step is None or left <= (step - now) * rate):
+                return now + -(-left // rate)
+            if step is None or not self._moves:
+                return now + NEVER_NS
+            left -= (step - now) * rate
+            now = step
+
+    def _current(self, now_ns: int) -> tuple[int | None, int]:
+        """Give when the present step ends (None: never) and its rate."""
+        round_ns = 0
+        if self._repeat is not None:
+            round_ns = now_ns - now_ns % self._repeat
+        index = bisect_right(self._at, now_ns - round_ns) - 1
+        rate = self._rate[index]
+        if index + 1 < len(self._at):
+            return round_ns + self._at[index + 1], rate
+        return (None if self._repeat is None else round_ns + self._repeat), rate
+
+
+class Opportunities:
+    """A line that can send only at given times, so many bytes each, as mahimahi's traces have it; they repeat.
+
+    What a packet leaves of an opportunity serves the next packet that waits already; a packet that comes
+    after it finds nothing of it.
+    """
+
+    def __init__(self, at_ns: Sequence[int], repeat_ns: int) -> None:
+        """Take the times (ascending, at most repeat_ns > 0)."""
+        self._at = at_ns
+        self._repeat = repeat_ns
+        self._index = 0
+        self._left = OPPORTUNITY_BYTES
+
+    def send(self, start_ns: int, size_bytes: int) -> int:
+        """Use opportunities from start_ns on until all bytes have left."""
+        if self._time(self._index) < start_ns:
+            rounds, rest = divmod(start_ns, self._repeat)
+            self._index = rounds * len(self._at) + _first_at_or_after(self._at, rest)
+            self._left = OPPORTUNITY_BYTES
+        while size_bytes > self._left:
+            size_bytes -= self._left
+            self._index += 1
+            self._left = OPPORTUNITY_BYTES
+        self._left -= size_bytes
+        end = self._time(self._index)
+        if self._left == 0:
+            self._index += 1
+            self._left = OPPORTUNITY_BYTES
+        return end
+
+    def _time(self, index: int) -> int:
+        rounds, place = divmod(index, len(self._at))
+        return rounds * self._repeat + self._at[place]
+
+
+def _first_at_or_after(times: Sequence[int], time: int) -> int:
+    return bisect_right(times, time - 1)
+
+
+class VaryingQueue:
+    """A bounded queue in front of a line that varies; a packet on the line counts whole until it has left."""
+
+    __slots__ = (
+        "_begin_ns",
+        "_limit_bytes",
+        "_limit_packets",
+        "_line",
+        "_queued_bytes",
+        "_waiting",
+        "_worst",
+        "free_ns",
+    )
+
+    def __init__(self, line: Line, begin_ns: int, limit_bytes: int | None, limit_packets: int | None) -> None:
+        """Take the line, when its trace begins, and one limit."""
+        self._line = line
+        self._begin_ns = begin_ns
+        self._limit_bytes = limit_bytes
+        self._limit_packets = limit_packets
+        self._waiting: deque[tuple[int, int]] = deque()
+        self._queued_bytes = 0
+        self._worst = 0
+        self.free_ns = 0
+
+    def enqueue(self, now_ns: int, size_bytes: int) -> int:
+        """Give when its last bit has left the line, or -1 when the queue has no room for it."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= now_ns:
+            self._queued_bytes -= waiting.popleft()[1]
+        if waiting and not self._has_room(size_bytes):
+            return -1
+        start = max(self.free_ns, now_ns)
+        self.free_ns = self._begin_ns + self._line.send(start - self._begin_ns, size_bytes)
+        waiting.append((self.free_ns, size_bytes))
+        self._queued_bytes += size_bytes
+        self._worst = max(self._worst, self._queued_bytes)
+        return self.free_ns
+
+    def _has_room(self, size_bytes: int) -> bool:
+        if self._limit_packets is not None:
+            return len(self._waiting) < self._limit_packets
+        return self._limit_bytes is None or self._queued_bytes + size_bytes <= self._limit_bytes
+
+    def worst_bytes(self) -> int:
+        """Give the longest queue since the last call."""
+        worst, self._worst = self._worst, self._queued_bytes
+        return worst
+
+
+class DelaySteps:
+    """A delay that changes at given times since the trace began."""
+
+    __slots__ = ("_at", "_begin_ns", "_delay", "_repeat")
+
+    def __init__(self, at_ns: Sequence[int], delay_ns: Sequence[int], repeat_ns: int | None, begin_ns: int) -> None:
+        """Take the times (ascending, the first 0) and the delay from each on."""
+        self._at = at_ns
+        self._delay = delay_ns
+        self._repeat = repeat_ns
+        self._begin_ns = begin_ns
+
+    def at(self, now_ns: int) -> int:
+        """Give the delay for a packet that leaves the queue now."""
+        since = now_ns - self._begin_ns
+        if self._repeat is not None:
+            since %= self._repeat
+        return self._delay[bisect_right(self._at, since) - 1]
+
+
+def varying_queue_of(plan: WayPlan, begin_ns: int) -> VaryingQueue | None:
+    """Give the queue in front of the traced line, or None where the trace has no rates."""
+    trace = plan.trace or {}
+    line: Line
+    if "opportunities" in trace:
+        line = Opportunities(**trace["opportunities"])
+    elif "rate" in trace:
+        steps = trace["rate"]
+        line = Steps(steps["at_ns"], steps["bps"], steps["repeat_ns"])
+    else:
+        return None
+    packets = None if plan.queue_bytes is not None else plan.queue_packets or DEFAULT_QUEUE_PACKETS
+    return VaryingQueue(line, begin_ns, plan.queue_bytes, packets)
+
+
+def delays_of(plan: WayPlan, begin_ns: int) -> DelaySteps | None:
+    """Give the traced delay, or None where the trace has none."""
+    steps = (plan.trace or {}).get("delay")
+    return None if steps is None else DelaySteps(steps["at_ns"], steps["ns"], steps["repeat_ns"], begin_ns)

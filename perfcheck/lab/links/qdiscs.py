@@ -1,0 +1,133 @@
+"""A link's impairments as tc(8) commands and tc's statistics as counts; nothing is run here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from perfcheck.lab.links.impair.place import ETHERNET_BYTES
+from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
+from perfcheck.lab.links.plans import WAYS, way_plan
+from perfcheck.model.quantities import Loss
+from perfcheck.model.scenario import Impairments, LinkSpec
+from perfcheck.model.units import format_value
+
+MAX_RATE_BPS: Final = 10_000_000_000
+NETEM_PACKETS: Final = 1_000_000
+"""netem's own limit, which counts the packets in flight too: never the bottleneck, the queue is behind it."""
+IN_ORDER: Final = ("rate", "100gbit")
+"""With any rate netem lets no packet overtake another, whatever its jitter (netem_enqueue)."""
+BURST_S: Final = 100e-6
+"""tbf may send so much at once, and one packet in any case: what a late timer would lose otherwise."""
+TICK_S: Final = 64e-9
+"""tc hands the burst to the kernel as a time in these ticks, rounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayCounts:
+    """What the qdiscs of one way have counted since they were made; `entered` counts segments, not super-packets."""
+
+    entered: int
+    dropped_loss: int
+    dropped_queue: int
+
+
+def floor(link: LinkSpec) -> str | None:
+    """Say what netem and tbf cannot do of this link, or None."""
+    for way in WAYS:
+        spec = link.direction(way)
+        if spec.trace is not None:
+            return f"trace ({way}) cannot be replayed by netem: emulator: relay can"
+        if spec.ecn:
+            return f"ecn ({way}) is not done by netem here: emulator: relay can"
+        if spec.rate_bps is not None and spec.rate_bps > MAX_RATE_BPS:
+            most = format_value(MAX_RATE_BPS, "bps")
+            return f"rate {format_value(spec.rate_bps, 'bps')} ({way}) is more than netem carries ({most})"
+        if (spec.jitter_ns or 0) > (spec.delay_ns or 0):
+            return f"jitter ({way}) is more than the delay: a packet would have to arrive before it was sent"
+        if spec.reorder_pct and not spec.delay_ns:
+            return f"reorder ({way}) needs a delay: a packet overtakes by not waiting for it"
+    return None
+
+
+def commands_for(link: LinkSpec, devices: tuple[str, str]) -> list[list[str]]:
+    """Give tc's commands: what enters at one device leaves at the other, through the impairments of its way."""
+    lines: list[list[str]] = []
+    for way, (enters, leaves) in zip(WAYS, (devices, devices[::-1]), strict=True):
+        lines.append(["qdisc", "add", "dev", enters, "ingress"])
+        lines.append(
+            ["filter", "add", "dev", enters, "parent", "ffff:", "protocol", "all", "matchall",
+             "action", "mirred", "egress", "redirect", "dev", leaves]
+        )  # fmt: skip
+        lines += _impairments(link, way, leaves)
+    return lines
+
+
+def removal(devices: tuple[str, str]) -> list[list[str]]:
+    """Give tc's commands that take all of it away again."""
+    return [["qdisc", "delete", "dev", device, where] for device in devices for where in ("ingress", "root")]
+
+
+def counts(entering: str, leaving: str) -> WayCounts:
+    """Read `tc -s -j qdisc show dev DEVICE` of both devices; netem's own drops contain what its child refused."""
+    queue = _sum(leaving, "tbf", "drops")
+    return WayCounts(
+        entered=_sum(entering, "ingress", "packets"),
+        dropped_loss=max(0, _sum(leaving, "netem", "drops") - queue),
+        dropped_queue=queue,
+    )
+
+
+def _sum(statistics: str, kind: str, name: str) -> int:
+    return sum(int(qdisc.get(name, 0)) for qdisc in json.loads(statistics) if qdisc.get("kind") == kind)
+
+
+def _impairments(link: LinkSpec, way: str, device: str) -> list[list[str]]:
+    spec = link.direction(way)
+    lines = [
+        ["qdisc", "add", "dev", device, "root", "handle", "1:", "netem", "limit", str(NETEM_PACKETS), *_netem(spec)]
+    ]
+    if spec.rate_bps is None:
+        return lines
+    plan = way_plan(link, way)
+    frame = link.mtu + ETHERNET_BYTES
+    packets = None if "queue_bytes" in plan else int(plan.get("queue_packets") or DEFAULT_QUEUE_PACKETS)
+    limit = int(plan["queue_bytes"]) if packets is None else packets * frame
+    burst = max(frame, round(spec.rate_bps * BURST_S / 8)) + math.ceil(spec.rate_bps * TICK_S / 4)
+    lines.append(
+        ["qdisc", "add", "dev", device, "parent", "1:1", "handle", "10:", "tbf", "rate", f"{spec.rate_bps}bit",
+         "burst", f"{burst}b", "limit", f"{max(limit, burst)}b"]
+    )  # fmt: skip
+    if packets is not None:
+        lines.append(["qdisc", "add", "dev", device, "parent", "10:1", "handle", "20:", "pfifo", "limit", str(packets)])
+    return lines
+
+
+def _netem(spec: Impairments) -> Sequence[str]:
+    words: list[str] = []
+    if spec.delay_ns:
+        words += ["delay", f"{spec.delay_ns / 1000:.3f}us"]
+        if spec.jitter_ns:
+            words.append(f"{spec.jitter_ns / 1000:.3f}us")
+    if spec.loss is not None and spec.loss.mean_pct:
+        words += _loss(spec.loss)
+    for name, share_pct in (
+        ("duplicate", spec.duplicate_pct),
+        ("corrupt", spec.corrupt_pct),
+        ("reorder", spec.reorder_pct),
+    ):
+        if share_pct:
+            words += [name, f"{share_pct:f}%"]
+    if spec.jitter_ns and not spec.reorder_pct:
+        words += IN_ORDER
+    return words
+
+
+def _loss(loss: Loss) -> Sequence[str]:
+    if loss.model == "random":
+        return ["loss", "random", f"{loss.p_pct:f}%"]
+    # tc's third and fourth are the probabilities of loss in the bad and in the good state.
+    return ["loss", "gemodel", *(f"{value:f}%" for value in (loss.p_pct, loss.r_pct or 0.0, loss.h_pct, loss.k_pct))]

@@ -1,0 +1,181 @@
+"""The relay as a link emulator: starts one process a link and asks it for counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from perfcheck.errors import LabError
+from perfcheck.lab.links.plans import WAYS, way_plan
+from perfcheck.lab.links.relay import judge
+from perfcheck.model.observation import LinkReport
+from perfcheck.model.scenario import LinkSpec
+from perfcheck.model.seams import LinkEnd, UndoLog
+from perfcheck.system import checks, commands, processes
+
+START_TIMEOUT_S: Final = 10.0
+REPLY_TIMEOUT_S: Final = 5.0
+END_TIMEOUT_S: Final = 2.0
+MESSAGE_BYTES: Final = 1 << 16
+PROCESS_NAME: Final = "relay"
+BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.py")
+_PLAIN: Final = frozenset(
+    {"received", "delivered", "dropped_loss", "dropped_queue", "dropped_other", "max_queue_bytes"}
+)
+
+
+class RelayEmulator:
+    """Links as two TAP devices with a process between them; works on any kernel with tun."""
+
+    name = "relay"
+
+    def check(self) -> None:
+        """Raise Unavailable without /dev/net/tun or without root."""
+        checks.require_privileges()
+        checks.require_tun()
+
+    def floor(self, link: LinkSpec) -> str | None:
+        """Say why the relay cannot carry this link, or None where it can."""
+        return judge.floor(link)
+
+    def up(self, index: int, link: LinkSpec, ends: tuple[LinkEnd, LinkEnd], undo: UndoLog) -> RelayLink:
+        """Start the link's process and return when both interfaces are there; LabError says what was refused."""
+        undo.note("process", PROCESS_NAME)
+        parent, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with child, _memory_file(json.dumps(_config(link, ends)).encode()) as config:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(BOOTSTRAP), str(child.fileno()), str(config.fileno())],
+                pass_fds=(child.fileno(), config.fileno()),
+                env={commands.TAG_VARIABLE: undo.tag},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                process_group=0,
+            )
+        relay = RelayLink(index, link, process, parent)
+        try:
+            running = processes.identify(process.pid)
+            if running is not None:
+                undo.note("process", PROCESS_NAME, pid=str(running.pid), start=str(running.start_ticks))
+            relay.await_ready()
+        except BaseException:
+            relay.close()
+            raise
+        return relay
+
+
+class RelayLink:
+    """A relay process that is up; one trial at a time."""
+
+    def __init__(self, index: int, link: LinkSpec, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        """Take over the process and its control socket."""
+        self._index = index
+        self._link = link
+        self._process = process
+        self._control = control
+        self._between = "-".join(link.between)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the relay."""
+        return self._process.pid
+
+    def await_ready(self) -> None:
+        """Wait until the interfaces are there; LabError says what was refused."""
+        reply = self._receive(START_TIMEOUT_S)
+        if "error" in reply:
+            raise LabError(
+                f"links[{self._index}] {self._between}: the relay could not make its devices: {reply['error']}"
+            )
+
+    def begin_trial(self, index: int) -> None:
+        """Start a trial: counters to 0 and the loss pattern back to its seed."""
+        self._send({"op": "begin", "trial": index})
+        self._receive(REPLY_TIMEOUT_S)
+
+    def end_trial(self) -> tuple[LinkReport, ...]:
+        """Give the reports of both directions since begin_trial, forward first."""
+        self._send({"op": "end"})
+        reply = self._receive(REPLY_TIMEOUT_S)
+        return tuple(self._report(way, counts, reply) for way, counts in zip(WAYS, reply["ways"], strict=True))
+
+    def close(self) -> None:
+        """End the process, which takes both interfaces with it; safe to call twice."""
+        self._control.close()
+        try:
+            self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def _report(self, way: str, counts: dict[str, Any], reply: dict[str, Any]) -> LinkReport:
+        plain = {name: counts[name] for name in _PLAIN}
+        extra = {name: value for name, value in counts.items() if name not in _PLAIN and isinstance(value, int | float)}
+        return LinkReport(
+            link=self._index,
+            way=way,
+            emulator=RelayEmulator.name,
+            lateness_us=counts["lateness_us"],
+            invalid_reason=judge.invalid_reason(counts, self._link.direction(way).delay_ns or 0),
+            extra=extra | {"cpu_pct": reply["cpu_pct"], "wall_s": reply["wall_ns"] / 1e9},
+            **plain,
+        )
+
+    def _send(self, message: dict[str, object]) -> None:
+        try:
+            self._control.sendall(json.dumps(message).encode())
+        except OSError:
+            raise self._gone() from None
+
+    def _receive(self, timeout_s: float) -> dict[str, Any]:
+        if not select.select([self._control], [], [], timeout_s)[0]:
+            raise LabError(f"links[{self._index}] {self._between}: the relay did not answer within {timeout_s:.0f} s")
+        try:
+            message = self._control.recv(MESSAGE_BYTES)
+        except OSError:
+            message = b""
+        if not message:
+            raise self._gone()
+        reply: dict[str, Any] = json.loads(message)
+        return reply
+
+    def _gone(self) -> LabError:
+        status: int | None
+        try:
+            status = self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            status = None
+        last = b""
+        if status is not None and self._process.stderr is not None and not self._process.stderr.closed:
+            last = self._process.stderr.read()
+        said = last.decode(errors="replace").strip().rpartition("\n")[2] or "nothing on its standard error"
+        return LabError(f"links[{self._index}] {self._between}: the relay process ended (status {status}): {said}")
+
+
+def _config(link: LinkSpec, ends: tuple[LinkEnd, LinkEnd]) -> dict[str, object]:
+    return {
+        "mtu": link.mtu,
+        "super_packets": judge.takes_super_packets(link),
+        "ends": [{"netns": end.netns_path, "ifname": end.ifname} for end in ends],
+        "ways": [way_plan(link, way) for way in WAYS],
+        # The kernel sends the signal when the starting thread ends, not the process.
+        "dies_with_parent": threading.current_thread() is threading.main_thread(),
+    }
+
+
+def _memory_file(content: bytes) -> BinaryIO:
+    """Give a file without a name, at its beginning: a trace is too long for one message."""
+    file = os.fdopen(os.memfd_create("relay"), "w+b")
+    file.write(content)
+    file.flush()
+    file.seek(0)
+    return file

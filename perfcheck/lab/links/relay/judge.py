@@ -1,0 +1,124 @@
+"""What the relay can carry, and when a trial through it does not count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES
+from perfcheck.lab.links.plans import WAYS
+from perfcheck.lab.links.trace import read_trace
+from perfcheck.model.scenario import Impairments, LinkSpec
+from perfcheck.model.units import format_value
+
+MAX_SINGLE_BPS: Final = 500_000_000
+"""Each packet costs the relay about 12 us with its ACK; 500 Mbit/s of full frames take 0.9 of a core."""
+EASY_SINGLE_BPS: Final = 300_000_000
+"""Above this rate super-packets, where they do: on two CPUs they halved the relay's use and its p99 lateness."""
+MAX_RATE_BPS: Final = 1_000_000_000
+"""Super-packets carry more, but a link that is much faster would be the machine's, not the file's."""
+MIN_DELAY_NS: Final = 200_000
+"""Frames leave about 0.1 ms after their due time by the median, which would be half of a shorter delay."""
+LATENESS_BUDGETS: Final = (("p50", 250.0, 0.02), ("p99", 5000.0, 0.5))
+"""Percentile, us and share of the delay: a trial is spoilt by being later than the larger of the two.
+
+The median moves every figure, so little is allowed. The p99 is that of a virtual machine whose host takes its
+processors away for milliseconds; beyond it the tails that a trial shows are the machine's, not the path's.
+"""
+
+
+def floor(link: LinkSpec) -> str | None:
+    """Say why the relay cannot carry this link, or None where it can."""
+    fast = _fastest_bps(link) > MAX_SINGLE_BPS
+    for way in WAYS:
+        spec = link.direction(way)
+        problem = _rate_problem(spec.rate_bps) or _delay_problem(spec) or (_fast_problem(spec) if fast else None)
+        if problem is None and spec.trace is not None:
+            problem = _trace_problem(spec.trace)
+        if problem is not None:
+            return f"{way}: {problem}"
+    return None
+
+
+def takes_super_packets(link: LinkSpec) -> bool:
+    """Whether the link is carried in super-packets: it is fast, and nothing needs its packets one by one."""
+    if _fastest_bps(link) <= EASY_SINGLE_BPS:
+        return False
+    return not any(_single_packet_keys(link.direction(way)) for way in WAYS)
+
+
+def _fastest_bps(link: LinkSpec) -> int:
+    return max(link.direction(way).rate_bps or 0 for way in WAYS)
+
+
+def _single_packet_keys(spec: Impairments) -> list[str]:
+    values = {"jitter": spec.jitter_ns, "reorder": spec.reorder_pct, "duplicate": spec.duplicate_pct,
+              "corrupt": spec.corrupt_pct, "ecn": spec.ecn, "trace": spec.trace}  # fmt: skip
+    return [name for name, value in values.items() if value]
+
+
+def _rate_problem(rate_bps: int | None) -> str | None:
+    if rate_bps is None or rate_bps <= MAX_RATE_BPS:
+        return None
+    most = format_value(MAX_RATE_BPS, "bps")
+    return f"rate {format_value(rate_bps, 'bps')} is more than the relay carries ({most})"
+
+
+def _delay_problem(spec: Impairments) -> str | None:
+    delay_ns, jitter_ns = spec.delay_ns or 0, spec.jitter_ns or 0
+    if 0 < delay_ns < MIN_DELAY_NS:
+        least = format_value(MIN_DELAY_NS, "ns")
+        return (
+            f"delay {format_value(delay_ns, 'ns')} is shorter than the relay can keep ({least}); leave it out for none"
+        )
+    if jitter_ns > delay_ns:
+        return (
+            f"jitter {format_value(jitter_ns, 'ns')} is more than the delay {format_value(delay_ns, 'ns')}:"
+            " a packet would have to arrive before it was sent"
+        )
+    if spec.reorder_pct and not delay_ns:
+        return "reorder needs a delay: a packet overtakes by not waiting for it"
+    return None
+
+
+def _fast_problem(spec: Impairments) -> str | None:
+    asked = _single_packet_keys(spec)
+    if not asked:
+        return None
+    most = format_value(MAX_SINGLE_BPS, "bps")
+    return f"{', '.join(asked)} on a link faster than {most}: the relay treats packets one by one only up to there"
+
+
+def _trace_problem(path: str) -> str | None:
+    try:
+        trace = read_trace(path)
+    except ValueError as wrong:
+        return f"trace: {wrong}"
+    fastest = max(trace.get("rate", {}).get("bps", [0]))
+    if "opportunities" in trace:
+        times = trace["opportunities"]
+        fastest = len(times["at_ns"]) * OPPORTUNITY_BYTES * 8 * 10**9 // times["repeat_ns"]
+    if fastest > MAX_SINGLE_BPS:
+        most = format_value(MAX_SINGLE_BPS, "bps")
+        return f"trace: rate {format_value(fastest, 'bps')} is more than the relay carries packet by packet ({most})"
+    return None
+
+
+def invalid_reason(counts: Mapping[str, Any], delay_ns: int) -> str | None:
+    """Say why one direction's trial does not count, or None where it does; `counts` is the process's report."""
+    if counts["device_tx_dropped"]:
+        return f"{counts['device_tx_dropped']} packets were dropped unseen before the relay could read them"
+    if counts["oversize"]:
+        return f"{counts['oversize']} packets larger than the MTU crossed, so impairments hit several packets at once"
+    for way, device, own in (("into", "device_sent", "frames_in"), ("out of", "device_received", "frames_out")):
+        if counts[device] != counts[own]:
+            return f"the kernel counted {counts[device]} frames {way} the relay, the relay {counts[own]}"
+    for percentile, budget_us, share in LATENESS_BUDGETS:
+        late_us = counts["lateness_us"][percentile]
+        allowed_us = max(budget_us, share * delay_ns / 1000)
+        if late_us > allowed_us:
+            return (
+                f"the relay released packets {late_us:.0f} us late ({percentile}), more than the"
+                f" {allowed_us:.0f} us that may be: the machine is too busy for this link"
+            )
+    return None

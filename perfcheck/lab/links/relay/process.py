@@ -1,0 +1,156 @@
+"""The relay process of one link: reads frames from two TAPs, lets the models decide, writes them when due.
+
+It imports nothing that is slow to import, and talks to its parent over a SOCK_SEQPACKET socket,
+one JSON object a message; the end of that socket is the end of the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gc
+import json
+import os
+import signal
+import sys
+from time import monotonic_ns, process_time_ns
+
+from perfcheck.lab.links.impair.place import ETHERNET_BYTES
+from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.segmented import SegmentedWay
+from perfcheck.lab.links.impair.segments import HEADER_BYTES
+from perfcheck.lab.links.impair.way import Way
+from perfcheck.lab.links.relay.carrier import Carrier
+from perfcheck.lab.links.relay.priority import Awake, RealTime
+from perfcheck.lab.links.relay.tap import Tap
+from perfcheck.lab.links.relay.timer import NEVER_NS, Timer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+LARGEST_SUPER: Final = HEADER_BYTES + ETHERNET_BYTES + 65535
+MESSAGE_BYTES: Final = 1 << 16
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_TIMERSLACK: Final = 29
+MCL_CURRENT: Final = 1
+MCL_FUTURE: Final = 2
+
+
+class Relay:
+    """Both directions, the control channel and the loop that serves them."""
+
+    def __init__(self, control: int, config: dict[str, Any]) -> None:
+        """Make both TAPs; OSError says what the kernel refused."""
+        self._control = control
+        mtu = config["mtu"]
+        whole = config["super_packets"]
+        first, second = (Tap(end["netns"], end["ifname"], mtu, offloads=whole) for end in config["ends"])
+        plans = [WayPlan(**plan) for plan in config["ways"]]
+        forward, reverse = (SegmentedWay(plan) if whole else Way(plan) for plan in plans)
+        largest = LARGEST_SUPER if whole else mtu + ETHERNET_BYTES
+        self._carriers = (Carrier(forward, first, second, largest), Carrier(reverse, second, first, largest))
+        self._timer = Timer()
+        self._cpu_start_ns = process_time_ns()
+        self._wall_start_ns = monotonic_ns()
+        self._real_time = RealTime(self._wall_start_ns)
+        self._awake = Awake()
+
+    def serve(self) -> None:
+        """Carry frames until the parent is gone."""
+        carriers = self._carriers
+        by_fd = {carrier.source.fd: carrier for carrier in carriers}
+        lines = [(carrier, line) for carrier in carriers for line in (carrier.way.line, carrier.way.early)]
+        real_time, timer = self._real_time, self._timer
+        while True:
+            now = monotonic_ns()
+            if now >= real_time.next_check_ns:
+                real_time.check(now, sum(carrier.way.counts.received for carrier in carriers))
+            next_due = NEVER_NS
+            for carrier, line in lines:
+                if line:
+                    if line[0][0] <= now:
+                        now = carrier.release(line, now)
+                    if line and line[0][0] < next_due:
+                        next_due = line[0][0]
+            watched, until = self._watch(now, next_due)
+            for fd in timer.wait(watched, now, until):
+                if fd != self._control:
+                    by_fd[fd].take()
+                elif not self._command():
+                    return
+
+    def _watch(self, now_ns: int, until_ns: int) -> tuple[list[int], int]:
+        """Give the descriptors to wait for and until when; TAPs left alone are looked at again by then."""
+        watched = [self._control]
+        for carrier in self._carriers:
+            if carrier.next_look_ns <= now_ns:
+                watched.append(carrier.source.fd)
+            elif carrier.next_look_ns < until_ns:
+                until_ns = carrier.next_look_ns
+        return watched, until_ns
+
+    def _command(self) -> bool:
+        message = os.read(self._control, MESSAGE_BYTES)
+        if not message:
+            return False
+        operation: str = json.loads(message)["op"]
+        if operation == "begin":
+            self._begin()
+            send(self._control, {"begun": True})
+        elif operation == "end":
+            send(self._control, self._report())
+            self._awake.end()
+        return True
+
+    def _begin(self) -> None:
+        self._awake.begin()
+        for carrier in self._carriers:
+            carrier.begin()
+        self._cpu_start_ns = process_time_ns()
+        self._wall_start_ns = monotonic_ns()
+
+    def _report(self) -> dict[str, Any]:
+        wall_ns = max(1, monotonic_ns() - self._wall_start_ns)
+        cpu_pct = 100 * (process_time_ns() - self._cpu_start_ns) / wall_ns
+        return {
+            "ways": [carrier.report() for carrier in self._carriers],
+            "cpu_pct": cpu_pct,
+            "wall_ns": wall_ns,
+            "real_time": self._real_time.possible,
+            "lead_us": self._timer.lead_ns / 1000,
+        }
+
+
+def send(control: int, message: dict[str, Any]) -> None:
+    """Send one message to the parent."""
+    os.write(control, json.dumps(message).encode())
+
+
+def settle_in(*, dies_with_parent: bool) -> bool:
+    """Prepare the process for deadlines; give whether its memory could be locked."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for number in (signal.SIGINT, signal.SIGHUP):  # the parent decides when the link ends, not the terminal
+        signal.signal(number, signal.SIG_IGN)
+    if dies_with_parent:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    locked: bool = libc.mlockall(MCL_CURRENT | MCL_FUTURE) == 0
+    gc.disable()
+    return locked
+
+
+def main() -> int:
+    """Serve a link: argv[1] is the number of the control socket, argv[2] that of a file with the plan as JSON."""
+    control = int(sys.argv[1])
+    with os.fdopen(int(sys.argv[2]), "rb") as file:
+        config = json.load(file)
+    locked = settle_in(dies_with_parent=config["dies_with_parent"])
+    try:
+        relay = Relay(control, config)
+    except OSError as error:
+        send(control, {"error": f"{os.strerror(error.errno or errno.EIO)} ({error})"})
+        return 1
+    send(control, {"ready": True, "memory_locked": locked})
+    relay.serve()
+    return 0

@@ -1,0 +1,47 @@
+"""Metrics that the traffic generators report of the application and of UDP."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec
+
+APP: Final[tuple[MetricSpec, ...]] = (
+    MetricSpec(
+        name="app.throughput_bps", unit="bps", layer=Layer.APP, direction=Direction.HIGHER, decided_by=DecidedBy.RATE,
+        meaning="goodput at the receiver after the warm-up, all measured flows",
+        source="iperf3: the receiver's interval reports", needs=("iperf3",), margin_pct=2.0, compared=True,
+    ),
+    MetricSpec(
+        name="app.duration_us", unit="us", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.RATE,
+        meaning="time that the transfer or the command took", source="CLOCK_MONOTONIC around it",
+        needs=("iperf3", "command"), margin_pct=5.0, floor=20_000.0,
+    ),
+    MetricSpec(
+        name="app.errors", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
+        meaning="errors that the generator itself counted", source="the generator's report",
+        needs=("iperf3", "command"), margin_pct=0.0, floor=0.5,
+    ),
+)  # fmt: skip
+
+UDP: Final[tuple[MetricSpec, ...]] = (
+    MetricSpec(
+        name="udp.datagrams", unit="count", layer=Layer.UDP, direction=Direction.NEITHER, decided_by=DecidedBy.PATH,
+        meaning="datagrams sent", source="iperf3: the receiver's report", needs=("iperf3",),
+    ),
+    MetricSpec(
+        name="udp.loss_pct", unit="pct", layer=Layer.UDP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
+        meaning="datagrams lost over datagrams sent", source="iperf3: the receiver's report", needs=("iperf3",),
+        margin_pct=30.0, floor=0.1, compared=True,
+    ),
+    MetricSpec(
+        name="udp.jitter_us", unit="us", layer=Layer.UDP, direction=Direction.LOWER, decided_by=DecidedBy.MACHINE,
+        meaning="interarrival jitter (RFC 3550, section 6.4.1)", source="iperf3: the receiver's report",
+        needs=("iperf3",), margin_pct=25.0, floor=200.0, compared=True,
+    ),
+    MetricSpec(
+        name="udp.throughput_bps", unit="bps", layer=Layer.UDP, direction=Direction.HIGHER, decided_by=DecidedBy.RATE,
+        meaning="goodput at the receiver after the warm-up", source="iperf3: the receiver's report",
+        needs=("iperf3",), margin_pct=2.0,
+    ),
+)  # fmt: skip

@@ -1,0 +1,54 @@
+"""Metrics of the CPU: what the hosts' processes got of it, and how busy the machine was as a whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
+from perfcheck.model.metric import MetricSpec
+
+_SWITCH: Final = Source(hook="tp_btf/sched_switch", needs="cpu")
+_RUNTIME: Final = Source(hook="tp_btf/sched_switch: task_struct.se.sum_exec_runtime", needs="cpu")
+_DELAY: Final = Source(hook="tp_btf/sched_switch: task_struct.sched_info.run_delay", needs="cpu")
+_STAT: Final = Source(hook="/proc/stat", needs="machine", host_wide=True)
+_PRESSURE: Final = Source(hook="/proc/pressure", needs="machine", host_wide=True)
+_NUMA: Final = Source(hook="/sys/devices/system/node/node*/numastat", needs="machine", host_wide=True)
+_CGROUP: Final = Source(hook="cpu.stat of the control group that the run is in", needs="machine")
+
+CPU: Final[tuple[MetricSpec, ...]] = (
+    *distribution(
+        "cpu.runq_delay_us", "us", "p50 p90 p99 p999 mean max", "time that a process of the hosts waited for a CPU",
+        _DELAY, floor=500.0,
+    ),
+    metric("cpu.runq_wait_pct", "pct", "share of the time that processes of the hosts could run and waited for a CPU",
+           _DELAY, floor=5.0),
+    metric("cpu.busy_pct", "pct", "CPU time of the hosts' processes, of one CPU", _RUNTIME, NEITHER, floor=5.0),
+    metric("cpu.off_voluntary_us", "us", "time that the hosts' processes slept or waited for events, added up",
+           _SWITCH, NEITHER),
+    metric("cpu.off_forced_us", "us", "time that the hosts' processes were kept from the CPU by others, added up",
+           _SWITCH, floor=10_000.0),
+    count("cpu.switches_voluntary", "times a process of the hosts gave the CPU up", _SWITCH, NEITHER),
+    count("cpu.switches_forced", "times a process of the hosts was preempted", _SWITCH),
+    count("cpu.migrations", "times a process of the hosts went on on another CPU", _SWITCH),
+    *distribution(
+        "cpu.emulator_runq_delay_us", "us", "p50 p99 max", "time that a link's process waited for a CPU", _DELAY,
+        floor=200.0,
+    ),
+    metric("cpu.emulator_runq_wait_pct", "pct", "share of the time that links' processes could run and waited for a "
+           "CPU", _DELAY, floor=5.0),
+    metric("cpu.emulator_busy_pct", "pct", "CPU time of the links' processes, of one CPU", _RUNTIME, NEITHER,
+           floor=5.0),
+    metric("cpu.throttled_pct", "pct", "share of the time that the control group was kept from the CPU by its quota",
+           _CGROUP, floor=1.0),
+    count("cpu.throttled_periods", "periods in which the control group had used its quota up", _CGROUP),
+    metric("cpu.pressure_pct", "pct", "share of the time that some task waited for a CPU", _PRESSURE, floor=10.0),
+    metric("cpu.pressure_memory_pct", "pct", "share of the time that some task waited for memory", _PRESSURE,
+           floor=2.0),
+    metric("cpu.pressure_io_pct", "pct", "share of the time that some task waited for a disk", _PRESSURE, floor=10.0),
+    metric("cpu.host_busy_pct", "pct", "share of the time that the CPUs were not idle", _STAT, NEITHER, floor=5.0),
+    metric("cpu.busiest_pct", "pct", "share of the time that the busiest CPU was not idle", _STAT, NEITHER, floor=5.0),
+    metric("cpu.host_softirq_pct", "pct", "share of the CPUs' time in softirqs, counted by timer ticks", _STAT, NEITHER,
+           floor=5.0),
+    metric("cpu.steal_pct", "pct", "share of the CPUs' time that the hypervisor gave to others", _STAT, floor=1.0),
+    metric("cpu.numa_remote_pct", "pct", "memory allocated on another NUMA node than the CPU's", _NUMA, floor=1.0),
+)  # fmt: skip

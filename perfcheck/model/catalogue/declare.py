@@ -1,0 +1,51 @@
+"""How the layers beside TCP write their metrics down: one line a metric, one call a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec
+
+LOWER: Final = Direction.LOWER
+NEITHER: Final = Direction.NEITHER
+_STATS: Final = {
+    "p50": "median", "p90": "90th percentile", "p99": "99th percentile", "p999": "99.9th percentile", "mean": "mean",
+    "min": "smallest", "max": "largest",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where metrics come from: the hook, the collector that reads it, and whose figures they are."""
+
+    hook: str
+    needs: str
+    decided_by: DecidedBy = DecidedBy.MACHINE
+    host_wide: bool = False
+
+
+def metric(
+    name: str, unit: str, meaning: str, source: Source, direction: Direction = LOWER, *, floor: float = 0.0,
+    margin_pct: float = 25.0,
+) -> MetricSpec:  # fmt: skip
+    """Declare one metric; the part of its name before the first dot is its layer."""
+    return MetricSpec(
+        name=name, unit=unit, layer=Layer(name.partition(".")[0]), direction=direction, decided_by=source.decided_by,
+        meaning=f"{meaning} (whole machine)" if source.host_wide else meaning, source=source.hook,
+        needs=(source.needs,), margin_pct=margin_pct, floor=floor, host_wide=source.host_wide,
+    )  # fmt: skip
+
+
+def count(name: str, meaning: str, source: Source, direction: Direction = LOWER) -> MetricSpec:
+    """Declare a number of events or things; one more or less is of no interest."""
+    return metric(name, "count", meaning, source, direction, floor=1.0)
+
+
+def distribution(
+    name: str, unit: str, stats: str, meaning: str, source: Source, direction: Direction = LOWER, *, floor: float = 0.0
+) -> Iterator[MetricSpec]:
+    """Declare the stats (words of model.metric.STATS) of a quantity, one metric each."""
+    for stat in stats.split():
+        yield metric(f"{name}.{stat}", unit, f"{meaning}, {_STATS[stat]}", source, direction, floor=floor)

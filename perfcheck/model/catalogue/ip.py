@@ -1,0 +1,45 @@
+"""Metrics of the IP layer: routes, fragments, ICMP, neighbours and connection tracking of the hosts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perfcheck.model.catalogue.declare import NEITHER, Source, count, metric
+from perfcheck.model.metric import MetricSpec
+
+_LOOKUP: Final = Source(hook="tp_btf/fib_table_lookup, tp_btf/fib6_table_lookup", needs="routes")
+_SNMP: Final = Source(hook="/proc/net/snmp and snmp6", needs="host")
+_NEIGHBOUR: Final = Source(hook="RTM_GETNEIGH", needs="netlink")
+_CONNTRACK: Final = Source(hook="IPCTNL_MSG_CT_GET_STATS_CPU", needs="conntrack")
+_TABLE: Final = Source(hook="IPCTNL_MSG_CT_GET_STATS", needs="conntrack")
+_DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
+
+IP: Final[tuple[MetricSpec, ...]] = (
+    count("ip.route_lookups", "routes looked up and found; connections look theirs up once", _LOOKUP, NEITHER),
+    count("ip.no_routes", "packets without a route, in or out", _SNMP),
+    count("ip.forwarded", "packets forwarded", _SNMP, NEITHER),
+    count("ip.discards", "packets discarded for want of memory or the like", _SNMP),
+    count("ip.header_errors", "packets with a broken header, or that ran out of hops", _SNMP),
+    count("ip.frag_creates", "fragments made", _SNMP),
+    count("ip.frag_fails", "packets too big to go on that were not to be fragmented", _SNMP),
+    count("ip.reasm_fails", "packets that could not be put together again", _SNMP),
+    count("ip.icmp_errors_in", "ICMP errors received: unreachable, too big, out of hops", _SNMP),
+    count("ip.icmp_errors_out", "ICMP errors sent: unreachable, too big, out of hops", _SNMP),
+    count("ip.neighbours", "entries of the neighbour tables at the end", _NEIGHBOUR, NEITHER),
+    count("ip.neighbours_failed", "neighbours that did not answer, or have not yet", _NEIGHBOUR),
+    count("ip.conntrack_found", "packets whose connection was looked up anew and known", _CONNTRACK, NEITHER),
+    count("ip.conntrack_invalid", "packets that fitted no connection", _CONNTRACK),
+    count("ip.conntrack_insert_failed", "connections that could not be put into the table", _CONNTRACK),
+    count("ip.conntrack_drop", "packets dropped because their connection could not be tracked", _CONNTRACK),
+    count("ip.conntrack_early_drop", "connections thrown out to make room for others", _CONNTRACK),
+    count("ip.conntrack_error", "packets in which connection tracking found an error", _CONNTRACK),
+    count("ip.conntrack_entries", "connections tracked, at the fuller of begin and end", _TABLE, NEITHER),
+    metric("ip.conntrack_use_pct", "pct", "fill of the fullest host's table of connections", _TABLE, floor=5.0),
+    count("ip.drops_netfilter", "packets dropped by the packet filter (NETFILTER_DROP)", _DROPS),
+    count("ip.drops_no_route", "packets dropped for want of a route (IP_OUTNOROUTES, IP_INNOROUTES)", _DROPS),
+    count("ip.drops_too_big", "packets dropped as too big to go on (PKT_TOO_BIG)", _DROPS),
+    count("ip.drops_rpfilter", "packets dropped because they came the wrong way (IP_RPFILTER)", _DROPS),
+    count("ip.drops_neighbour", "packets dropped while or because a neighbour was not found (NEIGH_*)", _DROPS),
+    count("ip.drops_fragment", "fragments dropped: late, doubled, too far apart (FRAG_*, DUP_FRAG)", _DROPS),
+    count("ip.drops_checksum", "packets dropped for a wrong checksum of any layer (*_CSUM)", _DROPS),
+)  # fmt: skip

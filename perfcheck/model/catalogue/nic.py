@@ -1,0 +1,66 @@
+"""Metrics of the network cards: the hosts' interfaces, and the softirqs that serve all of the machine's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
+from perfcheck.model.metric import MetricSpec
+
+_DELAY: Final = Source(hook="tp_btf/softirq_raise to tp_btf/softirq_entry", needs="nic", host_wide=True)
+_RUN: Final = Source(hook="tp_btf/softirq_entry to tp_btf/softirq_exit", needs="nic", host_wide=True)
+_POLL: Final = Source(
+    hook="tp_btf/napi_poll: devices of the hosts, and the CPUs' backlogs that serve all", needs="nic", host_wide=True
+)
+_BUSY: Final = Source(hook="RTM_GETQDISC: requeues", needs="netlink")
+_LINK: Final = Source(hook="RTM_GETLINK: IFLA_STATS64", needs="netlink")
+_DRIVER: Final = Source(hook="ETHTOOL_GSTATS (ethtool -S), by the counters' names", needs="netlink")
+_DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
+_INTERRUPTS: Final = Source(hook="/proc/stat: intr", needs="machine", host_wide=True)
+_SOFTIRQS: Final = Source(hook="/proc/softirqs", needs="machine", host_wide=True)
+_SOFTNET: Final = Source(hook="/proc/net/softnet_stat", needs="machine", host_wide=True)
+
+
+def _softirq(way: str, what: str) -> tuple[MetricSpec, ...]:
+    vector = f"NET_{way.upper()}"
+    return (
+        *distribution(f"nic.{way}_softirq_delay_us", "us", "p50 p99 p999 mean max",
+                      f"time from raising {vector} to its begin: how late {what}", _DELAY, floor=200.0),
+        *distribution(f"nic.{way}_softirq_run_us", "us", "p50 p99 mean max", f"time that one run of {vector} took",
+                      _RUN, floor=500.0),
+        metric(f"nic.{way}_softirq_pct", "pct", f"share of its time that the busiest CPU spent in {vector}", _RUN,
+               floor=5.0),
+        count(f"nic.{way}_softirqs", f"runs of {vector}", _SOFTIRQS, NEITHER),
+    )  # fmt: skip
+
+
+NIC: Final[tuple[MetricSpec, ...]] = (
+    *_softirq("rx", "packets are received"),
+    *_softirq("tx", "sent packets are cleaned up and held queues go on"),
+    count("nic.napi_polls", "polls of devices and backlogs for received packets", _POLL, NEITHER),
+    metric("nic.napi_full_pct", "pct", "share of polls that used their whole budget", _POLL, floor=5.0),
+    *distribution("nic.napi_work_packets", "packets", "p50 p99 mean max", "packets that one poll received", _POLL,
+                  NEITHER),
+    count("nic.softnet_processed", "packets that the CPUs received", _SOFTNET, NEITHER),
+    count("nic.softnet_dropped", "packets dropped because a CPU's backlog was full", _SOFTNET),
+    count("nic.softnet_squeezed", "times that receiving ended for want of budget or time", _SOFTNET),
+    metric("nic.interrupts_per_s", "per_s", "interrupts served", _INTERRUPTS, NEITHER),
+    count("nic.rx_packets", "packets that the hosts' interfaces received", _LINK, NEITHER),
+    count("nic.tx_packets", "packets that the hosts' interfaces sent", _LINK, NEITHER),
+    metric("nic.tx_packet_bytes.mean", "bytes", "mean size of what interfaces were handed; above the MTU it is split "
+           "by them (segmentation offload)", _LINK, NEITHER),
+    count("nic.rx_drops", "packets that the hosts' interfaces dropped on the way in", _LINK),
+    count("nic.tx_drops", "packets that the hosts' interfaces dropped on the way out", _LINK),
+    count("nic.rx_errors", "receive errors of the hosts' interfaces", _LINK),
+    count("nic.tx_errors", "transmit errors of the hosts' interfaces", _LINK),
+    count("nic.tx_queues", "transmit queues of the hosts' interface with most of them", _LINK, NEITHER),
+    count("nic.tx_busy", "times that an interface of the hosts was too busy to take a packet (NETDEV_TX_BUSY, or its "
+          "queue stopped)", _BUSY),
+    count("nic.driver_drops", "packets dropped by drivers of the hosts' interfaces", _DRIVER),
+    count("nic.driver_errors", "errors counted by drivers of the hosts' interfaces", _DRIVER),
+    count("nic.drops_ring_full", "packets dropped because a device's ring was full (FULL_RING)", _DROPS),
+    count("nic.drops_backlog", "packets dropped because the receiving CPU's backlog was full (CPU_BACKLOG)", _DROPS),
+    count("nic.drops_not_ready", "packets dropped because a device was down or not set up (DEV_READY, DEV_HDR)",
+          _DROPS),
+    count("nic.drops_xdp", "packets dropped by XDP programs", _DROPS),
+)  # fmt: skip

@@ -1,0 +1,47 @@
+"""Metrics of the sockets: how full their buffers are, at the sender and at the receiver of each measured flow."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
+from perfcheck.model.metric import MetricSpec
+
+_MEMORY: Final = Source(hook="iter/bpf_sk_storage_map and sock_diag (INET_DIAG_SKMEMINFO), 10 looks a second",
+                        needs="socket")  # fmt: skip
+_QUEUES: Final = Source(hook="iter/bpf_sk_storage_map and sock_diag, 10 looks a second", needs="socket")
+_LISTEN: Final = Source(hook="sock_diag: listening sockets, 10 looks a second", needs="socket")
+_STATES: Final = Source(hook="/proc/net/sockstat", needs="socket")
+_NETSTAT: Final = Source(hook="/proc/net/netstat: TcpExt", needs="host")
+_FULL: Final = Source(hook="tp_btf/sock_rcvqueue_full", needs="drops")
+_REFUSED: Final = Source(hook="tp_btf/sock_exceed_buf_limit", needs="drops")
+_DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
+
+SOCKET: Final[tuple[MetricSpec, ...]] = (
+    *distribution("socket.snd_use_pct", "pct", "p50 p90 p99 max", "send buffer in use at the sender: sk_wmem_queued "
+                  "over sk_sndbuf", _MEMORY, NEITHER, floor=10.0),
+    *distribution("socket.rcv_use_pct", "pct", "p50 p90 p99 max", "receive buffer in use at the receiver: "
+                  "sk_rmem_alloc over sk_rcvbuf", _MEMORY, floor=10.0),
+    *distribution("socket.sendq_bytes", "bytes", "p50 p90 p99 max", "data sent and not acknowledged, or not sent yet, "
+                  "at the sender (Send-Q)", _QUEUES, NEITHER, floor=50_000.0),
+    *distribution("socket.recvq_bytes", "bytes", "p50 p90 p99 max", "data received and not read yet, at the receiver "
+                  "(Recv-Q)", _QUEUES, floor=50_000.0),
+    metric("socket.sndbuf_bytes.max", "bytes", "largest send buffer of a sender (sk_sndbuf)", _MEMORY, NEITHER),
+    metric("socket.rcvbuf_bytes.max", "bytes", "largest receive buffer of a receiver (sk_rcvbuf)", _MEMORY, NEITHER),
+    count("socket.drops", "packets that measured sockets dropped (sk_drops)", _MEMORY),
+    count("socket.established.max", "most connections that were established at once", _QUEUES, NEITHER),
+    count("socket.time_wait.max", "most sockets of a host in TIME_WAIT, at begin or end", _STATES, NEITHER),
+    count("socket.accept_queue.max", "longest queue of connections waiting to be accepted", _LISTEN),
+    metric("socket.accept_queue_pct.max", "pct", "fullest queue of connections waiting to be accepted", _LISTEN,
+           floor=10.0),
+    count("socket.listen_overflows", "connections that found the accept queue full", _NETSTAT),
+    count("socket.listen_drops", "connection attempts that listening sockets dropped, for whatever reason", _NETSTAT),
+    count("socket.rcv_pruned", "times that data received were thrown away for want of buffer", _NETSTAT),
+    count("socket.rcv_collapsed", "segments squeezed together for want of buffer", _NETSTAT),
+    count("socket.backlog_drops", "segments dropped because the process held its socket too long", _NETSTAT),
+    count("socket.rcvqueue_full", "packets that raw and packet sockets had no room for", _FULL),
+    count("socket.memory_refused", "times that a protocol's memory limit refused a socket memory", _REFUSED),
+    count("socket.drops_rcvbuf", "packets dropped for want of room in a socket (SOCKET_RCVBUFF, SOCKET_BACKLOG, "
+          "PROTO_MEM)", _DROPS),
+    count("socket.drops_no_socket", "packets dropped because nobody listened (NO_SOCKET)", _DROPS),
+)  # fmt: skip

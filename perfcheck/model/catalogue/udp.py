@@ -1,0 +1,22 @@
+"""Metrics of UDP that the hosts' kernels count; those that generators report stand in app.py."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perfcheck.model.catalogue.declare import NEITHER, Source, count
+from perfcheck.model.metric import MetricSpec
+
+_SNMP: Final = Source(hook="/proc/net/snmp and snmp6", needs="host")
+_QUEUE: Final = Source(hook="tp_btf/udp_fail_queue_rcv_skb", needs="drops")
+
+UDP: Final[tuple[MetricSpec, ...]] = (
+    count("udp.datagrams_in", "datagrams that the hosts' processes took from their sockets", _SNMP, NEITHER),
+    count("udp.datagrams_out", "datagrams that the hosts sent", _SNMP, NEITHER),
+    count("udp.in_errors", "datagrams that arrived and could not be handed on, for whatever reason", _SNMP),
+    count("udp.rcvbuf_errors", "datagrams that found the socket's receive buffer full", _SNMP),
+    count("udp.sndbuf_errors", "datagrams that found no room to be sent", _SNMP),
+    count("udp.csum_errors", "datagrams with a wrong checksum", _SNMP),
+    count("udp.no_ports", "datagrams to a port that nobody had open", _SNMP),
+    count("udp.rcvqueue_full", "datagrams that a socket refused to queue", _QUEUE),
+)  # fmt: skip

@@ -1,0 +1,12 @@
+"""The causes that a diagnosis may name (design section 8), most specific knowledge first."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CAUSES: Final = (
+    "healthy", "random_loss", "queue_overflow", "policer", "shaper", "bufferbloat", "ecn_marking", "path_latency",
+    "jitter", "reordering", "receive_window", "slow_reader", "send_buffer", "application_limited", "congestion_window",
+    "cpu_contention", "softirq_contention", "mtu_blackhole", "syn_loss", "accept_backlog", "conntrack_full",
+    "cross_traffic", "connection_reset", "unknown",
+)  # fmt: skip

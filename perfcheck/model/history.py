@@ -1,0 +1,25 @@
+"""A metric's history: one value a run, in the order of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One metric of one scenario (one matrix point) on one machine; only like values are in one series.
+
+    `values` hold each run's median over its valid trials; `run_ids` and `started_at` go with them,
+    oldest first. `machine` is the digest of the fields that make machines alike.
+    """
+
+    metric: str
+    unit: str
+    scenario: str
+    point: str
+    workload: str
+    machine: str
+    emulators: str
+    run_ids: tuple[str, ...]
+    started_at: tuple[str, ...]
+    values: tuple[float, ...]

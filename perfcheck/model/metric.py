@@ -1,0 +1,73 @@
+"""What a metric is: one declaration for each, in `catalogue`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+STATS: Final = ("p50", "p90", "p99", "p999", "mean", "min", "max")
+
+Metrics = Mapping[str, float]
+"""Values of one trial by metric name, each in the unit that the name carries."""
+
+
+class Layer(StrEnum):
+    """The layers of design section 4, from the application down."""
+
+    APP = "app"
+    SOCKET = "socket"
+    TCP = "tcp"
+    UDP = "udp"
+    IP = "ip"
+    QDISC = "qdisc"
+    NIC = "nic"
+    CPU = "cpu"
+
+
+class Direction(StrEnum):
+    """Which way a metric gets better; NEITHER is shown but never regresses by itself."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+    NEITHER = "neither"
+
+
+class DecidedBy(StrEnum):
+    """Who decides a metric's value when the lab emulates the path.
+
+    PATH metrics are compared across machines, MACHINE metrics only on a like machine.
+    DELAY and RATE are PATH where the scenario's links have a delay, respectively a rate,
+    that dwarfs the machine's own share, and MACHINE otherwise.
+    """
+
+    PATH = "path"
+    DELAY = "delay"
+    RATE = "rate"
+    MACHINE = "machine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec:
+    """One metric of the catalogue.
+
+    `margin_pct` is the change, relative to the baseline, below which a difference is of no
+    interest; `floor` is the same as an absolute amount in the metric's unit (for values near 0).
+    `compared` says whether it is compared with a baseline by default.
+    `needs` names the collector or the generator it comes from (`tcp`, `sockdiag`, `iperf3`...).
+    `host_wide` marks what cannot be told apart from the rest of the machine: everything else is the lab's own.
+    """
+
+    name: str
+    unit: str
+    layer: Layer
+    direction: Direction
+    decided_by: DecidedBy
+    meaning: str
+    source: str
+    needs: tuple[str, ...]
+    margin_pct: float = 5.0
+    floor: float = 0.0
+    compared: bool = False
+    host_wide: bool = False

@@ -1,0 +1,129 @@
+"""What traffic and collectors hand to the analysis after one trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from perfcheck.model.flow import FlowKey, Histogram, SocketBuffers, TcpSocket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Whose packets count in one trial: the network namespaces of the lab and the warm-up to leave out.
+
+    `namespaces` maps a host's name to its namespace's inode number; `netns_paths` to a path that
+    setns(2) takes. `warmup_ns` is counted from each connection's establishment, by what knows no
+    connection from the trial's begin. `emulator_pids` are the processes that carry links.
+    """
+
+    namespaces: Mapping[str, int]
+    netns_paths: Mapping[str, str]
+    warmup_ns: int
+    emulator_pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowReport:
+    """What a generator says of one of its own flows (one TCP connection, one UDP stream).
+
+    `sender` and `receiver` are the same flow as its two hosts see it. `bytes_sent` and
+    `bytes_received` are payload over the whole flow (None where the generator does not say);
+    `retransmits` are segments over the whole flow.
+    """
+
+    sender: FlowKey
+    receiver: FlowKey
+    bytes_sent: int | None = None
+    bytes_received: int | None = None
+    retransmits: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficReport:
+    """What one generator reports of one trial.
+
+    `metrics` are catalogue metrics that the generator itself measures (`app.*`, `udp.*`), after
+    the warm-up. `start_ns`/`end_ns` are CLOCK_MONOTONIC around its traffic. `cpu_pct` is the
+    busier side's share of one CPU: near 100 the generator is the bottleneck.
+    """
+
+    generator: str
+    flows: tuple[FlowReport, ...]
+    metrics: Mapping[str, float]
+    start_ns: int
+    end_ns: int
+    background: bool = False
+    cpu_pct: float | None = None
+    raw: Mapping[str, object] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramCost:
+    """Run time of one BPF program in one trial, as kernel.bpf_stats_enabled counts it."""
+
+    program: str
+    calls: int
+    run_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overhead:
+    """What measuring itself cost in one trial."""
+
+    programs: tuple[ProgramCost, ...] = ()
+    user_cpu_s: float = 0.0
+    rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCounters:
+    """Difference over one trial of a host's own counters (/proc/net/snmp, snmp6 and netstat), e.g. `Tcp.RetransSegs`.
+
+    `window` is the same from the end of the warm-up on; empty where the trial ended before.
+    """
+
+    host: str
+    counters: Mapping[str, int]
+    window: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one collector saw in one trial; a collector fills only what is its own.
+
+    `metrics` are values by catalogue name; `distributions` maps a catalogue name without its stat
+    (`cpu.runq_delay_us`) to all values of the trial, in the name's unit.
+    """
+
+    collector: str
+    tcp_sockets: tuple[TcpSocket, ...] = ()
+    socket_buffers: tuple[SocketBuffers, ...] = ()
+    host_counters: tuple[HostCounters, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    distributions: Mapping[str, Histogram] = field(default_factory=dict)
+    overhead: Overhead = Overhead()
+    lost_events: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkReport:
+    """What a link's emulator says of one direction in one trial: packets by fate, and how late it was.
+
+    `lateness_us` holds percentiles (`p50`, `p99`, `max`) of release time minus due time.
+    """
+
+    link: int
+    way: str
+    emulator: str
+    received: int
+    delivered: int
+    dropped_loss: int = 0
+    dropped_queue: int = 0
+    dropped_other: int = 0
+    max_queue_bytes: int = 0
+    lateness_us: Mapping[str, float] = field(default_factory=dict)
+    invalid_reason: str | None = None
+    extra: Mapping[str, float] = field(default_factory=dict)

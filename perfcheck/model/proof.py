@@ -1,0 +1,41 @@
+"""What the probe before a run measured of a link, next to what the file asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayProof:
+    """One direction: asked and measured; None where the file asks for nothing or the probe could not tell.
+
+    `delay_*` hold what is asked (the time on the line of the probe's packet included) and the
+    median, smallest and 90th percentile measured. `lost` of `sent` small packets did not arrive.
+    `rate_bps` was measured over `rate_over_us`; `queue_us` is the longest wait behind a full queue.
+    """
+
+    way: str
+    delay_asked_us: float
+    delay_p50_us: float
+    delay_min_us: float
+    delay_p90_us: float
+    jitter_asked_us: float
+    sent: int
+    lost: int
+    loss_asked_pct: float
+    rate_asked_bps: float | None = None
+    rate_bps: float | None = None
+    rate_over_us: float = 0.0
+    queue_asked_us: float | None = None
+    queue_us: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkProof:
+    """A link that was found to be what the file asks for, after `attempts` (from 1) and `took_ms`."""
+
+    link: int
+    emulator: str
+    ways: tuple[WayProof, ...]
+    attempts: int
+    took_ms: float

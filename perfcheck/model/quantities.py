@@ -1,0 +1,152 @@
+"""Field types of the scenario file: strings with units in, plain numbers out, described in the JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema, model_validator
+
+from perfcheck.model.units import parse_duration_ns, parse_percent, parse_rate_bps, parse_size_bytes, split_quantity
+
+MAX_QUEUE_BDP: Final = 10_000
+MAX_QUEUE_PACKETS: Final = 10_000_000
+
+_NUMBER: Final = r"^\s*[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*"
+
+
+def _quantity_schema(units: str, examples: list[str], what: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"type": "string", "pattern": f"{_NUMBER}({units})\\s*$", "examples": examples, "description": what}
+    )
+
+
+DurationNs = Annotated[
+    int, BeforeValidator(parse_duration_ns), _quantity_schema("ns|us|ms|s|min", ["10ms", "1.5s"], "a duration")
+]
+RateBps = Annotated[
+    int, BeforeValidator(parse_rate_bps), _quantity_schema("bit|kbit|mbit|gbit", ["100mbit", "1gbit"], "a rate")
+]
+SizeBytes = Annotated[
+    int, BeforeValidator(parse_size_bytes), _quantity_schema("b|kb|mb|gb|kib|mib|gib", ["256kb"], "a size")
+]
+Percent = Annotated[float, BeforeValidator(parse_percent), _quantity_schema("%", ["0.1%"], "a percentage")]
+
+
+Whole = Annotated[int, Strict()]
+"""A whole number that was written as one: neither `"4"` nor `true` nor `4.0`."""
+
+Flag = Annotated[bool, Strict()]
+"""`true` or `false`: not `on`, `yes` or 1, which YAML readers take for different things."""
+
+
+class Frozen(BaseModel):
+    """Base of all models of the file: immutable, unknown keys are errors, field aliases are the file's keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, str_strip_whitespace=True)
+
+
+class Queue(Frozen):
+    """A link's queue: `1bdp`, `100p` (packets) or `256kb`; exactly one of the three is set."""
+
+    packets: int | None = Field(default=None, ge=1)
+    size_bytes: int | None = Field(default=None, ge=1)
+    bdp: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Queue:
+        if (self.packets, self.size_bytes, self.bdp).count(None) != 2:
+            raise ValueError("expected exactly one of packets, size_bytes and bdp")
+        return self
+
+    def bytes_for(self, rate_bps: int, rtt_ns: int, mtu: int) -> int:
+        """Give the limit in bytes for a link of this rate and round-trip time; at least two packets."""
+        if self.packets is not None:
+            return self.packets * mtu
+        if self.size_bytes is not None:
+            return self.size_bytes
+        assert self.bdp is not None  # noqa: S101 - the validator saw to it
+        return max(2 * mtu, round(self.bdp * rate_bps * rtt_ns / 8e9))
+
+
+def parse_queue(value: object) -> object:
+    """Parse `1bdp`, `100p`, `256kb`; ValueError says what was expected."""
+    if isinstance(value, Queue):
+        return value
+    expected = f"expected a queue size such as 1bdp, 100p or 256kb, got {value!r}"
+    parts = split_quantity(value)
+    if parts is None or isinstance(value, bool):
+        raise ValueError(expected)
+    number, unit = parts
+    if unit == "bdp" and 0 < number <= MAX_QUEUE_BDP:
+        return Queue(bdp=number)
+    if unit == "p" and 1 <= number <= MAX_QUEUE_PACKETS and number == int(number):
+        return Queue(packets=int(number))
+    try:
+        size = parse_size_bytes(value)
+    except ValueError:
+        raise ValueError(expected) from None
+    if size < 1:
+        raise ValueError(expected)
+    return Queue(size_bytes=size)
+
+
+QueueField = Annotated[
+    Queue,
+    BeforeValidator(parse_queue),
+    _quantity_schema("bdp|p|b|kb|mb|gb|kib|mib|gib", ["1bdp", "100p", "256kb"], "a queue size"),
+]
+
+
+class Loss(Frozen):
+    """Packet loss: random with probability `p`, or Gilbert-Elliott.
+
+    Gilbert-Elliott (Gilbert 1960, Elliott 1963) is a two-state chain: `p` is the probability a
+    packet of going from good to bad, `r` from bad to good, `h` the loss in the bad state and `k`
+    in the good state.
+    """
+
+    model: Literal["random", "gilbert-elliott"] = Field(
+        default="random", description="independent losses, or losses in bursts", examples=["gilbert-elliott"]
+    )
+    p_pct: Percent = Field(
+        default=0.0, alias="p", examples=["1%"], description="loss of a packet; in bursts: good state to bad, a packet"
+    )
+    r_pct: Percent | None = Field(
+        default=None, alias="r", examples=["30%"], description="in bursts: bad state to good, a packet"
+    )
+    h_pct: Percent = Field(default=100.0, alias="h", examples=["100%"], description="loss in the bad state")
+    k_pct: Percent = Field(default=0.0, alias="k", examples=["0%"], description="loss in the good state")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Loss:
+        if self.model == "gilbert-elliott" and self.r_pct is None:
+            raise ValueError("model gilbert-elliott needs r, the probability of leaving the bad state, such as r: 30%")
+        if self.model == "random" and self.r_pct is not None:
+            raise ValueError("r belongs to model: gilbert-elliott; a random loss has only p")
+        return self
+
+    @property
+    def mean_pct(self) -> float:
+        """The long-run share of packets lost."""
+        if self.model == "random":
+            return self.p_pct
+        r = self.r_pct or 0.0
+        if self.p_pct + r == 0:
+            return self.k_pct
+        bad = self.p_pct / (self.p_pct + r)
+        return bad * self.h_pct + (1 - bad) * self.k_pct
+
+
+def parse_loss(value: object) -> object:
+    """Take `0.1%` as a random loss; a mapping goes to `Loss` as it is."""
+    if isinstance(value, (Loss, dict)):
+        return value
+    try:
+        return Loss(p_pct=f"{parse_percent(value)}%")
+    except ValueError:
+        raise ValueError(
+            f"expected a percentage such as 0.1%, or {{model: gilbert-elliott, p: 1%, r: 30%}}, got {value!r}"
+        ) from None
+
+
+LossField = Annotated[Loss, BeforeValidator(parse_loss, json_schema_input_type=Percent | Loss)]

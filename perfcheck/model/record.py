@@ -1,0 +1,152 @@
+"""The run record, schema 1: one JSON object a line (design section 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from perfcheck.model.verdict import Verdict
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScenarioRef(_Part):
+    """Which scenario was run; `workload` is the digest that baselines are keyed by."""
+
+    name: str
+    digest: str
+    file: str
+    point: Mapping[str, str] = Field(default_factory=dict)
+    workload: str = ""
+    title: str = ""
+    conditions: Mapping[str, str] = Field(default_factory=dict)
+
+
+class TrialRecord(_Part):
+    """One trial: metric values by name, and why it does not count where it does not.
+
+    `traffic_s` is the time from the first generator's start to the last one's end.
+    """
+
+    index: int
+    metrics: Mapping[str, float]
+    traffic_s: float = 0.0
+    valid: bool = True
+    invalid_reason: str | None = None
+
+
+class MetricRecord(_Part):
+    """One metric over all trials: `value` is the median of `per_trial`.
+
+    `decided_by` says whether the emulated path or the machine decides it in this scenario, so
+    that records can be compared without the scenario's file; None: unknown, taken as machine.
+    `host_wide`: the figure is the whole machine's, not the lab's alone.
+    """
+
+    value: float
+    unit: str
+    per_trial: tuple[float, ...]
+    decided_by: Literal["path", "machine"] | None = None
+    host_wide: bool = False
+
+
+class DiagnosisRecord(_Part):
+    """One cause with its evidence; `confidence` is in 0..1."""
+
+    cause: str
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    evidence_for: tuple[str, ...] = Field(default=(), alias="for")
+    evidence_against: tuple[str, ...] = Field(default=(), alias="against")
+    chain: tuple[str, ...] = ()
+    advice: str = ""
+    severity: Literal["info", "warning", "critical"] = "info"
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class ExpectationRecord(_Part):
+    """One `expect` line's outcome; `actual` is None where it could not be measured, and `reason` says why."""
+
+    metric: str
+    expected: str
+    actual: float | str | None
+    verdict: Verdict
+    reason: str | None = None
+
+
+class ComparisonRecord(_Part):
+    """One metric against its baseline.
+
+    `change_pct` is relative to the baseline's median (None without one), `detectable_pct` the
+    smallest change that this run could have seen, `margin_pct` what counts as a change.
+    """
+
+    metric: str
+    baseline: float | None
+    current: float | None
+    change_pct: float | None
+    detectable_pct: float | None
+    verdict: Verdict
+    margin_pct: float | None = None
+    unit: str = ""
+    reason: str | None = None
+    interval_pct: tuple[float, float] | None = None
+    runs_needed: int | None = None
+
+
+class CrossCheck(_Part):
+    """One figure of ours beside the same figure from an independent source."""
+
+    name: str
+    trial: int
+    ours: float
+    theirs: float
+    source: str
+    tolerance_pct: float
+    agrees: bool
+
+
+class RunRecord(_Part):
+    """One scenario (one matrix point) run once, with everything needed to judge it again.
+
+    `changed_conditions` maps a condition (`links[0].loss`) that is not the baseline's to (the
+    baseline's, this run's); an empty text stands for "not set". `sides` holds the texts of A and B
+    where this is B's record of a measurement side by side: its comparisons are with A, not a baseline.
+
+    Example:
+        >>> record = RunRecord.model_validate_json(line)  # doctest: +SKIP
+        >>> record.metrics["tcp.rtt_us.p50"].value        # doctest: +SKIP
+        20113.0
+    """
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    run_id: str
+    scenario: ScenarioRef
+    started_at: str
+    environment: Mapping[str, Any]
+    emulators: Mapping[str, Any]
+    trials: tuple[TrialRecord, ...]
+    metrics: Mapping[str, MetricRecord]
+    diagnosis: Annotated[tuple[DiagnosisRecord, ...], Field(min_length=1)]
+    expectations: tuple[ExpectationRecord, ...] = ()
+    comparisons: tuple[ComparisonRecord, ...] = ()
+    changed_conditions: Mapping[str, tuple[str, str]] = Field(default_factory=dict)
+    sides: tuple[str, str] | None = None
+    overhead: Mapping[str, Any] = Field(default_factory=dict)
+    lost_events: int = 0
+    cross_checks: tuple[CrossCheck, ...] = ()
+    verdict: Verdict
+    invalid_reason: str | None = None
+    unavailable: Mapping[str, str] = Field(default_factory=dict)
+    reproduce: str = ""
+    warnings: tuple[str, ...] = ()
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def to_json(self) -> str:
+        """Give the record as one line of JSON, keys as in the design."""
+        return self.model_dump_json(by_alias=True)

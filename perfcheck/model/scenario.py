@@ -1,0 +1,346 @@
+"""The scenario file, schema 1, as frozen validated types; field aliases are the file's keys."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from perfcheck.model.quantities import (
+    DurationNs,
+    Flag,
+    Frozen,
+    Loss,
+    LossField,
+    Percent,
+    QueueField,
+    RateBps,
+    SizeBytes,
+    Whole,
+)  # fmt: skip
+
+_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
+_HOST: Final = r"[a-z][a-z0-9-]{0,14}"
+
+
+def _valid_name(value: str) -> str:
+    if not re.fullmatch(_NAME, value):
+        raise ValueError(f"expected a name of lower-case letters, digits, '-', '_' and '.', got {value!r}")
+    return value
+
+
+def _valid_host(value: str) -> str:
+    if not re.fullmatch(_HOST, value):
+        raise ValueError(f"expected a host name of at most 15 lower-case letters, digits and '-', got {value!r}")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_valid_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
+HostName = Annotated[str, AfterValidator(_valid_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST}$"})]
+
+
+class HostSpec(Frozen):
+    """One host of the lab: a network namespace with its settings."""
+
+    sysctl: dict[str, str | Whole] = Field(
+        default_factory=dict,
+        description="net.* settings of this host's own network namespace",
+        examples=[{"net.ipv4.tcp_rmem": "4096 131072 6291456"}],
+        json_schema_extra={"propertyNames": {"pattern": r"^net\."}},
+    )
+    setup: tuple[str, ...] = Field(
+        default=(),
+        description="commands run in this host before traffic, split as a shell splits words, without a shell",
+        examples=[["nft add table inet t"]],
+    )
+    congestion: str | None = Field(
+        default=None, description="default TCP congestion control", examples=["cubic"], min_length=1
+    )
+    cpus: tuple[Whole, ...] | None = Field(
+        default=None, description="CPUs that this host's processes are pinned to", examples=[[0, 1]], min_length=1
+    )
+    router: Flag = Field(default=False, description="forward packets between this host's links", examples=[True])
+
+
+class Impairments(Frozen):
+    """What one direction of a link does to packets. None: as the other keys of the link say, or unlimited."""
+
+    delay_ns: DurationNs | None = Field(default=None, alias="delay", examples=["10ms"], description="one-way delay")
+    jitter_ns: DurationNs | None = Field(
+        default=None, alias="jitter", examples=["1ms"], description="how far the delay varies"
+    )
+    rate_bps: RateBps | None = Field(
+        default=None, alias="rate", examples=["100mbit"], gt=0, description="rate of the link; none: unlimited"
+    )
+    queue: QueueField | None = Field(
+        default=None,
+        examples=["1bdp", "100p", "256kb"],
+        description="room in front of the rate, in BDPs of rate and round trip, packets or bytes; needs rate",
+    )
+    loss: LossField | None = Field(
+        default=None,
+        examples=["0.1%", {"model": "gilbert-elliott", "p": "1%", "r": "30%"}],
+        description="packets lost: a share, or a model",
+    )
+    reorder_pct: Percent | None = Field(
+        default=None, alias="reorder", examples=["0.5%"], description="packets that overtake"
+    )
+    duplicate_pct: Percent | None = Field(
+        default=None, alias="duplicate", examples=["0.1%"], description="packets that arrive twice"
+    )
+    corrupt_pct: Percent | None = Field(
+        default=None, alias="corrupt", examples=["0.01%"], description="packets with a bit flipped"
+    )
+    ecn: Flag | None = Field(
+        default=None, examples=[True], description="mark packets that can be marked (RFC 3168) instead of dropping"
+    )
+    trace: str | None = Field(
+        default=None,
+        min_length=1,
+        examples=["lte.trace"],
+        description="file of timestamped rates or delays to replay",
+    )
+
+
+class LinkSpec(Impairments):
+    """A link between two hosts; `forward`/`reverse` override a direction (forward: first host to second)."""
+
+    between: tuple[HostName, HostName] = Field(
+        examples=[["client", "server"]], description="the two hosts that it joins"
+    )
+    forward: Impairments | None = Field(
+        default=None,
+        examples=[{"rate": "50mbit"}],
+        description="overrides for packets from the first host to the second",
+    )
+    reverse: Impairments | None = Field(
+        default=None,
+        examples=[{"rate": "5mbit"}],
+        description="overrides for packets from the second host to the first",
+    )
+    seed: Whole = Field(default=1, ge=0, lt=2**32, examples=[7], description="the same seed drops the same packets")
+    mtu: Whole = Field(default=1500, ge=1280, le=9000, examples=[1400], description="largest IP packet, in bytes")
+    emulator: Literal["auto", "relay", "netem", "none"] = Field(
+        default="auto",
+        examples=["netem"],
+        description="what carries the impairments: the kernel's netem, a user-space relay, or whichever there is",
+    )
+
+    @model_validator(mode="after")
+    def _two_ends(self) -> Self:
+        if self.between[0] == self.between[1]:
+            raise ValueError(f"expected two different hosts, got {self.between[0]!r} twice")
+        for way in ("forward", "reverse"):
+            direction = self.direction(way)
+            if direction.queue is not None and direction.rate_bps is None:
+                raise ValueError(f"a queue without a rate never fills ({way}): give rate: 100mbit or leave queue out")
+        return self
+
+    def direction(self, way: str) -> Impairments:
+        """Give one direction with the link's own keys filled in; `way` is `forward` or `reverse`."""
+        override = self.forward if way == "forward" else self.reverse
+        names = Impairments.model_fields
+        merged = {name: getattr(self, name) for name in names}
+        if override is not None:
+            merged |= {name: value for name in names if (value := getattr(override, name)) is not None}
+        return Impairments.model_construct(**merged)
+
+    def rtt_ns(self) -> int:
+        """Base round-trip time that the two delays add, in ns."""
+        return (self.direction("forward").delay_ns or 0) + (self.direction("reverse").delay_ns or 0)
+
+
+class Iperf3Spec(Frozen):
+    """Traffic by iperf3 between two hosts."""
+
+    from_host: HostName = Field(alias="from", examples=["client"], description="the host that connects")
+    to_host: HostName = Field(alias="to", examples=["server"], description="the host that listens")
+    protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="transport protocol")
+    duration_ns: DurationNs | None = Field(
+        default=None,
+        alias="duration",
+        examples=["3s"],
+        description="time of the traffic, warm-up included, in whole seconds; 5s where neither this nor bytes is given",
+    )
+    size_bytes: SizeBytes | None = Field(
+        default=None, alias="bytes", gt=0, examples=["20mb"], description="end after so much instead"
+    )
+    streams: Whole = Field(default=1, ge=1, le=128, examples=[4], description="connections at a time")
+    reverse: Flag = Field(default=False, examples=[True], description="the host of `to` sends: a download")
+    congestion: str | None = Field(
+        default=None, min_length=1, examples=["bbr"], description="TCP congestion control of these connections"
+    )
+    rate_bps: RateBps | None = Field(
+        default=None,
+        alias="rate",
+        gt=0,
+        examples=["5mbit"],
+        description="what each stream offers; UDP: 1mbit where nothing is said",
+    )
+    length_bytes: SizeBytes | None = Field(
+        default=None, alias="length", gt=0, examples=["160b"], description="size of a write or datagram"
+    )
+    window_bytes: SizeBytes | None = Field(
+        default=None, alias="window", gt=0, examples=["256kb"], description="socket buffers (SO_SNDBUF, SO_RCVBUF)"
+    )
+    mss: Whole | None = Field(default=None, ge=88, le=9000, examples=[1200], description="TCP segment size, in bytes")
+    nodelay: Flag = Field(default=False, examples=[True], description="TCP_NODELAY: small writes are not gathered")
+    start_ns: DurationNs = Field(
+        default=0, alias="start", examples=["1s"], description="how long after the others it starts"
+    )
+    background: Flag = Field(
+        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.from_host == self.to_host:
+            raise ValueError(f"expected two different hosts, got {self.from_host!r} twice")
+        if self.duration_ns is not None and self.size_bytes is not None:
+            raise ValueError("duration and bytes exclude one another; give one")
+        if self.duration_ns is not None and self.duration_ns < 10**8:
+            raise ValueError("a duration below 100ms cannot be measured")
+        if self.protocol == "udp" and self.congestion is not None:
+            raise ValueError("congestion belongs to protocol: tcp")
+        return self
+
+
+class ServerSpec(Frozen):
+    """The other end of a `command`: started first, waited for until its port listens, ended afterwards."""
+
+    host: HostName = Field(examples=["server"], description="where it runs")
+    run: str = Field(
+        min_length=1, examples=["python3 -m http.server 8000"], description="the command, run without a shell"
+    )
+    port: Whole = Field(ge=1, le=65535, examples=[8000], description="waited for until something listens on it")
+    protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="of that port")
+
+
+class CommandSpec(Frozen):
+    """Traffic by any command: split as a shell splits words, run without a shell, exit status 0 expected.
+
+    `{HOST}` in a command is replaced by the address of that host of the lab.
+    """
+
+    host: HostName = Field(examples=["client"], description="where it runs")
+    run: str = Field(
+        min_length=1,
+        examples=["curl -sSf -o /dev/null http://{server}:8000/"],
+        description="the command, run without a shell; {HOST} becomes that host's address",
+    )
+    timeout_ns: DurationNs = Field(
+        default=30 * 10**9, alias="timeout", examples=["10s"], description="after which it has failed"
+    )
+    server: ServerSpec | None = Field(
+        default=None,
+        examples=[{"host": "server", "run": "python3 -m http.server 8000", "port": 8000}],
+        description="the other end, started first and ended afterwards",
+    )
+    background: Flag = Field(
+        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+    )
+
+
+class TrafficSpec(Frozen):
+    """One entry of `traffic`: exactly one generator's key."""
+
+    iperf3: Iperf3Spec | None = Field(
+        default=None, examples=[{"from": "client", "to": "server", "duration": "3s"}], description="traffic by iperf3"
+    )
+    command: CommandSpec | None = Field(
+        default=None,
+        examples=[{"host": "client", "run": "curl -sSf -o /dev/null http://{server}:8000/"}],
+        description="traffic by any command",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.iperf3 is None) == (self.command is None):
+            raise ValueError("expected exactly one generator: iperf3 or command")
+        return self
+
+    @property
+    def generator(self) -> str:
+        """The generator's name."""
+        return "iperf3" if self.iperf3 is not None else "command"
+
+    @property
+    def background(self) -> bool:
+        """Whether its flows are kept out of the metrics."""
+        spec = self.iperf3 or self.command
+        return spec is not None and spec.background
+
+
+class Measure(Frozen):
+    """What is measured: the layers and the mode of the core."""
+
+    layers: Literal["all"] | tuple[Literal["app", "socket", "tcp", "udp", "ip", "qdisc", "nic", "cpu"], ...] = Field(
+        default="all", examples=["all", ["app", "tcp"]], description="layers whose collectors run"
+    )
+    mode: Literal["summary", "detail", "both"] = Field(
+        default="summary",
+        examples=["detail"],
+        description="figures aggregated in the kernel, an event a packet, or both",
+    )
+
+
+class Expectation(Frozen):
+    """One line of `expect`: a metric, a comparison and a threshold in the metric's own unit."""
+
+    metric: str
+    operator: Literal["<=", ">=", "<", ">", "==", "!="]
+    threshold: float
+    text: str
+
+    def holds(self, actual: float) -> bool:
+        """Whether the value satisfies the line."""
+        return {
+            "<=": actual <= self.threshold,
+            ">=": actual >= self.threshold,
+            "<": actual < self.threshold,
+            ">": actual > self.threshold,
+            "==": actual == self.threshold,
+            "!=": actual != self.threshold,
+        }[self.operator]
+
+
+class Scenario(Frozen):
+    """One runnable scenario: one point of the file's matrix.
+
+    `point` holds the matrix's (key, value) pairs of this point, empty without a matrix; `line`
+    and `column` of `expect` entries are kept by the loader, not here. `expected_cause` is the
+    cause that `expect: diagnosis:` names (`healthy` for `none`), or None.
+    """
+
+    name: Name
+    file: str
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    reference: str | None = None
+    hosts: dict[HostName, HostSpec]
+    links: tuple[LinkSpec, ...]
+    traffic: tuple[TrafficSpec, ...]
+    measure: Measure = Measure()
+    repeat: int = Field(default=5, ge=1, le=1000)
+    warmup_ns: int = 0
+    point: tuple[tuple[str, str], ...] = ()
+    expect: tuple[Expectation, ...] = ()
+    expected_cause: str | None = None
+    tolerance_pct: dict[str, float] = Field(default_factory=dict)
+    digest: str = ""
+    workload_digest: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name with the matrix point, e.g. `wan[congestion=cubic]`; unique within a file."""
+        if not self.point:
+            return self.name
+        values = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in self.point)
+        return f"{self.name}[{values}]"
+
+
+__all__ = [
+    "CommandSpec", "Expectation", "HostSpec", "Impairments", "Iperf3Spec", "LinkSpec", "Loss", "Measure", "Scenario",
+    "ServerSpec", "TrafficSpec",
+]  # fmt: skip

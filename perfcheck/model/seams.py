@@ -1,0 +1,165 @@
+"""The seams: one small Protocol each. Implementations stand in a literal table; third parties' come by entry points.
+
+Every implementation has `name` and `check()`, which raises `errors.Unavailable(what, why, fix)`
+where this machine cannot do it and returns None where it can.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
+from perfcheck.model.record import RunRecord
+from perfcheck.model.scenario import LinkSpec, Scenario, TrafficSpec
+
+
+class Seam(Protocol):
+    """What every implementation of every seam has."""
+
+    @property
+    def name(self) -> str:
+        """Name under which records and messages speak of it."""
+
+    def check(self) -> None:
+        """Raise Unavailable where this machine cannot do it; cheap and without side effects."""
+
+
+class Host(Protocol):
+    """One host of the lab that is up."""
+
+    @property
+    def name(self) -> str:
+        """The scenario's name of the host."""
+
+    @property
+    def netns_path(self) -> str:
+        """Path of its network namespace, for setns(2)."""
+
+    @property
+    def netns_inode(self) -> int:
+        """Inode number of its network namespace."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Its IP addresses, the first link's first."""
+
+    def address_towards(self, peer: str) -> str:
+        """Give the address under which `peer` (another host's name) reaches this host."""
+
+    def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> subprocess.Popen[bytes]:
+        """Start a journalled process in the host, pinned as the file says, stdout and stderr piped."""
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 30.0) -> subprocess.CompletedProcess[bytes]:
+        """Run a command in the host to its end, output captured; the status is not judged."""
+
+    def listening(self, port: int, protocol: str = "tcp") -> bool:
+        """Whether something listens on the port in this host (by sock_diag, no connection is made)."""
+
+
+class EmulatedLink(Protocol):
+    """A link that is up."""
+
+    def begin_trial(self, index: int) -> None:
+        """Start a trial: counters to 0 and the loss pattern back to its seed."""
+
+    def end_trial(self) -> tuple[LinkReport, ...]:
+        """Give the reports of both directions since begin_trial, forward first."""
+
+    def close(self) -> None:
+        """Take the link down; safe to call twice."""
+
+
+class UndoLog(Protocol):
+    """The lab's journal, as link emulators use it: everything is noted before it is made."""
+
+    @property
+    def tag(self) -> str:
+        """Random tag of this lab; names of all that it makes begin with it."""
+
+    def note(self, kind: str, name: str, **detail: str) -> None:
+        """Write durably that `name` of `kind` (`netns`, `process`, `sysctl`, `file`) is about to be made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkEnd:
+    """One end of a link: the host, its network namespace and the interface name that the emulator shall make."""
+
+    host: str
+    netns_path: str
+    ifname: str
+
+
+class LinkEmulator(Seam, Protocol):
+    """Makes links with impairments on a middle hop."""
+
+    def up(self, index: int, link: LinkSpec, ends: tuple[LinkEnd, LinkEnd], undo: UndoLog) -> EmulatedLink:
+        """Make both interfaces (MTU and offloads set, still without addresses, down) and the hop between them."""
+
+    def floor(self, link: LinkSpec) -> str | None:
+        """Say why this emulator cannot carry this link (too fast, too short a delay), or None where it can."""
+
+
+class TrafficSession(Protocol):
+    """One generator's traffic of one trial: prepared, then started, then waited for."""
+
+    def start(self) -> None:
+        """Start the traffic; returns at once."""
+
+    def wait(self) -> TrafficReport:
+        """Wait for its end (bounded by the spec) and report; TrafficError carries the generator's own message."""
+
+    def stop(self) -> None:
+        """End every process of it; safe to call twice and at any time."""
+
+
+class TrafficGenerator(Seam, Protocol):
+    """Drives traffic between hosts of the lab."""
+
+    def prepare(self, spec: TrafficSpec, hosts: Mapping[str, Host], warmup_ns: int) -> TrafficSession:
+        """Start the servers and return once they listen."""
+
+
+class Collector(Seam, Protocol):
+    """Measures one layer; opened once a session, begun and ended once a trial."""
+
+    def open(self) -> None:
+        """Load and attach."""
+
+    def begin(self, scope: Scope) -> None:
+        """Forget what was seen and count from now on for this scope."""
+
+    def end(self) -> Observation:
+        """Give what was seen since `begin`."""
+
+    def close(self) -> None:
+        """Detach; safe to call twice."""
+
+
+class Output(Protocol):
+    """Writes records somewhere."""
+
+    @property
+    def name(self) -> str:
+        """Name of the format."""
+
+    def open(self) -> None:
+        """Begin."""
+
+    def write(self, record: RunRecord) -> None:
+        """Write one record."""
+
+    def not_measured(self, label: str, file: str, reason: str) -> None:
+        """Tell of a scenario of which there is no record."""
+
+    def close(self) -> None:
+        """Finish; safe to call twice."""
+
+
+class Progress(Protocol):
+    """Told what the runner does, for progress bars and logs."""
+
+    def stage(self, scenario: Scenario, text: str, done: int, total: int) -> None:
+        """Say that `text` begins; `done` of `total` steps of the scenario are behind."""

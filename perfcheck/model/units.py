@@ -1,0 +1,104 @@
+"""Quantities with units, as scenario files and rules write them.
+
+A bare number where a unit is needed is an error, because `delay: 5` has been read as
+seconds, milliseconds and microseconds by different tools.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+DURATION_NS: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
+RATE_BPS: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
+SIZE_BYTES: Final = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+LARGEST: Final = 2**62
+"""Quantities stay below this, so that sums of two still fit the kernel's signed 64 bits."""
+
+_QUANTITY: Final = re.compile(r"\s*(?P<number>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*(?P<unit>[a-z%]*)\s*")
+
+
+def split_quantity(text: object) -> tuple[float, str] | None:
+    """Give `(number, unit)` of a text such as `10ms`, or None when it is no finite quantity; the unit may be empty."""
+    match = _QUANTITY.fullmatch(str(text).lower())
+    if match is None or not math.isfinite(number := float(match["number"])):
+        return None
+    return number, match["unit"]
+
+
+def _parse(text: object, table: dict[str, int], what: str, example: str) -> float:
+    parts = split_quantity(text)
+    if isinstance(text, bool) or parts is None or parts[1] not in table:
+        raise ValueError(f"expected {what} such as {example}, got {text!r}")
+    value = parts[0] * table[parts[1]]
+    if value >= LARGEST:
+        raise ValueError(f"expected {what} that fits 62 bits, such as {example}, got {text!r}")
+    return value
+
+
+def parse_duration_ns(text: object) -> int:
+    """Parse `10ms`, `1.5s`, `200us` to whole nanoseconds; ValueError says what was expected."""
+    return round(_parse(text, DURATION_NS, "a duration", "10ms"))
+
+
+def parse_rate_bps(text: object) -> int:
+    """Parse `100mbit`, `1gbit` to whole bits per second; ValueError says what was expected."""
+    return round(_parse(text, RATE_BPS, "a rate", "100mbit"))
+
+
+def parse_size_bytes(text: object) -> int:
+    """Parse `256kb`, `1mib` to whole bytes; ValueError says what was expected."""
+    return round(_parse(text, SIZE_BYTES, "a size", "256kb"))
+
+
+def parse_percent(text: object) -> float:
+    """Parse `0.1%` to 0.1, within 0..100; ValueError says what was expected."""
+    value = _parse(text, {"%": 1}, "a percentage", "0.1%")
+    if value > 100:
+        raise ValueError(f"expected a percentage from 0% to 100%, got {text!r}")
+    return value
+
+
+def parse_in_unit(text: object, unit: str) -> float:
+    """Parse a threshold for a metric of catalogue unit `unit` to a number in that unit.
+
+    `<number><unit>` is converted (`60ms` for a metric in us gives 60000.0). A bare number is
+    taken to be in the metric's own unit, since its name carries it.
+    """
+    parts = split_quantity(text)
+    if isinstance(text, bool) or parts is None:
+        raise ValueError(f"expected a number in {unit}, got {text!r}")
+    number, given = parts
+    if not given:
+        return number
+    for table in (DURATION_NS, RATE_BPS, SIZE_BYTES, {"%": 1}):
+        own = {"bps": "bit", "bytes": "b", "pct": "%"}.get(unit, unit)
+        if own in table:
+            if given not in table:
+                raise ValueError(f"expected a number in {unit}, or with a unit ({', '.join(table)}), got {text!r}")
+            return number * table[given] / table[own]
+    raise ValueError(f"expected a plain number ({unit}), got {text!r}")
+
+
+def format_value(value: float, unit: str) -> str:
+    """Give a value with a unit that a person reads easily, e.g. 20130 us as `20.13 ms`."""
+    if unit in ("ns", "us", "ms", "s"):
+        return _scaled(value * DURATION_NS[unit], ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns")))
+    if unit == "bps":
+        return _scaled(value, ((10**9, "Gbit/s"), (10**6, "Mbit/s"), (10**3, "kbit/s"), (1, "bit/s")))
+    if unit == "bytes":
+        return _scaled(value, ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B")))
+    if unit == "pct":
+        return f"{value:.4g} %"
+    if unit in ("1", "ratio"):
+        return f"{value:.4g}"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
+
+
+def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:
+    for factor, name in steps:
+        if abs(value) >= factor:
+            return f"{value / factor:.4g} {name}"
+    return f"{value / steps[-1][0]:.4g} {steps[-1][1]}"

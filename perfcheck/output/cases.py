@@ -1,0 +1,232 @@
+"""A run record taken apart into test cases; pytest, JUnit, GitHub and the console all report these; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
+from perfcheck.model.verdict import Verdict
+from perfcheck.output.explain import Subject, background, details, headline, place, unmeasured
+from perfcheck.output.rows import UNAVAILABLE, Row, cause_text, plain_pct, scenario_label, signed_pct, value_text
+
+DIAGNOSIS: Final = "diagnosis"
+MEASURED: Final = "measured"
+
+
+class Status(StrEnum):
+    """How a test framework counts a case; ERROR means that it could not be measured."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One assertion's outcome; `headline`, `details` and `background` are empty for a plain pass.
+
+    `details` are the case's own, `background` is shared by the cases of a run. `line` is that of
+    the assertion in the scenario's `file`, where it is known. `properties` go into JUnit beside
+    the metrics' values.
+    """
+
+    scenario: str
+    name: str
+    metric: str
+    file: str
+    line: int | None
+    status: Status
+    row: Row
+    headline: str = ""
+    details: str = ""
+    background: str = ""
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def full_name(self) -> str:
+        """Scenario and assertion."""
+        return self.scenario if self.name == MEASURED else f"{self.scenario} {self.name}"
+
+    @property
+    def text(self) -> str:
+        """All there is to say, headline first."""
+        if self.status in (Status.PASSED, Status.SKIPPED):
+            return self.headline
+        parts = (self.details, self.background, place(self.file, self.line))
+        return "\n".join((self.headline, "", *(part for part in parts if part)))
+
+
+def expectation_names(lines: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Name `expect` lines given as (metric, text): `expect:tcp.rtt_us.p99`; a repeated metric gets its text too."""
+    counts = Counter(metric for metric, _ in lines)
+    return tuple(
+        DIAGNOSIS
+        if metric == DIAGNOSIS
+        else f"expect:{metric}"
+        if counts[metric] == 1
+        else f"expect:{metric}:{text.replace(' ', '')}"
+        for metric, text in lines
+    )
+
+
+def comparison_name(metric: str, *, side_by_side: bool = False) -> str:
+    """Name the comparison of a metric, with a baseline or of B with A."""
+    return f"{'ab' if side_by_side else 'baseline'}:{metric}"
+
+
+def untrusted(record: RunRecord) -> str | None:
+    """Say why a run as a whole must not be judged, or None where it may."""
+    if record.invalid_reason is not None:
+        return record.invalid_reason
+    parts: tuple[ExpectationRecord | ComparisonRecord, ...] = (*record.expectations, *record.comparisons)
+    if record.verdict is Verdict.INVALID and not any(part.verdict is Verdict.INVALID for part in parts):
+        return "the run is invalid"
+    return None
+
+
+def cases(record: RunRecord, *, strict: bool = False, lines: Mapping[str, int] | None = None) -> tuple[Case, ...]:
+    """Give the cases of a record: `expect` lines in the file's order, then comparisons.
+
+    A record with nothing to assert gives the one case `measured`, and so does an untrusted one.
+    `strict` fails what has no baseline or is unavailable. `lines` maps case names to lines of the
+    scenario's file.
+    """
+    places = lines or {}
+    reason = untrusted(record)
+    if reason is not None:
+        return (error_case(record, MEASURED, reason),)
+    names = expectation_names([(part.metric, part.expected) for part in record.expectations])
+    found = [
+        *(
+            _expectation_case(record, part, name, places, strict)
+            for part, name in zip(record.expectations, names, strict=True)
+        ),
+        *(_comparison_case(record, part, places, strict) for part in record.comparisons),
+    ]
+    return tuple(found) or (measured_case(record),)
+
+
+def error_case(record: RunRecord, name: str, reason: str, line: int | None = None) -> Case:
+    """Give a case that could not be judged on this record."""
+    return unmeasured_case(
+        scenario_label(record), name, reason, file=record.scenario.file, line=line, reproduce=record.reproduce
+    )
+
+
+def unmeasured_case(
+    label: str, name: str, reason: str, *, file: str, line: int | None = None, reproduce: str = ""
+) -> Case:
+    """Give a case of a scenario of which there is no record at all."""
+    metric = name.removeprefix("expect:").removeprefix("baseline:").removeprefix("ab:")
+    first = reason.split("\n", 1)[0]
+    return Case(
+        scenario=label, name=name, metric=metric, file=file, line=line, status=Status.ERROR,
+        row=Row(scenario=label, metric=metric, verdict=Verdict.INVALID.value, note=first),
+        headline=f"could not measure: {first}", details=unmeasured(reason, reproduce),
+        properties={"verdict": Verdict.INVALID.value},
+    )  # fmt: skip
+
+
+def measured_case(record: RunRecord, line: int | None = None) -> Case:
+    """Give the case of a run that asserts nothing; it passes because it was measured."""
+    label = scenario_label(record)
+    runs = sum(trial.valid for trial in record.trials)
+    row = Row(
+        scenario=label, metric=MEASURED, value=f"{runs} run{'s' if runs != 1 else ''}",
+        against="", verdict=Verdict.PASS.value, note=cause_text(record.diagnosis[0]),
+    )  # fmt: skip
+    return Case(
+        scenario=label, name=MEASURED, metric=MEASURED, file=record.scenario.file, line=line,
+        status=Status.PASSED, row=row, properties={"verdict": Verdict.PASS.value},
+    )  # fmt: skip
+
+
+def _expectation_case(
+    record: RunRecord, part: ExpectationRecord, name: str, places: Mapping[str, int], strict: bool
+) -> Case:
+    compared = next((other for other in record.comparisons if other.metric == part.metric), None)
+    subject = Subject(metric=part.metric, expectation=part, comparison=compared)
+    row = Row(
+        scenario=scenario_label(record), metric=part.metric, value=value_text(part.actual, subject.unit),
+        against=part.expected, verdict=part.verdict.value, note=part.reason or "",
+    )  # fmt: skip
+    properties = {"expected": part.expected, "actual": _plain(part.actual)}
+    case = _passed(record, name, row, subject, properties, places.get(name))
+    return _judged(case, record, subject, part.verdict, strict)
+
+
+def _comparison_case(record: RunRecord, part: ComparisonRecord, places: Mapping[str, int], strict: bool) -> Case:
+    subject = Subject(metric=part.metric, comparison=part)
+    name = comparison_name(part.metric, side_by_side=record.sides is not None)
+    row = Row(
+        scenario=scenario_label(record), metric=part.metric, value=value_text(part.current, subject.unit),
+        against=value_text(part.baseline, subject.unit), change=signed_pct(part.change_pct),
+        detectable=plain_pct(part.detectable_pct), verdict=part.verdict.value, note=part.reason or "",
+    )  # fmt: skip
+    properties = {
+        "actual": _plain(part.current),
+        "baseline": _plain(part.baseline),
+        "change_pct": _plain(part.change_pct),
+        "detectable_pct": _plain(part.detectable_pct),
+        "margin_pct": _plain(part.margin_pct),
+    }
+    case = _passed(record, name, row, subject, properties, places.get(name))
+    return _judged(case, record, subject, part.verdict, strict)
+
+
+def _passed(
+    record: RunRecord, name: str, row: Row, subject: Subject, properties: Mapping[str, str], line: int | None
+) -> Case:
+    known = {"verdict": row.verdict, "unit": subject.unit, **properties}
+    return Case(
+        scenario=row.scenario, name=name, metric=subject.metric, file=record.scenario.file, line=line,
+        status=Status.PASSED, row=row, properties={key: value for key, value in known.items() if value},
+    )  # fmt: skip
+
+
+def _judged(case: Case, record: RunRecord, subject: Subject, verdict: Verdict, strict: bool) -> Case:
+    """Turn a case that passed so far into what its verdict makes of it."""
+    if verdict.fails_a_build:
+        return replace(
+            case, status=Status.FAILED, headline=headline(record, subject), details=details(record, subject),
+            background=background(record, subject),
+        )  # fmt: skip
+    if verdict is Verdict.NO_BASELINE:
+        return _unjudged(case, verdict.value, "no baseline is stored for this scenario", strict)
+    if verdict is Verdict.INVALID and _lacks_collector(record, subject.metric):
+        return _unjudged(case, UNAVAILABLE, f"{subject.metric} cannot be measured here", strict)
+    if verdict is Verdict.INVALID:
+        return error_case(record, case.name, case.row.note or f"{subject.metric} has no value", case.line)
+    return case
+
+
+def _unjudged(case: Case, word: str, reason: str, strict: bool) -> Case:
+    """Give a case that this machine or this store cannot judge: skipped, or failed where the user is strict."""
+    row = replace(case.row, verdict=word, note=case.row.note or reason)
+    case = replace(case, row=row, headline=f"{word}: {row.note}", status=Status.SKIPPED)
+    if not strict:
+        return case
+    return replace(case, status=Status.FAILED, details="  strict     what cannot be judged fails, as was asked for")
+
+
+def _lacks_collector(record: RunRecord, metric: str) -> bool:
+    """Whether a metric is missing because of this machine, as against traffic that does not produce it."""
+    if metric in record.unavailable:
+        return True
+    spec = CATALOGUE.get(metric)
+    return spec is not None and any(needed in record.unavailable for needed in spec.needs)
+
+
+def _plain(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else repr(float(value))
+
+
+def failures(found: Sequence[Case]) -> Iterator[Case]:
+    """Yield the cases that failed or could not be measured."""
+    return (case for case in found if case.status in (Status.FAILED, Status.ERROR))

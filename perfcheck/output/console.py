@@ -1,0 +1,101 @@
+"""What `perfcheck run` and `perfcheck compare` print: a table a scenario, the failures' texts, the counts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.record import RunRecord
+from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, unmeasured_case, untrusted
+from perfcheck.output.explain import background
+from perfcheck.output.rows import Row, cause_text, notes, remarks, scenario_label, value_text
+from perfcheck.output.table import plain_table, styled_table, styled_tally
+
+_SHOWN_WITHOUT_ASSERTIONS: Final = tuple(name for name, spec in CATALOGUE.items() if spec.compared)
+
+
+class ConsoleOutput:
+    """Prints each record as it comes; colours and box lines on a terminal only."""
+
+    def __init__(self, console: Console) -> None:
+        """Print to this console."""
+        self._console = console
+        self._rows: list[Row] = []
+        self._scenarios = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the format."""
+        return "console"
+
+    def open(self) -> None:
+        """Forget earlier records."""
+        self._rows = []
+        self._scenarios = 0
+
+    def write(self, record: RunRecord) -> None:
+        """Print one record."""
+        found = cases(record)
+        self._scenarios += 1
+        self._rows += [case.row for case in found]
+        self._say(f"{scenario_label(record)}: {record.scenario.title or record.scenario.file}", "bold")
+        if untrusted(record) is None:
+            self._print_results(record, found)
+        failed = any(case.status is Status.FAILED for case in found)
+        self._print_failures(found, background(record) if failed else "")
+        self._say("")
+
+    def not_measured(self, label: str, file: str, reason: str) -> None:
+        """Print a scenario of which there is no record."""
+        case = unmeasured_case(label, MEASURED, reason, file=file)
+        self._scenarios += 1
+        self._rows.append(case.row)
+        self._print_failures((case,))
+        self._say("")
+
+    def close(self) -> None:
+        """Print the counts; safe to call twice."""
+        if not self._rows:
+            return
+        said = f"{self._scenarios} scenario{'s' if self._scenarios != 1 else ''}: "
+        self._say(Text(said).append_text(styled_tally(self._rows)))
+        self._rows = []
+
+    def _print_results(self, record: RunRecord, found: tuple[Case, ...]) -> None:
+        rows = [case.row for case in found]
+        if all(case.name == MEASURED for case in found):
+            rows += _measured_rows(record)
+        self._say(styled_table(rows) if self._console.is_terminal else plain_table(rows))
+        self._say(f"diagnosis: {cause_text(record.diagnosis[0])}")
+        for line in (*notes(rows), *remarks(record)):
+            self._say(line)
+
+    def _print_failures(self, found: tuple[Case, ...], shared: str = "") -> None:
+        """Print each failure's own part, then once what the failures of the run share."""
+        failed = tuple(failures(found))
+        for case in failed:
+            self._say("")
+            self._say(f"{case.status.value.upper()}  {case.scenario}: {case.headline}", "bold red")
+            if case.details:
+                self._say(case.details)
+        if failed and shared:
+            self._say("")
+            self._say(shared)
+
+    def _say(self, text: str | Text, style: str = "") -> None:
+        """Print as it is: no markup, no highlighting, no wrapping, so that commands can be copied."""
+        shown = Text(text, style=style) if isinstance(text, str) else text
+        self._console.print(shown, soft_wrap=True, highlight=False)
+
+
+def _measured_rows(record: RunRecord) -> tuple[Row, ...]:
+    """Show the metrics that a baseline would hold, where a scenario asserts nothing."""
+    label = scenario_label(record)
+    return tuple(
+        Row(scenario=label, metric=name, value=value_text(record.metrics[name].value, CATALOGUE[name].unit))
+        for name in _SHOWN_WITHOUT_ASSERTIONS
+        if name in record.metrics
+    )

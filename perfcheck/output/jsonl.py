@@ -1,0 +1,126 @@
+"""Run records as JSON lines: one record a line, appended, never torn by a second writer or a kill."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from perfcheck.errors import Problem, RecordError, UsageError
+from perfcheck.model.record import RunRecord
+
+
+class JsonLinesOutput:
+    """Appends records to a file, or writes them to standard output where the path is None."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Touch nothing until `open`."""
+        self._path = path
+        self._fd: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the format."""
+        return "jsonl"
+
+    def open(self) -> None:
+        """Open for appending; UsageError where the path cannot be written."""
+        if self._path is None or self._fd is not None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UsageError(f"{self._path}: cannot write run records: {error.strerror}; name another file") from error
+
+    def write(self, record: RunRecord) -> None:
+        """Append one line; the lock keeps writers of the same file apart."""
+        line = record.to_json() + "\n"
+        if self._path is None:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            return
+        if self._fd is None:
+            raise UsageError(f"{self._path}: written to before it was opened")
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            _write_all(self._fd, (_missing_newline(self._fd) + line).encode())
+        except OSError as error:
+            raise UsageError(f"{self._path}: cannot write run records: {error.strerror}") from error
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def not_measured(self, label: str, file: str, reason: str) -> None:
+        """Write nothing: the file holds records, and there is none."""
+
+    def close(self) -> None:
+        """Bring all lines to the disk."""
+        if self._fd is None:
+            return
+        try:
+            os.fsync(self._fd)
+        except OSError:
+            pass  # a pipe or a terminal has no disk below it
+        finally:
+            os.close(self._fd)
+            self._fd = None
+
+
+def read_records(path: Path) -> tuple[RunRecord, ...]:
+    """Read a file of records; RecordError names each bad line, with what is wrong in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        problem = Problem(file=str(path), line=1, column=1, path="", message=f"cannot read run records: {reason}")
+        raise RecordError(problem) from error
+    records = []
+    problems: list[Problem] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(RunRecord.model_validate_json(line))
+        except ValidationError as error:
+            problems += _problems(path, number, error)
+    if not records and not problems:
+        problems = [
+            Problem(file=str(path), line=1, column=1, path="", message="expected run records, the file is empty")
+        ]
+    if problems:
+        raise RecordError(*problems)
+    return tuple(records)
+
+
+def _problems(path: Path, line: int, error: ValidationError) -> list[Problem]:
+    return [
+        Problem(
+            file=str(path), line=line, column=1, path=".".join(str(part) for part in detail["loc"]),
+            message=_told(detail["type"], detail["msg"]),
+        )
+        for detail in error.errors(include_url=False, include_context=False, include_input=False)[:3]
+    ]  # fmt: skip
+
+
+def _told(kind: str, message: str) -> str:
+    if kind == "json_invalid":
+        return f"expected a run record as JSON ({message}); a killed run may have left this line, then delete it"
+    return message
+
+
+def _missing_newline(fd: int) -> str:
+    """Give the newline that a writer killed in mid-line left out, so that only its own line is lost."""
+    try:
+        size = os.fstat(fd).st_size
+        return "\n" if size and os.pread(fd, 1, size - 1) != b"\n" else ""
+    except OSError:
+        return ""  # a pipe cannot be read back
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]

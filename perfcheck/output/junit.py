@@ -1,0 +1,80 @@
+"""JUnit XML of records that were run without pytest: a suite a scenario, its metrics as properties."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import junit_xml
+
+from perfcheck.errors import UsageError
+from perfcheck.model.record import RunRecord
+from perfcheck.output.cases import MEASURED, Case, Status, cases, unmeasured_case
+from perfcheck.output.properties import environment_properties, metric_properties
+from perfcheck.output.rows import scenario_label
+
+
+class JunitOutput:
+    """Collects records and writes one report when closed, in one piece."""
+
+    def __init__(self, path: Path) -> None:
+        """Touch nothing until `open`."""
+        self._path = path
+        self._suites: list[junit_xml.TestSuite] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the format."""
+        return "junit"
+
+    def open(self) -> None:
+        """See that the folder is there, so that a wrong path is told before minutes of measuring."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{self._path}: cannot write a JUnit report: {error.strerror}") from error
+        self._suites = []
+
+    def write(self, record: RunRecord) -> None:
+        """Add a suite."""
+        properties = dict(environment_properties(record.environment)) | dict(metric_properties(record))
+        self._add(scenario_label(record), cases(record), record.started_at, properties)
+
+    def not_measured(self, label: str, file: str, reason: str) -> None:
+        """Add a scenario of which there is no record: one error."""
+        self._add(label, (unmeasured_case(label, MEASURED, reason, file=file),), None, {})
+
+    def close(self) -> None:
+        """Write the file anew; a reader never sees half a report."""
+        if self._suites is None:
+            return
+        suites, self._suites = self._suites, None
+        text = junit_xml.to_xml_report_string(suites, encoding="utf-8")
+        try:
+            handle, made = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                os.fchmod(stream.fileno(), 0o644)
+            Path(made).replace(self._path)
+        except OSError as error:
+            raise UsageError(f"{self._path}: cannot write a JUnit report: {error.strerror}") from error
+
+    def _add(self, label: str, found: tuple[Case, ...], started_at: str | None, properties: Mapping[str, str]) -> None:
+        if self._suites is None:
+            raise UsageError(f"{self._path}: written to before it was opened")
+        tests = [_test(case) for case in found]
+        self._suites.append(junit_xml.TestSuite(label, tests, timestamp=started_at, properties=dict(properties)))
+
+
+def _test(case: Case) -> junit_xml.TestCase:
+    test = junit_xml.TestCase(case.name, classname=case.scenario, file=case.file, line=case.line)
+    add = {
+        Status.FAILED: test.add_failure_info,
+        Status.ERROR: test.add_error_info,
+        Status.SKIPPED: test.add_skipped_info,
+    }.get(case.status)
+    if add is not None:
+        add(message=case.headline, output=case.text)
+    return test

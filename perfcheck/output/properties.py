@@ -1,0 +1,38 @@
+"""Records and cases as flat JUnit properties; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from perfcheck.model.record import RunRecord
+from perfcheck.output.cases import Case
+from perfcheck.output.rows import cause_text
+
+
+def metric_properties(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yield the medians of a record by metric name, numbers with all their digits, then its diagnosis."""
+    for name, metric in sorted(record.metrics.items()):
+        yield name, repr(metric.value)
+    yield "diagnosis", cause_text(record.diagnosis[0])
+
+
+def environment_properties(environment: Mapping[str, object], prefix: str = "environment") -> Iterator[tuple[str, str]]:
+    """Yield the fingerprint as flat properties such as `environment.kernel`."""
+    for key, value in environment.items():
+        if isinstance(value, Mapping):
+            yield from environment_properties(value, f"{prefix}.{key}")
+        elif isinstance(value, (list, tuple)):
+            yield f"{prefix}.{key}", ", ".join(str(part) for part in value)
+        else:
+            yield f"{prefix}.{key}", str(value)
+
+
+def case_properties(case: Case, record: RunRecord | None) -> Iterator[tuple[str, str]]:
+    """Yield what is the case's own (`perfcheck.verdict`, `perfcheck.actual`...), then all metrics of its run."""
+    yield "perfcheck.scenario", case.scenario
+    yield "perfcheck.metric", case.metric
+    for key, value in case.properties.items():
+        yield f"perfcheck.{key}", value
+    if record is not None:
+        yield "perfcheck.run_id", record.run_id
+        yield from metric_properties(record)

@@ -1,0 +1,131 @@
+"""One line of a table of results, as texts; every table and summary is made from these."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from perfcheck.model.record import DiagnosisRecord, RunRecord
+from perfcheck.model.units import format_value
+from perfcheck.model.verdict import Verdict
+
+UNAVAILABLE: Final = "UNAVAILABLE"
+"""Shown for a metric that this machine cannot measure; not a verdict, since nothing was judged."""
+
+HEADINGS: Final = ("scenario", "metric", "value", "against", "change", "detectable", "verdict")
+
+_WORST_FIRST: Final = (
+    Verdict.FAIL.value, Verdict.REGRESSED.value, Verdict.INVALID.value, Verdict.INCONCLUSIVE.value,
+    Verdict.NO_BASELINE.value, UNAVAILABLE, Verdict.IMPROVED.value, Verdict.PASS.value,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What a table says of one assertion; texts only, so that it crosses process borders as it is.
+
+    `against` is what the value was held against: the threshold of an `expect` line or the
+    baseline's value. `note` is the reason of a verdict that needs one.
+    """
+
+    scenario: str
+    metric: str
+    value: str = ""
+    against: str = ""
+    change: str = ""
+    detectable: str = ""
+    verdict: str = ""
+    note: str = ""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Its texts in the order of HEADINGS."""
+        return (
+            self.scenario, self.metric, self.value, self.against, self.change, self.detectable, self.verdict,
+        )  # fmt: skip
+
+
+def scenario_label(record: RunRecord) -> str:
+    """Give the label that `Scenario.label` gave: the name with the values of the matrix point."""
+    if not record.scenario.point:
+        return record.scenario.name
+    values = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.scenario.point.items())
+    return f"{record.scenario.name}[{values}]"
+
+
+def signed_pct(change_pct: float | None) -> str:
+    """Give `+31.2 %`, `+412 %`; empty for None."""
+    if change_pct is None:
+        return ""
+    return f"{change_pct:+.1f} %" if abs(change_pct) < 100 else f"{change_pct:+.0f} %"
+
+
+def plain_pct(share_pct: float | None) -> str:
+    """Give `1.1 %`; empty for None."""
+    return "" if share_pct is None else f"{share_pct:.2g} %"
+
+
+def value_text(value: float | str | None, unit: str) -> str:
+    """Give a value in a readable unit; a text (a cause) as it is; empty for None."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return format_value(value, unit)
+
+
+def cause_text(diagnosis: DiagnosisRecord) -> str:
+    """Give `bufferbloat (93 %)`."""
+    return f"{diagnosis.cause} ({diagnosis.confidence * 100:.0f} %)"
+
+
+def remarks(record: RunRecord) -> tuple[str, ...]:
+    """What a reader must know of a run besides its verdicts: lost events, disagreeing cross-checks, warnings."""
+    found = []
+    if record.lost_events:
+        found.append(f"{record.lost_events} events were lost; counts are too low by as many at most")
+    found += [
+        f"cross-check {check.name}, run {check.trial + 1}: measured {check.ours:.6g}, {check.source} says "
+        f"{check.theirs:.6g} (tolerance {check.tolerance_pct:g} %)"
+        for check in record.cross_checks
+        if not check.agrees
+    ]
+    dropped = sum(not trial.valid for trial in record.trials)
+    if dropped and record.invalid_reason is None:
+        reason = next(trial.invalid_reason for trial in record.trials if not trial.valid)
+        found.append(f"{dropped} of {len(record.trials)} runs do not count: {reason}")
+    return (*found, *record.warnings)
+
+
+def collapsed(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Make one row of neighbouring rows that could not be measured for one and the same reason."""
+    found: list[Row] = []
+    for (scenario, verdict, note), group in groupby(rows, key=lambda row: (row.scenario, row.verdict, row.note)):
+        same = list(group)
+        if verdict == Verdict.INVALID.value and len(same) > 1:
+            same = [Row(scenario=scenario, metric=f"{len(same)} assertions", verdict=verdict, note=note)]
+        found += same
+    return tuple(found)
+
+
+def tally(rows: Iterable[Row]) -> tuple[tuple[str, int], ...]:
+    """Count verdicts, worst first."""
+    counts = Counter(row.verdict for row in rows if row.verdict)
+    return tuple((word, counts[word]) for word in _WORST_FIRST if counts[word])
+
+
+def notes(rows: Sequence[Row], most: int = 12) -> tuple[str, ...]:
+    """Give the reasons of verdicts, one line a verdict, scenario and reason, with the metrics that share it."""
+    shared: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row.note and row.verdict != Verdict.PASS.value:
+            shared.setdefault((row.verdict, row.scenario, row.note), []).append(row.metric)
+    order = {word: place for place, word in enumerate(_WORST_FIRST)}
+    lines = [
+        f"{verdict}  {scenario}: {', '.join(metrics)}: {note}"
+        for (verdict, scenario, note), metrics in sorted(shared.items(), key=lambda item: order.get(item[0][0], 99))
+    ]
+    if len(lines) > most:
+        lines[most - 1 :] = [f"... and {len(lines) - most + 1} more"]
+    return tuple(lines)

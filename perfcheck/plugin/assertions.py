@@ -1,0 +1,95 @@
+"""What a scenario point asserts, known before it is measured, and the case that each assertion becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfcheck.errors import ScenarioError
+from perfcheck.model.scenario import Scenario
+from perfcheck.output.cases import (
+    DIAGNOSIS,
+    MEASURED,
+    Case,
+    cases,
+    comparison_name,
+    error_case,
+    expectation_names,
+    measured_case,
+    unmeasured_case,
+    untrusted,
+)
+from perfcheck.plugin.measurement import NotMeasured, Outcome
+from perfcheck.scenario import ScenarioFile, read, same_names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assertion:
+    """One item to be: the name of its case, and its line in the file."""
+
+    name: str
+    line: int
+
+
+def read_once(path: Path, known: dict[str, ScenarioFile]) -> ScenarioFile:
+    """Read a file; ScenarioError lists its mistakes, a name that another file of the session has among them."""
+    found = read(path)
+    known[found.file] = found
+    problems = [problem for problem in same_names(known.values()) if problem.file == found.file]
+    if problems:
+        del known[found.file]
+        raise ScenarioError(*problems)
+    return found
+
+
+def planned(
+    file: ScenarioFile, scenario: Scenario, compared: tuple[str, ...], *, side_by_side: bool = False
+) -> tuple[Assertion, ...]:
+    """Give the assertions of a point: `expect` lines, the diagnosis, comparisons; `measured` where there is none.
+
+    Side by side there are only comparisons: neither of the two settings needs to be the file's.
+    """
+    comparisons = [
+        Assertion(name=comparison_name(metric, side_by_side=side_by_side), line=_compared_line(file, metric))
+        for metric in compared
+    ]
+    found = comparisons if side_by_side else [*_expected(file, scenario), *comparisons]
+    return tuple(found) or (Assertion(name=MEASURED, line=file.line_of("scenario")),)
+
+
+def _expected(file: ScenarioFile, scenario: Scenario) -> list[Assertion]:
+    names = expectation_names([(line.metric, line.text) for line in scenario.expect])
+    found = [
+        Assertion(name=name, line=file.line_of(f"expect.{line.metric}"))
+        for name, line in zip(names, scenario.expect, strict=True)
+    ]
+    if scenario.expected_cause is not None:
+        found.append(Assertion(name=DIAGNOSIS, line=file.line_of("expect.diagnosis")))
+    return found
+
+
+def _compared_line(file: ScenarioFile, metric: str) -> int:
+    """Give the line that speaks of a compared metric: its tolerance, else its `expect` line, else the scenario's."""
+    for path in (f"tolerance.{metric}", f"expect.{metric}"):
+        if path in file.lines:
+            return file.lines[path]
+    return file.line_of("scenario")
+
+
+def case_of(scenario: Scenario, assertion: Assertion, outcome: Outcome, *, strict: bool) -> Case:
+    """Give the case of one assertion; an error where the run cannot be trusted or says nothing of it."""
+    if isinstance(outcome, NotMeasured):
+        return unmeasured_case(
+            scenario.label, assertion.name, outcome.reason, file=scenario.file, line=assertion.line,
+            reproduce=f"perfcheck run {scenario.file}",
+        )  # fmt: skip
+    record = outcome.record
+    reason = untrusted(record)
+    if reason is not None:
+        return error_case(record, assertion.name, reason, assertion.line)
+    if assertion.name == MEASURED:
+        return measured_case(record, assertion.line)
+    for case in cases(record, strict=strict, lines={assertion.name: assertion.line}):
+        if case.name == assertion.name:
+            return case
+    return error_case(record, assertion.name, "the run has no result for it", assertion.line)

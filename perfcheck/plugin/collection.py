@@ -1,0 +1,132 @@
+"""Scenario files as pytest nodes: one item an assertion, for each point of the matrix."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfcheck.errors import PerfcheckError, Stopped
+from perfcheck.model.scenario import Scenario
+from perfcheck.output.cases import Case, Status
+from perfcheck.output.properties import case_properties
+from perfcheck.plugin.assertions import Assertion, case_of, planned, read_once
+from perfcheck.plugin.measurement import Measured
+from perfcheck.plugin.session import PluginSession
+
+GROUP = "perfcheck"
+"""One xdist group for all scenarios: they cannot be measured side by side, so one worker takes them all."""
+
+
+class ScenarioFile(pytest.File):
+    """A scenario file.
+
+    Items of a file without a matrix hang below a node of the scenario. With a matrix they are the
+    file's own children and carry the point in their names, because pytest takes everything after
+    a `[` on its command line as part of one name.
+    """
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        """Yield the items of every point; CollectError carries the located messages of a malformed file."""
+        session = PluginSession.of(self.config)
+        try:
+            file = read_once(_shown(self.path), session.files)
+            for scenario in file.scenarios:
+                compared = session.compared(scenario)
+                assertions = planned(file, scenario, compared, side_by_side=session.options.ab is not None)
+                if scenario.point:
+                    yield from _items(self, scenario, assertions, f"{scenario.label}::")
+                else:
+                    yield ScenarioNode.make(self, scenario, assertions)
+        except PerfcheckError as error:
+            raise self.CollectError(str(error)) from None
+
+
+class ScenarioNode(pytest.Collector):
+    """A scenario without a matrix."""
+
+    _scenario: Scenario
+    _assertions: tuple[Assertion, ...]
+
+    @classmethod
+    def make(cls, parent: ScenarioFile, scenario: Scenario, assertions: tuple[Assertion, ...]) -> ScenarioNode:
+        """Make the node with the items that it will give."""
+        node = cls.from_parent(parent, name=scenario.label)
+        node._scenario = scenario
+        node._assertions = assertions
+        return node
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Give the items."""
+        return _items(self, self._scenario, self._assertions, "")
+
+
+class ScenarioItem(pytest.Item):
+    """One assertion; the first item of a point to run measures it, in its setup."""
+
+    def __init__(self, *, scenario: Scenario, assertion: Assertion, **known: Any) -> None:
+        """Bind the assertion to its scenario; tags are keywords for `-k`."""
+        super().__init__(**known)
+        self.scenario = scenario
+        self.assertion = assertion
+        self.case: Case | None = None
+        self.outcome: Measured | None = None
+        self.extra_keyword_matches.update(scenario.tags)
+        self.add_marker("perfcheck")
+        if self.config.pluginmanager.has_plugin("xdist"):
+            self.add_marker(pytest.mark.xdist_group(GROUP))
+
+    def setup(self) -> None:
+        """Measure, or take what was measured; what fails here is an error to pytest and not a failure."""
+        session = PluginSession.of(self.config)
+        try:
+            outcome = session.measurements.of(self.scenario)
+        except Stopped as stop:
+            pytest.exit(f"{stop} while measuring {self.scenario.label}; what it made is undone", returncode=2)
+        if isinstance(outcome, Measured):
+            self.outcome = outcome
+        self.case = case_of(self.scenario, self.assertion, outcome, strict=session.options.strict)
+        self.user_properties.extend(case_properties(self.case, self.outcome.record if self.outcome else None))
+        if self.case.status is Status.ERROR:
+            pytest.fail(self.case.text, pytrace=False)
+
+    def runtest(self) -> None:
+        """Tell what came of the assertion."""
+        assert self.case is not None  # noqa: S101 - setup ran
+        if self.case.status is Status.FAILED:
+            pytest.fail(self.case.text, pytrace=False)
+        if self.case.status is Status.SKIPPED:
+            pytest.skip(self.case.headline)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Give the case's text without a traceback, and its headline for the short summary and for JUnit."""
+        if self.case is None or not isinstance(excinfo.value, pytest.fail.Exception):
+            return super().repr_failure(excinfo, style)
+        shown = excinfo.getrepr(style="value")
+        if shown.reprcrash is not None:
+            shown.reprcrash.path = str(self.path)
+            shown.reprcrash.lineno = self.assertion.line
+            shown.reprcrash.message = self.case.headline
+        return shown
+
+    def reportinfo(self) -> tuple[os.PathLike[str], int, str]:
+        """Give the file, the line from 0 and a title."""
+        return self.path, self.assertion.line - 1, f"{self.scenario.label} {self.assertion.name}"
+
+
+def _items(
+    parent: ScenarioFile | ScenarioNode, scenario: Scenario, assertions: Iterable[Assertion], prefix: str
+) -> Iterator[ScenarioItem]:
+    for assertion in assertions:
+        yield ScenarioItem.from_parent(
+            parent, name=f"{prefix}{assertion.name}", scenario=scenario, assertion=assertion
+        )  # fmt: skip
+
+
+def _shown(path: Path) -> Path:
+    """Give the path as the user would type it: relative to the working directory, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

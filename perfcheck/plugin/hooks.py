@@ -1,0 +1,54 @@
+"""The hook that the plugin adds to pytest, for runners other than perfcheck's own (fakes, remote labs)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from perfcheck.model.record import RunRecord
+    from perfcheck.model.scenario import Scenario
+    from perfcheck.model.seams import Progress
+    from perfcheck.plugin.options import PluginOptions
+
+
+class SessionRunner(Protocol):
+    """What the plugin needs of a runner; entered at the first measurement of a session and left at its end."""
+
+    def __enter__(self) -> SessionRunner:
+        """Begin a session."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """End the session."""
+
+    def run(self, scenario: Scenario) -> RunRecord:
+        """Measure and judge; PerfcheckError where there is nothing to judge."""
+
+    def save_baseline(
+        self, record: RunRecord, *, update: bool = False, accept: Sequence[str] = (), reason: str = ""
+    ) -> Path:
+        """Store a record as a baseline; gives the file.
+
+        `update`: in place of all earlier sessions. `accept`: of these metrics earlier sessions no
+        longer count, for this reason.
+        """
+
+    def planned_comparisons(self, scenario: Scenario) -> tuple[str, ...]:
+        """Give the metrics that will be compared; called at collection, before the session is entered."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_perfcheck_runner(
+    config: pytest.Config, options: PluginOptions, progress: Progress | None
+) -> SessionRunner | None:
+    """Give the runner of this session, or None to leave it to the next plugin.
+
+    Called once in each process that collects scenario files, that is in every pytest-xdist worker.
+    """

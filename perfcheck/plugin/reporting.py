@@ -1,0 +1,167 @@
+"""What the plugin tells: letters and words, failure texts, JUnit properties, the summary, GitHub's annotations.
+
+Reports are made where an item runs and read where the terminal is; under pytest-xdist those are
+two processes, so all that is read travels in `report.perfcheck`, plain types only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar, Final
+
+import pytest
+
+from perfcheck.model.verdict import Verdict
+from perfcheck.output.cases import Case, Status
+from perfcheck.output.github import publish
+from perfcheck.output.properties import environment_properties
+from perfcheck.output.rows import Row, collapsed, notes, remarks
+from perfcheck.output.table import plain_table, plain_tally, styled_table
+from perfcheck.plugin.collection import ScenarioItem
+
+_WORDS: Final[Mapping[str, tuple[str, str, dict[str, bool]]]] = {
+    Verdict.NO_BASELINE.value: ("no baseline", "n", {"yellow": True}),
+    Verdict.INCONCLUSIVE.value: ("inconclusive", "i", {"yellow": True}),
+    Verdict.IMPROVED.value: ("improved", "+", {"green": True}),
+}
+"""Verdicts that pytest has no outcome for: category in the counts, letter, colour."""
+
+
+def payload(item: ScenarioItem) -> dict[str, Any]:
+    """Give what the reporter needs of an item that has its case."""
+    assert item.case is not None  # noqa: S101 - the caller saw to it
+    record = item.outcome.record if item.outcome is not None else None
+    case = asdict(item.case) | {"status": item.case.status.value, "properties": dict(item.case.properties)}
+    return {
+        "case": case,
+        "remarks": list(remarks(record)) if record is not None else [],
+        "environment": json.loads(json.dumps(record.environment, default=str)) if record is not None else {},
+        "saved": item.outcome.saved if item.outcome is not None else None,
+    }
+
+
+def case_from(sent: Mapping[str, Any]) -> Case:
+    """Make the case again."""
+    return Case(**{**sent, "row": Row(**sent["row"]), "status": Status(sent["status"])})
+
+
+class Reporter:
+    """The hooks that tell outcomes; registered when there is something to tell."""
+
+    NAME: ClassVar = "perfcheck-reporter"
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Begin with nothing."""
+        self._config = config
+        self._cases: list[Case] = []
+        self._remarks: dict[tuple[str, str], None] = {}
+        self._saved: dict[str, str] = {}
+        self._told: set[str] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the case's text and its place into the report."""
+        report = yield
+        if not isinstance(item, ScenarioItem) or item.case is None or report.when == "teardown":
+            return report
+        excinfo = call.excinfo
+        if excinfo is not None and isinstance(excinfo.value, pytest.fail.Exception):
+            report.longrepr = item.repr_failure(excinfo)
+        elif report.skipped:
+            report.longrepr = (os.fspath(item.path), item.assertion.line, f"Skipped: {item.case.headline}")
+        if report.when == "call" or report.failed:
+            vars(report)["perfcheck"] = payload(item)
+        return report
+
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Give verdicts that are neither a plain pass nor a failure a category of their own."""
+        sent = getattr(report, "perfcheck", None)
+        if sent is None or report.failed:
+            return None
+        verdict = sent["case"]["row"]["verdict"]
+        if verdict not in _WORDS:
+            return None
+        category, letter, markup = _WORDS[verdict]
+        return category, letter, (verdict, markup)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what the summary needs; give the environment to JUnit's suite."""
+        sent = getattr(report, "perfcheck", None)
+        if sent is None or hasattr(self._config, "workerinput"):
+            return
+        case = case_from(sent["case"])
+        self._cases.append(case)
+        self._remarks.update(dict.fromkeys((case.scenario, remark) for remark in sent["remarks"]))
+        if sent["saved"] is not None:
+            self._saved[case.scenario] = sent["saved"]
+        self._tell_junit(sent["environment"])
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the table, then what a reader must know besides, then GitHub's commands."""
+        if not self._cases:
+            return
+        if self._config.get_verbosity() > -2:
+            self._summarise(terminalreporter)
+        terminalreporter.ensure_newline()
+        publish(self._cases, os.environ, terminalreporter)
+
+    def _summarise(self, reporter: Any) -> None:
+        rows = [case.row for case in self._ordered()]
+        shown = collapsed(rows)
+        reporter.ensure_newline()
+        reporter.section("perfcheck")
+        if reporter.hasmarkup:
+            reporter.write_line(_with_escapes(shown))
+        else:
+            reporter.write_line(plain_table(shown))
+        reporter.write_line("")
+        reporter.write_line(plain_tally(rows))
+        for note in notes(shown):
+            reporter.write_line(note)
+        for scenario, remark in self._remarks:
+            reporter.write_line(f"{scenario}: {remark}")
+        for scenario, saved in self._saved.items():
+            reporter.write_line(f"{scenario}: baseline {saved}", yellow=not saved.startswith("written") or "!" in saved)
+
+    def _ordered(self) -> list[Case]:
+        """Bring the cases of a scenario together, which xdist workers report in any order."""
+        places: dict[str, int] = {}
+        for case in self._cases:
+            places.setdefault(case.scenario, len(places))
+        return sorted(self._cases, key=lambda case: places[case.scenario])
+
+    def _tell_junit(self, environment: Mapping[str, object]) -> None:
+        # pytest's JUnit writer is the plugin that can take a property of the whole suite.
+        writers = [found for found in self._config.pluginmanager.get_plugins() if hasattr(found, "add_global_property")]
+        for name, value in environment_properties(environment):
+            if name not in self._told:
+                self._told.add(name)
+                for writer in writers:
+                    writer.add_global_property(name, value)
+
+
+def register(config: pytest.Config) -> Reporter:
+    """Give the reporter of this process, registered at the first call."""
+    found = config.pluginmanager.get_plugin(Reporter.NAME)
+    if found is None:
+        found = Reporter(config)
+        config.pluginmanager.register(found, Reporter.NAME)
+    assert isinstance(found, Reporter)  # noqa: S101 - nobody else has the name
+    return found
+
+
+def _with_escapes(rows: Sequence[Row]) -> str:
+    """Render the coloured table to a text; pytest's own writer prints it."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    stream = StringIO()
+    console = Console(file=stream, force_terminal=True, color_system="standard", legacy_windows=False)
+    console.print(styled_table(rows), soft_wrap=True, highlight=False)
+    return stream.getvalue().rstrip("\n")

@@ -1,0 +1,61 @@
+"""What one pytest process keeps while it runs scenarios; made when the first scenario file is collected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.seams import Output
+from perfcheck.output.jsonl import JsonLinesOutput
+from perfcheck.plugin import options
+from perfcheck.plugin.measurement import Measurements
+from perfcheck.plugin.progress import progress_for
+from perfcheck.plugin.workers import SHARED_KEY
+from perfcheck.scenario import ScenarioFile
+
+_SESSION: Final = pytest.StashKey["PluginSession"]()
+
+
+class PluginSession:
+    """Options, the runner behind `measurements`, and the folder that xdist workers share."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Make the runner, without any measurement yet."""
+        self.options = options.read(config)
+        self.files: dict[str, ScenarioFile] = {}
+        progress = progress_for(config)
+        self._runner = config.hook.pytest_perfcheck_runner(config=config, options=self.options, progress=progress)
+        shared = getattr(config, "workerinput", {}).get(SHARED_KEY)
+        self.measurements = Measurements(
+            self._runner,
+            keep=self.options.keep,
+            outputs=_outputs(self.options),
+            shared=Path(shared) if shared else None,
+            finished=progress.clear if progress is not None else lambda: None,
+        )
+        config.add_cleanup(self.measurements.close)
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> PluginSession:
+        """Give the session of this process, made at the first call."""
+        if _SESSION not in config.stash:
+            config.stash[_SESSION] = cls(config)
+        return config.stash[_SESSION]
+
+    def compared(self, scenario: Scenario) -> tuple[str, ...]:
+        """Give the metrics of a scenario that will be compared, with a baseline or side by side."""
+        return self._runner.planned_comparisons(scenario) if self.options.compares else ()
+
+
+def _outputs(chosen: options.PluginOptions) -> tuple[Output, ...]:
+    found: list[Output] = []
+    if chosen.json_path is not None:
+        found.append(JsonLinesOutput(chosen.json_path))
+    if chosen.history_dir is not None:
+        from perfcheck.runner.history import HistoryOutput
+
+        found.append(HistoryOutput(chosen.history_dir))
+    return tuple(found)

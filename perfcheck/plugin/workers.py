@@ -1,0 +1,44 @@
+"""pytest-xdist: the controller's side, light enough to be there in runs without scenarios."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import pytest
+
+SHARED_KEY: Final = "perfcheck_shared"
+"""In workerinput: the folder in which the workers of a session share what was measured."""
+
+_FOLDER: Final = pytest.StashKey[str]()
+
+
+class ReportWatch:
+    """Registers the reporter in the controller when a worker sends the first report of a scenario."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Wait."""
+        self._config = config
+        self._seen = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Hand on the report that came first; pytest itself gives the reporter those that follow."""
+        if self._seen or not hasattr(report, "perfcheck"):
+            return
+        self._seen = True
+        from perfcheck.plugin.reporting import register
+
+        register(self._config).pytest_runtest_logreport(report)
+
+
+def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, Any]) -> None:
+    """Tell a worker the shared folder, which is gone when the controller ends."""
+    if _FOLDER not in config.stash:
+        folder = tempfile.mkdtemp(prefix="perfcheck-session-")
+        config.stash[_FOLDER] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        config.pluginmanager.register(ReportWatch(config), "perfcheck-report-watch")
+    workerinput[SHARED_KEY] = config.stash[_FOLDER]

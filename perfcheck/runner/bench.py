@@ -1,0 +1,103 @@
+"""One scenario in a lab that is up."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from perfcheck.diagnose import RuleSet
+from perfcheck.lab import Lab
+from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.seams import Collector, Progress
+from perfcheck.model.verdict import Verdict, overall
+from perfcheck.runner.summary import expectation_records, summarise
+from perfcheck.runner.trial import Trial, make_trial
+from perfcheck.system import fingerprint
+from perfcheck.system.pressure import wait_for_calm
+
+MAX_ATTEMPTS: Final = 2
+"""Trials that do not count are made again, until so many times the wanted number were made in all."""
+CALM_TIMEOUT_S: Final = 10.0
+"""After a trial that does not count, others get so long to finish what keeps the CPUs busy."""
+
+
+class Bench:
+    """One scenario in a lab that is up: trials are made on it and summed up as a record."""
+
+    def __init__(
+        self, scenario: Scenario, lab: Lab, collecting: list[Collector], rules: RuleSet, progress: Progress,
+        unavailable: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        """Take what the session has made; nothing is measured yet."""
+        self._scenario = scenario
+        self._lab = lab
+        self._collectors = collecting
+        self._rules = rules
+        self._progress = progress
+        self._unavailable = dict(unavailable)
+        self._run_id = uuid.uuid4().hex
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._trials: list[Trial] = []
+        self._emulated: Mapping[str, Mapping[str, Any]] = {}
+
+    def prove(self) -> None:
+        """Prove the links, and keep for the record what emulates each and what was measured of it."""
+        self._progress.stage(self._scenario, "proving the links", 0, self._scenario.repeat)
+        proofs = {proof.link: asdict(proof) for proof in self._lab.prove()}
+        self._emulated = {
+            label: {"emulator": name} | ({"proof": proofs[index]} if index in proofs else {})
+            for index, (label, name) in enumerate(self._lab.emulators.items())
+        }
+
+    def trial(self) -> bool:
+        """Make one trial; gives whether it counts."""
+        made = make_trial(self._scenario, self._lab, self._collectors, len(self._trials))
+        self._trials.append(made)
+        return made.record.valid
+
+    def measure(self, runs: int, why: str = "") -> None:
+        """Make trials until `runs` more count, or the attempts are used up."""
+        made = valid = 0
+        while valid < runs and made < MAX_ATTEMPTS * runs:
+            text = f"{why}: run {valid + 1}" if why else f"run {valid + 1}"
+            self._progress.stage(self._scenario, text, valid, runs)
+            made += 1
+            counts = self.trial()
+            valid += counts
+            if not counts and made < MAX_ATTEMPTS * runs:
+                self._progress.stage(self._scenario, "waiting for the machine to calm down", valid, runs)
+                wait_for_calm(timeout_s=CALM_TIMEOUT_S)
+
+    def summary(self) -> RunRecord:
+        """Give the record of all trials so far, its `expect` lines judged unless it is INVALID."""
+        kinds = sorted({str(link["emulator"]) for link in self._emulated.values()})
+        record = summarise(
+            scenario=self._scenario, trials=self._trials, rules=self._rules, run_id=self._run_id,
+            started_at=self._started_at, environment={**fingerprint(), "emulators": kinds}, emulators=self._emulated,
+            unavailable=self._unavailable,
+        )  # fmt: skip
+        if record.verdict is Verdict.INVALID:
+            return record
+        return judged(record, expectations=tuple(expectation_records(self._scenario, record)))
+
+
+def judged(
+    record: RunRecord,
+    *,
+    expectations: tuple[ExpectationRecord, ...] | None = None,
+    comparisons: tuple[ComparisonRecord, ...] = (),
+    changed_conditions: Mapping[str, tuple[str, str]] | None = None,
+) -> RunRecord:
+    """Give the record with these judgements, and the verdict that follows from all of them."""
+    lines = record.expectations if expectations is None else expectations
+    verdict = overall([*(line.verdict for line in lines), *(each.verdict for each in comparisons)])
+    return record.model_copy(
+        update={
+            "expectations": lines, "comparisons": comparisons, "verdict": verdict,
+            "changed_conditions": dict(changed_conditions or {}),
+        }
+    )  # fmt: skip

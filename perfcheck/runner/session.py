@@ -1,0 +1,180 @@
+"""A session of measurements: collectors attached once, then one scenario after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from perfcheck.baseline import BaselineStore
+from perfcheck.collect import collectors, prepare
+from perfcheck.compare import changed_conditions, judge, more_runs, planned_metrics
+from perfcheck.diagnose import RuleSet, load_rules
+from perfcheck.errors import Unavailable
+from perfcheck.lab import Lab
+from perfcheck.lab.links import emulators
+from perfcheck.model.baseline import BaselineLookup
+from perfcheck.model.record import RunRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.seams import Collector, Progress
+from perfcheck.model.verdict import Verdict
+from perfcheck.runner.bench import Bench, judged
+from perfcheck.runner.options import RunOptions
+from perfcheck.runner.side_by_side import measure_pairs
+from perfcheck.runner.sides import Side
+from perfcheck.runner.summary import diagnosed_against
+from perfcheck.system import Journal, clean, measuring_lock, new_tag, stop_on_signals
+
+
+class _Silent:
+    """A Progress that says nothing."""
+
+    def stage(self, scenario: Scenario, text: str, done: int, total: int) -> None:
+        """Ignore."""
+
+
+class Runner:
+    """One session of measurements.
+
+    Example:
+        >>> with Runner.create(RunOptions()) as runner:      # doctest: +SKIP
+        ...     record = runner.run(scenario)
+    """
+
+    def __init__(self, options: RunOptions, progress: Progress | None = None) -> None:
+        """Prepare nothing yet; `progress` is told of each stage."""
+        self.options = options
+        self._progress = progress or _Silent()
+        self._cleanup = ExitStack()
+        self._collectors: list[Collector] = []
+        self._unavailable: dict[str, str] = {}
+        self._loaded_rules: RuleSet | None = None
+        self._attached: dict[str, Collector] = {}
+
+    @classmethod
+    def create(cls, options: RunOptions, progress: Progress | None = None) -> Self:
+        """Give a runner; collectors are attached on its first run, not before."""
+        return cls(options, progress)
+
+    def __enter__(self) -> Self:
+        """Undo what a killed run left behind."""
+        clean()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Detach all collectors."""
+        self._cleanup.close()
+
+    def planned_comparisons(self, scenario: Scenario) -> tuple[str, ...]:
+        """Give the metrics that a run with a baseline, or side by side, will compare, known before the run."""
+        scenario = self.options.applied_to(scenario)
+        if self.options.ab is not None:
+            return planned_metrics(scenario, BaselineLookup())
+        return planned_metrics(scenario, self._store().load(scenario))
+
+    def save_baseline(
+        self, record: RunRecord, *, update: bool = False, accept: Sequence[str] = (), reason: str = ""
+    ) -> Path:
+        """Add the record to its baseline (`update`: in place of all earlier sessions); gives the file.
+
+        Of the metrics in `accept` earlier sessions no longer count, for this reason.
+        """
+        if accept:
+            return self._store().accept(record, accept, reason)
+        return self._store().save(record, update=update)
+
+    def run(self, scenario: Scenario) -> RunRecord:
+        """Measure, diagnose and judge one scenario.
+
+        Raises a subclass of CouldNotMeasure when nothing could be measured. What was measured but
+        cannot be trusted comes back with verdict INVALID and its reason.
+        """
+        scenario = self.options.applied_to(scenario)
+        rules = self._rules()  # a malformed rule file is told before anything is measured
+        sides = None if self.options.ab is None else [Side.parse(text) for text in self.options.ab]
+        with self._ready(scenario):
+            if sides is not None:
+                return self._side_by_side(scenario, sides[0], sides[1])[1]
+            with self._bench(scenario, rules) as bench:
+                return self._against_baseline(scenario, bench)
+
+    def ab(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
+        """Measure A and B in interleaved pairs until each metric is settled; B's record has the comparisons.
+
+        Raises as `run` does.
+        """
+        scenario = self.options.applied_to(scenario)
+        with self._ready(scenario):
+            return self._side_by_side(scenario, a, b)
+
+    def _against_baseline(self, scenario: Scenario, bench: Bench) -> RunRecord:
+        """Measure as often as the scenario says, and again where a comparison asks for more before it may fail."""
+        bench.measure(scenario.repeat)
+        record = bench.summary()
+        if not self.options.baseline or record.verdict is Verdict.INVALID:
+            return record
+        lookup = self._store().load(scenario, record.environment)
+        comparisons = judge(scenario, record, lookup)
+        wanted = more_runs(comparisons, record, lookup)
+        if wanted is not None:
+            bench.measure(wanted.runs, why=f"confirming {', '.join(wanted.metrics)}")
+            record = bench.summary()
+            if record.verdict is Verdict.INVALID:
+                return record
+            comparisons = judge(scenario, record, lookup, screened_runs=scenario.repeat)
+        record = record.model_copy(update={"reproduce": f"{record.reproduce} --baseline"})
+        record = judged(record, comparisons=comparisons, changed_conditions=changed_conditions(record, lookup))
+        return diagnosed_against(record, self._rules(), lookup)
+
+    def _side_by_side(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
+        # One valid trial makes a record here: how many pairs are enough is the looks' business.
+        scenario = scenario.model_copy(update={"repeat": 1})
+        rules = self._rules()
+        with self._bench(a.applied_to(scenario), rules) as first, self._bench(b.applied_to(scenario), rules) as second:
+            return measure_pairs(scenario, {"A": a, "B": b}, {"A": first, "B": second}, self._progress)
+
+    @contextmanager
+    def _ready(self, scenario: Scenario) -> Iterator[None]:
+        """Hold the machine's lock, with collectors attached and signals turned into exceptions."""
+        with stop_on_signals(), measuring_lock(lambda text: self._progress.stage(scenario, text, 0, scenario.repeat)):
+            self._attach(scenario)
+            yield
+
+    @contextmanager
+    def _bench(self, scenario: Scenario, rules: RuleSet) -> Iterator[Bench]:
+        """Build the scenario's lab and prove its links; all of it is undone afterwards."""
+        self._progress.stage(scenario, "building hosts and links", 0, scenario.repeat)
+        with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
+            bench = Bench(scenario, lab, self._collectors, rules, self._progress, self._unavailable)
+            bench.prove()
+            yield bench
+
+    def _rules(self) -> RuleSet:
+        if self._loaded_rules is None:
+            self._loaded_rules = load_rules(self.options.rule_dirs)
+        return self._loaded_rules
+
+    def _attach(self, scenario: Scenario) -> None:
+        """Attach the collectors of the scenario's layers, as far as they are not attached yet."""
+        wanted = collectors(scenario.measure.layers)
+        missing = [one for one in wanted if one.name not in self._attached and one.name not in self._unavailable]
+        if missing:
+            self._progress.stage(scenario, "attaching collectors", 0, scenario.repeat)
+            prepare(scenario.measure.layers)
+        for collector in missing:
+            try:
+                collector.check()
+                collector.open()
+            except Unavailable as lacking:
+                self._unavailable[collector.name] = str(lacking)
+                continue
+            self._cleanup.callback(collector.close)
+            self._attached[collector.name] = collector
+        self._collectors = [self._attached[one.name] for one in wanted if one.name in self._attached]
+
+    def _store(self) -> BaselineStore:
+        return BaselineStore(self.options.baseline_dir, self.options.baseline_name)

@@ -1,0 +1,56 @@
+"""A and B in interleaved pairs, on labs that stand side by side."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from perfcheck.compare import SideBySide, judge_pairs, order_of_pairs, pairs_wanted
+from perfcheck.compare.pairs import LOOKS
+from perfcheck.model.record import RunRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.seams import Progress
+from perfcheck.model.verdict import Verdict
+from perfcheck.runner.bench import MAX_ATTEMPTS, Bench, judged
+from perfcheck.runner.sides import Side
+
+Name = Literal["A", "B"]
+
+MOST_PAIRS: Final = max(look.pairs for look in LOOKS)
+
+
+def measure_pairs(
+    scenario: Scenario, sides: Mapping[str, Side], benches: Mapping[str, Bench], progress: Progress
+) -> tuple[RunRecord, RunRecord]:
+    """Give the records of A and B; B's holds the comparisons, or is INVALID where too few pairs count.
+
+    Pairs come in random blocks ABBA and BAAB, so that a steady drift of the machine cancels out; a
+    pair counts when both of its trials do. Measuring ends at the first look that settles every metric.
+    """
+    order = iter(order_of_pairs(MAX_ATTEMPTS * MOST_PAIRS, secrets.randbits(32)))
+    valid = 0
+    found: SideBySide | None = None
+    while (found is None or not found.decided) and (wanted := pairs_wanted(valid)) is not None:
+        while valid < wanted and (pair := next(order, None)) is not None:
+            progress.stage(scenario, f"pair {valid + 1}", valid, wanted)
+            counted = []
+            for name in pair:
+                sides[name].switch()
+                counted.append(benches[name].trial())
+            valid += all(counted)
+        if valid < wanted:
+            break
+        found = judge_pairs(scenario, benches["A"].summary(), benches["B"].summary())
+    record_a, record_b = benches["A"].summary(), benches["B"].summary()
+    if found is None:
+        reason = f"only {valid} pairs count, and the first look at the result needs {pairs_wanted(0)}"
+        return record_a, record_b.model_copy(update={"verdict": Verdict.INVALID, "invalid_reason": reason})
+    texts = (sides["A"].text, sides["B"].text)
+    words = ["perfcheck", "ab", scenario.file, "--a", texts[0], "--b", texts[1]]
+    if scenario.point:
+        words += ["--select", scenario.label]
+    record_b = record_b.model_copy(update={"sides": texts, "reproduce": shlex.join(words)})
+    changed = {"side": texts}
+    return record_a, judged(record_b, expectations=(), comparisons=found.comparisons, changed_conditions=changed)

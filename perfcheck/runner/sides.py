@@ -1,0 +1,100 @@
+"""The two sides of `perfcheck ab`: the one setting in which B differs from A."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from perfcheck.errors import LabError, UsageError
+from perfcheck.model.scenario import HostSpec, Scenario, TrafficSpec
+from perfcheck.system import commands
+
+Kind = Literal["file", "sysctl", "congestion", "nic", "command"]
+
+FORMS: Final = {
+    "file": "file (as the file says)",
+    "sysctl": "sysctl [HOST:]KEY=VALUE",
+    "congestion": "congestion [HOST:]NAME",
+    "nic": "nic [HOST:]FEATURE=on|off (as ethtool -K names it)",
+    "command": "command ARGV (run on this machine before each of its runs)",
+}
+COMMAND_TIMEOUT_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side: what is set, in which host (None: in all), and the text that the user gave."""
+
+    kind: Kind
+    text: str
+    host: str | None = None
+    key: str = ""
+    value: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse `sysctl net.ipv4.tcp_rmem=4096 65536 65536`; UsageError lists the forms."""
+        kind, _, rest = text.strip().partition(" ")
+        rest = rest.strip()
+        match kind:
+            case "file" if not rest:
+                return cls(kind="file", text=text)
+            case "command" if rest:
+                return cls(kind="command", text=text, value=rest)
+            case "congestion" if rest and "=" not in rest:
+                host, name = _host(rest)
+                return cls(kind="congestion", text=text, host=host, value=name)
+            case "sysctl" | "nic" if "=" in rest:
+                host, setting = _host(rest)
+                key, _, value = (part.strip() for part in setting.partition("="))
+                if key and value and (kind == "sysctl" or value in ("on", "off")):
+                    return cls(kind="sysctl" if kind == "sysctl" else "nic", text=text, host=host, key=key, value=value)
+        raise UsageError(f"a side is one of: {'; '.join(FORMS.values())}; got {text!r}")
+
+    def applied_to(self, scenario: Scenario) -> Scenario:
+        """Give the scenario with this side's setting; UsageError for a host that it does not have."""
+        if self.host is not None and self.host not in scenario.hosts:
+            known = ", ".join(scenario.hosts)
+            raise UsageError(f"{self.text!r}: {scenario.name} has no host {self.host!r}; it has {known}")
+        hosts = {
+            name: self._in_host(name, spec, scenario) if self.host in (None, name) else spec
+            for name, spec in scenario.hosts.items()
+        }
+        traffic = tuple(self._in_traffic(entry) for entry in scenario.traffic)
+        return scenario.model_copy(update={"hosts": hosts, "traffic": traffic})
+
+    def switch(self) -> None:
+        """Run the side's command, where it is one; LabError with the command's own message."""
+        if self.kind == "command":
+            argv = shlex.split(self.value)
+            done = commands.run(argv, timeout_s=COMMAND_TIMEOUT_S, error=LabError)
+            if done.returncode != 0:
+                raise LabError(f"side {self.text!r}: {commands.failure(done)}")
+
+    def _in_host(self, name: str, spec: HostSpec, scenario: Scenario) -> HostSpec:
+        if self.kind == "sysctl":
+            return spec.model_copy(update={"sysctl": {**spec.sysctl, self.key: self.value}})
+        if self.kind == "congestion":
+            return spec.model_copy(update={"congestion": self.value})
+        if self.kind == "nic":
+            links = sum(name in link.between for link in scenario.links)
+            orders = tuple(f"ethtool -K eth{number} {self.key} {self.value}" for number in range(links))
+            return spec.model_copy(update={"setup": (*spec.setup, *orders)})
+        return spec
+
+    def _in_traffic(self, entry: TrafficSpec) -> TrafficSpec:
+        """An iperf3 that names a congestion control would hide the host's."""
+        spec = entry.iperf3
+        if self.kind != "congestion" or spec is None or spec.congestion is None:
+            return entry
+        sender = spec.to_host if spec.reverse else spec.from_host
+        if self.host not in (None, sender):
+            return entry
+        return entry.model_copy(update={"iperf3": spec.model_copy(update={"congestion": self.value})})
+
+
+def _host(text: str) -> tuple[str | None, str]:
+    """Split `server:net.ipv4.x=1`; sysctl keys and values never have a colon before their `=`."""
+    name, colon, rest = text.partition(":")
+    return (name.strip(), rest.strip()) if colon and "=" not in name else (None, text)

@@ -1,0 +1,118 @@
+"""One trial: traffic started and waited for while the collectors look, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from resource import RUSAGE_SELF, getrusage
+
+from perfcheck.analyse import cross_checks, trial_metrics, unmatched_flows, why_not_counted
+from perfcheck.errors import PerfcheckError
+from perfcheck.lab import Lab
+from perfcheck.lab.links.relay.emulator import RelayLink
+from perfcheck.model.metric import Metrics
+from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
+from perfcheck.model.record import CrossCheck, TrialRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.seams import Collector, TrafficSession
+from perfcheck.traffic import generators
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One trial: what is recorded of it, and the raw reports that it was made of."""
+
+    record: TrialRecord
+    cross_checks: tuple[CrossCheck, ...]
+    observations: tuple[Observation, ...]
+    links: tuple[LinkReport, ...]
+    warnings: tuple[str, ...]
+
+
+def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], index: int) -> Trial:
+    """Drive the scenario's traffic once; TrafficError and CollectError pass through, all processes ended."""
+    scope = Scope(
+        namespaces={name: host.netns_inode for name, host in lab.hosts.items()},
+        netns_paths={name: host.netns_path for name, host in lab.hosts.items()},
+        warmup_ns=scenario.warmup_ns,
+        emulator_pids=tuple(link.pid for link in lab.links if isinstance(link, RelayLink)),
+    )
+    before_s = _own_cpu_s()
+    with _prepared(scenario, lab) as sessions, _let_go(collectors):
+        lab.begin_trial(index)
+        for collector in collectors:
+            collector.begin(scope)
+        for session in sessions:
+            session.start()
+        reports = tuple(session.wait() for session in sessions)
+        observations = tuple(collector.end() for collector in collectors)
+        links = lab.end_trial()
+    unseen = unmatched_flows(reports, observations)
+    metrics = trial_metrics(scenario, reports, observations, links)
+    reason = why_invalid(links, unseen if any(seen.tcp_sockets for seen in observations) else (), metrics)
+    return Trial(
+        record=TrialRecord(
+            index=index, metrics=metrics, traffic_s=_traffic_s(reports), valid=reason is None, invalid_reason=reason
+        ),
+        cross_checks=cross_checks(index, reports, observations, links),
+        observations=_charged(observations, _own_cpu_s() - before_s),
+        links=links,
+        warnings=(
+            *(text for report in reports for text in report.warnings),
+            *(text for seen in observations for text in seen.warnings),
+        ),
+    )
+
+
+@contextmanager
+def _let_go(collectors: Sequence[Collector]) -> Iterator[None]:
+    """Have collectors end a trial that fails, too: what they hold of the hosts would outlive them."""
+    try:
+        yield
+    except BaseException:
+        for collector in collectors:
+            with suppress(PerfcheckError, OSError, RuntimeError):
+                collector.end()
+        raise
+
+
+@contextmanager
+def _prepared(scenario: Scenario, lab: Lab) -> Iterator[tuple[TrafficSession, ...]]:
+    """Prepare every generator's session; all of them are stopped on every way out."""
+    table = generators()
+    with ExitStack() as stack:
+        sessions = []
+        for spec in scenario.traffic:
+            generator = table[spec.generator]
+            generator.check()
+            session = generator.prepare(spec, lab.hosts, scenario.warmup_ns)
+            stack.callback(session.stop)
+            sessions.append(session)
+        yield tuple(sessions)
+
+
+def why_invalid(links: Sequence[LinkReport], unseen: Sequence[str], metrics: Metrics) -> str | None:
+    """Say why a trial does not count; no reason here can see the outcome that would be judged."""
+    reasons = [f"link {link.link} {link.way}: {link.invalid_reason}" for link in links if link.invalid_reason]
+    reasons += [f"the core did not see the flow {flow}" for flow in unseen]
+    if (busy := why_not_counted(metrics)) is not None:
+        reasons.append(busy)
+    return "; ".join(reasons) or None
+
+
+def _traffic_s(reports: Sequence[TrafficReport]) -> float:
+    return (max(report.end_ns for report in reports) - min(report.start_ns for report in reports)) / 1e9
+
+
+def _own_cpu_s() -> float:
+    used = getrusage(RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _charged(observations: tuple[Observation, ...], cpu_s: float) -> tuple[Observation, ...]:
+    """Charge this process's CPU time, which includes what each collector used, to the first observation alone."""
+    return tuple(
+        replace(seen, overhead=replace(seen.overhead, user_cpu_s=0.0 if index else cpu_s))
+        for index, seen in enumerate(observations)
+    )

@@ -1,0 +1,31 @@
+"""Scenario files (schema 1): reading with located errors, the matrix, digests, and the JSON Schema for editors."""
+
+from perfcheck.scenario.digest import conditions, digest, workload_digest
+from perfcheck.scenario.loader import (
+    ScenarioFile,
+    find,
+    is_scenario,
+    load,
+    load_all,
+    load_text,
+    read,
+    read_text,
+    same_names,
+)
+from perfcheck.scenario.schema import json_schema
+
+__all__ = [
+    "ScenarioFile",
+    "conditions",
+    "digest",
+    "find",
+    "is_scenario",
+    "json_schema",
+    "load",
+    "load_all",
+    "load_text",
+    "read",
+    "read_text",
+    "same_names",
+    "workload_digest",
+]

@@ -1,0 +1,246 @@
+"""What one key of the file says against another: hosts that exist, paths that join them, times that fit.
+
+The checks read the tree, not the validated models, so that they also run on a file with other mistakes.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from perfcheck.errors import Problem
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.units import parse_duration_ns
+from perfcheck.scenario.suggest import hint, nearest
+from perfcheck.scenario.sysctls import refusal
+from perfcheck.scenario.tree import Document, Found, Loc, Node, Scalar
+
+DEFAULT_DURATION_NS: Final = 5 * 10**9
+MAX_TRAFFIC_NS: Final = 3600 * 10**9
+
+_PLACEHOLDER: Final = re.compile(r"\{([A-Za-z][A-Za-z0-9-]{0,14})\}")
+_IMPAIRMENTS: Final = (
+    "delay", "jitter", "rate", "queue", "loss", "reorder", "duplicate", "corrupt", "ecn", "trace", "forward", "reverse",
+)  # fmt: skip
+
+
+def check(document: Document) -> list[Problem]:
+    """Give every contradiction between the file's keys."""
+    links = list(_links(document))
+    # Paths are judged only where the links are sound: else a misspelt host would be told twice.
+    connected = () if links or not _joined(document) else _connections(document)
+    return [*_hosts(document), *links, *_traffic(document), *connected, *_measured(document)]
+
+
+def _hosts(document: Document) -> Iterator[Problem]:
+    for name in document.table("hosts"):
+        yield from _sysctls(document, name)
+        for index in range(len(document.listing("hosts", name, "setup"))):
+            yield from _words(document, ("hosts", name, "setup", index))
+
+
+def _sysctls(document: Document, host: str) -> Iterator[Problem]:
+    loc: Loc = ("hosts", host, "sysctl")
+    settings = document.table(*loc)
+    for key, entry in settings.items():
+        why = refusal(key)
+        if why is not None:
+            yield document.problem(entry.place, document.find((*loc, key)).path, why)
+    congestion = document.find(("hosts", host, "congestion"))
+    if "net.ipv4.tcp_congestion_control" in settings and not congestion.rest:
+        message = "the sysctl net.ipv4.tcp_congestion_control sets the same; keep one of the two"
+        yield document.problem(congestion.key, congestion.path, message)
+
+
+def _words(document: Document, loc: Loc) -> Iterator[Problem]:
+    """Check a command: it can be split into words, and what looks like a misspelt {HOST} is said."""
+    text = document.text(*loc)
+    if text is None:
+        return
+    found = document.find(loc)
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        yield _at(document, found, f"cannot be split into words as a shell does: {str(error).lower()}")
+        return
+    if not words:
+        yield _at(document, found, "expected a command, got an empty text")
+    if "&&" in words or "||" in words:
+        yield _at(document, found, "commands run without a shell, which '&&' and '||' need; give one command each")
+    hosts = document.table("hosts")
+    for name in _PLACEHOLDER.findall(text):
+        meant = nearest(name, hosts)
+        if name not in hosts and meant is not None:
+            yield _at(document, found, f"unknown host {{{name}}}; did you mean {{{meant}}}?")
+
+
+def _links(document: Document) -> Iterator[Problem]:
+    joined: dict[frozenset[str], int] = {}
+    for index in range(len(document.listing("links"))):
+        loc: Loc = ("links", index)
+        names = [document.text(*loc, "between", end) for end in range(len(document.listing(*loc, "between")))]
+        for end in range(len(names)):
+            yield from _known_host(document, (*loc, "between", end))
+        pair = frozenset(name for name in names if name is not None)
+        if len(pair) == 2:
+            first = joined.setdefault(pair, index)
+            if first != index:
+                message = f"links[{first}] joins the same two hosts; a second path needs a router between them"
+                yield _at(document, document.find((*loc, "between")), message)
+        yield from _emulator_none(document, loc)
+
+
+def _joined(document: Document) -> bool:
+    """Whether every link has two different ends."""
+    ends = [
+        [document.text("links", index, "between", end) for end in (0, 1)]
+        for index in range(len(document.listing("links")))
+    ]
+    return all(here is not None and there is not None and here != there for here, there in ends)
+
+
+def _emulator_none(document: Document, loc: Loc) -> Iterator[Problem]:
+    given = [key for key in document.table(*loc) if key in _IMPAIRMENTS]
+    if document.text(*loc, "emulator") == "none" and given:
+        message = f"none carries no impairments, but the link has {', '.join(given)}"
+        yield _at(document, document.find((*loc, "emulator")), message)
+
+
+def _traffic(document: Document) -> Iterator[Problem]:
+    for index in range(len(document.listing("traffic"))):
+        yield from _iperf3(document, ("traffic", index, "iperf3"))
+        yield from _command(document, ("traffic", index, "command"))
+
+
+def _iperf3(document: Document, loc: Loc) -> Iterator[Problem]:
+    if document.table(*loc):
+        yield from _known_host(document, (*loc, "from"))
+        yield from _known_host(document, (*loc, "to"))
+        yield from _times(document, loc)
+
+
+def _times(document: Document, loc: Loc) -> Iterator[Problem]:
+    duration = _duration_ns(document, (*loc, "duration"))
+    sized = document.get(*loc, "bytes") is not None
+    length = duration if duration is not None else DEFAULT_DURATION_NS
+    start = _duration_ns(document, (*loc, "start")) or 0
+    if start + length > MAX_TRAFFIC_NS:
+        found = document.find((*loc, "duration") if duration is not None else (*loc, "start"))
+        yield _at(document, found, "expected traffic that ends within an hour")
+    warmup = _duration_ns(document, ("warmup",)) or 0
+    if not warmup or _is_true(document.get(*loc, "background")):
+        return
+    if sized:
+        message = "a transfer of a fixed size has no beginning to leave out; set warmup: 0s, or give duration"
+        yield _at(document, document.find((*loc, "bytes")), message)
+    elif warmup >= length and duration is not None:
+        message = "expected a duration longer than warmup, which is left out at its beginning"
+        yield _at(document, document.find((*loc, "duration")), message)
+    elif warmup >= length:
+        message = f"expected less than the duration of {document.find(loc).path}, which is 5s where nothing is said"
+        yield _at(document, document.find(("warmup",)), message)
+
+
+def _command(document: Document, loc: Loc) -> Iterator[Problem]:
+    for end in (loc, (*loc, "server")):
+        yield from _known_host(document, (*end, "host"))
+        yield from _words(document, (*end, "run"))
+
+
+def _known_host(document: Document, loc: Loc) -> Iterator[Problem]:
+    name = document.text(*loc)
+    hosts = document.table("hosts")
+    if name is not None and hosts and name not in hosts:
+        yield _at(document, document.find(loc), f"unknown host {name!r}{hint(name, hosts)}")
+
+
+def _connections(document: Document) -> Iterator[Problem]:
+    hosts = document.table("hosts")
+    for index in range(len(document.listing("traffic"))):
+        for generator, ends in (("iperf3", (("from",), ("to",))), ("command", (("host",), ("server", "host")))):
+            loc: Loc = ("traffic", index, generator)
+            source, target = (document.text(*loc, *end) for end in ends)
+            if source in hosts and target in hosts and source is not None and target is not None:
+                yield from _connected(document, loc, source, target)
+
+
+def _connected(document: Document, loc: Loc, source: str, target: str) -> Iterator[Problem]:
+    neighbours = _neighbours(document)
+    routers = {name for name in document.table("hosts") if _is_true(document.get("hosts", name, "router"))}
+    if source == target or _path(neighbours, routers, source, target) is not None:
+        return
+    message = f"no link joins {source} and {target}"
+    way = _path(neighbours, set(neighbours), source, target)
+    if way is not None:
+        between = [name for name in way if name not in routers]
+        message += f"; for a path through {', '.join(way)} set router: true on {', '.join(between)}"
+    found = document.find(loc)
+    yield document.problem(found.key, found.path, message)
+
+
+def _neighbours(document: Document) -> Mapping[str, set[str]]:
+    neighbours: dict[str, set[str]] = {}
+    for index in range(len(document.listing("links"))):
+        here, there = (document.text("links", index, "between", end) for end in (0, 1))
+        if here is not None and there is not None:
+            neighbours.setdefault(here, set()).add(there)
+            neighbours.setdefault(there, set()).add(here)
+    return neighbours
+
+
+def _path(
+    neighbours: Mapping[str, set[str]], routers: set[str], source: str, target: str
+) -> tuple[str, ...] | None:  # fmt: skip
+    """Give the hosts between the two on a shortest path over routers, or None where there is none."""
+    waiting: deque[tuple[str, tuple[str, ...]]] = deque([(source, ())])
+    seen = {source}
+    while waiting:
+        host, way = waiting.popleft()
+        for peer in sorted(neighbours.get(host, ())):
+            if peer == target:
+                return way
+            if peer in routers and peer not in seen:
+                seen.add(peer)
+                waiting.append((peer, (*way, peer)))
+    return None
+
+
+def _measured(document: Document) -> Iterator[Problem]:
+    """Check that something is measured, and that each expected layer has traffic of its protocol."""
+    entries = [document.table("traffic", index) for index in range(len(document.listing("traffic")))]
+    protocols: set[str] = set()
+    for index, entry in enumerate(entries):
+        for generator in entry:
+            loc: Loc = ("traffic", index, generator)
+            if not _is_true(document.get(*loc, "background")):
+                protocols.add("any" if generator != "iperf3" else document.text(*loc, "protocol") or "tcp")
+    if entries and all(entries) and not protocols:
+        found = document.find(("traffic",))
+        yield document.problem(found.key, found.path, "all traffic is background: true, so that nothing is measured")
+        return
+    if protocols not in ({"tcp"}, {"udp"}):
+        return
+    for name, line in document.table("expect").items():
+        layer = name.partition(".")[0]
+        if name in CATALOGUE and layer in ("tcp", "udp") and layer not in protocols:
+            message = f"needs measured {layer.upper()} traffic, and there is only {min(protocols).upper()}"
+            yield document.problem(line.place, document.find(("expect", name)).path, message)
+
+
+def _duration_ns(document: Document, loc: Loc) -> int | None:
+    text = document.text(*loc)
+    try:
+        return None if text is None else parse_duration_ns(text)
+    except ValueError:
+        return None
+
+
+def _is_true(node: Node | None) -> bool:
+    return isinstance(node, Scalar) and node.value is True
+
+
+def _at(document: Document, found: Found, message: str) -> Problem:
+    return document.problem(found.node.place, found.path, message)

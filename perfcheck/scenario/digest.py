@@ -1,0 +1,171 @@
+"""What of a scenario influences its measurement, as flat facts, and the two digests made of them.
+
+A fact is written as the file would write it, with defaults and zeros left out, so that two ways of
+saying the same thing have the same digest and a key that the schema gains later changes none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import BaseModel
+
+from perfcheck.model.quantities import Loss
+from perfcheck.model.scenario import HostSpec, Impairments, LinkSpec, Measure, Scenario, TrafficSpec
+from perfcheck.scenario.notation import (
+    duration_text,
+    loss_text,
+    number_text,
+    percent_text,
+    queue_text,
+    rate_text,
+    size_text,
+)
+
+DIGITS: Final = 16
+"""Hexadecimal digits of a digest: 64 bits, plenty for the scenarios of one project."""
+
+Fact = tuple[str, str]
+
+
+def digest(scenario: Scenario) -> str:
+    """Give the digest of all that influences the measurement; the name, texts, thresholds and repeats do not."""
+    return _digest({**_workload(scenario), **conditions(scenario)})
+
+
+def workload_digest(scenario: Scenario) -> str:
+    """Give the digest that baselines are keyed by: who sends what to whom, without what is under test."""
+    return _digest({"scenario": scenario.name, **_workload(scenario)})
+
+
+def conditions(scenario: Scenario) -> Mapping[str, str]:
+    """Give what is under test: host settings, link impairments and what is measured, by path as in the file.
+
+    It is exactly what `digest` covers and `workload_digest` does not.
+    """
+    facts: list[Fact] = []
+    for name, host in scenario.hosts.items():
+        facts += _host(f"hosts.{name}", host)
+    for index, link in enumerate(scenario.links):
+        facts += _link(f"links[{index}]", link)
+    facts += _measure(scenario.measure)
+    return MappingProxyType(dict(facts))
+
+
+def _workload(scenario: Scenario) -> Mapping[str, str]:
+    facts: list[Fact] = [
+        (f"hosts.{name}", "router" if host.router else "host") for name, host in scenario.hosts.items()
+    ]
+    for index, link in enumerate(scenario.links):
+        facts.append((f"links[{index}].between", " ".join(link.between)))
+        facts.append((f"links[{index}].mtu", str(link.mtu)))
+    for index, traffic in enumerate(scenario.traffic):
+        facts += _traffic(f"traffic[{index}]", traffic)
+    if scenario.warmup_ns:
+        facts.append(("warmup", duration_text(scenario.warmup_ns)))
+    facts += [(f"matrix.{key}", value) for key, value in scenario.point]
+    return dict(facts)
+
+
+def _digest(facts: Mapping[str, str]) -> str:
+    canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+
+
+def _host(path: str, host: HostSpec) -> Iterator[Fact]:
+    for key, value in host.sysctl.items():
+        yield f"{path}.sysctl.{key}", " ".join(str(value).split())
+    for index, command in enumerate(host.setup):
+        yield f"{path}.setup[{index}]", command
+    if host.congestion is not None:
+        yield f"{path}.congestion", host.congestion
+    if host.cpus is not None:
+        yield f"{path}.cpus", ",".join(str(cpu) for cpu in sorted(set(host.cpus)))
+
+
+def _link(path: str, link: LinkSpec) -> Iterator[Fact]:
+    """Give a link's impairments: once where both directions agree, else under `forward` and `reverse`."""
+    forward, reverse = (dict(_impairments(link.direction(way))) for way in ("forward", "reverse"))
+    for key in dict.fromkeys((*forward, *reverse)):
+        if forward.get(key) == reverse.get(key):
+            yield f"{path}.{key}", forward[key]
+            continue
+        for way, facts in (("forward", forward), ("reverse", reverse)):
+            if key in facts:
+                yield f"{path}.{way}.{key}", facts[key]
+    if _is_random(link):
+        yield f"{path}.seed", str(link.seed)
+    if link.emulator != "auto":
+        yield f"{path}.emulator", link.emulator
+
+
+def _impairments(way: Impairments) -> Iterator[Fact]:
+    if way.delay_ns:
+        yield "delay", duration_text(way.delay_ns)
+    if way.jitter_ns:
+        yield "jitter", duration_text(way.jitter_ns)
+    if way.rate_bps:
+        yield "rate", rate_text(way.rate_bps)
+    if way.queue is not None:
+        yield "queue", queue_text(way.queue)
+    if way.loss is not None and way.loss != Loss():
+        yield "loss", loss_text(way.loss)
+    for name, value_pct in (
+        ("reorder", way.reorder_pct),
+        ("duplicate", way.duplicate_pct),
+        ("corrupt", way.corrupt_pct),
+    ):
+        if value_pct:
+            yield name, percent_text(value_pct)
+    if way.ecn:
+        yield "ecn", "true"
+    if way.trace is not None:
+        yield "trace", way.trace
+
+
+def _is_random(link: LinkSpec) -> bool:
+    """Whether the seed decides anything."""
+    return any(
+        way.jitter_ns or way.reorder_pct or way.duplicate_pct or way.corrupt_pct or (way.loss and way.loss.mean_pct)
+        for way in (link.direction("forward"), link.direction("reverse"))
+    )
+
+
+def _traffic(path: str, traffic: TrafficSpec) -> Iterator[Fact]:
+    spec = traffic.iperf3 or traffic.command
+    if spec is not None:
+        yield from _fields(f"{path}.{traffic.generator}", spec)
+
+
+def _fields(path: str, model: BaseModel) -> Iterator[Fact]:
+    """Give a model's fields that are not at their default, under the file's keys and in its units."""
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        if not info.is_required() and value == info.default:
+            continue
+        key = f"{path}.{info.alias or name}"
+        if isinstance(value, BaseModel):
+            yield from _fields(key, value)
+        else:
+            yield key, _text(name, value)
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        writers = {"_ns": duration_text, "_bps": rate_text, "_bytes": size_text}
+        writer = next((found for suffix, found in writers.items() if name.endswith(suffix)), str)
+        return writer(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return number_text(value) if isinstance(value, float) else str(value)
+
+
+def _measure(measure: Measure) -> Iterator[Fact]:
+    if measure.layers != "all":
+        yield "measure.layers", ",".join(sorted(set(measure.layers)))
+    if measure.mode != "summary":
+        yield "measure.mode", measure.mode

@@ -1,0 +1,165 @@
+"""The `expect` and `tolerance` blocks: their lines are read against the metric catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, cast
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    ValidationError,
+    WithJsonSchema,
+)  # fmt: skip
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.causes import CAUSES
+from perfcheck.model.metric import MetricSpec
+from perfcheck.model.scenario import Expectation
+from perfcheck.model.units import DURATION_NS, RATE_BPS, SIZE_BYTES, parse_in_unit, split_quantity
+from perfcheck.scenario.suggest import hint
+
+DIAGNOSIS: Final = "diagnosis"
+SEE_METRICS: Final = "; `perfcheck metrics` lists them"
+MAX_TOLERANCE_PCT: Final = 1000.0
+
+_LINE: Final = re.compile(r"\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<threshold>\S(?:.*\S)?)\s*", re.DOTALL)
+_NUMBER: Final = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+_EXAMPLES: Final = {"us": "60ms", "bps": "85mbit", "pct": "0.5%", "bytes": "64kb"}
+
+Operator = Literal["<=", ">=", "<", ">", "==", "!="]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """All of `expect`: the lines about metrics, and the cause that `diagnosis` names (`healthy` for `none`)."""
+
+    lines: tuple[Expectation, ...] = ()
+    cause: str | None = None
+
+
+def read_line(metric: str, text: object) -> Expectation:
+    """Read one line such as `("tcp.rtt_us.p99", "<= 60ms")`; ValueError says what was expected."""
+    spec = CATALOGUE[metric]
+    match = _LINE.fullmatch(text) if isinstance(text, str) else None
+    if match is None or not isinstance(text, str):
+        raise ValueError(f"expected a comparison such as '{example_line(spec)}', got {text!r}")
+    try:
+        threshold = parse_in_unit(match["threshold"], spec.unit)
+    except ValueError as error:
+        wanted = str(error).partition(", got ")[0]
+        raise ValueError(f"{wanted}, such as '{example_line(spec)}', got {text!r}") from None
+    operator = cast("Operator", match["operator"])
+    return Expectation(metric=metric, operator=operator, threshold=threshold, text=text.strip())
+
+
+def read_cause(text: object) -> str:
+    """Read the value of `diagnosis`: `none` or a cause's name; ValueError names the nearest cause."""
+    if text == "none":
+        return "healthy"
+    if not isinstance(text, str) or text not in CAUSES:
+        raise ValueError(f"expected none or a cause's name, got {text!r}{hint(str(text), ('none', *CAUSES))}")
+    return text
+
+
+def known_metric(name: str) -> str:
+    """Let a metric of the catalogue pass; ValueError names the nearest one."""
+    if name not in CATALOGUE:
+        raise ValueError(f"unknown metric{hint(name, CATALOGUE) or SEE_METRICS}")
+    return name
+
+
+def example_line(spec: MetricSpec) -> str:
+    """Give a line for this metric that could stand in a file."""
+    return f"{'>=' if spec.direction.value == 'higher' else '<='} {_EXAMPLES.get(spec.unit, '1')}"
+
+
+def _read_all(value: object) -> Expected:
+    """Read every line, so that all mistakes are told at once, each with its key."""
+    if isinstance(value, Expected):
+        return value
+    if not isinstance(value, dict):
+        wanted = "a mapping such as {tcp.rtt_us.p99: '<= 60ms', diagnosis: none}"
+        raise ValueError(f"expected {wanted}, got {value!r}")  # noqa: TRY004 - the type that the library takes
+    lines: list[Expectation] = []
+    causes: list[str] = []
+    mistakes: list[InitErrorDetails] = []
+    for name, text in value.items():
+        try:
+            if name == DIAGNOSIS:
+                causes.append(read_cause(text))
+            elif name in CATALOGUE:
+                lines.append(read_line(name, text))
+            else:
+                known = hint(name, (DIAGNOSIS, *CATALOGUE)) or SEE_METRICS
+                mistakes.append(_mistake((name, "[key]"), text, f"unknown metric{known}"))
+        except ValueError as error:
+            mistakes.append(_mistake((name,), text, str(error)))
+    if mistakes:
+        raise ValidationError.from_exception_data("expect", mistakes)
+    return Expected(lines=tuple(lines), cause=causes[0] if causes else None)
+
+
+def _mistake(loc: tuple[str, ...], value: object, message: str) -> InitErrorDetails:
+    error = PydanticCustomError("value_error", "{error}", {"error": message})
+    return InitErrorDetails(type=error, loc=loc, input=value)
+
+
+def _read_tolerance(value: object) -> float:
+    parts = split_quantity(value)
+    if isinstance(value, bool) or parts is None or parts[1] != "%" or parts[0] > MAX_TOLERANCE_PCT:
+        raise ValueError(f"expected a percentage such as 5%, at most {MAX_TOLERANCE_PCT:g}%, got {value!r}")
+    return parts[0]
+
+
+def _line_schema(spec: MetricSpec) -> dict[str, Any]:
+    own = {"bps": "bit", "bytes": "b", "pct": "%"}.get(spec.unit, spec.unit)
+    tables: tuple[Mapping[str, int], ...] = (DURATION_NS, RATE_BPS, SIZE_BYTES, {"%": 1})
+    units = next(("|".join(table) for table in tables if own in table), "")
+    return {
+        "type": "string",
+        "description": f"{spec.meaning} ({spec.unit}; {spec.direction.value} is better)",
+        "pattern": rf"^\s*(<=|>=|<|>|==|!=)\s*{_NUMBER}\s*({units})?\s*$",
+        "examples": [example_line(spec)],
+    }
+
+
+def _expect_schema() -> dict[str, Any]:
+    properties: dict[str, Any] = {name: _line_schema(spec) for name, spec in CATALOGUE.items()}
+    properties[DIAGNOSIS] = {
+        "enum": ["none", *CAUSES],
+        "description": "the cause that the diagnosis must find; none: it must find nothing wrong",
+        "examples": ["none"],
+    }
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _tolerance_schema() -> dict[str, Any]:
+    properties = {
+        name: {
+            "type": "string",
+            "pattern": rf"^\s*{_NUMBER}\s*%\s*$",
+            "description": f"{spec.meaning}; {spec.margin_pct:g}% where nothing is said",
+            "examples": [f"{spec.margin_pct:g}%"],
+        }
+        for name, spec in CATALOGUE.items()
+    }
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+ExpectBlock = Annotated[
+    InstanceOf[Expected], BeforeValidator(_read_all), WithJsonSchema(_expect_schema(), mode="validation")
+]
+"""`expect` as in the file; validated to `Expected`."""
+
+ToleranceBlock = Annotated[
+    dict[Annotated[str, AfterValidator(known_metric)], Annotated[float, BeforeValidator(_read_tolerance)]],
+    Field(default_factory=dict),
+    WithJsonSchema(_tolerance_schema()),
+]
+"""`tolerance` as in the file; validated to percentages by metric."""

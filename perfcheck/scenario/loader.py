@@ -1,0 +1,217 @@
+"""Scenario files -> scenarios: one for each point of a file's matrix, or every mistake with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import ValidationError
+
+from perfcheck.errors import Problem, ScenarioError, UsageError
+from perfcheck.model.scenario import Scenario
+from perfcheck.scenario.checks import check
+from perfcheck.scenario.digest import digest, workload_digest
+from perfcheck.scenario.explain import explain
+from perfcheck.scenario.matrix import MATRIX, Point, axes, points
+from perfcheck.scenario.schema import ScenarioDocument
+from perfcheck.scenario.tree import Document, plain
+from perfcheck.scenario.yamltree import MAX_CHARACTERS, parse, top_level_keys
+
+SUFFIX: Final = ".yaml"
+
+_KEY_LINE: Final = re.compile(r"^(scenario|'scenario'|\"scenario\")\s*:", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioFile:
+    """A file that was read: its scenarios in the matrix's order, and where its keys stand."""
+
+    file: str
+    scenarios: tuple[Scenario, ...]
+    lines: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """The name that the file's scenarios share."""
+        return self.scenarios[0].name
+
+    def line_of(self, path: str) -> int:
+        """Give the line of a key such as `expect.tcp.rtt_us.p99`; of the nearest key around it where it has none."""
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.lines.get(path, 1)
+
+
+def load(path: Path) -> tuple[Scenario, ...]:
+    """Read a file's scenarios; ScenarioError lists every mistake."""
+    return read(path).scenarios
+
+
+def load_text(text: str, file: str) -> tuple[Scenario, ...]:
+    """Read scenarios from a text; `file` is the name that messages and scenarios carry."""
+    return read_text(text, file).scenarios
+
+
+def read(path: Path) -> ScenarioFile:
+    """Read a file with the places of its keys; ScenarioError lists every mistake, or why the file cannot be read."""
+    file = str(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ScenarioError(_first_line(file, f"cannot be read: {error.strerror}")) from None
+    return read_text(_decode(content, file), file)
+
+
+def read_text(text: str, file: str) -> ScenarioFile:
+    """Read a text as `read` reads a file."""
+    document = parse(text, file)
+    base, problems = _validate(document)
+    found, more = axes(document)
+    problems += [*document.problems, *more]
+    loaded: list[Scenario] = []
+    if not problems:
+        for point in points(document, found):
+            validated, wrong = _validate(point.document)
+            problems += [_at_point(problem, point) for problem in wrong]
+            if validated is not None and not wrong:
+                loaded.append(_scenario(validated, point, file))
+    if problems or base is None:
+        raise ScenarioError(*_in_order(problems))
+    return ScenarioFile(file=file, scenarios=tuple(loaded), lines=MappingProxyType(document.key_lines()))
+
+
+def find(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Give the scenario files among files and folders: a named file as it is, in a folder every `*.yaml` that is one.
+
+    Folders are searched in depth, hidden ones left out; a file that is named twice is given once.
+    UsageError where a path does not exist.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"there is no file or folder {str(path)!r}")
+        for file in _in_folder(path) if path.is_dir() else (path,):
+            found.setdefault(file.resolve(), file)
+    return tuple(found.values())
+
+
+def load_all(paths: Iterable[Path]) -> tuple[ScenarioFile, ...]:
+    """Read all scenario files among files and folders; ScenarioError lists the mistakes of all of them.
+
+    A name that two files use is a mistake of the second.
+    """
+    files: list[ScenarioFile] = []
+    problems: list[Problem] = []
+    for path in find(paths):
+        try:
+            files.append(read(path))
+        except ScenarioError as error:
+            problems += error.problems
+    problems += same_names(files)
+    if problems:
+        raise ScenarioError(*problems)
+    return tuple(files)
+
+
+def same_names(files: Iterable[ScenarioFile]) -> list[Problem]:
+    """Give a problem for each file whose scenario's name an earlier file has."""
+    first: dict[str, ScenarioFile] = {}
+    problems: list[Problem] = []
+    for file in files:
+        other = first.setdefault(file.name, file)
+        if other is not file:
+            where = f"{other.file}:{other.line_of('scenario')}"
+            message = f"the name {file.name!r} is taken by {where}; each scenario needs its own"
+            line = file.line_of("scenario")
+            problems.append(Problem(file=file.file, line=line, column=1, path="scenario", message=message))
+    return problems
+
+
+def is_scenario(path: Path) -> bool:
+    """Whether a file's top level has the key `scenario`; never raises.
+
+    A file that is no valid YAML counts when a line of it begins with `scenario:`, so that its error is shown.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_CHARACTERS).decode("utf-8", "replace")
+    except OSError:
+        return False
+    if "scenario" not in text:
+        return False
+    return _KEY_LINE.search(text) is not None or "scenario" in top_level_keys(text)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    visible = (
+        path for path in folder.rglob(f"*{SUFFIX}")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )  # fmt: skip
+    return sorted(path for path in visible if path.is_file() and is_scenario(path))
+
+
+def _decode(content: bytes, file: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
+        message = f"expected UTF-8 text, got the byte 0x{content[error.start]:02x}"
+        raise ScenarioError(Problem(file=file, line=line, column=column, path="", message=message)) from None
+
+
+def _validate(document: Document) -> tuple[ScenarioDocument | None, list[Problem]]:
+    problems = check(document)
+    try:
+        # Only the file's own keys count, not the names that the fields have in Python.
+        return ScenarioDocument.model_validate(plain(document.root), by_alias=True, by_name=False), problems
+    except ValidationError as error:
+        return None, [*explain(error, document), *problems]
+
+
+def _scenario(document: ScenarioDocument, point: Point, file: str) -> Scenario:
+    scenario = Scenario(
+        name=document.scenario,
+        file=file,
+        title=document.title,
+        tags=document.tags,
+        reference=document.reference,
+        hosts=document.hosts,
+        links=document.links,
+        traffic=document.traffic,
+        measure=document.measure,
+        repeat=document.repeat,
+        warmup_ns=document.warmup_ns,
+        point=point.values,
+        expect=document.expect.lines,
+        expected_cause=document.expect.cause,
+        tolerance_pct=document.tolerance_pct,
+    )
+    return scenario.model_copy(
+        update={"digest": digest(scenario), "workload_digest": workload_digest(scenario)}
+    )  # fmt: skip
+
+
+def _at_point(problem: Problem, point: Point) -> Problem:
+    """Say at which point of the matrix a key that is not the matrix's own is wrong."""
+    if problem.path.startswith(MATRIX):
+        return problem
+    values = ", ".join(f"{key} = {value}" for key, value in point.values)
+    return replace(problem, message=f"{problem.message} (where {values})") if values else problem
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort by place; what several points of the matrix repeat is told once."""
+    told: dict[tuple[int, int, str, str], Problem] = {}
+    for problem in problems:
+        told.setdefault((problem.line, problem.column, problem.path, problem.message.partition(" (where ")[0]), problem)
+    return [told[key] for key in sorted(told)]
+
+
+def _first_line(file: str, message: str) -> Problem:
+    return Problem(file=file, line=1, column=1, path="", message=message)

@@ -1,0 +1,97 @@
+"""The tables of docs/scenario-file.md, made from the JSON Schema so that page and code cannot part.
+
+`python -m perfcheck.scenario.reference docs/scenario-file.md` writes them anew between the page's two markers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from perfcheck.scenario.explain import flow_text
+from perfcheck.scenario.schema import known_keys, subschemas
+from perfcheck.scenario.tree import Loc
+
+BEGIN: Final = "<!-- tables: begin -->"
+END: Final = "<!-- tables: end -->"
+
+_SECTIONS: Final[tuple[tuple[str, Loc], ...]] = (
+    ("Top level", ()),
+    ("`hosts.<name>`", ("hosts", "client")),
+    ("`links[i]`", ("links", 0)),
+    ("`links[i].loss`, where it is a mapping", ("links", 0, "loss")),
+    ("`traffic[i]`, exactly one of", ("traffic", 0)),
+    ("`traffic[i].iperf3`", ("traffic", 0, "iperf3")),
+    ("`traffic[i].command`", ("traffic", 0, "command")),
+    ("`traffic[i].command.server`", ("traffic", 0, "command", "server")),
+    ("`measure`", ("measure",)),
+)
+_QUANTITIES: Final = {"ns|us": "duration", "bit|kbit": "rate", "bdp|p": "queue size", "b|kb": "size", "%": "percentage"}
+
+
+def tables() -> str:
+    """Give a table of keys for each block of the file, as Markdown."""
+    return "\n".join(_section(title, loc) for title, loc in _SECTIONS)
+
+
+def insert(page: str) -> str:
+    """Give the page with the tables between its markers; ValueError where it has none."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"expected the markers {BEGIN} and {END}")
+    return f"{before}{begin}\n\n{tables()}\n{end}{after}"
+
+
+def _section(title: str, loc: Loc) -> str:
+    lines = [f"### {title}", "", "| key | value | default | example | meaning |", "|---|---|---|---|---|"]
+    lines += [_row(loc, key) for key in known_keys(loc)]
+    return "\n".join([*lines, ""])
+
+
+def _row(loc: Loc, key: str) -> str:
+    forms = subschemas((*loc, key))
+    first = forms[0]
+    required = any(key in part.get("required", ()) for part in subschemas(loc))
+    default = "required" if required else _default(first.get("default"))
+    example = ", ".join(f"`{flow_text(found)}`" for found in first["examples"])
+    values = " or ".join(dict.fromkeys(value for form in forms if (value := _value(form))))
+    cells = (f"`{key}`", values, default, example, str(first["description"]))
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _default(value: object) -> str:
+    return "none" if value in (None, "", [], {}) else f"`{flow_text(value)}`"
+
+
+def _value(form: Mapping[str, Any]) -> str:
+    if "enum" in form:
+        return ", ".join(f"`{value}`" for value in form["enum"])
+    if "const" in form:
+        return f"`{form['const']}`"
+    words = {"string": "text", "boolean": "`true`, `false`", "array": "list", "object": "mapping", "null": ""}
+    if form["type"] == "integer":
+        return f"whole number{_limits(form)}"
+    if "pattern" in form:
+        return next((name for units, name in _QUANTITIES.items() if f"({units}" in form["pattern"]), "name")
+    return words[form["type"]]
+
+
+def _limits(form: Mapping[str, Any]) -> str:
+    low, high = form.get("minimum"), form.get("maximum")
+    if low is None:
+        return ""
+    return f", {low} to {high}" if high is not None else f", at least {low}"
+
+
+def _main(arguments: list[str]) -> Iterator[str]:
+    for name in arguments:
+        page = Path(name)
+        page.write_text(insert(page.read_text(encoding="utf-8")), encoding="utf-8")
+        yield f"{name}: tables written"
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join([*_main(sys.argv[1:]), ""]))

@@ -1,0 +1,168 @@
+"""The scenario file's own top level (schema 1), and its JSON Schema for editors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+
+from perfcheck.model.quantities import DurationNs, Flag, Frozen, Whole
+from perfcheck.model.scenario import HostName, HostSpec, LinkSpec, Measure, Name, Scenario, TrafficSpec
+from perfcheck.scenario.expectations import ExpectBlock, Expected, ToleranceBlock
+from perfcheck.scenario.notation import duration_text, percent_text
+from perfcheck.scenario.tree import Loc
+
+MATRIX_KEY: Final = (
+    r"^((hosts\.)?[a-z][a-z0-9-]*\.(sysctl\..+|congestion|router)"
+    r"|links(\[[0-9]+\]|\.[0-9]+)\..+|traffic(\[[0-9]+\]|\.[0-9]+)\.(iperf3|command)\..+)$"
+)
+
+MatrixValues = Annotated[tuple[str | Whole | Flag, ...], Field(min_length=1)]
+
+
+def _one_word(value: str) -> str:
+    if not value or any(character.isspace() or character == "," for character in value):
+        raise ValueError(f"expected one word, got {value!r}")
+    return value
+
+
+class ScenarioDocument(Frozen):
+    """A network performance scenario: hosts, links, traffic, and what is expected of them (perfcheck, schema 1)."""
+
+    scenario: Name = Field(description="name of the scenario, unique in its folder", examples=["wan-bulk-download"])
+    title: str = Field(
+        default="", description="one line for people", examples=["Bulk download over a 20 ms, 100 Mbit/s path"]
+    )
+    tags: tuple[Annotated[str, AfterValidator(_one_word)], ...] = Field(
+        default=(), description="words to select scenarios by", examples=[["wan", "bulk"]]
+    )
+    reference: str | None = Field(default=None, description="ticket or page it comes from", examples=["TICKET-1234"])
+    hosts: dict[HostName, HostSpec] = Field(
+        min_length=2,
+        description="the hosts by name, each a network namespace; {} where there is nothing to set",
+        examples=[{"client": {}, "server": {"sysctl": {"net.ipv4.tcp_congestion_control": "cubic"}}}],
+        json_schema_extra={"additionalProperties": False},
+    )
+    links: tuple[LinkSpec, ...] = Field(
+        min_length=1,
+        description="the links between the hosts, and what they do to packets",
+        examples=[[{"between": ["client", "server"], "delay": "10ms", "rate": "100mbit", "queue": "1bdp"}]],
+    )
+    traffic: tuple[TrafficSpec, ...] = Field(
+        min_length=1,
+        description="what is sent; all entries run at the same time",
+        examples=[[{"iperf3": {"from": "client", "to": "server", "duration": "3s"}}]],
+    )
+    measure: Measure = Field(
+        default=Measure(), description="what is measured", examples=[{"layers": ["tcp"], "mode": "summary"}]
+    )
+    repeat: Whole = Field(
+        default=Scenario.model_fields["repeat"].default, ge=1, le=1000, description="how many trials", examples=[3]
+    )
+    warmup_ns: DurationNs = Field(
+        default=0, alias="warmup", description="time at the beginning of the traffic that is left out", examples=["1s"]
+    )
+    matrix: dict[str, MatrixValues] = Field(
+        default_factory=dict,
+        description="settings to vary: each combination of values is a scenario of its own (at most 64)",
+        examples=[{"server.sysctl.net.ipv4.tcp_congestion_control": ["cubic", "bbr"], "links[0].delay": ["5ms"]}],
+        json_schema_extra={"propertyNames": {"pattern": MATRIX_KEY}},
+    )
+    expect: ExpectBlock = Field(
+        default=Expected(),
+        description="thresholds by metric, and the diagnosis; each line is a test of its own",
+        examples=[{"tcp.rtt_us.p99": "<= 60ms", "diagnosis": "none"}],
+    )
+    tolerance_pct: ToleranceBlock = Field(
+        alias="tolerance",
+        description="change against the baseline, by metric, below which a difference does not count",
+        examples=[{"tcp.rtt_us.p50": "5%"}],
+    )
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    schema = ScenarioDocument.model_json_schema(by_alias=True, mode="validation")
+    schema["properties"]["expect"].pop("default", None)
+    for model in (schema, *schema["$defs"].values()):
+        model["title"] = _TITLES.get(model["title"], model["title"])
+        for part in model.get("properties", {}).values():
+            _write_as_in_files(part)
+    schema["$defs"]["TrafficSpec"] |= {"minProperties": 1, "maxProperties": 1}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+_TITLES: Final = {
+    "ScenarioDocument": "perfcheck scenario",
+    "HostSpec": "host",
+    "LinkSpec": "link",
+    "Impairments": "direction of a link",
+    "Loss": "loss model",
+    "TrafficSpec": "traffic",
+    "Iperf3Spec": "iperf3",
+    "CommandSpec": "command",
+    "ServerSpec": "server of a command",
+    "Measure": "measure",
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema (2020-12) of the scenario file: keys, units, examples and texts for editors."""
+    return dict(_schema())
+
+
+def known_keys(loc: Loc) -> tuple[str, ...]:
+    """Give the keys that a mapping at this path may have; none where any are allowed, or where it is no mapping."""
+    return tuple(dict.fromkeys(key for part in subschemas(loc) for key in part.get("properties", {})))
+
+
+def subschemas(loc: Loc) -> list[dict[str, Any]]:
+    """Give what the schema says of the value at this path, one part for each form it may have."""
+    parts = list(_forms(_schema()))
+    for step in loc:
+        parts = [form for part in parts for form in _below(part, step)]
+    return parts
+
+
+def _below(part: dict[str, Any], step: str | int) -> Iterator[dict[str, Any]]:
+    if isinstance(step, int):
+        fixed = part.get("prefixItems", [])
+        below = fixed[step] if step < len(fixed) else part.get("items")
+    else:
+        patterns = part.get("patternProperties", {}).items()
+        others = next(
+            (found for pattern, found in patterns if re.search(pattern, step)), part.get("additionalProperties")
+        )
+        below = part.get("properties", {}).get(step, others)
+    if isinstance(below, dict):
+        yield from _forms(below)
+
+
+def _forms(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Follow references and alternatives; what stands beside them (descriptions) goes with each form."""
+    beside = {key: value for key, value in part.items() if key not in ("$ref", "anyOf")}
+    if "$ref" in part:
+        name = str(part["$ref"]).removeprefix("#/$defs/")
+        for form in _forms(_schema()["$defs"][name]):
+            yield {**form, **beside}
+    elif "anyOf" in part:
+        for alternative in part["anyOf"]:
+            for form in _forms(alternative):
+                yield {**form, **beside}
+    else:
+        yield part
+
+
+def _write_as_in_files(part: dict[str, Any]) -> None:
+    """Turn a default in ns or percent into the file's notation, and drop limits that JSON Schema does not know."""
+    for form in (part, *part.get("anyOf", ())):
+        pattern = form.get("pattern", "")
+        default = form.get("default")
+        if isinstance(default, int | float) and "ns|us|ms" in pattern:
+            form["default"] = duration_text(int(default))
+        elif isinstance(default, int | float) and "(%)" in pattern:
+            form["default"] = percent_text(float(default))
+        form.pop("gt", None)

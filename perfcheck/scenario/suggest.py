@@ -1,0 +1,23 @@
+"""The nearest known word, for messages about unknown ones."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Give the known word that is most like this one, or None where none is alike."""
+    words = list(known)
+    longer = [name for name in words if name.startswith(f"{word}.")]
+    matches = longer or difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """Give the end of a message about an unknown word: the nearest known one, or all where they are few."""
+    words = list(known)
+    found = nearest(word, words)
+    if found is not None:
+        return f"; did you mean {found!r}?"
+    return f"; known: {', '.join(words)}" if 0 < len(words) <= 24 else ""

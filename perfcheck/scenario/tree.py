@@ -1,0 +1,221 @@
+"""A YAML document as a tree whose every value knows where it stands in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from perfcheck.errors import Problem
+
+MAX_PATH: Final = 200
+"""Characters of a path that messages show."""
+
+Loc = tuple[str | int, ...]
+"""Keys and indices from the document's root to a value, as the validating library gives them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Line and column in the file, both 1-based."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scalar:
+    """One value; `text` is its source without quotes.
+
+    `origin` is the path under which messages speak of it, where that is not its path in the tree
+    (a value of the matrix that stands in for another).
+    """
+
+    place: Place
+    value: str | int | float | bool | None
+    text: str
+    origin: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How many values it holds, itself included."""
+        return 1
+
+    def shown(self) -> str:
+        """Give it as messages quote it: the source text, cut where it is long."""
+        if self.value is None and not self.text:
+            return "nothing"
+        return repr(self.text if len(self.text) <= 60 else f"{self.text[:57]}...")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A list; `size` counts all values in it, those behind aliases each time."""
+
+    place: Place
+    items: tuple[Node, ...]
+    size: int
+
+    def shown(self) -> str:
+        """Give it as messages name it."""
+        return "an empty list" if not self.items else "a list"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One key of a table with its place and its value."""
+
+    place: Place
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A mapping, keys in the file's order; `size` counts as in `Listing`."""
+
+    place: Place
+    entries: Mapping[str, Entry]
+    size: int
+
+    def shown(self) -> str:
+        """Give it as messages name it."""
+        return "an empty mapping" if not self.entries else "a mapping"
+
+
+Node = Scalar | Listing | Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a path led to: the value, its key's place, and the path's rest that led nowhere."""
+
+    node: Node
+    path: str
+    key: Place
+    rest: Loc = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A parsed file: its name for messages, and its root."""
+
+    file: str
+    root: Table
+    problems: tuple[Problem, ...] = field(default=())
+
+    def problem(self, place: Place, path: str, message: str) -> Problem:
+        """Make a problem of this file."""
+        return problem_at(self.file, place, path, message)
+
+    def find(self, loc: Loc) -> Found:
+        """Follow a path as far as it goes."""
+        found = Found(node=self.root, path="", key=self.root.place)
+        for index, step in enumerate(loc):
+            deeper = _step(found, step)
+            if deeper is None:
+                return replace(found, rest=loc[index:])
+            found = deeper
+        return found
+
+    def get(self, *loc: str | int) -> Node | None:
+        """Give the value under a path, or None where the path leads nowhere."""
+        found = self.find(loc)
+        return None if found.rest else found.node
+
+    def table(self, *loc: str | int) -> Mapping[str, Entry]:
+        """Give the entries of the mapping under a path; none where there is no mapping."""
+        node = self.get(*loc)
+        return node.entries if isinstance(node, Table) else {}
+
+    def listing(self, *loc: str | int) -> tuple[Node, ...]:
+        """Give the items of the list under a path; none where there is no list."""
+        node = self.get(*loc)
+        return node.items if isinstance(node, Listing) else ()
+
+    def text(self, *loc: str | int) -> str | None:
+        """Give the text under a path, or None where there is none."""
+        node = self.get(*loc)
+        return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+    def key_lines(self) -> dict[str, int]:
+        """Give the line of each key and list item by its path."""
+        lines: dict[str, int] = {}
+        for found in _walk(Found(node=self.root, path="", key=self.root.place)):
+            lines.setdefault(found.path, found.key.line)
+        return lines
+
+
+def problem_at(file: str, place: Place, path: str, message: str) -> Problem:
+    """Make a problem that stays on one line whatever keys the file has."""
+    shown = path if len(path) <= MAX_PATH else f"{path[: MAX_PATH - 3]}..."
+    return Problem(file=file, line=place.line, column=place.column, path=_one_line(shown), message=_one_line(message))
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def join(path: str, step: str | int) -> str:
+    """Lengthen a path as messages write it: `links[0].delay`."""
+    if isinstance(step, int):
+        return f"{path}[{step}]"
+    return f"{path}.{step}" if path else step
+
+
+def plain(node: Node) -> object:
+    """Give a value as dicts, lists and scalars, for the validating library."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, Listing):
+        return [plain(item) for item in node.items]
+    return {key: plain(entry.node) for key, entry in node.entries.items()}
+
+
+def put(node: Node, loc: Loc, value: Scalar) -> Node | None:
+    """Give a copy with `value` under the path, mappings made where they are missing; None where the path is blocked."""
+    if not loc:
+        return value
+    step, rest = loc[0], loc[1:]
+    if isinstance(step, int):
+        if not isinstance(node, Listing) or not 0 <= step < len(node.items):
+            return None
+        changed = put(node.items[step], rest, value)
+        return changed and replace(node, items=(*node.items[:step], changed, *node.items[step + 1 :]))
+    if not isinstance(node, Table):
+        return None
+    entry = node.entries.get(step)
+    below = entry.node if entry is not None else Table(place=value.place, entries={}, size=1)
+    changed = put(below, rest, value)
+    place = entry.place if entry is not None else value.place
+    return changed and replace(node, entries={**node.entries, step: Entry(place=place, node=changed)})
+
+
+def _step(found: Found, step: str | int) -> Found | None:
+    node = found.node
+    if isinstance(node, Table) and isinstance(step, str) and step in node.entries:
+        entry = node.entries[step]
+        return Found(node=entry.node, path=_path(found, step, entry.node), key=entry.place)
+    if isinstance(node, Listing) and isinstance(step, int) and 0 <= step < len(node.items):
+        item = node.items[step]
+        return Found(node=item, path=_path(found, step, item), key=item.place)
+    return None
+
+
+def _path(found: Found, step: str | int, node: Node) -> str:
+    if isinstance(node, Scalar) and node.origin is not None:
+        return node.origin
+    return join(found.path, step)
+
+
+def _walk(found: Found) -> Iterator[Found]:
+    yield found
+    node = found.node
+    steps: Iterator[str | int] = iter(())
+    if isinstance(node, Table):
+        steps = iter(node.entries)
+    elif isinstance(node, Listing):
+        steps = iter(range(len(node.items)))
+    for step in steps:
+        deeper = _step(found, step)
+        if deeper is not None:
+            yield from _walk(deeper)

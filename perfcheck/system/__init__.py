@@ -1,0 +1,12 @@
+"""What perfcheck does to the machine and knows of it: commands, time, namespaces, the journal, the fingerprint."""
+
+from perfcheck.system.environment import difference, fingerprint, machine_digest
+from perfcheck.system.journal import CleanReport, Journal, clean
+from perfcheck.system.lock import measuring_lock
+from perfcheck.system.rundir import new_tag, run_dir
+from perfcheck.system.signals import deferred_signals, stop_on_signals
+
+__all__ = [
+    "CleanReport", "Journal", "clean", "deferred_signals", "difference", "fingerprint", "machine_digest",
+    "measuring_lock", "new_tag", "run_dir", "stop_on_signals",
+]  # fmt: skip

@@ -1,0 +1,55 @@
+"""The directory of the machine's journals and of the lock that keeps measurements apart."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Final
+
+from perfcheck.errors import Unavailable
+
+RUN_DIR_VARIABLE: Final = "PERFCHECK_RUN_DIR"
+"""Another directory than /run/perfcheck; runs with different ones do not see one another."""
+
+TAG: Final = re.compile(r"[0-9a-z]{6,12}")
+
+
+def new_tag() -> str:
+    """Make a random tag for a lab: 8 hexadecimal digits, short enough for interface names."""
+    return secrets.token_hex(4)
+
+
+def run_dir() -> Path:
+    """Give the directory's path, whether it exists or not."""
+    return Path(os.environ.get(RUN_DIR_VARIABLE) or "/run/perfcheck")
+
+
+def make_run_dir(directory: Path) -> Path:
+    """Make the directory, readable by its owner alone; Unavailable where it cannot be made or trusted."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise Unavailable(
+            str(directory), f"it cannot be made: {problem.strerror}", f"run as root, or set {RUN_DIR_VARIABLE}"
+        ) from None
+    check_trusted(directory)
+    return directory
+
+
+def check_trusted(directory: Path) -> None:
+    """Raise Unavailable where others may write: they could have a privileged undo remove what was never made."""
+    status = directory.stat()
+    me = os.geteuid()
+    if me not in {status.st_uid, 0}:
+        raise Unavailable(
+            str(directory), f"it belongs to user {status.st_uid}, and this is user {me}",
+            f"run as {'root (sudo)' if status.st_uid == 0 else 'that user'}, or set {RUN_DIR_VARIABLE}",
+        )  # fmt: skip
+    if status.st_uid != me or status.st_mode & 0o022:
+        raise Unavailable(
+            str(directory),
+            f"it belongs to user {status.st_uid} with mode {status.st_mode & 0o777:o}: others may write there",
+            f"remove it, or set {RUN_DIR_VARIABLE} to a directory of your own",
+        )

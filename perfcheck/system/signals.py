@@ -1,0 +1,74 @@
+"""Signals: an end that is asked for becomes an exception, so that `finally` runs; an undo is never cut short."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from perfcheck.errors import Stopped
+
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_Handler = Callable[[int, FrameType | None], object] | int | None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into Stopped and SIGINT into KeyboardInterrupt, once; later ones are passed over.
+
+    Only the first is raised: a second Ctrl-C must not break the unwinding that the first began.
+    Signals reach the main thread alone, so elsewhere this does nothing. An ignored signal (nohup)
+    stays ignored.
+    """
+    raised = False
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal raised
+        if raised:
+            return
+        raised = True
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise Stopped(f"stopped by {signal.Signals(number).name}")
+
+    with _handled(_ENDING, stop):
+        yield
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Hold back SIGINT, SIGTERM and SIGHUP until the block is left, then deliver the first that came."""
+    pending: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        pending.append(number)
+
+    try:
+        with _handled(_ENDING, hold):
+            yield
+    finally:
+        if pending:
+            signal.raise_signal(signal.Signals(pending[0]))
+
+
+@contextmanager
+def _handled(numbers: Sequence[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former: dict[signal.Signals, _Handler] = {}
+    try:
+        for number in numbers:
+            old = signal.getsignal(number)
+            # A handler that Python did not install (None) could not be put back.
+            if old is not None and old != signal.SIG_IGN:
+                former[number] = old
+                signal.signal(number, handler)
+        yield
+    finally:
+        for number, old in former.items():
+            signal.signal(number, old)

@@ -1,0 +1,246 @@
+"""What the TCP core costs: ns a call against an empty program and BCC's way, with few and many connections; start-up.
+
+Run it by `make bench-overhead`, on a machine that does nothing else. All programs look at the same
+traffic in turns of a fraction of a second, in an order that rotates, so that a change of the
+machine's mood meets all of them; figures are medians over the turns, and ratios are of figures of
+one run. The kernel's own timing (two clock reads a call) is in every figure and leaves the net one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from perfcheck.collect import bcc_package, build, cache, ktypes
+from perfcheck.collect.btf import Btf
+from perfcheck.collect.libbpf import ATTACH_RAW_TP, Libbpf
+from perfcheck.collect.tcp import SOURCE, TcpCollector
+from perfcheck.lab import Lab
+from perfcheck.lab.links.veth import VethEmulator
+from perfcheck.model.observation import Scope
+from perfcheck.system import Journal, fingerprint, new_tag
+from perfcheck.system.clock import wait_until
+from perfcheck.testing import make_scenario
+
+HERE: Final = Path(__file__).parent
+TARGET: Final = "tcp_probe"
+RETURN_0: Final = struct.pack("<BBhi", 0xB7, 0, 0, 0) + struct.pack("<BBhi", 0x95, 0, 0, 0)
+START: Final = "from perfcheck.collect.tcp import TcpCollector; one = TcpCollector(); one.open(); one.close()"
+EMPTY: Final = "empty program"
+CORE: Final = "core, whole TCP summary"
+LIKE_BCC: Final = "as BCC's tcprtt does"
+
+Attach = Callable[[], int]
+
+
+@contextmanager
+def two_hosts() -> Iterator[Lab]:
+    """Two hosts joined by a plain link, which can be saturated."""
+    scenario = make_scenario(links=[{"between": ["client", "server"]}], traffic=[])
+    with Journal.create(new_tag()) as journal, Lab(scenario, journal, {"veth": VethEmulator()}) as lab:
+        yield lab
+
+
+def scope_of(lab: Lab) -> Scope:
+    """Everything in the lab, without a warm-up."""
+    return Scope(
+        namespaces={name: host.netns_inode for name, host in lab.hosts.items()},
+        netns_paths={name: host.netns_path for name, host in lab.hosts.items()},
+        warmup_ns=0,
+    )
+
+
+class Turns:
+    """Programs that are attached in turns; `programs` gives the descriptor and how to attach it."""
+
+    def __init__(self, turn_s: float) -> None:
+        """Take the length of a turn."""
+        self._lib = Libbpf()
+        self._turn_s = turn_s
+        self.programs: dict[str, tuple[int, Attach]] = {}
+
+    def add(self, name: str, prog_fd: int, attach: Attach | None = None) -> None:
+        """Add a loaded program, by default one of a typed tracepoint."""
+        self.programs[name] = prog_fd, attach or (lambda: self._lib.attach_tracepoint(prog_fd))
+
+    def add_empty(self) -> None:
+        """Add a program that does nothing at the same hook."""
+        (hook,) = (one.btf_id for one in cache.image_for(SOURCE).programs if one.target == TARGET)
+        self.add(EMPTY, self._lib.prog_load("empty", RETURN_0, ATTACH_RAW_TP, hook))
+
+    def measure(self, rounds: int) -> dict[str, float]:
+        """Give each program's median of ns a call over `rounds` turns."""
+        seen: dict[str, list[float]] = {name: [] for name in self.programs}
+        order = list(self.programs)
+        for _ in range(rounds):
+            order = order[1:] + order[:1]
+            for name in order:
+                cost = self._turn(*self.programs[name])
+                if cost is not None:
+                    seen[name].append(cost)
+        return {name: statistics.median(costs) for name, costs in seen.items()}
+
+    def _turn(self, prog_fd: int, attach: Attach) -> float | None:
+        before = self._lib.run_counters(prog_fd)
+        link_fd = attach()
+        time.sleep(self._turn_s)
+        os.close(link_fd)
+        after = self._lib.run_counters(prog_fd)
+        calls = after.calls - before.calls
+        return (after.run_ns - before.run_ns) / calls if calls else None
+
+
+@contextmanager
+def core(lab: Lab, max_sockets: int = 4096) -> Iterator[TcpCollector]:
+    """The core, counting for the lab."""
+    collector = TcpCollector(max_sockets)
+    collector.open()
+    try:
+        collector.begin(scope_of(lab))
+        yield collector
+    finally:
+        collector.close()
+
+
+@contextmanager
+def like_bcc() -> Iterator[tuple[int, Attach]]:
+    """Load tcprtt_like.bpf.c through BCC's own loader; give its descriptor and how to attach it."""
+    source = HERE / "tcprtt_like.bpf.c"
+    with tempfile.TemporaryDirectory() as tree:
+        text = source.read_text(encoding="utf-8")
+        build.write_tree(Path(tree), ktypes.header(Btf(cache.VMLINUX.read_bytes()), [text]))
+        os.environ["BCC_KERNEL_SOURCE"] = tree
+        bcc: Any = bcc_package.load()
+        module = bcc.BPF(text=text, cflags=[f"-I{tree}/include"])
+        # Loading the module has attached it: BCC looks for functions of this name. Turns do it themselves.
+        (name,) = module.raw_tracepoint_fds
+        program = module.funcs[b"raw_tracepoint__" + name]
+        os.close(module.raw_tracepoint_fds.pop(name))
+        yield program.fd, lambda: int(bcc.lib.bpf_attach_raw_tracepoint(program.fd, name))
+        module.cleanup()
+
+
+@contextmanager
+def saturated(lab: Lab, seconds: float) -> Iterator[None]:
+    """iperf3 as fast as it goes."""
+    client, server = lab.hosts["client"], lab.hosts["server"]
+    serving = server.popen(["iperf3", "-s", "-1"])
+    if not wait_until(lambda: server.listening(5201), timeout_s=10):
+        raise SystemExit("iperf3 does not listen")
+    argv = ["iperf3", "-c", server.address_towards("client"), "-C", "cubic", "-t", str(round(seconds + 1))]
+    running = client.popen(argv)
+    yield
+    running.terminate()
+    running.wait()
+    serving.wait()
+
+
+@contextmanager
+def taking_turns(lab: Lab, connections: int, seconds: float) -> Iterator[None]:
+    """So many connections that take turns."""
+    client, server = lab.hosts["client"], lab.hosts["server"]
+    program = str(HERE / "bench_sockets.py")
+    serving = server.popen([sys.executable, program, "server"], stdin=subprocess.PIPE)
+    if not wait_until(lambda: server.listening(5302), timeout_s=10):
+        raise SystemExit("the server does not listen")
+    address = server.address_towards("client")
+    running = client.popen([sys.executable, program, "client", address, str(connections), str(seconds)])
+    assert running.stdout is not None
+    running.stdout.readline()
+    yield
+    running.wait()
+    serving.communicate()
+
+
+def cost_table(rounds: int, turn_s: float) -> Table:
+    """Ns a call at tcp_probe under saturated traffic."""
+    turns = Turns(turn_s)
+    with ExitStack() as stack:
+        lab = stack.enter_context(two_hosts())
+        collector = stack.enter_context(core(lab))
+        turns.add_empty()
+        turns.add(CORE, collector.loaded.detach(TARGET))
+        turns.add(LIKE_BCC, *stack.enter_context(like_bcc()))
+        stack.enter_context(saturated(lab, rounds * turn_s * len(turns.programs) * 1.5))
+        costs = turns.measure(rounds)
+    net = {name: cost - costs[EMPTY] for name, cost in costs.items()}
+    table = Table("program at tcp_probe", "ns a call", "net ns", "of BCC's net", box=None, title="cost of a call")
+    for name, cost in costs.items():
+        share = net[name] / net[LIKE_BCC] if net[LIKE_BCC] > 0 else float("nan")
+        table.add_row(name, f"{cost:.0f}", f"{net[name]:.0f}", f"{share:.2f}")
+    return table
+
+
+def connections_table(rounds: int, turn_s: float, counts: tuple[int, ...] = (10, 10_000)) -> Table:
+    """Ns a call with few and with many connections."""
+    found = {count: _with_connections(count, rounds, turn_s) for count in counts}
+    table = Table("connections", "ns a call", "net ns", "of the fewest's", box=None, title="many connections")
+    for count, costs in found.items():
+        ratio = costs[CORE] / found[counts[0]][CORE]
+        table.add_row(str(count), f"{costs[CORE]:.0f}", f"{costs[CORE] - costs[EMPTY]:.0f}", f"{ratio:.2f}")
+    return table
+
+
+def _with_connections(count: int, rounds: int, turn_s: float) -> Mapping[str, float]:
+    turns = Turns(turn_s)
+    with two_hosts() as lab, core(lab, max_sockets=4 * count) as collector:
+        turns.add_empty()
+        turns.add(CORE, collector.loaded.detach(TARGET))
+        with taking_turns(lab, count, rounds * turn_s * len(turns.programs) * 1.5):
+            return turns.measure(rounds)
+
+
+def start_table(rounds: int) -> Table:
+    """Seconds from process start until all programs are attached, with an empty cache and with a filled one."""
+    seconds: dict[str, list[float]] = {"cold": [], "warm": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            for times in seconds.values():
+                began = time.perf_counter()
+                subprocess.run(
+                    [sys.executable, "-c", START], check=True, env={**os.environ, "XDG_CACHE_HOME": folder}, timeout=120
+                )
+                times.append(time.perf_counter() - began)
+    table = Table("cache", "median s", "min s", box=None, title="start of the process to the end of attaching")
+    for name, times in seconds.items():
+        table.add_row(name, f"{statistics.median(times):.2f}", f"{min(times):.2f}")
+    return table
+
+
+def main() -> int:
+    """Print the tables; gives 0."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=["cost", "connections", "start"])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--turn", type=float, default=0.2, metavar="SECONDS")
+    arguments = parser.parse_args()
+    tables: dict[str, Callable[[], Table]] = {
+        "cost": lambda: cost_table(arguments.rounds, arguments.turn),
+        "connections": lambda: connections_table(arguments.rounds, arguments.turn),
+        "start": lambda: start_table(max(3, arguments.rounds // 4)),
+    }
+    console = Console(width=100)
+    for name, make in tables.items():
+        if arguments.only in {None, name}:
+            console.print(make())
+    environment = fingerprint()
+    console.print(", ".join(str(environment.get(key)) for key in ("kernel.release", "cpu.model", "cpu.count")))
+    console.print(f"load {os.getloadavg()[0]:.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

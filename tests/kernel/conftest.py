@@ -1,0 +1,49 @@
+"""Tests that make namespaces: without the right to, they are skipped, or fail where CI demands them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+from lab_building import BuildLab, plain_lab
+
+from perfcheck.errors import Unavailable
+from perfcheck.system import checks
+from perfcheck.system.rundir import RUN_DIR_VARIABLE
+
+REQUIRE_VARIABLE: Final = "PERFCHECK_REQUIRE_KERNEL"
+HERE: Final = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("kernel")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if HERE not in item.path.parents:
+        return
+    try:
+        checks.require_privileges()
+        checks.require_namespaces()
+    except Unavailable as lacking:
+        if os.environ.get(REQUIRE_VARIABLE) == "1":
+            pytest.fail(f"{REQUIRE_VARIABLE}=1, but {lacking}", pytrace=False)
+        pytest.skip(str(lacking))
+
+
+@pytest.fixture(autouse=True)
+def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep journals and the measuring lock of each test apart from those of everything else."""
+    directory = tmp_path / "run"
+    monkeypatch.setenv(RUN_DIR_VARIABLE, str(directory))
+    return directory
+
+
+@pytest.fixture
+def build_lab() -> BuildLab:
+    """Give the function that builds a lab of plain links, for a `with` block."""
+    return plain_lab

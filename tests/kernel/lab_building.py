@@ -1,0 +1,23 @@
+"""Labs for tests that care about hosts and not about links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from perfcheck.lab import Lab
+from perfcheck.lab.links.veth import VethEmulator
+from perfcheck.system import Journal, new_tag
+from perfcheck.testing import make_scenario
+
+BuildLab = Callable[..., AbstractContextManager[Lab]]
+
+
+@contextmanager
+def plain_lab(*, host_wide: bool = False, **fields: Any) -> Iterator[Lab]:
+    """Build a lab from Scenario's fields: two hosts and a plain link where nothing else is said."""
+    scenario = make_scenario(**{"links": [{"between": ["client", "server"]}], "traffic": [], **fields})
+    emulators = {"veth": VethEmulator()}
+    with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators, host_wide=host_wide) as lab:
+        yield lab

@@ -1,0 +1,95 @@
+"""The import rule of docs/architecture.md, and the rules on size and names, hold for every module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGE: Final = ROOT / "perfcheck"
+STAGES: Final = frozenset(
+    {"scenario", "lab", "traffic", "collect", "analyse", "diagnose", "compare", "baseline", "output"}
+)
+BASE: Final = frozenset({"errors", "model"})
+FRONT: Final = frozenset({"runner", "plugin", "cli", "testing"})
+SOURCES: Final = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """Give the part of the package that a file belongs to, e.g. `lab` or `runner`."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def project_imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, part) of each import of the project's own modules, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "perfcheck" and len(parts) > 1:
+                yield node.lineno, parts[1]
+
+
+def allowed(part: str) -> frozenset[str]:
+    """Give the parts that a part may import."""
+    if part in BASE:
+        return BASE
+    if part == "system":
+        return BASE | {"system", "__version__"}
+    if part in STAGES:
+        return BASE | {"system", "__version__", part}
+    if part == "testing":
+        return BASE | {"system", "testing"}
+    if part == "runner":
+        return BASE | STAGES | {"system", "runner", "__version__"}
+    return BASE | STAGES | FRONT | {"system", "__version__"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_rule(path: Path) -> None:
+    part = part_of(path)
+    wrong = [f"{path.relative_to(ROOT)}:{line}: imports {name}" for line, name in project_imports(path)
+             if name not in allowed(part)]  # fmt: skip
+    assert not wrong
+
+
+@pytest.mark.parametrize("part", sorted(STAGES | BASE | {"system", "runner", "cli", "plugin", "testing"}))
+def test_every_part_of_the_rule_exists(part: str) -> None:
+    assert (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").is_file()
+
+
+def test_no_file_grows_beyond_what_one_can_read() -> None:
+    sources = [*SOURCES, *(ROOT / "bpf").glob("*.[ch]"), *(ROOT / "tests").rglob("*.py")]
+    long = {str(path.relative_to(ROOT)): n for path in sources if (n := len(path.read_text().splitlines())) > 420}
+    assert not long
+
+
+def test_names_say_what_a_thing_is() -> None:
+    vague = [path for path in SOURCES if path.stem.split("_")[-1] in {"utils", "util", "helpers", "helper", "manager"}]
+    assert not vague
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                assert not node.name.endswith(("Manager", "Helper", "Utils")), f"{path}:{node.lineno}: {node.name}"
+
+
+def test_no_shell_and_no_sleep_for_readiness() -> None:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "shell":
+                pytest.fail(f"{path}:{node.value.lineno}: shell=")
+
+
+def test_no_message_sends_a_user_to_the_wrong_bcc() -> None:
+    for path in [*SOURCES, ROOT / "pyproject.toml", ROOT / "README.md", ROOT / ".ci/setup"]:
+        assert "pip install bcc" not in path.read_text(), path

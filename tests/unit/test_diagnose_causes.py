@@ -1,0 +1,253 @@
+"""Each shipped cause is named on the run of its fault and on no other: a confusion matrix over synthetic runs.
+
+The runs follow the textbook, not the rules: windows from BDP and queue, losses from the window (a Reno-like flow that
+fills its path loses about 1.5 / W^2 of its segments), round trips from the queue's length.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
+from perfcheck.diagnose import RuleSet, diagnose, load_rules
+from perfcheck.model.catalogue import CATALOGUE
+
+MSS: Final = 1448
+SECONDS: Final = 5.0
+Run = dict[str, float]
+
+
+def tcp_run(
+    *, base_ms: float, rtt_ms: tuple[float, float, float], cwnd: tuple[float, float], goodput_mbit: float,
+    link_mbit: float | None = 100.0, inflight: float | None = None, retrans_pct: float = 0.0, **other: float,
+) -> Run:  # fmt: skip
+    """Give the metrics of a bulk TCP run; `rtt_ms` is p50, p90, p99, `cwnd` p50, p99; `other` overrides by name."""
+    p50, p90, p99 = (ms * 1000 for ms in rtt_ms)
+    base = base_ms * 1000
+    segs = goodput_mbit * 1e6 / 8 / MSS * SECONDS / (1 - retrans_pct / 100)
+    retrans = round(segs * retrans_pct / 100)
+    flying = cwnd[0] if inflight is None else inflight
+    recovering = min(100.0, retrans_pct * flying)  # each loss costs about one round trip
+    rate = goodput_mbit if link_mbit is None else link_mbit
+    run = {
+        "app.throughput_bps": goodput_mbit * 1e6, "app.errors": 0.0, "app.duration_us": SECONDS * 1e6,
+        "tcp.rtt_us.p50": p50, "tcp.rtt_us.p90": p90, "tcp.rtt_us.p99": p99, "tcp.min_rtt_us": base,
+        "tcp.rtt_us.min": base, "tcp.rtt_us.max": 1.05 * p99, "tcp.queue_delay_us": p50 - base,
+        "tcp.rtt_inflation_ratio": p50 / base, "tcp.handshake_us.p50": base * 1.01, "tcp.handshake_us.max": base * 1.05,
+        "tcp.cwnd_segs.p50": cwnd[0], "tcp.cwnd_segs.p99": cwnd[1], "tcp.cwnd_segs.max": cwnd[1] * 1.1,
+        "tcp.inflight_segs.p50": flying, "tcp.inflight_segs.p99": flying * cwnd[1] / cwnd[0], "tcp.mss_bytes": MSS,
+        "tcp.snd_wnd_bytes": 3.1e6, "tcp.segs_out": segs, "tcp.data_segs_out": segs, "tcp.retrans_segs": retrans,
+        "tcp.retrans_pct": retrans_pct, "tcp.retrans_fast_segs": retrans, "tcp.retrans_rto_segs": 0.0,
+        "tcp.retrans_syn_segs": 0.0, "tcp.recovery_events": retrans / 1.3, "tcp.rto_events": 0.0,
+        "tcp.reordering_segs": 3.0, "tcp.reord_seen_events": 0.0, "tcp.dsack_dups_segs": 0.0, "tcp.ooo_segs": retrans,
+        "tcp.limited_rwnd_pct": 0.0, "tcp.limited_sndbuf_pct": 0.0, "tcp.limited_app_pct": 0.0,
+        "tcp.limited_cwnd_pct": 100.0, "tcp.state_recovery_pct": recovering, "tcp.state_loss_pct": 0.0,
+        "tcp.delivery_rate_bps": goodput_mbit * 1e6, "tcp.ce_pct": 0.0,
+        "tcp.bdp_bytes": rate * 1e6 / 8 * base / 1e6, "tcp.connections": 1.0, "tcp.resets": 0.0,
+    }  # fmt: skip
+    if link_mbit is not None:
+        run["tcp.bdp_use_pct"] = 100 * goodput_mbit / link_mbit
+    return run | {name.replace("__", "."): value for name, value in other.items()}
+
+
+def udp_run(*, mbit: float, loss_pct: float = 0.0, jitter_us: float = 150.0) -> Run:
+    return {
+        "udp.datagrams": 2500.0, "udp.loss_pct": loss_pct, "udp.jitter_us": jitter_us,
+        "udp.throughput_bps": mbit * 1e6, "app.throughput_bps": mbit * 1e6, "app.errors": 0.0,
+    }  # fmt: skip
+
+
+# A 20 ms, 100 Mbit/s path holds 172 segments, with a queue of one BDP 345; 95.6 Mbit/s of payload is all it can carry.
+WAN = tcp_run(base_ms=20.1, rtt_ms=(36, 39.5, 40.2), cwnd=(310, 345), goodput_mbit=95.0, retrans_pct=0.02)
+
+HEALTHY: Final[Mapping[str, Run]] = {
+    "wan-cubic": WAN,
+    "wan-cubic-start-overshoots": WAN | {
+        "tcp.retrans_segs": 180.0, "tcp.retrans_pct": 0.4, "tcp.recovery_events": 2.0, "app.throughput_bps": 93e6,
+    },
+    "wan-bbr": tcp_run(base_ms=20.1, rtt_ms=(21, 24.8, 27), cwnd=(350, 360), inflight=180, goodput_mbit=94.5),
+    "narrow-cubic": tcp_run(
+        base_ms=20.3, rtt_ms=(34, 40, 42), cwnd=(30, 35), goodput_mbit=9.5, link_mbit=10, retrans_pct=0.15
+    ),
+    "lan-without-rate": tcp_run(
+        base_ms=0.06, rtt_ms=(0.9, 1.8, 3.1), cwnd=(400, 700), goodput_mbit=9000, link_mbit=None
+    ),
+    "lan-100mbit": tcp_run(base_ms=0.3, rtt_ms=(11, 12.2, 12.4), cwnd=(95, 103), goodput_mbit=95.2, retrans_pct=0.1),
+    "long-fat-pipe-ramps-up": tcp_run(
+        base_ms=200.1, rtt_ms=(202, 260, 310), cwnd=(1700, 2300), goodput_mbit=76, inflight=1600
+    ),
+    "sixteen-flows": tcp_run(
+        base_ms=20.1, rtt_ms=(36, 39.5, 40), cwnd=(20, 30), goodput_mbit=95.3, retrans_pct=0.6, tcp__connections=16.0
+    ),
+    "throttled-sender": tcp_run(
+        base_ms=20.1, rtt_ms=(20.3, 20.8, 21.5), cwnd=(40, 50), inflight=8, goodput_mbit=10,
+        tcp__limited_app_pct=93.0, tcp__limited_cwnd_pct=7.0,
+    ),
+    "requests": tcp_run(
+        base_ms=2.1, rtt_ms=(2.2, 2.4, 3.1), cwnd=(10, 12), inflight=1, goodput_mbit=0.4, link_mbit=None,
+        tcp__limited_app_pct=60.0, tcp__limited_cwnd_pct=40.0,
+    ),
+    "voice": udp_run(mbit=0.08),
+    "video": udp_run(mbit=8, loss_pct=0.0, jitter_us=600),
+    "ecn-aqm": tcp_run(
+        base_ms=20.1, rtt_ms=(24, 26, 29), cwnd=(190, 215), goodput_mbit=94.5, tcp__ce_pct=0.08
+    ),
+}  # fmt: skip
+
+FAULTS: Final[Mapping[str, tuple[str, Run]]] = {
+    # Mathis et al.: W = 1.22 / sqrt(p), so 12 segments at 1 % and 39 at 0.1 %, far below 172.
+    "loss-1pct": ("random_loss", tcp_run(
+        base_ms=20.1, rtt_ms=(20.3, 20.8, 22), cwnd=(13, 27), goodput_mbit=7.2, retrans_pct=1.0)),
+    "loss-0.1pct": ("random_loss", tcp_run(
+        base_ms=20.1, rtt_ms=(20.4, 21, 23), cwnd=(41, 80), goodput_mbit=23, retrans_pct=0.1, tcp__retrans_pct=0.11)),
+    "loss-1pct-bbr": ("random_loss", tcp_run(
+        base_ms=20.1, rtt_ms=(25, 31, 36), cwnd=(400, 430), inflight=205, goodput_mbit=94, retrans_pct=1.2)),
+    "loss-in-a-lan": ("random_loss", tcp_run(
+        base_ms=0.2, rtt_ms=(0.5, 0.9, 1.4), cwnd=(12, 25), goodput_mbit=300, link_mbit=None, retrans_pct=1.0)),
+    "datagram-loss": ("random_loss", udp_run(mbit=0.99, loss_pct=1.0)),
+    # A queue of a tenth of the BDP, 48 flows of four segments each: losses of 1.5 / 16 and more, round trips to 22 ms.
+    "many-flows-short-queue": ("queue_overflow", tcp_run(
+        base_ms=5.1, rtt_ms=(8, 9.8, 10), cwnd=(4, 8), goodput_mbit=90, retrans_pct=4.5, tcp__connections=48.0,
+        tcp__rto_events=60.0)),
+    "bursts-into-a-short-queue": ("queue_overflow", tcp_run(
+        base_ms=5.1, rtt_ms=(6, 9.9, 10.2), cwnd=(20, 42), goodput_mbit=55, retrans_pct=0.8)),
+    # Ten BDPs of queue: 220 ms when it is full.
+    "deep-queue": ("bufferbloat", tcp_run(
+        base_ms=20.1, rtt_ms=(180, 212, 221), cwnd=(1500, 1850), goodput_mbit=95.2)),
+    "deep-queue-rate-not-known": ("bufferbloat", tcp_run(
+        base_ms=20.1, rtt_ms=(95, 118, 121), cwnd=(800, 1000), goodput_mbit=95.2, link_mbit=None)),
+    "policed-to-20": ("policer", tcp_run(
+        base_ms=20.1, rtt_ms=(20.3, 20.9, 22), cwnd=(22, 70), goodput_mbit=17, retrans_pct=3.5,
+        tcp__recovery_events=5.0, tcp__state_recovery_pct=12.0)),
+    "shaped-to-30": ("shaper", tcp_run(
+        base_ms=20.1, rtt_ms=(38, 44, 46), cwnd=(95, 115), goodput_mbit=28.7, retrans_pct=0.05)),
+    "marked-too-early": ("ecn_marking", tcp_run(
+        base_ms=20.1, rtt_ms=(20.3, 20.8, 22), cwnd=(14, 30), goodput_mbit=8, tcp__ce_pct=1.0)),
+    "radio": ("jitter", tcp_run(
+        base_ms=31, rtt_ms=(40.6, 47, 58.5), cwnd=(160, 275), goodput_mbit=34, tcp__handshake_us__p50=38_000.0)),
+    "radio-without-load": ("jitter", tcp_run(
+        base_ms=32.7, rtt_ms=(42, 48.5, 51.7), cwnd=(32, 32), inflight=13, goodput_mbit=4.9,
+        tcp__limited_cwnd_pct=82.0, tcp__limited_app_pct=18.0)),
+    "uneven-datagrams": ("jitter", udp_run(mbit=0.08, jitter_us=8_000)),
+    "two-ways": ("reordering", tcp_run(
+        base_ms=20.1, rtt_ms=(20.5, 22, 24), cwnd=(60, 90), goodput_mbit=32, retrans_pct=0.6,
+        tcp__reord_seen_events=140.0, tcp__reordering_segs=60.0,
+        tcp__dsack_dups_segs=70.0, tcp__ooo_segs=2500.0, tcp__recovery_events=60.0)),
+    # A window of 32 kB: 32 kB every 20 ms are 13 Mbit/s.
+    "small-rmem": ("receive_window", tcp_run(
+        base_ms=20.1, rtt_ms=(20.3, 20.7, 22), cwnd=(60, 70), inflight=22, goodput_mbit=12.8,
+        tcp__snd_wnd_bytes=33_000.0, tcp__limited_rwnd_pct=96.0, tcp__limited_cwnd_pct=4.0)),
+    "reads-2mbit": ("slow_reader", tcp_run(
+        base_ms=20.1, rtt_ms=(20.3, 21, 23), cwnd=(60, 70), inflight=3, goodput_mbit=2, tcp__snd_wnd_bytes=500_000.0,
+        tcp__limited_rwnd_pct=90.0, tcp__limited_cwnd_pct=10.0)),
+    "small-wmem": ("send_buffer", tcp_run(
+        base_ms=20.1, rtt_ms=(20.3, 20.7, 22), cwnd=(60, 70), inflight=11, goodput_mbit=6.4,
+        tcp__limited_sndbuf_pct=91.0, tcp__limited_cwnd_pct=9.0)),
+    "locked-cwnd": ("congestion_window", tcp_run(
+        base_ms=20.1, rtt_ms=(20.3, 20.7, 22), cwnd=(20, 20), goodput_mbit=11.5)),
+    "syn-dropped": ("syn_loss", WAN | {"tcp.retrans_syn_segs": 1.0, "tcp.handshake_us.max": 1_040_000.0}),
+    "reset": ("connection_reset", WAN | {"tcp.resets": 1.0, "app.errors": 1.0}),
+    "icmp-filtered": ("mtu_blackhole", tcp_run(
+        base_ms=20.1, rtt_ms=(20.2, 20.4, 21), cwnd=(1, 10), inflight=1, goodput_mbit=0.005, retrans_pct=80.0,
+        tcp__retrans_segs=8.0, tcp__retrans_rto_segs=6.0, tcp__rto_events=5.0, tcp__data_segs_out=10.0)),
+    # Ours shares a full queue with others: it finds the queue there at its handshake.
+    "shared-bottleneck": ("cross_traffic", tcp_run(
+        base_ms=20.1, rtt_ms=(38, 40, 41), cwnd=(70, 130), goodput_mbit=33, retrans_pct=0.2,
+        tcp__handshake_us__p50=39_000.0, tcp__handshake_us__max=39_500.0)),
+}  # fmt: skip
+
+
+def noisy_trials(run: Run, noise: float, seed: int = 1) -> list[Run]:
+    """Give five trials with noise on everything but rare events and the base; a queue varies as a whole."""
+    chance = random.Random(seed)  # noqa: S311 - a simulation
+    kept = ("resets", "errors", "connections", "syn_segs", "rto_events", "_bytes", "min_rtt_us", "rtt_us.min")
+    base = run.get("tcp.min_rtt_us", 0.0)
+    trials = []
+    for _ in range(5):
+        trial = {name: value if name.endswith(kept) else value * chance.gauss(1, noise) for name, value in run.items()}
+        queue = chance.gauss(1, noise)
+        trial |= {name: base + (run[name] - base) * queue for name in run if name.startswith("tcp.rtt_us.p")}
+        trials.append(trial)
+    return trials
+
+
+def five_trials(run: Run) -> list[Run]:
+    """Give five trials of a quiet machine."""
+    return noisy_trials(run, 0.01)
+
+
+@pytest.fixture(scope="module")
+def rules() -> RuleSet:
+    return load_rules()
+
+
+def test_the_runs_speak_of_catalogue_metrics_only() -> None:
+    for run in (*HEALTHY.values(), *(run for _, run in FAULTS.values())):
+        assert run.keys() <= CATALOGUE.keys()
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_run_is_called_healthy(rules: RuleSet, name: str) -> None:
+    found = diagnose(rules, HEALTHY[name], five_trials(HEALTHY[name]))
+    assert found[0].cause == "healthy"
+    assert found[0].confidence >= 0.5
+    harmful = [record for record in found[1:] if record.severity != "info" and record.confidence > 0.3]
+    assert not harmful
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_called_by_its_name(rules: RuleSet, name: str) -> None:
+    cause, run = FAULTS[name]
+    found = diagnose(rules, run, five_trials(run))
+    assert found[0].cause == cause, [(record.cause, record.confidence) for record in found]
+    assert found[0].confidence >= 0.5
+    assert found[0].evidence_for
+    assert found[0].advice
+    assert all(record.confidence < 0.3 for record in found if record.cause == "healthy")
+
+
+def test_no_shipped_cause_is_without_a_fault_that_shows_it(rules: RuleSet) -> None:
+    shown = {cause for cause, _ in FAULTS.values()}
+    needs_a_baseline_or_is_no_fault = {"path_latency", "application_limited", "healthy"}
+    assert {rule.cause for rule in rules.rules} == shown | needs_a_baseline_or_is_no_fault
+
+
+def test_a_longer_path_is_told_against_the_baseline(rules: RuleSet) -> None:
+    longer = tcp_run(base_ms=26.1, rtt_ms=(44, 51, 52), cwnd=(400, 448), goodput_mbit=94.6)
+    found = diagnose(rules, longer, five_trials(longer), WAN)
+    assert found[0].cause == "path_latency"
+    assert "baseline(tcp.min_rtt_us)" in found[0].evidence_for[0]
+    assert diagnose(rules, longer, five_trials(longer))[0].cause == "healthy"
+    assert diagnose(rules, WAN, five_trials(WAN), WAN)[0].cause == "healthy"
+
+
+def test_a_long_way_is_mentioned_but_no_fault(rules: RuleSet) -> None:
+    satellite = tcp_run(base_ms=600, rtt_ms=(605, 640, 700), cwnd=(80, 90), goodput_mbit=1.5, link_mbit=None)
+    found = diagnose(rules, satellite, five_trials(satellite))
+    assert {record.cause: record.severity for record in found} == {"healthy": "info", "path_latency": "info"}
+
+
+def test_an_application_that_sends_little_is_named_as_what_limits(rules: RuleSet) -> None:
+    run = HEALTHY["throttled-sender"]
+    found = diagnose(rules, run, five_trials(run))
+    assert [record.cause for record in found] == ["healthy", "application_limited"]
+    assert found[1].severity == "info"
+
+
+@pytest.mark.parametrize("name", [*HEALTHY, *FAULTS])
+def test_one_trial_gives_the_same_cause_as_five(rules: RuleSet, name: str) -> None:
+    run = HEALTHY[name] if name in HEALTHY else FAULTS[name][1]
+    expected = "healthy" if name in HEALTHY else FAULTS[name][0]
+    assert diagnose(rules, run, [run])[0].cause == expected
+    assert diagnose(rules, run)[0].cause == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", HEALTHY)
+def test_noise_makes_no_fault_of_a_healthy_run(rules: RuleSet, name: str, seed: int) -> None:
+    trials = noisy_trials(HEALTHY[name], 0.06, seed)
+    medians = {key: sorted(trial[key] for trial in trials)[2] for key in HEALTHY[name]}
+    assert diagnose(rules, medians, trials)[0].cause == "healthy"

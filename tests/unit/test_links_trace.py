@@ -1,0 +1,206 @@
+"""Traces: both formats, and the lines that replay them against oracles that move in small steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from links_frames import udp
+
+from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.queue import DropTail
+from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES, Opportunities, Steps, VaryingQueue
+from perfcheck.lab.links.impair.way import Way
+from perfcheck.lab.links.plans import way_plan
+from perfcheck.lab.links.relay.judge import floor
+from perfcheck.lab.links.trace import read_trace
+from perfcheck.model.scenario import LinkSpec
+
+MS = 1_000_000
+ARRIVALS = st.lists(st.tuples(st.integers(0, 40 * MS), st.integers(60, 1514)), min_size=1, max_size=40)
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "trace.txt"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_own_format_is_read(tmp_path: Path) -> None:
+    trace = read_trace(
+        written(tmp_path, "# a comment\n0s 10mbit 20ms # first\n\n500ms - 30ms\n2s 1mbit -\nrepeat 5s\n")
+    )
+    assert trace == {
+        "rate": {"at_ns": [0, 2000 * MS], "bps": [10_000_000, 1_000_000], "repeat_ns": 5000 * MS},
+        "delay": {"at_ns": [0, 500 * MS], "ns": [20 * MS, 30 * MS], "repeat_ns": 5000 * MS},
+    }
+    assert json.loads(json.dumps(trace)) == trace
+
+
+def test_mahimahis_format_is_read(tmp_path: Path) -> None:
+    assert read_trace(written(tmp_path, "0\n3\n3\n10\n")) == {
+        "opportunities": {"at_ns": [0, 3 * MS, 3 * MS, 10 * MS], "repeat_ns": 10 * MS}
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "the trace is empty"),
+        ("# nothing\n", "the trace is empty"),
+        ("0s 10mbit\n", ":1: expected `AT RATE DELAY`"),
+        ("0s 10 20ms\n", ":1: expected a rate such as 100mbit"),
+        ("0s 10mbit 20\n", ":1: expected a duration such as 10ms"),
+        ("0s 10mbit -\n\n0s 5mbit -\n", ":3: 0s is not after the line above"),
+        ("1s 10mbit -\n", ":1: the first line must begin at 0s"),
+        ("0s - 10ms\n1s 5mbit -\n", ":1: the first line must say the rate"),
+        ("0s - -\n", ":1: the trace changes neither"),
+        ("0s 1mbit -\n2s 2mbit -\nrepeat 2s\n", ":2: this step would come after"),
+        ("0s 1mbit -\nrepeat\n", ":2: expected `repeat` and a duration"),
+        ("5\n4\n", ":2: the time 4 is before"),
+        ("0\n0\n", ":2: a trace must be longer than 0 ms"),
+    ],
+)
+def test_bad_traces_say_where_and_what(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=r"trace\.txt") as caught:
+        read_trace(written(tmp_path, text))
+    assert says in str(caught.value)
+
+
+def test_a_trace_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
+    def refusal(text: str | None) -> str | None:
+        path = str(tmp_path / "none") if text is None else written(tmp_path, text)
+        return floor(LinkSpec.model_validate({"between": ("a", "b"), "trace": path}))
+
+    assert refusal("0s 10mbit 20ms\n") is None
+    assert refusal("1\n2\n3\n") is None
+    assert "No such file" in str(refusal(None))
+    assert "forward: trace: rate 600 Mbit/s is more than the relay carries packet by packet" in str(
+        refusal("0s 10mbit -\n1s 600mbit -\n")
+    )
+    assert "more than the relay carries" in str(refusal("1\n" * 60))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.integers(0, 20)), min_size=1, max_size=6),
+    st.one_of(st.none(), st.integers(1, 20)),
+    st.lists(st.tuples(st.integers(0, 20), st.integers(1, 40)), min_size=1, max_size=12),
+)
+def test_steps_match_a_line_that_moves_byte_by_byte(
+    steps: list[tuple[int, int]], tail_ms: int | None, packets: list[tuple[int, int]]
+) -> None:
+    """Rates are in bytes a ms, so that the oracle can count whole bytes in whole ms; what it says is then exact."""
+    at, rates, time = [], [], 0
+    for gap, rate in steps:
+        at.append(time)
+        rates.append(rate)
+        time += gap
+    period = None if tail_ms is None else at[-1] + tail_ms
+
+    def rate_at(ms: int) -> int:
+        inside = ms % period if period is not None else ms
+        return rates[max(index for index, begin in enumerate(at) if begin <= inside)]
+
+    if sum(rate_at(ms) for ms in range(max(at[-1] + 1, period or 0), at[-1] + 1 + (period or 1))) == 0:
+        return
+    line = Steps([ms * MS for ms in at], [rate * 8000 for rate in rates], None if period is None else period * MS)
+    now = free = 0
+    for gap, size in packets:
+        now += gap
+        start = max(now, free)
+        left, ms = float(size), start
+        while left > 0 and ms < 100_000:
+            sent = rate_at(ms) if ms >= start else 0
+            if sent >= left:
+                exact = ms + left / sent
+                break
+            left -= sent
+            ms += 1
+        end = line.send(start * MS, size)
+        assert end == pytest.approx(exact * MS, abs=20)
+        free = -(-end // MS)
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=12), ARRIVALS)
+def test_opportunities_match_an_oracle(gaps: list[int], arrivals: list[tuple[int, int]]) -> None:
+    times = [sum(gaps[: number + 1]) for number in range(len(gaps))]
+    if times[-1] == 0:
+        return
+    queue = VaryingQueue(Opportunities([ms * MS for ms in times], times[-1] * MS), 0, 10**9, None)
+    expected: dict[int, int] = {}
+    waiting: list[list[int]] = []
+    coming, now = [], 0
+    for gap, size in arrivals:
+        now += gap
+        coming.append((now, size))
+    ends = [queue.enqueue(at, size) for at, size in coming]
+    rounds = 0
+    while len(expected) < len(coming):
+        for ms in times:
+            moment = (rounds * times[-1] + ms) * MS
+            budget = OPPORTUNITY_BYTES
+            for number, (at, size) in enumerate(coming):
+                if at > moment or number in expected:
+                    continue
+                entry = next((one for one in waiting if one[0] == number), None)
+                if entry is None:
+                    entry = [number, size]
+                    waiting.append(entry)
+                sent = min(budget, entry[1])
+                entry[1] -= sent
+                budget -= sent
+                if entry[1] == 0 and sent:
+                    expected[number] = moment
+                if budget == 0:
+                    break
+        rounds += 1
+    assert ends == [expected[number] for number in range(len(coming))]
+
+
+@given(ARRIVALS, st.integers(3000, 50_000))
+def test_a_trace_of_one_step_is_a_plain_queue(arrivals: list[tuple[int, int]], limit: int) -> None:
+    plain = DropTail(8_000_000, limit_packets=limit // 1500)
+    traced = VaryingQueue(Steps([0], [8_000_000]), 0, None, limit // 1500)
+    now = 0
+    for gap, size in arrivals:
+        now += gap // 20
+        assert traced.enqueue(now, size) == plain.enqueue(now, size)
+        assert traced.free_ns == plain.free_ns
+
+
+def test_a_byte_limit_counts_the_packet_on_the_line_whole() -> None:
+    queue = VaryingQueue(Steps([0], [8_000_000]), 0, 3000, None)
+    assert [queue.enqueue(0, 1000) for _ in range(4)] == [MS, 2 * MS, 3 * MS, -1]
+    assert queue.enqueue(MS - 1, 1000) == -1
+    assert queue.enqueue(MS, 1000) == 4 * MS
+    assert queue.worst_bytes() == 3000
+
+
+def way_of(path: str, **fields: Any) -> Way:
+    spec = LinkSpec.model_validate({"between": ("a", "b"), "trace": path} | fields)
+    return Way(WayPlan(**way_plan(spec, "forward")))
+
+
+def test_the_trace_begins_with_the_trial_and_keeps_order(tmp_path: Path) -> None:
+    way = way_of(written(tmp_path, "0s - 20ms\n10ms - 5ms\n"))
+    way.begin(1000 * MS)
+    for ms in (0, 9, 10, 20):
+        way.accept(udp(10), (1000 + ms) * MS)
+    assert [due // MS - 1000 for due, _ in way.line] == [20, 29, 29, 29]
+    way.line.clear()
+    way.begin(5000 * MS)
+    way.accept(udp(10), 5000 * MS)
+    assert way.line[0][0] == 5020 * MS
+
+
+def test_the_traced_rate_replaces_the_links(tmp_path: Path) -> None:
+    way = way_of(written(tmp_path, "0s 1mbit -\n100ms 8mbit -\n"), rate="100mbit", delay="10ms", queue="3p")
+    way.begin(0)
+    for _ in range(5):
+        way.accept(udp(958), 200 * MS)
+    assert [due // MS for due, _ in way.line] == [211, 212, 213]
+    assert way.counts.dropped_queue == 2

@@ -1,0 +1,188 @@
+"""A record taken apart into cases: every verdict's status, names, places."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord, TrialRecord
+from perfcheck.model.verdict import Verdict
+from perfcheck.output.cases import Case, Status, cases, expectation_names, failures, unmeasured_case, untrusted
+from perfcheck.output.properties import case_properties, environment_properties
+from perfcheck.output.rows import Row, collapsed, notes, remarks, scenario_label, tally
+from perfcheck.testing import make_record
+
+RTT = "tcp.rtt_us.p99"
+
+
+def expectation(verdict: Verdict, actual: float | None = 46e3, metric: str = RTT) -> ExpectationRecord:
+    return ExpectationRecord(metric=metric, expected="<= 60ms", actual=actual, verdict=verdict)
+
+
+def comparison(verdict: Verdict, reason: str | None = None, current: float | None = 46e3) -> ComparisonRecord:
+    return ComparisonRecord(
+        metric=RTT, baseline=40e3, current=current, change_pct=15.0, detectable_pct=1.0, verdict=verdict,
+        margin_pct=5.0, reason=reason,
+    )  # fmt: skip
+
+
+def record_of(*parts: ExpectationRecord | ComparisonRecord, **changes: Any) -> RunRecord:
+    return make_record(
+        {RTT: (45e3, 46e3, 47e3)},
+        expectations=tuple(part for part in parts if isinstance(part, ExpectationRecord)),
+        comparisons=tuple(part for part in parts if isinstance(part, ComparisonRecord)),
+        **changes,
+    )
+
+
+def only(record: RunRecord, *, strict: bool = False) -> Case:
+    (case,) = cases(record, strict=strict)
+    return case
+
+
+@pytest.mark.parametrize(
+    ("part", "status", "strict"),
+    [
+        (expectation(Verdict.PASS), Status.PASSED, Status.PASSED),
+        (expectation(Verdict.FAIL), Status.FAILED, Status.FAILED),
+        (expectation(Verdict.INVALID, None), Status.ERROR, Status.ERROR),
+        (comparison(Verdict.PASS), Status.PASSED, Status.PASSED),
+        (comparison(Verdict.IMPROVED), Status.PASSED, Status.PASSED),
+        (comparison(Verdict.INCONCLUSIVE), Status.PASSED, Status.PASSED),
+        (comparison(Verdict.REGRESSED), Status.FAILED, Status.FAILED),
+        (comparison(Verdict.NO_BASELINE), Status.SKIPPED, Status.FAILED),
+        (comparison(Verdict.INVALID, current=None), Status.ERROR, Status.ERROR),
+    ],
+)
+def test_status_of_each_verdict(part: ExpectationRecord | ComparisonRecord, status: Status, strict: Status) -> None:
+    record = record_of(part)
+    assert only(record).status is status
+    assert only(record, strict=True).status is strict
+
+
+@pytest.mark.parametrize("unavailable", [{"tcp": "no BTF"}, {RTT: "no BTF"}])
+@pytest.mark.parametrize("part", [expectation(Verdict.INVALID, None), comparison(Verdict.INVALID, current=None)])
+def test_a_missing_collector_is_unavailable_and_not_an_error(
+    part: ExpectationRecord | ComparisonRecord, unavailable: dict[str, str]
+) -> None:
+    record = record_of(part, unavailable=unavailable)
+    case = only(record)
+    assert case.status is Status.SKIPPED
+    assert case.row.verdict == "UNAVAILABLE"
+    assert only(record, strict=True).status is Status.FAILED
+
+
+def test_the_collector_of_another_metric_explains_nothing() -> None:
+    record = record_of(expectation(Verdict.INVALID, None), unavailable={"iperf3": "not installed"})
+    assert only(record).status is Status.ERROR
+
+
+def test_an_untrusted_run_is_one_error_whatever_it_asserts() -> None:
+    case = only(record_of(verdict=Verdict.INVALID, invalid_reason="only 1 of 6 runs count"))
+    assert (case.status, case.name) == (Status.ERROR, "measured")
+    assert case.headline == "could not measure: only 1 of 6 runs count"
+
+
+def test_a_run_with_one_unmeasured_metric_is_trusted() -> None:
+    assert untrusted(record_of(expectation(Verdict.INVALID, None), verdict=Verdict.INVALID)) is None
+    assert untrusted(record_of(expectation(Verdict.PASS), verdict=Verdict.INVALID)) == "the run is invalid"
+
+
+def test_a_run_that_asserts_nothing_is_one_case_that_passes() -> None:
+    trials = tuple(TrialRecord(index=index, metrics={}, valid=index != 1) for index in range(3))
+    case = only(record_of(trials=trials))
+    assert (case.status, case.name, case.row.value) == (Status.PASSED, "measured", "2 runs")
+
+
+def test_cases_stand_in_the_order_of_the_file_then_comparisons_with_their_lines() -> None:
+    record = record_of(
+        expectation(Verdict.PASS),
+        ExpectationRecord(metric="diagnosis", expected="healthy", actual="healthy", verdict=Verdict.PASS),
+        comparison(Verdict.PASS),
+    )
+    lines = {f"expect:{RTT}": 14, "diagnosis": 15}
+    assert [(case.name, case.line) for case in cases(record, lines=lines)] == [
+        (f"expect:{RTT}", 14), ("diagnosis", 15), (f"baseline:{RTT}", None),
+    ]  # fmt: skip
+
+
+def test_a_metric_with_two_lines_has_two_names() -> None:
+    names = expectation_names([(RTT, "<= 60ms"), (RTT, ">= 20ms"), ("app.errors", "== 0"), ("diagnosis", "healthy")])
+    assert names == (f"expect:{RTT}:<=60ms", f"expect:{RTT}:>=20ms", "expect:app.errors", "diagnosis")
+
+
+def test_failures_are_what_failed_or_could_not_be_measured() -> None:
+    record = record_of(expectation(Verdict.FAIL), comparison(Verdict.IMPROVED))
+    error = unmeasured_case("lan", "measured", "no iperf3", file="lan.yaml")
+    assert [case.name for case in failures([*cases(record), error])] == [f"expect:{RTT}", "measured"]
+
+
+def test_the_label_is_the_one_of_the_scenario() -> None:
+    record = make_record()
+    point = {"server.sysctl.net.ipv4.tcp_congestion_control": "bbr", "repeat": "2"}
+    at_point = record.model_copy(update={"scenario": record.scenario.model_copy(update={"point": point})})
+    assert scenario_label(at_point) == "example[tcp_congestion_control=bbr,repeat=2]"
+
+
+def test_properties_carry_full_digits_and_leave_out_what_is_not_there() -> None:
+    record = record_of(comparison(Verdict.NO_BASELINE).model_copy(update={"baseline": None, "change_pct": None}))
+    found = dict(case_properties(only(record), record))
+    assert found["perfcheck.actual"] == "46000.0"
+    assert found[RTT] == "46000.0"
+    assert found["perfcheck.verdict"] == "NO_BASELINE"
+    assert not {"perfcheck.baseline", "perfcheck.change_pct"} & set(found)
+
+
+def test_the_environment_is_flattened() -> None:
+    nested = {"kernel": "6.1", "cpu": {"model": "Fast", "flags": ["a", "b"]}, "virtual": None}
+    assert list(environment_properties(nested)) == [
+        ("environment.kernel", "6.1"), ("environment.cpu.model", "Fast"), ("environment.cpu.flags", "a, b"),
+        ("environment.virtual", "None"),
+    ]  # fmt: skip
+
+
+def row(verdict: str, metric: str = RTT, scenario: str = "wan", note: str = "") -> Row:
+    return Row(scenario=scenario, metric=metric, verdict=verdict, note=note)
+
+
+def test_the_tally_counts_the_worst_first() -> None:
+    rows = [row("PASS"), row("NO_BASELINE"), row("PASS"), row("FAIL"), row("")]
+    assert tally(rows) == (("FAIL", 1), ("NO_BASELINE", 1), ("PASS", 2))
+
+
+def test_notes_join_metrics_that_share_a_reason_and_are_bounded() -> None:
+    rows = [row("NO_BASELINE", "a", note="why"), row("PASS", "b", note="why"), row("NO_BASELINE", "c", note="why"),
+            row("INVALID", "d", note="other")]  # fmt: skip
+    assert notes(rows) == ("INVALID  wan: d: other", "NO_BASELINE  wan: a, c: why")
+    many = [row("INVALID", scenario=f"s{number}", note="why") for number in range(30)]
+    assert len(notes(many, most=12)) == 12
+    assert notes(many, most=12)[-1] == "... and 19 more"
+
+
+def test_only_rows_of_one_scenario_and_one_reason_are_collapsed() -> None:
+    same = [row("INVALID", "a", note="why"), row("INVALID", "b", note="why")]
+    assert [each.metric for each in collapsed(same)] == ["2 assertions"]
+    different = [row("INVALID", "a", note="why"), row("INVALID", "b", note="else"), row("PASS", "c"), row("PASS", "d"),
+                 row("INVALID", "a", scenario="lan", note="else")]  # fmt: skip
+    assert collapsed(different) == tuple(different)
+
+
+def test_remarks_name_lost_events_disagreements_and_dropped_runs() -> None:
+    from perfcheck.model.record import CrossCheck
+
+    checks = tuple(
+        CrossCheck(name="bytes", trial=1, ours=100.0, theirs=theirs, source="iperf3", tolerance_pct=1, agrees=agrees)
+        for theirs, agrees in ((120.0, False), (100.0, True))
+    )
+    trials = (
+        TrialRecord(index=0, metrics={}),
+        TrialRecord(index=1, metrics={}, valid=False, invalid_reason="link 0 late"),
+    )
+    record = make_record(lost_events=3, cross_checks=checks, trials=trials, warnings=("iperf3 is CPU-bound",))
+    assert remarks(record) == (
+        "3 events were lost; counts are too low by as many at most",
+        "cross-check bytes, run 2: measured 100, iperf3 says 120 (tolerance 1 %)",
+        "1 of 2 runs do not count: link 0 late",
+        "iperf3 is CPU-bound",
+    )

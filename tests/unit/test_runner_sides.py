@@ -1,0 +1,79 @@
+"""The sides of `perfcheck ab`: how they are read, and what they change in a scenario."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfcheck.cli import main
+from perfcheck.errors import LabError, UsageError
+from perfcheck.model.scenario import Scenario
+from perfcheck.runner.sides import Side
+from perfcheck.scenario import load_text
+
+TEXT = """
+scenario: sides
+hosts: {client: {sysctl: {net.ipv4.tcp_sack: 1}}, server: {congestion: cubic}}
+links: [{between: [client, server], delay: 1ms}]
+traffic: [{iperf3: {from: client, to: server, congestion: reno, duration: 1s}}]
+"""
+
+
+@pytest.fixture
+def scenario() -> Scenario:
+    return load_text(TEXT, "sides.yaml")[0]
+
+
+def test_file_changes_nothing(scenario: Scenario) -> None:
+    assert Side.parse("file").applied_to(scenario) == scenario
+
+
+def test_a_sysctl_goes_to_one_host_or_to_all(scenario: Scenario) -> None:
+    one = Side.parse("sysctl server:net.ipv4.tcp_rmem=4096 65536 65536").applied_to(scenario)
+    assert one.hosts["server"].sysctl == {"net.ipv4.tcp_rmem": "4096 65536 65536"}
+    assert one.hosts["client"] == scenario.hosts["client"]
+    both = Side.parse("sysctl net.ipv4.tcp_sack=0").applied_to(scenario)
+    assert [host.sysctl["net.ipv4.tcp_sack"] for host in both.hosts.values()] == ["0", "0"]
+
+
+def test_a_congestion_control_reaches_the_sender_and_its_traffic(scenario: Scenario) -> None:
+    changed = Side.parse("congestion client:bbr").applied_to(scenario)
+    assert changed.hosts["client"].congestion == "bbr"
+    assert changed.hosts["server"].congestion == "cubic"
+    assert changed.traffic[0].iperf3 is not None
+    assert changed.traffic[0].iperf3.congestion == "bbr"
+
+
+def test_a_nic_feature_becomes_a_set_up_command_for_each_interface(scenario: Scenario) -> None:
+    changed = Side.parse("nic server:tso=off").applied_to(scenario)
+    assert changed.hosts["server"].setup == ("ethtool -K eth0 tso off",)
+    assert changed.hosts["client"].setup == ()
+
+
+def test_an_unknown_host_is_told(scenario: Scenario) -> None:
+    with pytest.raises(UsageError, match="client, server"):
+        Side.parse("congestion proxy:bbr").applied_to(scenario)
+
+
+def test_a_command_that_fails_is_told_with_its_own_words() -> None:
+    with pytest.raises(LabError, match="nowhere"):
+        Side.parse("command cat /nowhere").switch()
+
+
+@pytest.mark.parametrize("text", ["", "x", "file x", "sysctl", "sysctl a", "sysctl =1", "sysctl a=", "nic tso=maybe",
+                                  "congestion", "congestion a=b", "command"])  # fmt: skip
+def test_other_texts_are_refused_with_the_forms(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="sysctl"):
+        Side.parse(text)
+    assert main(["ab", "x.yaml", "--a", "file", "--b", text]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_side_or_a_usage_error(text: str) -> None:
+    try:
+        side = Side.parse(text)
+    except UsageError:
+        return
+    assert side.text == text

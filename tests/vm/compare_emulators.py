@@ -1,0 +1,69 @@
+"""The same link by netem and by the relay, side by side; for a kernel that has netem (a guest will do).
+
+python tests/vm/guest.py -- .venv/bin/python tests/vm/compare_emulators.py
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
+
+from links_lab import trial, two_hosts
+
+from perfcheck.lab.links.netem import NetemEmulator
+from perfcheck.lab.links.relay.emulator import RelayEmulator
+from perfcheck.model.seams import LinkEmulator
+
+LINKS: Final[tuple[dict[str, Any], ...]] = (
+    {"delay": "10ms", "rate": "5mbit", "queue": "30p"},
+    {"delay": "10ms", "rate": "20mbit", "queue": "30p"},
+    {"delay": "10ms", "rate": "20mbit", "queue": "100kb"},
+    {"delay": "25ms", "rate": "10mbit", "queue": "200p", "loss": "1%"},
+)
+RUNS: Final = 5
+SECONDS: Final = "3"
+
+
+def medians(emulator: LinkEmulator, fields: dict[str, Any]) -> tuple[float, float, float]:
+    """Give goodput in Mbit/s, mean RTT in ms and retransmissions, medians over runs with seeds of their own."""
+    goodput, rtt, retransmissions = [], [], []
+    for run in range(RUNS):
+        with two_hosts(emulator, **fields, seed=run + 1) as hosts:
+            ended, _ = trial(hosts, "-t", SECONDS, "-O", "1", "-C", "cubic")
+        goodput.append(ended["sum_received"]["bits_per_second"] / 1e6)
+        rtt.append(ended["streams"][0]["sender"]["mean_rtt"] / 1000)
+        retransmissions.append(ended["sum_sent"]["retransmits"])
+    return median(goodput), median(rtt), median(retransmissions)
+
+
+def table() -> Iterator[str]:
+    """Give the table's lines."""
+    emulators: tuple[LinkEmulator, ...] = (NetemEmulator(), RelayEmulator())
+    for emulator in emulators:
+        emulator.check()
+    yield f"Linux {platform.release()}, medians of {RUNS} runs of {SECONDS} s after the first second\n"
+    yield "| link | emulator | goodput Mbit/s | mean RTT ms | retransmissions |"
+    yield "|---|---|---|---|---|"
+    for fields in LINKS:
+        link = ", ".join(f"{key} {value}" for key, value in fields.items())
+        for emulator in emulators:
+            goodput, rtt, retransmissions = medians(emulator, fields)
+            yield f"| {link} | {emulator.name} | {goodput:.2f} | {rtt:.2f} | {retransmissions:g} |"
+
+
+def main() -> int:
+    """Write the table as it is made."""
+    for line in table():
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
