@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+import interference
 import pytest
 from lab_building import BuildLab, plain_lab
 
@@ -21,11 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("kernel")
+            interference.watch(item)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if HERE not in item.path.parents:
         return
+    interference.begin(item)
     try:
         checks.require_privileges()
         checks.require_namespaces()
