@@ -17,7 +17,7 @@ help:
 	@echo 'make bench-links     emulated links: asked and measured'
 	@echo 'make bench-overhead  what measuring costs'
 	@echo 'make bench-compare   how long judging and history take'
-	@echo 'make campaign        count false and missed decisions on this machine (hours)'
+	@echo 'make campaign        count false and missed decisions on this machine (more than an hour)'
 
 setup:
 	@VENV=$(VENV) .ci/setup

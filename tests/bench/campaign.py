@@ -1,8 +1,10 @@
 """How often decisions against a stored baseline are wrong on this machine: A/A builds and builds with a known fault.
 
-Each outcome is a line in a file, so a campaign that was stopped goes on where it was. Run it by
-`make campaign`; it takes hours, and nothing hurts it that also happens to a user's builds. Half of
-the A/A builds run beside a process that takes a fifth of one CPU, 50 ms at a time.
+Each build is a line in a file, so a campaign that was stopped goes on where it was; kinds of builds
+take turns, so one that is cut off has some of each. Run it by `make campaign`; it takes more than
+an hour, and nothing hurts it that also happens to a user's builds. Half of the builds of each kind
+run beside a process that takes a fifth of one CPU, 50 ms at a time, and so does every other
+session of the baseline.
 """
 
 from __future__ import annotations
@@ -12,25 +14,25 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from scipy.stats import beta
+import campaign_report
+from campaign_report import Build, Judged, Outcome, read_builds
 
 from perfcheck.errors import CouldNotMeasure
 from perfcheck.model.quantities import Loss
+from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import LinkSpec, Scenario
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.scenario import load_all
 
-FILES: Final = ("wan-bulk-20ms", "lossy-1pct", "small-rmem")
-TOLERANCES: Final = (("tcp.min_rtt_us", 2.0), ("tcp.rtt_us.p50", 3.0))
-"""Delay + 5 % lies at the usual margin of 5 %, where a build must not fail."""
-
+SCENARIOS: Final = Path(__file__).parent / "campaign"
 ATTEMPTS: Final = 5
 RMEM: Final = "net.ipv4.tcp_rmem"
 
@@ -64,43 +66,60 @@ def _half_rmem(scenario: Scenario) -> Scenario:
 
 
 FAULTS: Final = (
-    Fault(name="rate - 5 %", scenario="wan-bulk-20ms",
+    Fault(name="rate - 5 %", scenario="short-bulk",
           change=lambda made: _with_link(made, lambda link: {"rate_bps": round(0.95 * (link.rate_bps or 0))})),
-    Fault(name="delay + 5 %", scenario="wan-bulk-20ms",
+    Fault(name="delay + 5 %", scenario="short-bulk",
           change=lambda made: _with_link(made, lambda link: {"delay_ns": round(1.05 * (link.delay_ns or 0))})),
-    Fault(name="loss x 2", scenario="lossy-1pct", change=lambda made: _with_link(made, _double_loss)),
-    Fault(name="rmem halved", scenario="small-rmem", change=_half_rmem),
+    Fault(name="loss x 2", scenario="short-loss", change=lambda made: _with_link(made, _double_loss)),
+    Fault(name="rmem halved", scenario="short-rmem", change=_half_rmem),
 )  # fmt: skip
 
 
 def main() -> int:
-    """Measure what is still missing, then print the table; gives 0."""
+    """Measure what is missing, then print the report; with `--count` only measure, and give 4 if more is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--builds", type=int, default=100, help="A/A builds of all scenarios")
     parser.add_argument("--faults", type=int, default=20, help="builds with each fault")
-    parser.add_argument("--sessions", type=int, default=5, help="sessions in the baseline")
+    parser.add_argument("--baselines", type=int, default=3, help="baselines; builds take turns at them")
+    parser.add_argument("--sessions", type=int, default=4, help="sessions in each baseline")
+    parser.add_argument("--count", type=int, help="make at most so many sessions and builds now")
     parser.add_argument("--results", type=Path, default=Path("results/campaign"), help="folder, kept between runs")
-    parser.add_argument("--report", action="store_true", help="print the table of what there is, measure nothing")
+    parser.add_argument("--report", action="store_true", help="print the report of what there is, measure nothing")
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
+    scenarios = {file.scenarios[0].name: file.scenarios[0] for file in load_all([SCENARIOS])}
     log = arguments.results / "builds.jsonl"
+    wanted = {campaign_report.SAME: arguments.builds} | {fault.name: arguments.faults for fault in FAULTS}
+    sessions = arguments.baselines * arguments.sessions
     if not arguments.report:
-        found = {file.scenarios[0].name: file.scenarios[0] for file in load_all([Path("scenarios")])}
-        scenarios = {name: found[name] for name in FILES}
-        _save_sessions(scenarios, arguments.results, arguments.sessions)
-        _measure(scenarios, arguments, log)
-    print(report(_lines(log)))
+        left = arguments.count if arguments.count is not None else sessions + sum(wanted.values())
+        left -= _save_sessions(scenarios, arguments.results, arguments.baselines, sessions, left)
+        _measure(scenarios, wanted, arguments.results, arguments.baselines, left)
+        if arguments.count is not None:
+            return 4 if _next_kind(read_builds(log), wanted) is not None else 0
+    baselines = f"{arguments.baselines} baselines of {arguments.sessions} sessions"
+    print(campaign_report.report(read_builds(log), list(scenarios.values()), baselines))
     return 0
 
 
-def _save_sessions(scenarios: dict[str, Scenario], results: Path, sessions: int) -> None:
+def _options(results: Path, number: int, *, compare: bool) -> RunOptions:
+    return RunOptions(baseline=compare, baseline_dir=results / f"baselines-{number}")
+
+
+def _save_sessions(scenarios: Mapping[str, Scenario], results: Path, baselines: int, sessions: int, most: int) -> int:
+    """Save missing sessions, the baselines in turn, every other round beside the load; gives how many it saved."""
     done = results / "sessions"
     made = int(done.read_text()) if done.exists() else 0
-    with Runner.create(RunOptions(baseline_dir=results / "baselines")) as runner:
-        for number in range(made, sessions):
+    until = min(sessions, made + most)
+    for number in range(made, until):
+        round_, baseline = divmod(number, baselines)
+        options = _options(results, baseline, compare=False)
+        with _load(round_ % 2 == 1), Runner.create(options) as runner:
             for scenario in scenarios.values():
                 _save_session(runner, scenario)
-            done.write_text(str(number + 1))
+        done.write_text(str(number + 1))
+        print(f"session {number + 1} of {sessions} saved", file=sys.stderr)
+    return max(until - made, 0)
 
 
 def _save_session(runner: Runner, scenario: Scenario) -> None:
@@ -116,47 +135,94 @@ def _save_session(runner: Runner, scenario: Scenario) -> None:
             return
 
 
-def _measure(scenarios: dict[str, Scenario], arguments: argparse.Namespace, log: Path) -> None:
-    options = RunOptions(baseline=True, baseline_dir=arguments.results / "baselines", tolerances=TOLERANCES)
-    made = [line["kind"] for line in _lines(log)]
-    with Runner.create(options) as runner:
-        for number in range(made.count("idle") + made.count("loaded"), arguments.builds):
-            kind = ("idle", "loaded")[number % 2]
-            with _load(kind == "loaded"):
-                _build(runner, kind, list(scenarios.values()), log)
-        for fault in FAULTS:
-            changed = [fault.change(scenarios[fault.scenario])]
-            for _ in range(made.count(fault.name), arguments.faults):
-                _build(runner, fault.name, changed, log)
+def _next_kind(builds: list[Build], wanted: Mapping[str, int]) -> str | None:
+    """Give the kind of which the smallest share of what is wanted was made; None when nothing is missing."""
+    made = [build.kind for build in builds]
+    kind = min(wanted, key=lambda kind: made.count(kind) / wanted[kind])
+    return kind if made.count(kind) < wanted[kind] else None
 
 
-def _build(runner: Runner, kind: str, scenarios: list[Scenario], log: Path) -> None:
-    """Run all scenarios once and note every comparison that is not a PASS."""
-    started = time.monotonic()
-    verdicts: dict[str, str] = {}
-    compared = 0
-    for scenario in scenarios:
-        try:
-            record = runner.run(scenario)
-        except CouldNotMeasure as error:
-            verdicts[scenario.name] = f"{Verdict.INVALID}: {error}"
-            continue
-        if record.verdict is Verdict.INVALID:
-            verdicts[scenario.name] = f"{Verdict.INVALID}: {record.invalid_reason}"
-        compared += len(record.comparisons)
-        verdicts |= {
-            f"{scenario.name} {each.metric}": each.verdict.value
+def _measure(
+    scenarios: Mapping[str, Scenario], wanted: Mapping[str, int], results: Path, baselines: int, most: int
+) -> None:
+    log = results / "builds.jsonl"
+    changed = {fault.name: [fault.change(scenarios[fault.scenario])] for fault in FAULTS}
+    runs = changed | {campaign_report.SAME: list(scenarios.values())}
+    for _ in range(most):
+        builds = read_builds(log)
+        kind = _next_kind(builds, wanted)
+        if kind is None:
+            return
+        number = sum(build.kind == kind for build in builds)
+        loaded, baseline = number % 2 == 1, number // 2 % baselines
+        with _load(loaded):
+            build = _build(kind, loaded, baseline, runs[kind], results)
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(asdict(build)) + "\n")
+        said = [f"{each.scenario}: {each.said()}" for each in build.outcomes]
+        print(f"{kind}{', loaded' if loaded else ''}: {build.seconds:.0f} s; {'; '.join(said)}", file=sys.stderr)
+
+
+def _build(kind: str, loaded: bool, baseline: int, scenarios: list[Scenario], results: Path) -> Build:
+    """Run all scenarios once, in a session of their own; records that are not a PASS are kept whole, for the cause."""
+    started_at, started = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    busy = _CpuTimes.read()
+    outcomes = []
+    with Runner.create(_options(results, baseline, compare=True)) as runner:
+        for scenario in scenarios:
+            try:
+                record = runner.run(scenario)
+            except CouldNotMeasure as error:
+                outcomes.append(Outcome(scenario=scenario.name, verdict=Verdict.INVALID.value, reason=str(error)))
+                continue
+            outcomes.append(_outcome(record, scenario.repeat))
+            if record.verdict is not Verdict.PASS:
+                with (results / "records.jsonl").open("a", encoding="utf-8") as stream:
+                    stream.write(record.to_json() + "\n")
+    others = busy.until(_CpuTimes.read())
+    return Build(
+        kind=kind, loaded=loaded, baseline=baseline, started_at=started_at, seconds=time.monotonic() - started,
+        steal_pct=others.steal, nice_pct=others.nice, idle_pct=others.idle, outcomes=tuple(outcomes),
+    )  # fmt: skip
+
+
+def _outcome(record: RunRecord, screened: int) -> Outcome:
+    return Outcome(
+        scenario=record.scenario.name,
+        verdict=record.verdict.value,
+        reason=record.invalid_reason or "",
+        runs=sum(trial.valid for trial in record.trials),
+        screened=screened,
+        left_out=tuple(trial.invalid_reason or "" for trial in record.trials if not trial.valid),
+        judged=tuple(
+            Judged(metric=each.metric, verdict=each.verdict.value, change_pct=each.change_pct,
+                   detectable_pct=each.detectable_pct, margin_pct=each.margin_pct)
             for each in record.comparisons
-            if each.verdict is not Verdict.PASS
-        }
-    line = {"kind": kind, "compared": compared, "seconds": round(time.monotonic() - started), "verdicts": verdicts}
-    with log.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
-    print(f"{kind}: {line['seconds']} s, {verdicts or 'all PASS'}", file=sys.stderr)
+        ),
+    )  # fmt: skip
 
 
-def _lines(log: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CpuTimes:
+    """Time of all CPUs from /proc/stat, in ticks or as shares of a period in per cent: stolen, niced, idle, in all."""
+
+    steal: float
+    nice: float
+    idle: float
+    total: float
+
+    @classmethod
+    def read(cls) -> _CpuTimes:
+        ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return cls(steal=ticks[7], nice=ticks[1], idle=ticks[3] + ticks[4], total=sum(ticks))
+
+    def until(self, later: _CpuTimes) -> _CpuTimes:
+        """Give the shares of the time between the two."""
+        share = 100 / max(later.total - self.total, 1)
+        return _CpuTimes(
+            steal=share * (later.steal - self.steal), nice=share * (later.nice - self.nice),
+            idle=share * (later.idle - self.idle), total=100.0,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -180,31 +246,6 @@ def _burn() -> None:
         while time.monotonic() < until:
             pass
         time.sleep(0.2)
-
-
-def report(lines: list[dict[str, object]]) -> str:
-    """Give the table in Markdown: per kind of build how many failed, with the 95 % interval of Clopper and Pearson."""
-    kinds = ["idle", "loaded", *(fault.name for fault in FAULTS)]
-    rows = [
-        "| builds | made | REGRESSED | share (95 %) | could not measure | compared metrics |",
-        "|---|---|---|---|---|---|",
-    ]
-    for kind in kinds:
-        own = [line for line in lines if line["kind"] == kind]
-        valid = [line for line in own if line["compared"]]
-        failed = sum(Verdict.REGRESSED.value in str(line["verdicts"]) for line in valid)
-        if own:
-            low, high = _bounds(failed, len(valid))
-            compared = sum(int(str(line["compared"])) for line in valid)
-            share = f"{100 * failed / max(len(valid), 1):.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-            rows.append(f"| {kind} | {len(own)} | {failed} | {share} | {len(own) - len(valid)} | {compared} |")
-    return "\n".join(rows)
-
-
-def _bounds(hits: int, tries: int) -> tuple[float, float]:
-    low = float(beta.ppf(0.025, hits, tries - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(0.975, hits + 1, tries - hits)) if hits < tries else 1.0
-    return low, high
 
 
 if __name__ == "__main__":

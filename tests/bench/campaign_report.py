@@ -1,0 +1,293 @@
+"""What a campaign saw, as a page in Markdown: how often decisions were wrong, and how small a change could be seen."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from scipy.stats import beta
+
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.verdict import Verdict
+from perfcheck.system import fingerprint
+
+SAME: Final = "A/A"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One metric's verdict in one build; changes in per cent of the baseline."""
+
+    metric: str
+    verdict: str
+    change_pct: float | None
+    detectable_pct: float | None
+    margin_pct: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One scenario of a build: runs that count, those asked for at first, and why each other one does not count."""
+
+    scenario: str
+    verdict: str
+    reason: str = ""
+    runs: int = 0
+    screened: int = 0
+    left_out: tuple[str, ...] = ()
+    judged: tuple[Judged, ...] = ()
+
+    def said(self) -> str:
+        """Say what was not a PASS."""
+        words = [f"{each.metric} {each.verdict}" for each in self.judged if each.verdict != Verdict.PASS.value]
+        left_out = f" ({len(self.left_out)} runs left out)" if self.left_out else ""
+        return (self.reason or ", ".join(words) or self.verdict) + left_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One build; shares of all CPUs' time in per cent: stolen by the hypervisor, of niced processes, idle."""
+
+    kind: str
+    loaded: bool
+    baseline: int
+    started_at: str
+    seconds: float
+    steal_pct: float
+    nice_pct: float
+    idle_pct: float
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def measured(self) -> bool:
+        """Whether every scenario of the build came to a verdict."""
+        return all(each.verdict != Verdict.INVALID.value for each in self.outcomes)
+
+    def has(self, verdict: Verdict) -> bool:
+        """Whether any metric got this verdict."""
+        return any(each.verdict == verdict.value for outcome in self.outcomes for each in outcome.judged)
+
+
+def read_builds(log: Path) -> list[Build]:
+    """Read a campaign's file, one build a line; a last line that was cut off is left out."""
+    if not log.exists():
+        return []
+    lines = log.read_text(encoding="utf-8").split("\n")[:-1]
+    return [_build(json.loads(line)) for line in lines]
+
+
+def _build(read: dict[str, Any]) -> Build:
+    outcomes = [
+        Outcome(**{
+            **outcome, "left_out": tuple(outcome["left_out"]),
+            "judged": tuple(Judged(**each) for each in outcome["judged"]),
+        })
+        for outcome in read["outcomes"]
+    ]  # fmt: skip
+    return Build(**{**read, "outcomes": tuple(outcomes)})
+
+
+def report(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: str) -> str:
+    """Give the page; `baselines` says what the builds were compared with."""
+    if not builds:
+        return "no build was made yet"
+    parts = [
+        "# How often builds are judged wrongly, counted",
+        _how(builds, scenarios, baselines),
+        "## Builds",
+        _table(_builds_head(), _builds_rows(builds)),
+        _words_on_builds(builds),
+        "## What could be seen",
+        _WORDS_ON_METRICS,
+        _table(_metrics_head(), _metrics_rows(builds, scenarios)),
+        "## The machine meanwhile",
+        _WORDS_ON_LOAD,
+        _table(_load_head(), _load_rows(builds)),
+        _left_out(builds),
+    ]
+    return "\n\n".join(parts)
+
+
+def _how(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: str) -> str:
+    seen = fingerprint()
+    times = sorted(datetime.fromisoformat(build.started_at) for build in builds)
+    names = ", ".join(f"`{scenario.name}`" for scenario in scenarios)
+    return (
+        f"`make campaign` makes builds of three short scenarios ({names}, in `tests/bench/campaign/`: 2 s of traffic, "
+        f"3 runs) and judges each against one of {baselines}. A/A builds change nothing: every "
+        "REGRESSED is a false alarm. The others have one known fault each, in the one scenario that shows it.\n\n"
+        f"Machine: {_machine(seen)}. {len(builds)} builds between {times[0]:%Y-%m-%d %H:%M} and "
+        f"{times[-1]:%Y-%m-%d %H:%M} UTC, {sum(build.seconds for build in builds) / 60:.0f} minutes of measuring; "
+        "kinds took turns."
+    )
+
+
+def _machine(seen: Mapping[str, Any]) -> str:
+    return (
+        f"{seen['cpu.count']} CPUs ({seen['cpu.model']}), {seen['memory.class']}, {seen['virtualisation']}, "
+        f"Linux {seen['kernel.release']}"
+    )
+
+
+def _builds_head() -> list[str]:
+    return ["builds", "measured", "REGRESSED", "share (95 %)", "INCONCLUSIVE only", "not measured"]
+
+
+def _builds_rows(builds: Sequence[Build]) -> list[list[str]]:
+    kinds = list(dict.fromkeys([SAME, *(build.kind for build in builds)]))
+    rows = []
+    for kind in kinds:
+        own = [build for build in builds if build.kind == kind]
+        groups = [(kind, own)]
+        if kind == SAME:
+            groups = [
+                ("A/A, as the machine was", [build for build in own if not build.loaded]),
+                ("A/A, beside a load", [build for build in own if build.loaded]),
+                ("**A/A, all**", own),
+            ]
+        rows += [_builds_row(name, group) for name, group in groups if group]
+    return rows
+
+
+def _builds_row(name: str, builds: Sequence[Build]) -> list[str]:
+    measured = [build for build in builds if build.measured or build.has(Verdict.REGRESSED)]
+    failed = sum(build.has(Verdict.REGRESSED) for build in measured)
+    unsure = sum(build.has(Verdict.INCONCLUSIVE) and not build.has(Verdict.REGRESSED) for build in measured)
+    low, high = bounds(failed, len(measured))
+    share = f"{100 * failed / max(len(measured), 1):.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return [name, str(len(measured)), str(failed), share, str(unsure), str(len(builds) - len(measured))]
+
+
+def bounds(hits: int, tries: int) -> tuple[float, float]:
+    """Give the 95 % interval of a share, of Clopper and Pearson."""
+    low = float(beta.ppf(0.025, hits, tries - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(0.975, hits + 1, tries - hits)) if hits < tries else 1.0
+    return low, high
+
+
+def _words_on_builds(builds: Sequence[Build]) -> str:
+    same = [build for build in builds if build.kind == SAME]
+    compared = sum(len(outcome.judged) for build in same for outcome in build.outcomes)
+    confirmed = sum(outcome.runs > outcome.screened for build in same for outcome in build.outcomes)
+    words = [
+        "`share (95 %)`: the interval of Clopper and Pearson.",
+        "A build is not measured where a scenario ended INVALID: it neither passes nor fails.",
+        f"The A/A builds compared {compared} metrics; {confirmed} times a scenario tripped the screen and ran again.",
+    ]
+    for kind in dict.fromkeys(build.kind for build in builds if build.kind != SAME):
+        caught: Counter[str] = Counter(
+            each.metric
+            for build in builds
+            if build.kind == kind
+            for outcome in build.outcomes
+            for each in outcome.judged
+            if each.verdict == Verdict.REGRESSED.value
+        )
+        by = ", ".join(f"`{metric}` ({times})" for metric, times in caught.most_common())
+        words.append(f"{kind}: caught by {by or 'nothing'}.")
+    false = [
+        f"`{each.metric}` of `{outcome.scenario}` ({each.change_pct or 0:+.1f} %)"
+        for build in same
+        for outcome in build.outcomes
+        for each in outcome.judged
+        if each.verdict == Verdict.REGRESSED.value
+    ]
+    words.append(f"False alarms: {', '.join(false) or 'none'}.")
+    return "\n".join(f"- {word}" for word in words)
+
+
+_WORDS_ON_METRICS: Final = (
+    "From the A/A builds. `change`: of the run's median against the baseline's, 5th to 95th percentile of the builds. "
+    "`smallest detectable`: what each build printed beside its verdict, median and 95th percentile."
+)
+
+
+def _metrics_head() -> list[str]:
+    return ["scenario", "metric", "margin", "change", "smallest detectable", "not a PASS"]
+
+
+def _metrics_rows(builds: Sequence[Build], scenarios: Sequence[Scenario]) -> list[list[str]]:
+    rows = []
+    outcomes = [outcome for build in builds if build.kind == SAME for outcome in build.outcomes]
+    for scenario in scenarios:
+        own = [each for outcome in outcomes if outcome.scenario == scenario.name for each in outcome.judged]
+        compared = [name for name in CATALOGUE if any(each.metric == name for each in own)]
+        rows += [_metric_row(scenario.name, name, [each for each in own if each.metric == name]) for name in compared]
+    return rows
+
+
+def _metric_row(scenario: str, metric: str, judged: Sequence[Judged]) -> list[str]:
+    changes = sorted(each.change_pct for each in judged if each.change_pct is not None)
+    smallest = sorted(each.detectable_pct for each in judged if each.detectable_pct is not None)
+    margins = [each.margin_pct for each in judged if each.margin_pct is not None]
+    other = Counter(each.verdict for each in judged if each.verdict != Verdict.PASS.value)
+    return [
+        f"`{scenario}`",
+        f"`{metric}`",
+        f"{median(margins):.3g} %" if margins else "",
+        f"{_quantile(changes, 0.05):+.1f} to {_quantile(changes, 0.95):+.1f} %" if changes else "",
+        f"{median(smallest):.1f} / {_quantile(smallest, 0.95):.1f} %" if smallest else "",
+        ", ".join(f"{times} {verdict}" for verdict, times in other.most_common()),
+    ]
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[round(share * (len(ordered) - 1))]
+
+
+_WORDS_ON_LOAD: Final = (
+    "Half of the builds of each kind ran beside a process that takes a fifth of one CPU, 50 ms at a time; every other "
+    "session of the baseline, too. The rest of the load is what else the machine did. Shares of all CPUs' time during "
+    "a build, median / 95th percentile of builds; `niced` is other work at a low priority."
+)
+
+
+def _load_head() -> list[str]:
+    return ["builds", "idle", "niced", "stolen by the hypervisor"]
+
+
+def _load_rows(builds: Sequence[Build]) -> list[list[str]]:
+    rows = []
+    for name, loaded in (("as the machine was", False), ("beside a load", True)):
+        own = [build for build in builds if build.loaded == loaded]
+        if own:
+            shares = [
+                sorted(build.idle_pct for build in own),
+                sorted(build.nice_pct for build in own),
+                sorted(build.steal_pct for build in own),
+            ]
+            rows.append([name, *(f"{median(each):.1f} / {_quantile(each, 0.95):.1f} %" for each in shares)])
+    return rows
+
+
+def _left_out(builds: Sequence[Build]) -> str:
+    """Say how many runs did not count, and why, by what the reasons have in common."""
+    outcomes = [outcome for build in builds for outcome in build.outcomes]
+    reasons = Counter(_kind_of(reason) for outcome in outcomes for reason in outcome.left_out)
+    runs = sum(outcome.runs + len(outcome.left_out) for outcome in outcomes)
+    if not reasons:
+        return f"All {runs} runs counted."
+    listed = "; ".join(f"{times} x {reason}" for reason, times in reasons.most_common())
+    return f"{sum(reasons.values())} of {runs} runs did not count: {listed}."
+
+
+def _kind_of(reason: str) -> str:
+    """Cut a reason off where its figures begin."""
+    words = []
+    for word in reason.partition(";")[0].split():
+        if any(char.isdigit() for char in word):
+            break
+        words.append(word)
+    return " ".join(words).rstrip(" :,") or reason
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
