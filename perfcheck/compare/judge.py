@@ -148,8 +148,11 @@ def _judge_metric(terms: _Terms, record: RunRecord, lookup: BaselineLookup) -> C
     if not first:
         return _unjudged(spec, Verdict.INVALID, _why_gone(spec, record, found), record, baseline=sessions)
     screened = compare_metric(spec, sessions, first, tolerance, SCREEN)
-    if screened.verdict is not Verdict.REGRESSED or not fresh:
+    if screened.verdict is not Verdict.REGRESSED or terms.screened_runs is None:
         return screened
+    if not fresh:
+        reason = f"{len(first)} runs tripped the screen, and no fresh run counts that could confirm it"
+        return screened.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
     confirmed = compare_metric(spec, sessions, fresh, tolerance, CONFIRM)
     if confirmed.verdict is Verdict.REGRESSED:
         return confirmed

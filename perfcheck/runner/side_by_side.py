@@ -13,7 +13,8 @@ from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
 from perfcheck.model.verdict import Verdict
-from perfcheck.runner.bench import MAX_ATTEMPTS, Bench, judged
+from perfcheck.runner.bench import Bench, judged
+from perfcheck.runner.patience import MAX_ATTEMPTS, Patience
 from perfcheck.runner.sides import Side
 
 Name = Literal["A", "B"]
@@ -30,16 +31,21 @@ def measure_pairs(
     pair counts when both of its trials do. Measuring ends at the first look that settles every metric.
     """
     order = iter(order_of_pairs(MAX_ATTEMPTS * MOST_PAIRS, secrets.randbits(32)))
+    patience = Patience(MOST_PAIRS)
     valid = 0
     found: SideBySide | None = None
     while (found is None or not found.decided) and (wanted := pairs_wanted(valid)) is not None:
-        while valid < wanted and (pair := next(order, None)) is not None:
+        while valid < wanted and not patience.exhausted:
             progress.stage(scenario, f"pair {valid + 1}", valid, wanted)
             counted = []
-            for name in pair:
+            for name in next(order):
                 sides[name].switch()
                 counted.append(benches[name].trial())
             valid += all(counted)
+            patience.note(counts=all(counted))
+            if not all(counted) and not patience.exhausted:
+                progress.stage(scenario, "waiting for the machine to calm down", valid, wanted)
+                patience.wait_for_calm()
         if valid < wanted:
             break
         found = judge_pairs(scenario, benches["A"].summary(), benches["B"].summary())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -60,6 +61,10 @@ percentages: Final = st.integers(0, 1000).map(lambda tenths: Quantity(text=f"{te
 names: Final = st.from_regex(r"[a-z][a-z0-9-]{0,14}", fullmatch=True).filter(
     lambda name: name not in ("hosts", "links", "traffic")
 )
+scenario_names: Final = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,62}", fullmatch=True).filter(
+    lambda name: not re.fullmatch(r"[0-9._]+e[0-9_-]+", name)
+)
+"""Without `0e0`, which is text to PyYAML (YAML 1.1) and so stays unquoted, but a number to YAML 1.2."""
 plain_texts: Final = st.text(
     st.characters(exclude_categories=["C"], exclude_characters="\u2028\u2029"), min_size=1, max_size=30
 )
@@ -80,7 +85,7 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     rmem = draw(st.one_of(st.integers(0, 10**9), st.just("4096 131072 6291456")))
     background = draw(st.booleans())
     content: dict[str, Any] = {
-        "scenario": draw(st.from_regex(r"[a-z0-9][a-z0-9._-]{0,62}", fullmatch=True)),
+        "scenario": draw(scenario_names),
         "title": title,
         "hosts": {name: {} for name in hosts}
         | {hosts[0]: {"congestion": congestion, "sysctl": {"net.ipv4.tcp_rmem": rmem}}},

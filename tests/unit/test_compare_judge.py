@@ -121,6 +121,17 @@ def test_invalid_trials_do_not_count() -> None:
     assert judged(record, like({RTT: QUIET}))[RTT].verdict is Verdict.PASS
 
 
+def test_a_tripped_metric_fails_only_by_fresh_runs() -> None:
+    lookup = like(*[{RTT: QUIET}] * 3)
+    unconfirmed = judged(make_record({RTT: SLOW}), lookup, screened=len(SLOW))[RTT]
+    assert unconfirmed.verdict is Verdict.INCONCLUSIVE
+    assert "no fresh run" in str(unconfirmed.reason)
+    confirmed = judged(make_record({RTT: SLOW * 2}), lookup, screened=len(SLOW))[RTT]
+    assert confirmed.verdict is Verdict.REGRESSED
+    cleared = judged(make_record({RTT: SLOW + QUIET}), lookup, screened=len(SLOW))[RTT]
+    assert cleared.verdict is Verdict.PASS
+
+
 def test_an_accepted_change_is_not_reported_again() -> None:
     known = baseline({RTT: QUIET}, {RTT: SLOW})
     accepted = replace(known, accepted=(AcceptedChange(metric=RTT, since="1", reason="moved"),))
