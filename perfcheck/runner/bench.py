@@ -20,11 +20,10 @@ from perfcheck.runner.patience import Patience, await_calm
 from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial, make_trial
 from perfcheck.system import fingerprint
-from perfcheck.system.pressure import read_ticks, stolen_pct_since
+from perfcheck.system.pressure import CpuLook
 
 MOST_PROOFS: Final = 3
-DISTURBED_PCT: Final = 1.0
-"""A link that failed its proof is proved again only where more CPU time than this was stolen meanwhile."""
+"""A link that fails its proof is proved again only where others kept the CPUs busy meanwhile."""
 
 
 class Bench:
@@ -56,13 +55,13 @@ class Bench:
         }
 
     def _prove(self) -> tuple[LinkProof, ...]:
-        """Prove all links, again where the hypervisor got into the way; a proof lasts less than its bursts do."""
+        """Prove all links, again where others got into the way; a proof lasts less than their bursts do."""
         for attempt in range(1, MOST_PROOFS + 1):
-            before = read_ticks()
+            before = CpuLook.now()
             try:
                 return self._lab.prove()
             except InvalidLink:
-                if attempt == MOST_PROOFS or stolen_pct_since(before) <= DISTURBED_PCT:
+                if attempt == MOST_PROOFS or before.calm_until(CpuLook.now()):
                     raise
             self._say_waiting(0, self._scenario.repeat)
             await_calm()

@@ -6,6 +6,7 @@ tasks here, and the stolen time of /proc/stat (proc(5)) for other guests of the 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -54,48 +55,53 @@ class CpuTicks:
         return 100 * (self.stolen - earlier.stolen) / max(self.every - earlier.every, 1)
 
 
-def stolen_pct_since(earlier: CpuTicks | None, path: Path = STAT) -> float:
-    """Give the share of the CPUs' time that was stolen since a look; 0 where the kernel does not tell."""
-    now = read_ticks(path)
-    return 0.0 if earlier is None or now is None else now.stolen_pct_since(earlier)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuLook:
+    """A look at what keeps CPUs from this machine's tasks; None where the kernel does not tell."""
 
+    at_ns: int
+    stalled_us: int | None
+    ticks: CpuTicks | None
 
-def read_ticks(path: Path = STAT) -> CpuTicks | None:
-    """Look at the CPUs' time; None where the kernel does not tell."""
-    try:
-        return CpuTicks.parse(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
+    @classmethod
+    def now(cls, path: Path = CPU_PRESSURE, stat: Path = STAT) -> Self:
+        """Look at both accounts."""
+        stalled = ticks = None
+        with suppress(OSError, ValueError):
+            stalled = stalled_us(path.read_text(encoding="ascii"))
+        with suppress(OSError, ValueError):
+            ticks = CpuTicks.parse(stat.read_text(encoding="ascii"))
+        return cls(at_ns=now_ns(), stalled_us=stalled, ticks=ticks)
+
+    def calm_until(self, later: CpuLook) -> bool:
+        """Whether tasks hardly waited for a CPU between the two looks, and hardly any CPU time was stolen."""
+        if self.stalled_us is not None and later.stalled_us is not None:
+            elapsed_us = max(later.at_ns - self.at_ns, 1) / 1000
+            if 100 * (later.stalled_us - self.stalled_us) / elapsed_us >= CALM_PCT:
+                return False
+        if self.ticks is None or later.ticks is None:
+            return True
+        return later.ticks.stolen_pct_since(self.ticks) <= CALM_STOLEN_PCT
 
 
 def wait_for_calm(*, timeout_s: float, windows: int = 1, path: Path = CPU_PRESSURE, stat: Path = STAT) -> bool:
-    """Wait until tasks hardly wait for a CPU and hardly any CPU time is stolen, over so many half seconds in a row.
+    """Wait until the CPUs are left to this machine's tasks, and enough for all, over so many half seconds in a row.
 
     False where that does not come about before `timeout_s` has passed. What the kernel does not
     tell is not waited for.
     """
-    in_a_row = 0
-    before, before_ticks, before_ns = _read_stalled(path), read_ticks(stat), now_ns()
-    if before is None and before_ticks is None:
+    before = CpuLook.now(path, stat)
+    if before.stalled_us is None and before.ticks is None:
         return True
+    in_a_row = 0
 
     def calm() -> bool:
-        nonlocal before, before_ticks, before_ns, in_a_row
-        elapsed_us = (now_ns() - before_ns) / 1000
-        if elapsed_us < WINDOW_S * 1e6:
+        nonlocal before, in_a_row
+        if now_ns() - before.at_ns < WINDOW_S * 1e9:
             return False
-        now, ticks = _read_stalled(path), read_ticks(stat)
-        stalled_pct = 0.0 if now is None or before is None else 100 * (now - before) / elapsed_us
-        stolen_pct = 0.0 if ticks is None or before_ticks is None else ticks.stolen_pct_since(before_ticks)
-        before, before_ticks, before_ns = now, ticks, now_ns()
-        in_a_row = in_a_row + 1 if stalled_pct < CALM_PCT and stolen_pct <= CALM_STOLEN_PCT else 0
+        now = CpuLook.now(path, stat)
+        in_a_row = in_a_row + 1 if before.calm_until(now) else 0
+        before = now
         return in_a_row >= windows
 
     return wait_until(calm, timeout_s=timeout_s, interval_s=0.1)
-
-
-def _read_stalled(path: Path) -> int | None:
-    try:
-        return stalled_us(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None

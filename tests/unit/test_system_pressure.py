@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perfcheck.system.pressure import CpuTicks, read_ticks, stalled_us, stolen_pct_since, wait_for_calm
+from perfcheck.system.pressure import CpuLook, CpuTicks, stalled_us, wait_for_calm
 
 TEXT = "some avg10=0.12 avg60=1.00 avg300=0.80 total={total}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
 
@@ -32,17 +32,18 @@ def test_stolen_time_is_a_share_of_all_time_guests_left_out() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "cpu0 1 2 3 4 5 6 7 8\n", "cpu 1 2 3\n", "cpu a b c d e f g h\n"])
-def test_other_texts_tell_nothing_of_stolen_time(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "stat"
-    path.write_text(text)
-    assert read_ticks(path) is None
-    assert stolen_pct_since(CpuTicks(stolen=0, every=1), path) == 0.0
+def test_other_texts_of_times_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"stolen|invalid literal|not enough values"):
+        CpuTicks.parse(text)
 
 
-def test_the_running_kernel_tells() -> None:
-    ticks = read_ticks()
+def test_the_running_kernel_tells_of_stolen_time() -> None:
+    ticks = CpuLook.now().ticks
     assert ticks is not None
     assert 0 <= ticks.stolen < ticks.every
+
+
+PRESSURE, STOLEN = Path("pressure"), Path("stat")
 
 
 class Machine:
@@ -58,9 +59,6 @@ class Machine:
             return TEXT.format(total=self._stalled_us * self._looks)
         whole, stolen = 100 * self._looks, self._stolen * self._looks
         return f"cpu {whole - stolen} 0 0 0 0 0 0 {stolen} 0 0\n"
-
-
-PRESSURE, STOLEN = Path("pressure"), Path("stat")
 
 
 @pytest.mark.parametrize(
