@@ -168,7 +168,7 @@ def _kill_writers(root: Path, rounds: int) -> None:
     """Fork a writer, kill it in mid-append or mid-join, look at what it left; runs in a process of its own."""
     import duckdb  # noqa: F401 - the forked writers need not load it each
 
-    history.MOST_FILES = 5  # type: ignore[misc] - joins are as often hit as appends
+    vars(history)["MOST_FILES"] = 5  # joins are as often hit as appends
     rng = random.Random(7)  # noqa: S311 - which moment is hit needs no secrecy
     saved: set[int] = set()
     for begin in range(0, 20 * rounds, 20):
