@@ -31,6 +31,8 @@ def _of_queues(links: Sequence[LinkReport]) -> Iterator[tuple[str, float]]:
         return
     yield "link_drops", float(sum(link.dropped_queue for link in links))
     yield "link_queue_bytes.max", float(max(link.max_queue_bytes for link in links))
-    shares = [100 * link.dropped_queue / handed for link in links if (handed := link.received - link.dropped_loss) > 0]
+    # What was lost or policed in front of the queue was not the queue's to drop.
+    handed = [(link.received - link.dropped_loss - link.dropped_policer, link.dropped_queue) for link in links]
+    shares = [100 * dropped / packets for packets, dropped in handed if packets > 0]
     if shares:
         yield "link_drop_pct", max(shares)

@@ -7,6 +7,7 @@ from typing import Final
 
 from perfcheck.errors import InvalidLink, Unavailable
 from perfcheck.lab.topology import Link
+from perfcheck.model.impairments import Jitter
 from perfcheck.model.quantities import Loss
 from perfcheck.model.scenario import Impairments, LinkSpec
 from perfcheck.model.seams import LinkEmulator
@@ -24,7 +25,9 @@ def impaired(link: LinkSpec) -> bool:
 
 
 def _acts(value: object) -> bool:
-    return value.mean_pct > 0 if isinstance(value, Loss) else bool(value)
+    if isinstance(value, Loss):
+        return value.mean_pct > 0
+    return value.spread_ns > 0 if isinstance(value, Jitter) else bool(value)
 
 
 def candidates(link: LinkSpec) -> Sequence[str]:

@@ -122,6 +122,7 @@ class LinkReport:
     delivered: int
     dropped_loss: int = 0
     dropped_queue: int = 0
+    dropped_policer: int = 0
     dropped_other: int = 0
     max_queue_bytes: int = 0
     lateness_us: Mapping[str, float] = field(default_factory=dict)

@@ -12,6 +12,7 @@ class WayProof:
     `delay_*` hold what is asked (the time on the line of the probe's packet included) and the
     median, smallest and 90th percentile measured. `lost` of `sent` small packets did not arrive.
     `rate_bps` was measured over `rate_over_us`; `queue_us` is the longest wait behind a full queue.
+    Of `policed_sent` packets a policer as asked lets `policed_asked` pass; `policed_passed` arrived.
     """
 
     way: str
@@ -28,6 +29,9 @@ class WayProof:
     rate_over_us: float = 0.0
     queue_asked_us: float | None = None
     queue_us: float | None = None
+    policed_sent: int = 0
+    policed_asked: int | None = None
+    policed_passed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,15 +45,15 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, str_strip_whitespace=True)
 
 
-class Queue(Frozen):
-    """A link's queue: `1bdp`, `100p` (packets) or `256kb`; exactly one of the three is set."""
+class QueueSize(Frozen):
+    """A queue's size: `1bdp`, `100p` (packets) or `256kb`; exactly one of the three is set."""
 
     packets: int | None = Field(default=None, ge=1)
     size_bytes: int | None = Field(default=None, ge=1)
     bdp: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
-    def _one(self) -> Queue:
+    def _one(self) -> QueueSize:
         if (self.packets, self.size_bytes, self.bdp).count(None) != 2:
             raise ValueError("expected exactly one of packets, size_bytes and bdp")
         return self
@@ -68,9 +68,9 @@ class Queue(Frozen):
         return max(2 * mtu, round(self.bdp * rate_bps * rtt_ns / 8e9))
 
 
-def parse_queue(value: object) -> object:
+def parse_queue_size(value: object) -> object:
     """Parse `1bdp`, `100p`, `256kb`; ValueError says what was expected."""
-    if isinstance(value, Queue):
+    if isinstance(value, QueueSize):
         return value
     expected = f"expected a queue size such as 1bdp, 100p or 256kb, got {value!r}"
     parts = split_quantity(value)
@@ -78,23 +78,66 @@ def parse_queue(value: object) -> object:
         raise ValueError(expected)
     number, unit = parts
     if unit == "bdp" and 0 < number <= MAX_QUEUE_BDP:
-        return Queue(bdp=number)
+        return QueueSize(bdp=number)
     if unit == "p" and 1 <= number <= MAX_QUEUE_PACKETS and number == int(number):
-        return Queue(packets=int(number))
+        return QueueSize(packets=int(number))
     try:
         size = parse_size_bytes(value)
     except ValueError:
         raise ValueError(expected) from None
     if size < 1:
         raise ValueError(expected)
-    return Queue(size_bytes=size)
+    return QueueSize(size_bytes=size)
 
 
-QueueField = Annotated[
-    Queue,
-    BeforeValidator(parse_queue),
+QueueSizeField = Annotated[
+    QueueSize,
+    BeforeValidator(parse_queue_size),
     _quantity_schema("bdp|p|b|kb|mb|gb|kib|mib|gib", ["1bdp", "100p", "256kb"], "a queue size"),
 ]
+
+CODEL_TARGET_NS: Final = 5_000_000
+CODEL_INTERVAL_NS: Final = 100_000_000
+"""CoDel's own defaults (RFC 8289, section 4)."""
+
+
+class Queue(Frozen):
+    """A link's queue: its size, and who is dropped: the last to come, or by CoDel's law (RFC 8289) the one in front."""
+
+    size: QueueSizeField = Field(
+        description="room in front of the rate, in BDPs of rate and round trip, packets or bytes",
+        examples=["1bdp", "100p", "256kb"],
+    )
+    discipline: Literal["drop-tail", "codel"] = Field(
+        default="drop-tail",
+        description="who is dropped: what finds the queue full, or also what has waited too long (RFC 8289)",
+        examples=["codel"],
+    )
+    target_ns: DurationNs = Field(
+        default=CODEL_TARGET_NS, alias="target", gt=0, examples=["5ms"], description="CoDel: the wait that is allowed"
+    )
+    interval_ns: DurationNs = Field(
+        default=CODEL_INTERVAL_NS, alias="interval", gt=0, examples=["100ms"],
+        description="CoDel: for how long it may be exceeded",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Queue:
+        if self.discipline != "codel" and (self.target_ns, self.interval_ns) != (CODEL_TARGET_NS, CODEL_INTERVAL_NS):
+            raise ValueError("target and interval belong to discipline: codel")
+        if self.target_ns > self.interval_ns:
+            raise ValueError("expected a target shorter than the interval, such as target: 5ms, interval: 100ms")
+        return self
+
+
+def parse_queue(value: object) -> object:
+    """Take `1bdp`, `100p` or `256kb` as a drop-tail queue; a mapping goes to `Queue` as it is."""
+    if isinstance(value, (Queue, dict)):
+        return value
+    return Queue(size=parse_queue_size(value))
+
+
+QueueField = Annotated[Queue, BeforeValidator(parse_queue, json_schema_input_type=QueueSizeField | Queue)]
 
 
 class Loss(Frozen):

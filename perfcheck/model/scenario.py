@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from perfcheck.model.impairments import Change, JitterField, Policer
 from perfcheck.model.quantities import (
     DurationNs,
     Flag,
@@ -22,6 +24,7 @@ from perfcheck.model.quantities import (
 
 _NAME: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
 _HOST: Final = r"[a-z][a-z0-9-]{0,14}"
+_ETHERNET_BYTES: Final = 14
 
 
 def _valid_name(value: str) -> str:
@@ -67,16 +70,23 @@ class Impairments(Frozen):
     """What one direction of a link does to packets. None: as the other keys of the link say, or unlimited."""
 
     delay_ns: DurationNs | None = Field(default=None, alias="delay", examples=["10ms"], description="one-way delay")
-    jitter_ns: DurationNs | None = Field(
-        default=None, alias="jitter", examples=["1ms"], description="how far the delay varies"
+    jitter: JitterField | None = Field(
+        default=None,
+        examples=["1ms", {"spread": "1ms", "distribution": "normal"}],
+        description="how far the delay varies, uniformly or by another distribution; packets keep their order",
     )
     rate_bps: RateBps | None = Field(
         default=None, alias="rate", examples=["100mbit"], gt=0, description="rate of the link; none: unlimited"
     )
     queue: QueueField | None = Field(
         default=None,
-        examples=["1bdp", "100p", "256kb"],
+        examples=["1bdp", "100p", "256kb", {"size": "1bdp", "discipline": "codel"}],
         description="room in front of the rate, in BDPs of rate and round trip, packets or bytes; needs rate",
+    )
+    policer: Policer | None = Field(
+        default=None,
+        examples=[{"rate": "10mbit", "burst": "64kb"}],
+        description="token bucket that drops what exceeds it, without a queue; in front of everything else",
     )
     loss: LossField | None = Field(
         default=None,
@@ -101,6 +111,33 @@ class Impairments(Frozen):
         examples=["lte.trace"],
         description="file of timestamped rates or delays to replay",
     )
+    schedule: tuple[Change, ...] | None = Field(
+        default=None,
+        min_length=1,
+        examples=[[{"at": "2s", "rate": "1mbit"}, {"at": "4s", "rate": "10mbit", "loss": "5%"}]],
+        description="changes over time: rate, delay or loss from the given times of each trial on",
+    )
+
+    @property
+    def jitter_ns(self) -> int:
+        """The spread of the delay, in ns; 0 without jitter."""
+        return 0 if self.jitter is None else self.jitter.spread_ns
+
+    def at_start(self) -> Impairments:
+        """Give the values that hold when a trial starts: its own with those of a schedule's entries at 0s."""
+        changes = [change for change in self.schedule or () if change.at_ns == 0]
+        return self.model_copy(
+            update={
+                name: value
+                for change in changes
+                for name in ("rate_bps", "delay_ns", "loss")
+                if (value := getattr(change, name)) is not None
+            }
+        )
+
+    def later(self) -> tuple[Change, ...]:
+        """Give the schedule's entries after the start."""
+        return tuple(change for change in self.schedule or () if change.at_ns > 0)
 
 
 class LinkSpec(Impairments):
@@ -133,9 +170,28 @@ class LinkSpec(Impairments):
             raise ValueError(f"expected two different hosts, got {self.between[0]!r} twice")
         for way in ("forward", "reverse"):
             direction = self.direction(way)
-            if direction.queue is not None and direction.rate_bps is None:
+            if direction.queue is not None and direction.at_start().rate_bps is None:
                 raise ValueError(f"a queue without a rate never fills ({way}): give rate: 100mbit or leave queue out")
+            self._check_schedule(way, direction)
+            frame = self.mtu + _ETHERNET_BYTES
+            if direction.policer is not None and direction.policer.burst_bytes < frame:
+                raise ValueError(
+                    f"a policer whose burst is smaller than a full frame ({frame} bytes) would let none pass ({way})"
+                )
         return self
+
+    def _check_schedule(self, way: str, direction: Impairments) -> None:
+        if direction.schedule is None:
+            return
+        if direction.trace is not None:
+            raise ValueError(f"trace and schedule exclude one another ({way}); give one")
+        times = [change.at_ns for change in direction.schedule]
+        if any(later <= earlier for earlier, later in pairwise(times)):
+            raise ValueError(f"expected the times of schedule in ascending order, each once ({way})")
+        if direction.at_start().rate_bps == 0:
+            raise ValueError(f"a link whose rate begins at 0bit cannot be proved ({way}): let the outage begin at 1s")
+        if direction.at_start().rate_bps is None and any(change.rate_bps is not None for change in direction.schedule):
+            raise ValueError(f"a schedule that changes the rate needs one to begin with ({way}): give rate: 10mbit")
 
     def direction(self, way: str) -> Impairments:
         """Give one direction with the link's own keys filled in; `way` is `forward` or `reverse`."""

@@ -71,7 +71,7 @@ _BOTH = ("forward", "reverse")
 def _direction_impairs(scenario: Scenario, link: int, way: str) -> bool:
     found = scenario.links[link].direction(way)
     lossy = found.loss is not None and found.loss.mean_pct > 0
-    rest = (found.reorder_pct, found.duplicate_pct, found.corrupt_pct, found.trace)
+    rest = (found.reorder_pct, found.duplicate_pct, found.corrupt_pct, found.trace, found.policer, found.schedule)
     return lossy or any((found.delay_ns, found.jitter_ns, found.rate_bps, *rest))
 
 

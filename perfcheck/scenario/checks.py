@@ -23,7 +23,8 @@ MAX_TRAFFIC_NS: Final = 3600 * 10**9
 
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z][A-Za-z0-9-]{0,14})\}")
 _IMPAIRMENTS: Final = (
-    "delay", "jitter", "rate", "queue", "loss", "reorder", "duplicate", "corrupt", "ecn", "trace", "forward", "reverse",
+    "delay", "jitter", "rate", "queue", "policer", "loss", "reorder", "duplicate", "corrupt", "ecn", "trace",
+    "schedule", "forward", "reverse",
 )  # fmt: skip
 
 

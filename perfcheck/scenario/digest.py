@@ -18,11 +18,14 @@ from perfcheck.model.quantities import Loss
 from perfcheck.model.scenario import HostSpec, Impairments, LinkSpec, Measure, Scenario, TrafficSpec
 from perfcheck.scenario.notation import (
     duration_text,
+    jitter_text,
     loss_text,
     number_text,
     percent_text,
+    policer_text,
     queue_text,
     rate_text,
+    schedule_text,
     size_text,
 )
 
@@ -106,12 +109,14 @@ def _link(path: str, link: LinkSpec) -> Iterator[Fact]:
 def _impairments(way: Impairments) -> Iterator[Fact]:
     if way.delay_ns:
         yield "delay", duration_text(way.delay_ns)
-    if way.jitter_ns:
-        yield "jitter", duration_text(way.jitter_ns)
+    if way.jitter is not None and way.jitter_ns:
+        yield "jitter", jitter_text(way.jitter)
     if way.rate_bps:
         yield "rate", rate_text(way.rate_bps)
     if way.queue is not None:
         yield "queue", queue_text(way.queue)
+    if way.policer is not None:
+        yield "policer", policer_text(way.policer)
     if way.loss is not None and way.loss != Loss():
         yield "loss", loss_text(way.loss)
     for name, value_pct in (
@@ -125,13 +130,16 @@ def _impairments(way: Impairments) -> Iterator[Fact]:
         yield "ecn", "true"
     if way.trace is not None:
         yield "trace", way.trace
+    if way.schedule is not None:
+        yield "schedule", schedule_text(way.schedule)
 
 
 def _is_random(link: LinkSpec) -> bool:
     """Whether the seed decides anything."""
-    return any(
-        way.jitter_ns or way.reorder_pct or way.duplicate_pct or way.corrupt_pct or (way.loss and way.loss.mean_pct)
-        for way in (link.direction("forward"), link.direction("reverse"))
+    ways = (link.direction("forward"), link.direction("reverse"))
+    losses = (loss for way in ways for loss in (way.loss, *(change.loss for change in way.schedule or ())))
+    return any(loss is not None and loss.mean_pct for loss in losses) or any(
+        way.jitter_ns or way.reorder_pct or way.duplicate_pct or way.corrupt_pct for way in ways
     )
 
 

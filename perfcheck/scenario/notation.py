@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from perfcheck.model.quantities import Loss, Queue
+from perfcheck.model.impairments import Change, Jitter, Policer
+from perfcheck.model.quantities import CODEL_INTERVAL_NS, CODEL_TARGET_NS, Loss, Queue, QueueSize
 from perfcheck.model.units import DURATION_NS, RATE_BPS, SIZE_BYTES
 
 
@@ -34,10 +35,46 @@ def number_text(value: float) -> str:
 
 
 def queue_text(queue: Queue) -> str:
-    """Write a queue's size, e.g. `1bdp`."""
-    if queue.bdp is not None:
-        return f"{number_text(queue.bdp)}bdp"
-    return f"{queue.packets}p" if queue.packets is not None else size_text(queue.size_bytes or 0)
+    """Write a queue: its size, e.g. `1bdp`, and where it is not drop-tail its discipline, e.g. `1bdp codel`."""
+    words = [_queue_size_text(queue.size)]
+    if queue.discipline != "drop-tail":
+        words.append(queue.discipline)
+    if (queue.target_ns, queue.interval_ns) != (CODEL_TARGET_NS, CODEL_INTERVAL_NS):
+        words += [f"target={duration_text(queue.target_ns)}", f"interval={duration_text(queue.interval_ns)}"]
+    return " ".join(words)
+
+
+def _queue_size_text(size: QueueSize) -> str:
+    if size.bdp is not None:
+        return f"{number_text(size.bdp)}bdp"
+    return f"{size.packets}p" if size.packets is not None else size_text(size.size_bytes or 0)
+
+
+def jitter_text(jitter: Jitter) -> str:
+    """Write a jitter: `5ms`, and where it is not uniform its distribution, e.g. `5ms normal`."""
+    text = duration_text(jitter.spread_ns)
+    return text if jitter.distribution == "uniform" else f"{text} {jitter.distribution}"
+
+
+def policer_text(policer: Policer) -> str:
+    """Write a policer, e.g. `10mbit burst=64kb`."""
+    return f"{rate_text(policer.rate_bps)} burst={size_text(policer.burst_bytes)}"
+
+
+def schedule_text(schedule: Sequence[Change]) -> str:
+    """Write changes over time, e.g. `2s rate=1mbit; 4s delay=50ms loss=5%`."""
+    return "; ".join(_change_text(change) for change in schedule)
+
+
+def _change_text(change: Change) -> str:
+    words = [duration_text(change.at_ns)]
+    if change.rate_bps is not None:
+        words.append(f"rate={rate_text(change.rate_bps)}")
+    if change.delay_ns is not None:
+        words.append(f"delay={duration_text(change.delay_ns)}")
+    if change.loss is not None:
+        words.append(f"loss={loss_text(change.loss)}")
+    return " ".join(words)
 
 
 def loss_text(loss: Loss) -> str:

@@ -45,6 +45,10 @@ def test_a_wan_link_is_proved_both_ways() -> None:
         {"delay": "200ms", "rate": "1mbit"},
         {"loss": "100%"},
         {"delay": "5ms", "rate": "600mbit", "queue": "1bdp"},
+        {"delay": "20ms", "jitter": {"spread": "4ms", "distribution": "normal"}},
+        {"policer": {"rate": "10mbit", "burst": "64kb"}, "delay": "5ms"},
+        {"delay": "5ms", "rate": "20mbit", "queue": {"size": "40p", "discipline": "codel"}},
+        {"delay": "5ms", "rate": "20mbit", "schedule": [{"at": "3s", "rate": "1mbit"}]},
     ],
 )
 def test_other_links_are_proved(fields: dict[str, Any]) -> None:
@@ -59,6 +63,10 @@ def test_other_links_are_proved(fields: dict[str, Any]) -> None:
         ({"delay": "5ms"}, {"delay": "5ms", "jitter": "3ms"}, "jitter: asked 3 ms"),
         ({"loss": "30%"}, {"loss": "1%"}, r"loss: asked 1\.000%, measured \d+ of 120"),
         ({}, {"loss": "30%"}, r"loss: asked 30\.000%, measured 0 of 120"),
+        (
+            {"policer": {"rate": "10mbit", "burst": "64kb"}}, {"policer": {"rate": "10mbit", "burst": "20kb"}},
+            r"policer: asked 10 Mbit/s with a burst of 20000 bytes, which lets \d+ of \d+ packets pass; \d+ arrived",
+        ),
         ({"rate": "20mbit"}, {"rate": "25mbit"}, r"rate: asked 25 Mbit/s, measured (19\.|20)"),
         (
             {"rate": "20mbit", "queue": "40p"}, {"rate": "20mbit", "queue": "60p"},

@@ -37,7 +37,7 @@ def marks_at(waits: dict[int, int], until_ms: int) -> list[int]:
     waited, times = 0, []
     for ms in range(until_ms):
         waited = waits.get(ms, waited)
-        if law.marks(ms * MS, waited):
+        if law.tells(ms * MS, waited):
             times.append(ms)
     return times
 

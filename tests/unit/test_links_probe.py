@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perfcheck.lab.links.impair.managed import ManagedWay
 from perfcheck.lab.links.impair.plan import WayPlan
-from perfcheck.lab.links.impair.way import Way
 from perfcheck.lab.links.plans import way_plan
 from perfcheck.lab.links.probe.judge import measure, mismatch
 from perfcheck.lab.links.probe.train import HEADERS_BYTES, Asked, ask
+from perfcheck.lab.links.relay.process import way_of
 from perfcheck.model.proof import WayProof
 from perfcheck.model.scenario import LinkSpec
 
@@ -43,9 +44,11 @@ def sendings(asked: Asked) -> list[tuple[int, int]]:
 
 def through(spec: LinkSpec, sent: Sequence[tuple[int, int]]) -> dict[int, int]:
     """Send the frames through the link's own forward model and give the arrivals by number."""
-    way = Way(WayPlan(**way_plan(spec, "forward")))
+    way = way_of(WayPlan(**way_plan(spec, "forward")), super_packets=False)
     for number, (now, size) in enumerate(sent):
         way.accept(FRAME_HEAD + number.to_bytes(4, "big") + bytes(size - 18), now)
+    if isinstance(way, ManagedWay):
+        way.advance(10**15)
     arrived: dict[int, int] = {}
     for due, frame in sorted([*way.line, *way.early]):
         arrived.setdefault(int.from_bytes(frame[14:18], "big"), due)
@@ -136,3 +139,61 @@ def test_bursts_of_loss_are_judged_by_fewer_packets() -> None:
     sent = list(range(0, 120 * MS, MS))
     lucky = measure("forward", asked, sent, dict(enumerate(sent)))
     assert mismatch(asked, lucky) is None
+
+
+CODEL = {"size": "50p", "discipline": "codel"}
+POLICER = {"rate": "5mbit", "burst": "30kb"}
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "pareto"])
+@pytest.mark.parametrize("seed", range(1, 16))
+def test_each_distribution_is_found_as_asked(distribution: str, seed: int) -> None:
+    spec = link(delay="40ms", jitter={"spread": "5ms", "distribution": distribution}, seed=seed)
+    assert judged(spec)[1] is None
+
+
+def test_jitter_that_is_not_there_is_found_missing() -> None:
+    for distribution in ("uniform", "normal"):
+        asked = link(delay="40ms", jitter={"spread": "5ms", "distribution": distribution})
+        assert "jitter: asked 5 ms" in str(judged(link(delay="40ms"), asked)[1])
+
+
+def test_jitter_of_a_larger_spread_is_found() -> None:
+    asked = link(delay="40ms", jitter={"spread": "1ms", "distribution": "normal"})
+    made = (link(delay="40ms", jitter={"spread": "12ms", "distribution": "normal"}, seed=seed) for seed in range(20))
+    assert sum(judged(each, asked)[1] is not None for each in made) == 20
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"policer": POLICER},
+        {"policer": POLICER, "delay": "10ms", "loss": "5%"},
+        {"policer": POLICER, "rate": "50mbit", "queue": "100p"},
+        {"policer": {"rate": "128kbit", "burst": "2kb"}},
+        {"policer": {"rate": "400mbit", "burst": "2mb"}},
+        {"rate": "10mbit", "delay": "5ms", "queue": CODEL},
+        {"rate": "10mbit", "queue": {**CODEL, "target": "1ms", "interval": "10ms"}},
+        {"rate": "10mbit", "delay": "5ms", "schedule": [{"at": "2s", "rate": "1mbit"}]},
+        {"rate": "10mbit", "schedule": [{"at": "0s", "rate": "2mbit", "delay": "7ms"}]},
+        {"rate": "10mbit", "schedule": [{"at": "50ms", "rate": "1mbit", "delay": "50ms", "loss": "20%"}]},
+    ],
+)
+def test_links_of_every_kind_are_as_asked(fields: dict[str, Any]) -> None:
+    assert judged(link(**fields))[1] is None
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "text"),
+    [
+        ({}, {"policer": POLICER}, "policer: asked 5 Mbit/s with a burst of 30000 bytes, which lets "),
+        ({"policer": {**POLICER, "burst": "60kb"}}, {"policer": POLICER}, "policer: asked 5 Mbit/s"),
+        ({"policer": {**POLICER, "rate": "50mbit"}}, {"policer": POLICER}, "policer: asked 5 Mbit/s"),
+        ({"policer": POLICER, "rate": "30mbit"}, {"policer": POLICER, "rate": "50mbit"}, "rate: asked 50 Mbit/s"),
+        ({"rate": "10mbit", "queue": CODEL}, {"rate": "10mbit", "queue": {**CODEL, "size": "20p"}}, "queue: asked"),
+        ({"rate": "5mbit"}, {"rate": "10mbit", "schedule": [{"at": "2s", "rate": "5mbit"}]}, "rate: asked 10 Mbit/s"),
+        ({}, {"rate": "10mbit", "schedule": [{"at": "0s", "delay": "5ms"}]}, "delay: asked 5"),
+    ],
+)
+def test_what_is_not_as_asked_is_told(made: dict[str, Any], asked: dict[str, Any], text: str) -> None:
+    assert text in str(judged(link(**made), link(**asked))[1])

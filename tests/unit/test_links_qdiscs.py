@@ -60,7 +60,11 @@ def test_all_that_was_added_is_removed() -> None:
         ({"ecn": True}, "ecn (forward)"),
         ({"trace": "x"}, "trace (forward)"),
         ({"rate": "20gbit"}, "20 Gbit/s (forward) is more than netem carries"),
-        ({"delay": "1ms", "jitter": "2ms"}, "jitter (forward)"),
+        ({"delay": "1ms", "jitter": "2ms"}, "forward: jitter 2 ms is more than the delay 1 ms"),
+        ({"delay": "2ms", "jitter": {"spread": "1ms", "distribution": "normal"}}, "needs a delay of at least 3 ms"),
+        ({"rate": "1mbit", "schedule": [{"at": "1s", "rate": "2mbit"}]}, "schedule (forward)"),
+        ({"rate": "1mbit", "queue": {"size": "9kb", "discipline": "codel"}}, "codel counts packets"),
+        ({"rate": "1mbit", "queue": {"size": "9p", "discipline": "codel"}, "ecn": True, "loss": "1%"}, "without loss"),
         ({"reverse": {"reorder": "1%"}}, "reorder (reverse) needs a delay"),
     ],
 )
@@ -73,5 +77,23 @@ def test_statistics_are_told_apart() -> None:
     leaving = json.dumps(
         [{"kind": "netem", "packets": 900, "drops": 100}, {"kind": "tbf", "drops": 40}, {"kind": "pfifo", "drops": 40}]
     )
-    assert counts(entering, leaving) == WayCounts(entered=1000, dropped_loss=60, dropped_queue=40)
+    assert counts(entering, leaving) == WayCounts(entered=1000, dropped_loss=60, dropped_queue=40, dropped_policer=3)
     assert counts("[]", "[]") == WayCounts(entered=0, dropped_loss=0, dropped_queue=0)
+
+
+def test_a_policer_stands_in_front_and_counts_the_ethernet_header() -> None:
+    line = told(policer={"rate": "10mbit", "burst": "64kb"})[1]
+    assert line.endswith(
+        "matchall action police rate 10000000bit burst 64000b mtu 1514b overhead 14 conform-exceed drop/pipe"
+        " action mirred egress redirect dev y"
+    )
+
+
+def test_codel_takes_the_place_of_the_drop_tail() -> None:
+    lines = told(rate="10mbit", queue={"size": "100p", "discipline": "codel", "target": "10ms"}, ecn=True)
+    assert lines[4] == "qdisc add dev y parent 10:1 handle 20: codel target 10000us interval 100000us ecn limit 100"
+
+
+def test_distributions_are_netems_own() -> None:
+    line = told(delay="20ms", jitter={"spread": "1ms", "distribution": "pareto"})[2]
+    assert line.endswith("delay 20000.000us 1000.000us distribution pareto rate 100gbit")

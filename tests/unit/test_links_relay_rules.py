@@ -31,6 +31,60 @@ def link(**fields: object) -> LinkSpec:
     return LinkSpec.model_validate(HOSTS | fields)
 
 
+def test_the_plan_has_a_schedule_as_steps() -> None:
+    spec = link(
+        delay="10ms", rate="10mbit", queue="1bdp", loss="1%",
+        schedule=[
+            {"at": "0s", "delay": "20ms"}, {"at": "2s", "rate": "1mbit", "loss": "0%"}, {"at": "3s", "rate": "0bit"},
+        ],
+    )  # fmt: skip
+    plan = WayPlan(**way_plan(spec, "forward"))
+    assert (plan.delay_ns, plan.rate_bps, plan.loss is not None) == (2 * 10**7, 10**7, True)
+    assert plan.trace == {"rate": {"at_ns": [0, 2 * 10**9, 3 * 10**9], "bps": [10**7, 10**6, 0], "repeat_ns": None}}
+    assert plan.loss_steps is not None
+    assert plan.loss_steps["at_ns"] == [0, 2 * 10**9]
+    assert [bool(loss) for loss in plan.loss_steps["losses"]] == [True, False]
+    assert plan.queue_bytes == 25_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (
+            {"rate": "10mbit", "schedule": [{"at": "1s", "rate": "2gbit"}]},
+            "rate 2 Gbit/s is more than the relay carries",
+        ),
+        ({"rate": "10mbit", "schedule": [{"at": "1s", "delay": "50us"}]}, "delay 50 us is shorter"),
+        (
+            {"rate": "10mbit", "schedule": [{"at": "1s", "rate": "800mbit"}]},
+            "schedule on a link faster than 500 Mbit/s",
+        ),
+        ({"rate": "800mbit", "queue": {"size": "1mb", "discipline": "codel"}}, "discipline: codel on a link faster"),
+        ({"policer": {"rate": "800mbit", "burst": "1mb"}}, "policer: rate 800 Mbit/s is more than"),
+        (
+            {"delay": "5ms", "jitter": {"spread": "2ms", "distribution": "normal"}},
+            "needs a delay of at least 6 ms, not 5 ms",
+        ),
+        ({"delay": "5ms", "jitter": {"spread": "8ms", "distribution": "pareto"}}, "needs a delay of at least 5.33"),
+    ],
+)
+def test_what_it_cannot_carry_over_time_it_refuses(fields: dict[str, object], text: str) -> None:
+    assert text in str(floor(link(**fields)))
+
+
+def test_it_carries_what_is_asked_with_more_than_one_value() -> None:
+    spec = link(
+        delay="10ms", jitter={"spread": "1ms", "distribution": "normal"}, rate="10mbit",
+        queue={"size": "1bdp", "discipline": "codel"}, policer={"rate": "8mbit", "burst": "64kb"},
+        schedule=[{"at": "2s", "rate": "1mbit"}],
+    )  # fmt: skip
+    assert floor(spec) is None
+    assert not takes_super_packets(spec)
+    plan = WayPlan(**way_plan(spec, "reverse"))
+    assert (plan.distribution, plan.codel) == ("normal", {"target_ns": 5_000_000, "interval_ns": 100_000_000})
+    assert plan.policer == {"rate_bps": 8_000_000, "burst_bytes": 64_000}
+
+
 def test_the_plan_has_each_directions_own_values() -> None:
     spec = link(
         delay="10ms", rate="100mbit", queue="1bdp", seed=9, reverse={"delay": "30ms", "queue": "50p", "loss": "1%"}

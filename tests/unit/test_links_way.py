@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -40,6 +41,36 @@ def test_jitter_is_uniform_at_every_packet_rate(gap_us: int) -> None:
         assert offsets[int(share * count)] == pytest.approx((2 * share - 1) * 2 * MS, abs=0.3 * MS)
     assert offsets[0] >= -2 * MS
     assert offsets[-1] <= 2 * MS
+
+
+def normal_quantile(share: float) -> float:
+    return min(4.0, max(-4.0, NormalDist().inv_cdf(share)))
+
+
+def pareto_quantile(share: float) -> float:
+    """Netem's table, as iproute2 makes it: the inverse of a Pareto distribution of shape 3, shifted and scaled."""
+    return min(4.0, (float((1 - share) ** (-1 / 3)) - 1.5) * 4 / 3)
+
+
+@pytest.mark.parametrize(("name", "quantile"), [("normal", normal_quantile), ("pareto", pareto_quantile)])
+@pytest.mark.parametrize("gap_us", [200, 5000, 90_000])
+def test_other_distributions_are_netems(name: str, quantile: Callable[[float], float], gap_us: int) -> None:
+    jitter = Jitter(2 * MS, 99, name)
+    count = 200_000 if gap_us < 1000 else 20_000
+    offsets = [jitter.offset_ns(number * gap_us * 1000) for number in range(count)]
+    for share in (0.02, 0.1, 0.5, 0.9, 0.98):
+        below = sum(offset <= quantile(share) * 2 * MS for offset in offsets)
+        assert below / count == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize(("name", "share"), [("normal", 0.02), ("pareto", 0.02)])
+def test_other_distributions_keep_order_of_themselves(name: str, share: float) -> None:
+    way = way_of(delay_ns=20 * MS, jitter_ns=2 * MS, distribution=name)
+    feed(way, [udp(10)] * 20_000, MS // 4)
+    dues = [due for due, _ in way.line]
+    assert dues == sorted(dues)
+    # Held up by the order rule: released at the very moment of the packet in front.
+    assert sum(one == other for one, other in pairwise(dues)) < share * len(dues)
 
 
 def test_jitter_far_apart_is_independent() -> None:
@@ -184,3 +215,22 @@ def test_corruption_reaches_every_bit_behind_the_header() -> None:
 def test_frames_of_other_kinds_can_be_corrupted() -> None:
     for frame in (b"\xff" * 14, b"\xff" * 12 + b"\x88\xb5payload", packet(1, b"", CLIENT, SERVER, None)):
         assert corrupted(frame, 12345) != frame
+
+
+def test_a_schedule_changes_the_loss_and_keeps_the_draws() -> None:
+    def lossy(share: float) -> dict[str, float]:
+        return {"to_bad": 0.0, "to_good": 1.0, "bad_loss": 1.0, "good_loss": share}
+
+    def lost(**fields: Any) -> set[int]:
+        way = way_of(**fields)
+        way.begin(MS)
+        for number in range(3000):
+            way.accept(udp(10), MS + number * MS)
+        arrived = {due // MS - 1 for due, _ in way.line}
+        return set(range(3000)) - arrived
+
+    steps = {"at_ns": [0, 1000 * MS, 2000 * MS], "losses": [None, lossy(0.1), lossy(1.0)]}
+    changing, steady = lost(loss_steps=steps), lost(loss=lossy(0.1))
+    assert not {number for number in changing if number < 1000}
+    assert {number for number in changing if 1000 <= number < 2000} == {n for n in steady if 1000 <= n < 2000}
+    assert {number for number in changing if number >= 2000} == set(range(2000, 3000))

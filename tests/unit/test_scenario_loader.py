@@ -80,7 +80,7 @@ def test_every_key_of_the_design_is_read() -> None:
     assert (link.between, link.delay_ns, link.jitter_ns, link.rate_bps) == (("client", "server"), 10**7, 0, 10**8)
     assert link.queue is not None
     assert link.loss is not None
-    assert (link.queue.bdp, link.loss.p_pct, link.loss.model) == (1.0, 0.1, "random")
+    assert (link.queue.size.bdp, link.loss.p_pct, link.loss.model) == (1.0, 0.1, "random")
     assert (link.ecn, link.seed, link.trace, link.mtu) == (False, 7, None, 1500)
     traffic = cubic.traffic[0].iperf3
     assert traffic is not None

@@ -35,6 +35,8 @@ BEYOND_JSON_SCHEMA: Final = frozenset({
     "matrix-bad-value", "matrix-blocked", "matrix-whole-block", "no-path", "queue-without-rate", "router-missing",
     "setup-open-quote", "setup-shell", "traffic-over-an-hour", "traffic-to-itself", "traffic-unknown-host",
     "udp-metric-of-tcp", "warmup-longer-than-default", "warmup-too-long", "warmup-with-bytes", "matrix-unknown-host",
+    "policer-burst-too-small", "queue-target-of-drop-tail", "queue-target-over-interval", "schedule-and-trace",
+    "schedule-changes-nothing", "schedule-out-of-order", "schedule-rate-from-nothing", "schedule-starts-with-nothing",
     # Numbers inside of texts.
     "delay-infinite", "loss-over-100", "queue-half-a-packet", "rate-zero",
     # Knowledge about the kernel, and words.

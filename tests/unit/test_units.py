@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfcheck.model.quantities import Loss, Queue, parse_loss, parse_queue
+from perfcheck.model.quantities import Loss, Queue, QueueSize, parse_loss, parse_queue
 from perfcheck.model.units import (
     DURATION_NS,
     LARGEST,
@@ -131,7 +131,15 @@ def test_queues_parse_back(text: str) -> None:
     assert queue_text(queue) == text
 
 
-@pytest.mark.parametrize("value", ["0bdp", "0p", "1.5p", "0b", "1e30p", "1e9bdp", "5", {"packets": 3}, [], None, True])
+@pytest.mark.parametrize("text", ["1bdp codel", "100p codel target=10ms interval=200ms"])
+def test_disciplines_are_written(text: str) -> None:
+    size, discipline, *times = text.split()
+    given_times = dict(time.split("=") for time in times)
+    queue = Queue.model_validate({"size": size, "discipline": discipline, **given_times})
+    assert queue_text(queue) == text
+
+
+@pytest.mark.parametrize("value", ["0bdp", "0p", "1.5p", "0b", "1e30p", "1e9bdp", "5", [], None, True])
 def test_no_queue(value: object) -> None:
     with pytest.raises(ValueError, match="expected a queue size such as 1bdp, 100p or 256kb"):
         parse_queue(value)
@@ -139,9 +147,9 @@ def test_no_queue(value: object) -> None:
 
 def test_a_queue_is_exactly_one_of_three() -> None:
     with pytest.raises(ValueError, match="exactly one"):
-        Queue(packets=1, bdp=1.0)
+        QueueSize(packets=1, bdp=1.0)
     with pytest.raises(ValueError, match="exactly one"):
-        Queue()
+        QueueSize()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +158,7 @@ def test_a_queue_is_exactly_one_of_three() -> None:
 def test_a_queues_bytes(queue: str, expected: int) -> None:
     parsed = parse_queue(queue)
     assert isinstance(parsed, Queue)
-    assert parsed.bytes_for(rate_bps=100_000_000, rtt_ns=20_000_000, mtu=1500) == expected
+    assert parsed.size.bytes_for(rate_bps=100_000_000, rtt_ns=20_000_000, mtu=1500) == expected
 
 
 def test_losses() -> None:

@@ -153,9 +153,10 @@ class NetemLink:
             delivered=passed(leaves, "tx_packets"),
             dropped_loss=seen.dropped_loss,
             dropped_queue=seen.dropped_queue,
+            dropped_policer=seen.dropped_policer,
             dropped_other=passed(leaves, "tx_dropped"),
             invalid_reason=f"{whole} packets crossed inside larger ones, which netem treats as one" if whole else None,
-            extra={"received_bytes": float(passed(enters, "rx_bytes"))},
+            extra={"received_bytes": float(passed(enters, "rx_bytes")), "marked": float(seen.marked)},
         )
 
 

@@ -6,20 +6,22 @@ from typing import Any
 
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.quantities import Loss
-from perfcheck.model.scenario import LinkSpec
+from perfcheck.model.scenario import Impairments, LinkSpec
+from perfcheck.model.units import format_value
 
 WAYS = ("forward", "reverse")
 
 
 def way_plan(link: LinkSpec, way: str) -> dict[str, Any]:
     """Give the keyword arguments of `impair.plan.WayPlan` for one direction; ValueError for a bad trace."""
-    spec = link.direction(way)
+    spec = link.direction(way).at_start()
     plan: dict[str, Any] = {
         "way": WAYS.index(way),
         "seed": link.seed,
         "mtu": link.mtu,
         "delay_ns": spec.delay_ns or 0,
-        "jitter_ns": spec.jitter_ns or 0,
+        "jitter_ns": spec.jitter_ns,
+        "distribution": spec.jitter.distribution if spec.jitter else "uniform",
         "rate_bps": spec.rate_bps,
         "loss": _loss(spec.loss),
         "reorder": (spec.reorder_pct or 0.0) / 100,
@@ -27,13 +29,52 @@ def way_plan(link: LinkSpec, way: str) -> dict[str, Any]:
         "corrupt": (spec.corrupt_pct or 0.0) / 100,
         "ecn": bool(spec.ecn),
     }
+    if spec.policer is not None:
+        plan["policer"] = {"rate_bps": spec.policer.rate_bps, "burst_bytes": spec.policer.burst_bytes}
     if spec.trace is not None:
         plan["trace"] = read_trace(spec.trace)
+    elif spec.later():
+        plan |= _scheduled(spec)
     if spec.rate_bps is not None and spec.queue is not None:
-        if spec.queue.packets is not None:
-            plan["queue_packets"] = spec.queue.packets
+        if spec.queue.size.packets is not None:
+            plan["queue_packets"] = spec.queue.size.packets
         else:
-            plan["queue_bytes"] = spec.queue.bytes_for(spec.rate_bps, link.rtt_ns(), link.mtu)
+            plan["queue_bytes"] = spec.queue.size.bytes_for(spec.rate_bps, link.rtt_ns(), link.mtu)
+        if spec.queue.discipline == "codel":
+            plan["codel"] = {"target_ns": spec.queue.target_ns, "interval_ns": spec.queue.interval_ns}
+    return plan
+
+
+def early_arrival(spec: Impairments) -> str | None:
+    """Say that a jitter goes below the delay, or None."""
+    jitter, delay_ns = spec.jitter, spec.delay_ns or 0
+    if jitter is None or jitter.least_delay_ns <= delay_ns:
+        return None
+    spread, delay = format_value(jitter.spread_ns, "ns"), format_value(delay_ns, "ns")
+    if jitter.distribution == "uniform":
+        return f"jitter {spread} is more than the delay {delay}: a packet would have to arrive before it was sent"
+    return (
+        f"a {jitter.distribution} jitter of {spread} needs a delay of at least"
+        f" {format_value(jitter.least_delay_ns, 'ns')}, not {delay}: packets would have to arrive before they were sent"
+    )
+
+
+def _scheduled(spec: Impairments) -> dict[str, Any]:
+    """Give a schedule in the form of a trace, each of rate, delay and loss with its own steps."""
+    rates = [(0, spec.rate_bps), *((change.at_ns, change.rate_bps) for change in spec.later())]
+    delays = [(0, spec.delay_ns or 0), *((change.at_ns, change.delay_ns) for change in spec.later())]
+    losses = [(change.at_ns, change.loss) for change in spec.later() if change.loss is not None]
+    trace: dict[str, Any] = {}
+    for name, unit, steps in (("rate", "bps", rates), ("delay", "ns", delays)):
+        said = [(at_ns, value) for at_ns, value in steps if value is not None]
+        if len(said) > 1:
+            trace[name] = {"at_ns": [at for at, _ in said], unit: [value for _, value in said], "repeat_ns": None}
+    plan: dict[str, Any] = {"trace": trace} if trace else {}
+    if losses:
+        plan["loss_steps"] = {
+            "at_ns": [0, *(at_ns for at_ns, _ in losses)],
+            "losses": [_loss(spec.loss), *(_loss(loss) for _, loss in losses)],
+        }
     return plan
 
 

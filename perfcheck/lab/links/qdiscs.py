@@ -10,7 +10,7 @@ from typing import Final
 
 from perfcheck.lab.links.impair.place import ETHERNET_BYTES
 from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
-from perfcheck.lab.links.plans import WAYS, way_plan
+from perfcheck.lab.links.plans import WAYS, early_arrival, way_plan
 from perfcheck.model.quantities import Loss
 from perfcheck.model.scenario import Impairments, LinkSpec
 from perfcheck.model.units import format_value
@@ -33,23 +33,36 @@ class WayCounts:
     entered: int
     dropped_loss: int
     dropped_queue: int
+    dropped_policer: int = 0
+    marked: int = 0
 
 
 def floor(link: LinkSpec) -> str | None:
     """Say what netem and tbf cannot do of this link, or None."""
     for way in WAYS:
-        spec = link.direction(way)
-        if spec.trace is not None:
-            return f"trace ({way}) cannot be replayed by netem: emulator: relay can"
-        if spec.ecn:
-            return f"ecn ({way}) is not done by netem here: emulator: relay can"
-        if spec.rate_bps is not None and spec.rate_bps > MAX_RATE_BPS:
-            most = format_value(MAX_RATE_BPS, "bps")
-            return f"rate {format_value(spec.rate_bps, 'bps')} ({way}) is more than netem carries ({most})"
-        if (spec.jitter_ns or 0) > (spec.delay_ns or 0):
-            return f"jitter ({way}) is more than the delay: a packet would have to arrive before it was sent"
-        if spec.reorder_pct and not spec.delay_ns:
-            return f"reorder ({way}) needs a delay: a packet overtakes by not waiting for it"
+        problem = _problem(link.direction(way), way)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _problem(spec: Impairments, way: str) -> str | None:
+    if spec.trace is not None:
+        return f"trace ({way}) cannot be replayed by netem: emulator: relay can"
+    if spec.schedule is not None:
+        return f"schedule ({way}) is not done by netem here: emulator: relay can"
+    managed = spec.queue is not None and spec.queue.discipline == "codel"
+    if spec.ecn and (not managed or (spec.loss is not None and spec.loss.mean_pct)):
+        return f"ecn ({way}) is done by netem here only with discipline: codel and without loss: emulator: relay can"
+    if managed and spec.queue is not None and spec.queue.size.packets is None:
+        return f"the kernel's codel counts packets, not bytes ({way}): give size: 100p, or emulator: relay"
+    if spec.rate_bps is not None and spec.rate_bps > MAX_RATE_BPS:
+        most = format_value(MAX_RATE_BPS, "bps")
+        return f"rate {format_value(spec.rate_bps, 'bps')} ({way}) is more than netem carries ({most})"
+    if (early := early_arrival(spec)) is not None:
+        return f"{way}: {early}"
+    if spec.reorder_pct and not spec.delay_ns:
+        return f"reorder ({way}) needs a delay: a packet overtakes by not waiting for it"
     return None
 
 
@@ -60,7 +73,7 @@ def commands_for(link: LinkSpec, devices: tuple[str, str]) -> list[list[str]]:
         lines.append(["qdisc", "add", "dev", enters, "ingress"])
         lines.append(
             ["filter", "add", "dev", enters, "parent", "ffff:", "protocol", "all", "matchall",
-             "action", "mirred", "egress", "redirect", "dev", leaves]
+             *_police(link, way), "action", "mirred", "egress", "redirect", "dev", leaves]
         )  # fmt: skip
         lines += _impairments(link, way, leaves)
     return lines
@@ -76,6 +89,8 @@ def counts(entering: str, leaving: str) -> WayCounts:
     queue = _sum(leaving, "tbf", "drops")
     return WayCounts(
         entered=_sum(entering, "ingress", "packets"),
+        dropped_policer=_sum(entering, "ingress", "drops"),
+        marked=_sum(leaving, "codel", "ecn_mark"),
         dropped_loss=max(0, _sum(leaving, "netem", "drops") - queue),
         dropped_queue=queue,
     )
@@ -102,16 +117,51 @@ def _impairments(link: LinkSpec, way: str, device: str) -> list[list[str]]:
          "burst", f"{burst}b", "limit", f"{max(limit, burst)}b"]
     )  # fmt: skip
     if packets is not None:
-        lines.append(["qdisc", "add", "dev", device, "parent", "10:1", "handle", "20:", "pfifo", "limit", str(packets)])
+        lines.append(
+            [
+                "qdisc",
+                "add",
+                "dev",
+                device,
+                "parent",
+                "10:1",
+                "handle",
+                "20:",
+                *_discipline(spec),
+                "limit",
+                str(packets),
+            ]
+        )
     return lines
+
+
+def _discipline(spec: Impairments) -> Sequence[str]:
+    queue = spec.queue
+    if queue is None or queue.discipline != "codel":
+        return ("pfifo",)
+    times = ("target", f"{queue.target_ns // 1000}us", "interval", f"{queue.interval_ns // 1000}us")
+    return ("codel", *times, "ecn" if spec.ecn else "noecn")
+
+
+def _police(link: LinkSpec, way: str) -> Sequence[str]:
+    policer = link.direction(way).policer
+    if policer is None:
+        return ()
+    # At ingress the kernel counts a packet without its Ethernet header.
+    return (
+        "action", "police", "rate", f"{policer.rate_bps}bit", "burst", f"{policer.burst_bytes}b",
+        "mtu", f"{link.mtu + ETHERNET_BYTES}b", "overhead", f"{ETHERNET_BYTES}", "conform-exceed", "drop/pipe",
+    )  # fmt: skip
 
 
 def _netem(spec: Impairments) -> Sequence[str]:
     words: list[str] = []
     if spec.delay_ns:
         words += ["delay", f"{spec.delay_ns / 1000:.3f}us"]
-        if spec.jitter_ns:
+        if spec.jitter is not None and spec.jitter_ns:
             words.append(f"{spec.jitter_ns / 1000:.3f}us")
+            if spec.jitter.distribution != "uniform":
+                words += ["distribution", spec.jitter.distribution]
     if spec.loss is not None and spec.loss.mean_pct:
         words += _loss(spec.loss)
     for name, share_pct in (

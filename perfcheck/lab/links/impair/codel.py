@@ -1,4 +1,4 @@
-"""CoDel's law (RFC 8289) as a marker: which packets of a queue would be told to slow down."""
+"""CoDel's law (RFC 8289): which packets of a queue are to tell their senders to slow down, by a drop or a mark."""
 
 from __future__ import annotations
 
@@ -14,41 +14,46 @@ _SCALE: Final = 1 << 16
 
 
 class CoDel:
-    """Decides at the moment a packet begins its transmission; packets come in that order.
+    """Decides at the moment a packet begins its transmission (or would, were it not dropped), in that order.
 
-    Marks do not shorten the queue, so the decision needs nothing but the time that each packet
-    has waited. `target_ns` must be longer than one packet takes on the line.
+    The law's own loop over a queue is here one question a packet, which comes to the same. Where
+    the queue behind a packet does not matter (marks do not shorten it), `target_ns` must be longer
+    than one packet takes on the line.
     """
 
-    __slots__ = ("_above_since", "_count", "_marking", "_next", "_target_ns")
+    __slots__ = ("_above_since", "_count", "_dropping", "_interval_ns", "_last_count", "_next", "_target_ns")
 
-    def __init__(self, target_ns: int = TARGET_NS) -> None:
+    def __init__(self, target_ns: int = TARGET_NS, interval_ns: int = INTERVAL_NS) -> None:
         """Begin with a queue that has been short."""
         self._target_ns = target_ns
+        self._interval_ns = interval_ns
         self._above_since: int | None = None
-        self._marking = False
+        self._dropping = False
         self._count = 0
+        self._last_count = 0
         self._next = 0
 
-    def marks(self, begins_ns: int, waited_ns: int) -> bool:
-        """Whether the packet that begins its transmission now, after so long a wait, is marked."""
+    def tells(self, begins_ns: int, waited_ns: int) -> bool:
+        """Whether the packet that begins its transmission now, after so long a wait, is dropped or marked."""
         too_long = self._too_long(begins_ns, waited_ns)
-        if self._marking:
+        if self._dropping:
             if not too_long:
-                self._marking = False
+                self._dropping = False
                 return False
             if begins_ns < self._next:
                 return False
             self._count += 1
-            self._next += self._interval()
+            self._next += self._gap_ns()
             return True
         if not too_long:
             return False
-        self._marking = True
-        # A queue that was bad just now goes on where the law left off.
-        recent = begins_ns - self._next < 8 * INTERVAL_NS
-        self._count = self._count - 2 if recent and self._count > 2 else 1
-        self._next = begins_ns + self._interval()
+        self._dropping = True
+        # A queue that was bad just now goes on about where the law left off.
+        since_last = self._count - self._last_count
+        recent = begins_ns - self._next < 16 * self._interval_ns
+        self._count = since_last if recent and since_last > 1 else 1
+        self._last_count = self._count
+        self._next = begins_ns + self._gap_ns()
         return True
 
     def _too_long(self, now_ns: int, waited_ns: int) -> bool:
@@ -58,7 +63,7 @@ class CoDel:
         if self._above_since is None:
             self._above_since = now_ns
             return False
-        return now_ns - self._above_since >= INTERVAL_NS
+        return now_ns - self._above_since >= self._interval_ns
 
-    def _interval(self) -> int:
-        return INTERVAL_NS * _SCALE // isqrt(self._count * _SCALE * _SCALE)
+    def _gap_ns(self) -> int:
+        return self._interval_ns * _SCALE // isqrt(self._count * _SCALE * _SCALE)

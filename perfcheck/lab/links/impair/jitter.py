@@ -1,38 +1,61 @@
-"""Jitter that keeps order and keeps the median: delay as a slow random function of time.
+"""Jitter that keeps order and its distribution: delay as a slow random function of time.
 
 Independent draws a packet would have to be put back into order, and each late packet would then hold
 up those behind it: at high packet rates nearly all would have the largest delay. Here the
-offset wanders instead. Knots `COHERENCE` times the jitter apart have independent normal draws; between them
-the offset is interpolated with its variance held at one, and mapped to the uniform distribution. So
-at every instant the offset is uniform within +/- jitter, its median is 0, and packets further apart than two knots
-are independent. It falls at nearly all times more slowly than time passes, so order is kept of itself; what little is
-left the delay line's own order rule catches.
+offset wanders instead. Knots `COHERENCE` times the spread apart have independent normal draws; between them
+the offset is interpolated with its variance held at one, and mapped to the distribution. So at every instant the
+offset has it, and packets further apart than two knots are independent. It falls at nearly all
+times more slowly than time passes, so order is kept of itself; what little is left the delay line's own
+order rule catches.
+
+The distributions are those of netem's tables (iproute2, netem/): normal and pareto cut at four spreads.
 """
 
 from __future__ import annotations
 
-from math import cos, erf, log, pi, sqrt
+from math import cos, erf, erfc, log, pi, sqrt
 
 from perfcheck.lab.links.impair.prf import unit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Final
 
-COHERENCE: Final = 4
+COHERENCE: Final = {"uniform": 4, "normal": 4, "pareto": 12}
+"""Spreads between two knots; a long tail falls faster."""
+CUT: Final = 4.0
 _SQRT2: Final = sqrt(2)
 
 
+def _uniform(normal: float) -> float:
+    return erf(normal / _SQRT2)
+
+
+def _normal(normal: float) -> float:
+    return min(CUT, max(-CUT, normal))
+
+
+def _pareto(normal: float) -> float:
+    beyond = erfc(normal / _SQRT2) / 2
+    return min(CUT, (beyond ** (-1 / 3) - 1.5) * 4 / 3) if beyond > 0 else CUT
+
+
+OFFSETS: Final[Mapping[str, Callable[[float], float]]] = {"uniform": _uniform, "normal": _normal, "pareto": _pareto}
+"""From a standard normal value to the offset in spreads."""
+
+
 class Jitter:
-    """Offsets, uniform within +/- `jitter_ns`, as a function of the time and a seed."""
+    """Offsets, `spread_ns` times a distribution, as a function of the time and a seed."""
 
-    __slots__ = ("_from", "_key", "_knot", "_start_ns", "_step_ns", "_to", "jitter_ns")
+    __slots__ = ("_from", "_key", "_knot", "_offset", "_start_ns", "_step_ns", "_to", "spread_ns")
 
-    def __init__(self, jitter_ns: int, key: int) -> None:
-        """Take the half-width > 0 and the seed's key."""
-        self.jitter_ns = jitter_ns
+    def __init__(self, spread_ns: int, key: int, distribution: str = "uniform") -> None:
+        """Take the spread > 0, the seed's key, and the distribution's name."""
+        self.spread_ns = spread_ns
+        self._offset = OFFSETS[distribution]
         self._key = key
-        self._step_ns = COHERENCE * jitter_ns
+        self._step_ns = COHERENCE[distribution] * spread_ns
         self._knot = 0
         self._start_ns = -1
         self._from = self._to = 0.0
@@ -49,7 +72,7 @@ class Jitter:
             self._from, self._to = self._to, self._draw()
         part = passed / self._step_ns
         normal = ((1 - part) * self._from + part * self._to) / sqrt((1 - part) ** 2 + part**2)
-        return round(self.jitter_ns * erf(normal / _SQRT2))
+        return round(self.spread_ns * self._offset(normal))
 
     def _begin(self, now_ns: int) -> None:
         self._start_ns = now_ns

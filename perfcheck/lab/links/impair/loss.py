@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
+from perfcheck.lab.links.impair.plan import LossPlan
 from perfcheck.lab.links.impair.prf import fold, threshold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Any, Final
 
     from perfcheck.lab.links.impair.place import Place
-    from perfcheck.lab.links.impair.plan import LossPlan
+    from perfcheck.lab.links.impair.plan import WayPlan
 
 _FATE: Final = 0x10
 _STATE: Final = 0x11
@@ -65,3 +68,23 @@ def loss_model(plan: LossPlan) -> RandomLoss | GilbertElliott:
     if plan.to_bad == 0 or plan.bad_loss == plan.good_loss:
         return RandomLoss(plan.good_loss)
     return GilbertElliott(plan)
+
+
+class LossSteps:
+    """Loss models that follow one another in time; each place has the same draw in all of them."""
+
+    __slots__ = ("_at_ns", "_models")
+
+    def __init__(self, steps: dict[str, Any], begin_ns: int) -> None:
+        """Take the times (ascending, the first 0) since the trial began and the loss from each on, None for none."""
+        self._at_ns = [begin_ns + at_ns for at_ns in steps["at_ns"]]
+        self._models = [loss_model(LossPlan(**loss)) if loss else None for loss in steps["losses"]]
+
+    def at(self, now_ns: int) -> RandomLoss | GilbertElliott | None:
+        """Give the model that holds now."""
+        return self._models[max(0, bisect_right(self._at_ns, now_ns) - 1)]
+
+
+def losses_of(plan: WayPlan, begin_ns: int) -> LossSteps | None:
+    """Give the losses that follow one another, or None where the loss does not change."""
+    return LossSteps(plan.loss_steps, begin_ns) if plan.loss_steps else None

@@ -27,12 +27,13 @@ class WayPlan:
     """Impairments of one direction; `None` or 0 means that the direction does not have it.
 
     A `trace` has `opportunities` (at_ns, repeat_ns) or `rate` (at_ns, bps, repeat_ns), and `delay`
-    (at_ns, ns, repeat_ns), each optional; it begins with the trial.
+    (at_ns, ns, repeat_ns), each optional; it begins with the trial. `loss_steps` (at_ns, losses) does
+    too, and takes `loss`'s place. `policer` has rate_bps and burst_bytes, `codel` target_ns and interval_ns.
     """
 
     __slots__ = (
-        "corrupt", "delay_ns", "duplicate", "ecn", "jitter_ns", "loss", "mtu", "queue_bytes", "queue_packets",
-        "rate_bps", "reorder", "seed", "trace", "way",
+        "codel", "corrupt", "delay_ns", "distribution", "duplicate", "ecn", "jitter_ns", "loss", "loss_steps", "mtu",
+        "policer", "queue_bytes", "queue_packets", "rate_bps", "reorder", "seed", "trace", "way",
     )  # fmt: skip
 
     def __init__(
@@ -43,15 +44,19 @@ class WayPlan:
         mtu: int,
         delay_ns: int = 0,
         jitter_ns: int = 0,
+        distribution: str = "uniform",
         rate_bps: int | None = None,
         queue_bytes: int | None = None,
         queue_packets: int | None = None,
+        codel: dict[str, int] | None = None,
+        policer: dict[str, int] | None = None,
         loss: dict[str, float] | None = None,
         reorder: float = 0.0,
         duplicate: float = 0.0,
         corrupt: float = 0.0,
         ecn: bool = False,
         trace: dict[str, Any] | None = None,
+        loss_steps: dict[str, Any] | None = None,
     ) -> None:
         """Take the fields by name, as JSON has them."""
         self.way = way
@@ -59,17 +64,21 @@ class WayPlan:
         self.mtu = mtu
         self.delay_ns = delay_ns
         self.jitter_ns = jitter_ns
+        self.distribution = distribution
         self.rate_bps = rate_bps
         self.queue_bytes = queue_bytes
         self.queue_packets = queue_packets
+        self.codel = codel
+        self.policer = policer
         self.loss = LossPlan(**loss) if loss else None
         self.reorder = reorder
         self.duplicate = duplicate
         self.corrupt = corrupt
         self.ecn = ecn
         self.trace = trace
+        self.loss_steps = loss_steps
 
     @property
     def draws(self) -> bool:
         """Whether any fate depends on a packet's place."""
-        return bool(self.loss or self.reorder or self.duplicate or self.corrupt)
+        return bool(self.loss or self.loss_steps or self.reorder or self.duplicate or self.corrupt)

@@ -173,16 +173,21 @@ class DelaySteps:
         return self._delay[bisect_right(self._at, since) - 1]
 
 
+def line_of(plan: WayPlan) -> Line | None:
+    """Give the line of a trace, or None where the trace has no rates."""
+    trace = plan.trace or {}
+    if "opportunities" in trace:
+        return Opportunities(**trace["opportunities"])
+    if "rate" in trace:
+        steps = trace["rate"]
+        return Steps(steps["at_ns"], steps["bps"], steps["repeat_ns"])
+    return None
+
+
 def varying_queue_of(plan: WayPlan, begin_ns: int) -> VaryingQueue | None:
     """Give the queue in front of the traced line, or None where the trace has no rates."""
-    trace = plan.trace or {}
-    line: Line
-    if "opportunities" in trace:
-        line = Opportunities(**trace["opportunities"])
-    elif "rate" in trace:
-        steps = trace["rate"]
-        line = Steps(steps["at_ns"], steps["bps"], steps["repeat_ns"])
-    else:
+    line = line_of(plan)
+    if line is None:
         return None
     packets = None if plan.queue_bytes is not None else plan.queue_packets or DEFAULT_QUEUE_PACKETS
     return VaryingQueue(line, begin_ns, plan.queue_bytes, packets)

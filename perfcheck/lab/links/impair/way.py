@@ -1,4 +1,6 @@
-"""One direction of a link: each frame's way from arrival to its due time, in the order loss, copies, queue, delay.
+"""One direction of a link: each frame's way from arrival to its due time.
+
+In this order: policer, loss, copies, corruption, queue, delay.
 
 With `ecn`, what would tell a sender to slow down by a loss tells an ECN-capable one by a mark: the loss
 model marks it, and the queue marks by CoDel's law. What finds the queue full is dropped all the same.
@@ -11,9 +13,10 @@ from collections import deque
 from perfcheck.lab.links.impair.codel import TARGET_NS, CoDel
 from perfcheck.lab.links.impair.corrupt import corrupted
 from perfcheck.lab.links.impair.jitter import Jitter
-from perfcheck.lab.links.impair.loss import loss_model
+from perfcheck.lab.links.impair.loss import loss_model, losses_of
 from perfcheck.lab.links.impair.mark import ecn_capable, marked
 from perfcheck.lab.links.impair.place import Places
+from perfcheck.lab.links.impair.police import TokenBucket
 from perfcheck.lab.links.impair.prf import fold, mix64, threshold
 from perfcheck.lab.links.impair.queue import BITS_NS, queue_of
 from perfcheck.lab.links.impair.varying import delays_of, varying_queue_of
@@ -34,11 +37,11 @@ _CORRUPT_BIT: Final = 0x24
 
 
 class Counts:
-    """Packets of one direction by fate since the trial began."""
+    """Packets of one direction by fate since the trial began; `dropped_queue` contains `dropped_codel`."""
 
     __slots__ = (
-        "corrupted", "dropped_loss", "dropped_queue", "duplicated", "marked", "oversize", "received",
-        "received_bytes", "reordered",
+        "corrupted", "dropped_codel", "dropped_loss", "dropped_policer", "dropped_queue", "duplicated", "marked",
+        "oversize", "received", "received_bytes", "reordered",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -47,6 +50,8 @@ class Counts:
         self.received_bytes = 0
         self.dropped_loss = 0
         self.dropped_queue = 0
+        self.dropped_codel = 0
+        self.dropped_policer = 0
         self.duplicated = 0
         self.corrupted = 0
         self.reordered = 0
@@ -62,7 +67,8 @@ class Way:
 
     __slots__ = (
         "_alters", "_codel", "_corrupt_bound", "_delay_ns", "_delays", "_draws", "_duplicate_bound", "_jitter",
-        "_last_due_ns", "_loss", "_places", "_plan", "_queue", "_reorder_bound", "_varies", "counts", "early", "line",
+        "_last_due_ns", "_loss", "_loss_steps", "_places", "_plan", "_policer", "_queue", "_reorder_bound", "_varies",
+        "counts", "early", "line",
     )  # fmt: skip
 
     def __init__(self, plan: WayPlan) -> None:
@@ -79,20 +85,26 @@ class Way:
         self._varies = bool(plan.jitter_ns or plan.trace)
         self.line: deque[tuple[int, bytes]] = deque()
         self.early: deque[tuple[int, bytes]] = deque()
-        self._queue: DropTail | VaryingQueue | None = queue_of(plan)
+        # CoDel's queue is ManagedWay's own.
+        self._queue: DropTail | VaryingQueue | None = None if plan.codel else queue_of(plan)
         self.begin(0)
 
     def begin(self, now_ns: int) -> None:
         """Begin a trial: counters to 0, all patterns back to their seed; what is on its way stays so."""
         plan = self._plan
         if plan.trace is not None:
-            self._queue = varying_queue_of(plan, now_ns) or self._queue
+            if not plan.codel:
+                self._queue = varying_queue_of(plan, now_ns) or self._queue
             self._delays = delays_of(plan, now_ns)
         self.counts = Counts()
         self._loss = loss_model(plan.loss) if plan.loss else None
+        self._loss_steps = losses_of(plan, now_ns)
+        self._policer = TokenBucket(now_ns=now_ns, **plan.policer) if plan.policer else None
         self._places = Places(plan.seed, plan.way, plan.mtu)
         self._jitter = (
-            Jitter(plan.jitter_ns, fold(fold(mix64(plan.seed), plan.way), _JITTER)) if plan.jitter_ns else None
+            Jitter(plan.jitter_ns, fold(fold(mix64(plan.seed), plan.way), _JITTER), plan.distribution)
+            if plan.jitter_ns
+            else None
         )
         packet_ns = plan.mtu * BITS_NS // plan.rate_bps if plan.rate_bps else 0
         self._codel = CoDel(max(TARGET_NS, packet_ns)) if plan.ecn and self._queue else None
@@ -104,7 +116,9 @@ class Way:
         counts = self.counts
         counts.received += 1
         counts.received_bytes += len(frame)
-        if self._draws:
+        if self._policer is not None and not self._policer.conforms(now_ns, len(frame)):
+            counts.dropped_policer += 1
+        elif self._draws:
             self._accept_by_place(frame, now_ns)
         else:
             self._enqueue(frame, now_ns)
@@ -139,6 +153,8 @@ class Way:
         if place is None:
             self._enqueue(frame, now_ns)
             return
+        if self._loss_steps is not None:
+            self._loss = self._loss_steps.at(now_ns)
         if self._loss is not None and self._loss.lost(place):
             if not (self._plan.ecn and ecn_capable(frame)):
                 self.counts.dropped_loss += 1
@@ -168,14 +184,16 @@ class Way:
             if due < 0:
                 self.counts.dropped_queue += 1
                 return
-            if self._codel is not None and ecn_capable(frame) and self._codel.marks(begins, begins - now_ns):
+            if self._codel is not None and ecn_capable(frame) and self._codel.tells(begins, begins - now_ns):
                 frame = self._mark(frame)
+        self._leave(frame, due, now_ns, overtakes=overtakes)
+
+    def _leave(self, frame: bytes, leaves_ns: int, now_ns: int, *, overtakes: bool) -> None:
+        """Put a frame that leaves the queue at this time on the delay line."""
         if overtakes:
             self.counts.reordered += 1
-            self.early.append((due, frame))
-            return
-        if self._varies:
-            due = self._varied(due, now_ns)
+            self.early.append((leaves_ns, frame))
+        elif self._varies:
+            self.line.append((self._varied(leaves_ns, now_ns), frame))
         else:
-            due += self._delay_ns
-        self.line.append((due, frame))
+            self.line.append((leaves_ns + self._delay_ns, frame))

@@ -7,6 +7,7 @@ from math import comb
 from statistics import median, quantiles
 from typing import Final
 
+from perfcheck.lab.links.impair.police import TokenBucket
 from perfcheck.lab.links.probe.train import HOPELESS_LOSS, Asked
 from perfcheck.model.proof import WayProof
 from perfcheck.model.units import format_value
@@ -21,6 +22,9 @@ LONG_QUEUE_PACKETS: Final = 16
 IDLE_SHORT_QUEUE: Final = 1.5
 IDLE_LONG_QUEUE: Final = 1 / 3
 FEWEST_ARRIVALS: Final = 3
+POLICER_TOLERANCE_PACKETS: Final = 2
+CHANCE: Final = 5.0
+"""Standard deviations by which chance may be off."""
 CLOCK_US: Final = 300.0
 """By so much may the first and last arrival of a train be off."""
 QUEUE_TOLERANCE: Final = 0.1
@@ -38,7 +42,8 @@ def measure(way: str, asked: Asked, sent: Sequence[int], arrived: Mapping[int, i
         return None
     middle = median(delays)
     large = range(len(small), len(sent))
-    rate_bps, rate_over_us = _rate_bps(asked, _busy_run(asked, large, sent), arrived)
+    passing = _passing(asked, large, sent)
+    rate_bps, rate_over_us = _rate_bps(asked, _busy_run(asked, passing, sent), arrived)
     return WayProof(
         way=way,
         delay_asked_us=asked.delay_ns / 1000,
@@ -54,6 +59,9 @@ def measure(way: str, asked: Asked, sent: Sequence[int], arrived: Mapping[int, i
         rate_over_us=rate_over_us,
         queue_asked_us=None if asked.queue_ns is None else asked.queue_ns / 1000,
         queue_us=_queue_us(asked, large, sent, arrived, middle),
+        policed_sent=0 if asked.policer is None else len(large),
+        policed_asked=None if asked.policer is None else len(passing),
+        policed_passed=None if asked.policer is None else sum(number in arrived for number in large),
     )
 
 
@@ -68,6 +76,7 @@ def _mismatches(asked: Asked, proof: WayProof) -> Iterator[str | None]:
     yield _delay(asked, proof)
     yield _jitter(asked, proof)
     yield _loss(asked, proof)
+    yield _policer(asked, proof)
     yield _rate(asked, proof)
     yield _queue(asked, proof)
 
@@ -75,11 +84,17 @@ def _mismatches(asked: Asked, proof: WayProof) -> Iterator[str | None]:
 def _delay(asked: Asked, proof: WayProof) -> str | None:
     if asked.delay_varies:
         return None
-    tolerance_us = DELAY_TOLERANCE_US + DELAY_TOLERANCE * proof.delay_asked_us + proof.jitter_asked_us
-    # A token bucket lets a small packet pass without its time on the line.
-    earliest_us = proof.delay_asked_us - asked.small_ns / 1000 - proof.jitter_asked_us - EARLY_TOLERANCE_US
+    tolerance_us = DELAY_TOLERANCE_US + DELAY_TOLERANCE * proof.delay_asked_us
+    jitter_us, spread = proof.jitter_asked_us, asked.spread
+    low, high = spread.medians(asked.knots) if asked.knots else (0.0, 0.0)
+    # An emulator that puts independent delays into order holds packets up, and raises the median.
+    high = max(high, spread.highest)
+    # A token bucket lets a small packet pass without its time on the line; no delay is below 0.
+    path_us = proof.delay_asked_us - asked.small_ns / 1000
+    earliest_us = max(0.0, path_us + spread.lowest * jitter_us) - EARLY_TOLERANCE_US
     asked_text = format_value(proof.delay_asked_us, "us")
-    if abs(proof.delay_p50_us - proof.delay_asked_us) > tolerance_us:
+    off_us = proof.delay_p50_us - proof.delay_asked_us
+    if not low * jitter_us - tolerance_us <= off_us <= high * jitter_us + tolerance_us:
         return f"delay: asked {asked_text}, measured {format_value(proof.delay_p50_us, 'us')} (median of {proof.sent})"
     if proof.delay_min_us < earliest_us:
         return f"delay: asked {asked_text}, but a packet took only {format_value(proof.delay_min_us, 'us')}"
@@ -89,25 +104,24 @@ def _delay(asked: Asked, proof: WayProof) -> str | None:
 def _jitter(asked: Asked, proof: WayProof) -> str | None:
     if asked.delay_varies:
         return None
+    spread, jitter_us = asked.spread, proof.jitter_asked_us
     above_us = proof.delay_p90_us - proof.delay_p50_us
-    allowed_us = 2 * proof.jitter_asked_us + max(SPREAD_TOLERANCE_US, SPREAD_TOLERANCE * proof.delay_asked_us)
+    allowed_us = jitter_us * (spread.highest - spread.lowest) + max(
+        SPREAD_TOLERANCE_US, SPREAD_TOLERANCE * proof.delay_asked_us
+    )
     range_us = proof.delay_p90_us - proof.delay_min_us
-    least_us = 2 * proof.jitter_asked_us * _least_range(asked.knots)
+    least_us = jitter_us * spread.least_range(asked.knots)
     if above_us <= allowed_us and (not least_us or range_us >= least_us):
         return None
     return (
-        f"jitter: asked {format_value(proof.jitter_asked_us, 'us')}, measured delays from"
+        f"jitter: asked {format_value(jitter_us, 'us')}, measured delays from"
         f" {format_value(proof.delay_min_us, 'us')} to {format_value(proof.delay_p90_us, 'us')} (90 %)"
     )
 
 
-def _least_range(draws: int) -> float:
-    """Give the share of their range within which so many uniform draws hardly ever all lie (1 in 10,000)."""
-    # All n within a share r of the range: n r^(n-1), less a small term.
-    return (1e-4 / draws) ** (1 / (draws - 1)) if draws > 1 else 0.0
-
-
 def _loss(asked: Asked, proof: WayProof) -> str | None:
+    if asked.loss_varies:
+        return None
     # Of packets lost in bursts, several count as one independent one.
     shrink = (1 - asked.clumping) / (1 + asked.clumping)
     packets = max(1, round(proof.sent * shrink))
@@ -119,14 +133,30 @@ def _loss(asked: Asked, proof: WayProof) -> str | None:
     return f"loss: asked {asked.loss:.3%}, measured {proof.lost} of {proof.sent} packets lost"
 
 
+def _policer(asked: Asked, proof: WayProof) -> str | None:
+    if asked.policer is None or asked.burst is None or proof.policed_asked is None or proof.policed_passed is None:
+        return None
+    expected = proof.policed_asked * (1 - asked.loss)
+    clock = CLOCK_US * asked.policer.rate_bps / 8e6 / asked.packet_bytes
+    chance = CHANCE * (proof.policed_asked * asked.loss * (1 - asked.loss)) ** 0.5
+    tolerance = POLICER_TOLERANCE_PACKETS + RATE_TOLERANCE * expected + clock + chance
+    if abs(proof.policed_passed - expected) <= tolerance:
+        return None
+    return (
+        f"policer: asked {format_value(asked.policer.rate_bps, 'bps')} with a burst of"
+        f" {asked.policer.burst_bytes} bytes, which lets {expected:.0f} of {proof.policed_sent} packets pass;"
+        f" {proof.policed_passed} arrived"
+    )
+
+
 def _rate(asked: Asked, proof: WayProof) -> str | None:
-    if proof.rate_asked_bps is None or asked.burst is None:
+    if proof.rate_asked_bps is None or asked.burst is None or (asked.policer is not None and proof.rate_bps is None):
         return None
     if proof.rate_bps is None:
         return "rate: the probe could not send fast enough to see it"
     # A short queue runs empty now and then where packets are lost in front of it.
     idle = asked.loss * (IDLE_LONG_QUEUE if _queued(asked) >= LONG_QUEUE_PACKETS else IDLE_SHORT_QUEUE)
-    tolerance = RATE_TOLERANCE + idle + (CLOCK_US + 2 * proof.jitter_asked_us) / proof.rate_over_us
+    tolerance = RATE_TOLERANCE + idle + (CLOCK_US + _swing_us(asked, proof)) / proof.rate_over_us
     if abs(proof.rate_bps / proof.rate_asked_bps - 1) <= tolerance:
         return None
     return (
@@ -143,7 +173,7 @@ def _queue(asked: Asked, proof: WayProof) -> str | None:
         QUEUE_TOLERANCE * proof.queue_asked_us
         + QUEUE_TOLERANCE_US
         + QUEUE_TOLERANCE_PACKETS * packet_us
-        + 2 * proof.jitter_asked_us
+        + _swing_us(asked, proof)
     )
     if abs(proof.queue_us - proof.queue_asked_us) <= tolerance_us:
         return None
@@ -151,6 +181,10 @@ def _queue(asked: Asked, proof: WayProof) -> str | None:
         f"queue: asked {format_value(proof.queue_asked_us, 'us')} at the link's rate,"
         f" measured {format_value(proof.queue_us, 'us')}"
     )
+
+
+def _swing_us(asked: Asked, proof: WayProof) -> float:
+    return asked.spread.swing * proof.jitter_asked_us
 
 
 def longest_busy(sent: Sequence[int], packet_ns: int, queue_ns: int) -> range:
@@ -167,12 +201,23 @@ def longest_busy(sent: Sequence[int], packet_ns: int, queue_ns: int) -> range:
     return longest
 
 
-def _busy_run(asked: Asked, large: range, sent: Sequence[int]) -> range:
+def _passing(asked: Asked, large: range, sent: Sequence[int]) -> Sequence[int]:
+    """Give what of the burst a policer as asked lets pass, and the queue behind it takes; all without a policer."""
+    if asked.policer is None or not large:
+        return large
+    bucket = TokenBucket(asked.policer.rate_bps, asked.policer.burst_bytes, sent[large.start])
+    passing = [number for number in large if bucket.conforms(sent[number], asked.packet_bytes)]
+    if asked.queue is None:
+        return passing
+    return [number for number in passing if asked.queue.enqueue(sent[number], asked.packet_bytes) >= 0]
+
+
+def _busy_run(asked: Asked, passing: Sequence[int], sent: Sequence[int]) -> Sequence[int]:
     if asked.rate_bps is None or asked.queue is None:
-        return range(0)
+        return ()
     packet_ns = asked.packet_bytes * 8 * 10**9 // asked.rate_bps
-    run = longest_busy(sent[large.start : large.stop], packet_ns, asked.queue.limit_ns(asked.packet_bytes))
-    return large[run.start : run.stop]
+    run = longest_busy([sent[number] for number in passing], packet_ns, asked.queue.limit_ns(asked.packet_bytes))
+    return passing[run.start : run.stop]
 
 
 def _rate_bps(asked: Asked, run: Sequence[int], arrived: Mapping[int, int]) -> tuple[float | None, float]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from perfcheck.lab.links.impair.jitter import COHERENCE
 from perfcheck.lab.links.impair.plan import WayPlan
 from perfcheck.lab.links.impair.queue import DropTail, queue_of
 from perfcheck.lab.links.plans import way_plan
-from perfcheck.model.scenario import LinkSpec
+from perfcheck.lab.links.probe.spread import Spread
+from perfcheck.model.impairments import Policer
+from perfcheck.model.scenario import Impairments, LinkSpec
 
 SMALL_BYTES: Final = 32
 """Payload of the packets that measure delay and loss."""
@@ -41,6 +42,12 @@ HOPELESS_LOSS: Final = 0.5
 KNOTS: Final = 8
 """Independent jitters that shall fall into the small train, so that their range can be judged."""
 LONGEST_SPREAD_NS: Final = 200_000_000
+SETTLED_NS: Final = 1_000_000_000
+"""A schedule's entry after this does not change what the probe sees."""
+POLICED: Final = 1.5
+"""Times the policer's bucket that is sent at once; then it goes on at twice the policer's rate."""
+POLICED_PACKETS: Final = 200
+POLICED_NS: Final = 30_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +82,12 @@ class Asked:
     delay_ns: int
     small_ns: int
     jitter_ns: int
+    spread: Spread
     rate_bps: int | None
+    policer: Policer | None
     knots: int
     delay_varies: bool
+    loss_varies: bool
     loss: float
     clumping: float
     queue: DropTail | None
@@ -93,38 +103,78 @@ def ask(link: LinkSpec, way: str) -> Asked:
     `loss` is the probability of not arriving (corrupted packets do not), `clumping` the chance that
     a packet after a lost one is lost above that of any packet (0 for random loss). `knots`
     independent jitters fall into the small train. `queue` is a fresh model of the queue and
-    `queue_ns` its length in time, None where it is not judged.
+    `queue_ns` its length in time, None where it is not judged. What changes within the probe's time is not judged.
     """
-    spec = link.direction(way)
+    spec = link.direction(way).at_start()
+    soon = {
+        name
+        for change in spec.later()
+        if change.at_ns < SETTLED_NS
+        for name in ("rate_bps", "delay_ns", "loss")
+        if getattr(change, name) is not None
+    }
     loss = (spec.loss.mean_pct if spec.loss else 0.0) / 100
-    clumping = 0.0
-    if spec.loss is not None and spec.loss.model == "gilbert-elliott":
-        clumping = max(0.0, 1 - (spec.loss.p_pct + (spec.loss.r_pct or 0.0)) / 100)
-    rate, jitter_ns = spec.rate_bps, spec.jitter_ns or 0
+    rate, jitter_ns = spec.rate_bps, spec.jitter_ns
+    spread = Spread(spec.jitter.distribution if spec.jitter else "uniform")
+    slowest = min((bps for bps in (rate, spec.policer and spec.policer.rate_bps) if bps), default=None)
     small_ns = 0 if rate is None else on_line_ns(SMALL_BYTES, rate)
     plan = WayPlan(**way_plan(link, way))
     queue = queue_of(plan)
-    payload = link.mtu - 28 if rate is None else _full_payload(link.mtu, rate)
+    payload = link.mtu - 28 if slowest is None else _full_payload(link.mtu, slowest)
     queue_ns = burst = None
-    if rate is not None and queue is not None and loss < HOPELESS_LOSS and plan.trace is None:
+    steady = loss < HOPELESS_LOSS and spec.trace is None and not soon & {"rate_bps", "loss"}
+    if spec.policer is not None and steady:
+        burst = _policed_burst(payload, spec.policer)
+    elif rate is not None and queue is not None and steady:
         burst, fills = _burst(payload, rate, queue.limit_ns(payload + HEADERS_BYTES), loss)
-        queue_ns = queue.limit_ns(payload + HEADERS_BYTES) if fills else None
-    spread_ns = min(LONGEST_SPREAD_NS, max(SPREAD_NS, KNOTS * COHERENCE * jitter_ns))
+        queue_ns = queue.limit_ns(payload + HEADERS_BYTES) if fills and _stands(spec) else None
+    step_ns = spread.coherence * jitter_ns
+    spread_ns = min(LONGEST_SPREAD_NS, max(SPREAD_NS, KNOTS * step_ns))
     return Asked(
         delay_ns=(spec.delay_ns or 0) + small_ns,
         small_ns=small_ns,
         jitter_ns=jitter_ns,
+        spread=spread,
         rate_bps=rate,
-        knots=spread_ns // (COHERENCE * jitter_ns) if jitter_ns else 0,
-        delay_varies=bool(spec.reorder_pct) or "delay" in (plan.trace or {}),
+        policer=spec.policer,
+        knots=spread_ns // step_ns if jitter_ns else 0,
+        delay_varies=bool(spec.reorder_pct)
+        or "delay_ns" in soon
+        or (spec.trace is not None and "delay" in (plan.trace or {})),
+        loss_varies="loss" in soon,
         loss=1 - (1 - loss) * (1 - (spec.corrupt_pct or 0.0) / 100),
-        clumping=clumping,
+        clumping=_clumping(spec),
         queue=queue,
         queue_ns=queue_ns,
         packet_bytes=payload + HEADERS_BYTES,
-        small=_small_train(small_ns, spread_ns),
+        small=_small_train(0 if slowest is None else on_line_ns(SMALL_BYTES, slowest), spread_ns),
         burst=burst,
     )
+
+
+def _clumping(spec: Impairments) -> float:
+    if spec.loss is None or spec.loss.model != "gilbert-elliott":
+        return 0.0
+    return max(0.0, 1 - (spec.loss.p_pct + (spec.loss.r_pct or 0.0)) / 100)
+
+
+def _stands(spec: Impairments) -> bool:
+    """Whether a queue that the probe fills is left alone: CoDel begins to drop after its interval."""
+    managed = spec.queue is not None and spec.queue.discipline == "codel"
+    return not managed or (spec.queue is not None and spec.queue.interval_ns >= LONGEST_QUEUE_NS)
+
+
+def _policed_burst(payload: int, policer: Policer) -> Burst:
+    """Give a burst that empties the bucket, where it is not larger than the probe, and then exceeds the rate."""
+    packet_bytes = payload + HEADERS_BYTES
+    packet_ns = on_line_ns(payload, policer.rate_bps)
+    at_once = min(FAST_PACKETS, round(POLICED * policer.burst_bytes / packet_bytes) + FEWEST_IN_BURST)
+    chunk = 4
+    packets = max(FEWEST_IN_BURST, min(POLICED_PACKETS, 2 * POLICED_NS // packet_ns))
+    return Burst(
+        at_once=at_once, chunks=packets // chunk, chunk=chunk, gap_ns=max(1, packet_ns * chunk // 2),
+        payload_bytes=payload,
+    )  # fmt: skip
 
 
 def on_line_ns(payload_bytes: int, rate_bps: int) -> int:

@@ -103,6 +103,8 @@ class Carrier:
             "delivered": max(0, self._packets_out - self._old_packets) - self._undeliverable,
             "dropped_loss": counts.dropped_loss,
             "dropped_queue": counts.dropped_queue,
+            "dropped_codel": counts.dropped_codel,
+            "dropped_policer": counts.dropped_policer,
             "dropped_other": self._undeliverable,
             "duplicated": counts.duplicated,
             "corrupted": counts.corrupted,

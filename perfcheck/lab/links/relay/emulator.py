@@ -27,7 +27,7 @@ MESSAGE_BYTES: Final = 1 << 16
 PROCESS_NAME: Final = "relay"
 BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.py")
 _PLAIN: Final = frozenset(
-    {"received", "delivered", "dropped_loss", "dropped_queue", "dropped_other", "max_queue_bytes"}
+    {"received", "delivered", "dropped_loss", "dropped_queue", "dropped_policer", "dropped_other", "max_queue_bytes"}
 )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES
-from perfcheck.lab.links.plans import WAYS
+from perfcheck.lab.links.plans import WAYS, early_arrival
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.scenario import Impairments, LinkSpec
 from perfcheck.model.units import format_value
@@ -32,12 +32,27 @@ def floor(link: LinkSpec) -> str | None:
     fast = _fastest_bps(link) > MAX_SINGLE_BPS
     for way in WAYS:
         spec = link.direction(way)
-        problem = _rate_problem(spec.rate_bps) or _delay_problem(spec) or (_fast_problem(spec) if fast else None)
+        problem = next((text for moment in _moments(spec) if (text := _problem(moment))), None)
+        problem = problem or (_fast_problem(spec) if fast else None)
         if problem is None and spec.trace is not None:
             problem = _trace_problem(spec.trace)
         if problem is not None:
             return f"{way}: {problem}"
     return None
+
+
+def _moments(spec: Impairments) -> Iterator[Impairments]:
+    """Give the values of a direction as they follow one another in time."""
+    now = spec.at_start()
+    yield now
+    for change in spec.later():
+        said = {"rate_bps": change.rate_bps, "delay_ns": change.delay_ns}
+        now = now.model_copy(update={name: value for name, value in said.items() if value is not None})
+        yield now
+
+
+def _problem(spec: Impairments) -> str | None:
+    return _rate_problem(spec.rate_bps) or _delay_problem(spec) or _policer_problem(spec)
 
 
 def takes_super_packets(link: LinkSpec) -> bool:
@@ -48,12 +63,14 @@ def takes_super_packets(link: LinkSpec) -> bool:
 
 
 def _fastest_bps(link: LinkSpec) -> int:
-    return max(link.direction(way).rate_bps or 0 for way in WAYS)
+    return max(moment.rate_bps or 0 for way in WAYS for moment in _moments(link.direction(way)))
 
 
 def _single_packet_keys(spec: Impairments) -> list[str]:
+    managed = spec.queue is not None and spec.queue.discipline == "codel"
     values = {"jitter": spec.jitter_ns, "reorder": spec.reorder_pct, "duplicate": spec.duplicate_pct,
-              "corrupt": spec.corrupt_pct, "ecn": spec.ecn, "trace": spec.trace}  # fmt: skip
+              "corrupt": spec.corrupt_pct, "ecn": spec.ecn, "trace": spec.trace, "schedule": spec.schedule,
+              "policer": spec.policer, "discipline: codel": managed}  # fmt: skip
     return [name for name, value in values.items() if value]
 
 
@@ -65,20 +82,24 @@ def _rate_problem(rate_bps: int | None) -> str | None:
 
 
 def _delay_problem(spec: Impairments) -> str | None:
-    delay_ns, jitter_ns = spec.delay_ns or 0, spec.jitter_ns or 0
+    delay_ns = spec.delay_ns or 0
     if 0 < delay_ns < MIN_DELAY_NS:
         least = format_value(MIN_DELAY_NS, "ns")
         return (
             f"delay {format_value(delay_ns, 'ns')} is shorter than the relay can keep ({least}); leave it out for none"
         )
-    if jitter_ns > delay_ns:
-        return (
-            f"jitter {format_value(jitter_ns, 'ns')} is more than the delay {format_value(delay_ns, 'ns')}:"
-            " a packet would have to arrive before it was sent"
-        )
+    if (early := early_arrival(spec)) is not None:
+        return early
     if spec.reorder_pct and not delay_ns:
         return "reorder needs a delay: a packet overtakes by not waiting for it"
     return None
+
+
+def _policer_problem(spec: Impairments) -> str | None:
+    if spec.policer is None or spec.policer.rate_bps <= MAX_SINGLE_BPS:
+        return None
+    most = format_value(MAX_SINGLE_BPS, "bps")
+    return f"policer: rate {format_value(spec.policer.rate_bps, 'bps')} is more than the relay polices ({most})"
 
 
 def _fast_problem(spec: Impairments) -> str | None:

@@ -15,6 +15,7 @@ import signal
 import sys
 from time import monotonic_ns, process_time_ns
 
+from perfcheck.lab.links.impair.managed import ManagedWay
 from perfcheck.lab.links.impair.place import ETHERNET_BYTES
 from perfcheck.lab.links.impair.plan import WayPlan
 from perfcheck.lab.links.impair.segmented import SegmentedWay
@@ -47,9 +48,10 @@ class Relay:
         whole = config["super_packets"]
         first, second = (Tap(end["netns"], end["ifname"], mtu, offloads=whole) for end in config["ends"])
         plans = [WayPlan(**plan) for plan in config["ways"]]
-        forward, reverse = (SegmentedWay(plan) if whole else Way(plan) for plan in plans)
+        forward, reverse = (way_of(plan, super_packets=whole) for plan in plans)
         largest = LARGEST_SUPER if whole else mtu + ETHERNET_BYTES
         self._carriers = (Carrier(forward, first, second, largest), Carrier(reverse, second, first, largest))
+        self._managed = [way for way in (forward, reverse) if isinstance(way, ManagedWay)]
         self._timer = Timer()
         self._cpu_start_ns = process_time_ns()
         self._wall_start_ns = monotonic_ns()
@@ -67,6 +69,9 @@ class Relay:
             if now >= real_time.next_check_ns:
                 real_time.check(now, sum(carrier.way.counts.received for carrier in carriers))
             next_due = NEVER_NS
+            for way in self._managed:
+                way.advance(now)
+                next_due = min(next_due, way.next_turn_ns)
             for carrier, line in lines:
                 if line:
                     if line[0][0] <= now:
@@ -120,6 +125,13 @@ class Relay:
             "real_time": self._real_time.possible,
             "lead_us": self._timer.lead_ns / 1000,
         }
+
+
+def way_of(plan: WayPlan, *, super_packets: bool) -> Way:
+    """Give the models of one direction."""
+    if super_packets:
+        return SegmentedWay(plan)
+    return ManagedWay(plan) if plan.codel else Way(plan)
 
 
 def send(control: int, message: dict[str, Any]) -> None:

@@ -1,0 +1,72 @@
+"""The policer against an oracle in exact fractions, and its place in front of everything else."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+from links_frames import udp
+
+from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.police import TokenBucket
+from perfcheck.lab.links.impair.way import Way
+
+MS = 1_000_000
+ARRIVALS = st.lists(st.tuples(st.integers(0, 5_000_000), st.integers(60, 9014)), min_size=1, max_size=100)
+RATES = st.sampled_from([64_000, 1_000_000, 10_000_000, 333_333_333])
+BURSTS = st.integers(1514, 200_000)
+
+
+@given(RATES, BURSTS, ARRIVALS)
+def test_it_matches_the_oracle(rate: int, burst: int, arrivals: list[tuple[int, int]]) -> None:
+    bucket, tokens, now = TokenBucket(rate, burst, 0), Fraction(burst), 0
+    for gap, size in arrivals:
+        now += gap
+        tokens = min(Fraction(burst), tokens + Fraction(gap * rate, 8 * 10**9))
+        passes = size <= tokens
+        tokens -= size if passes else 0
+        assert bucket.conforms(now, size) == passes
+
+
+@given(RATES, BURSTS, ARRIVALS)
+def test_no_time_passes_more_than_burst_and_rate(rate: int, burst: int, arrivals: list[tuple[int, int]]) -> None:
+    bucket, now, passed = TokenBucket(rate, burst, 0), 0, []
+    for gap, size in arrivals:
+        now += gap
+        if bucket.conforms(now, size):
+            passed.append((now, size))
+    for first, (begin, _) in enumerate(passed):
+        total = 0
+        for end, size in passed[first:]:
+            total += size
+            assert total * 8 * 10**9 <= burst * 8 * 10**9 + (end - begin) * rate
+
+
+def test_it_drops_and_holds_nothing_back() -> None:
+    plan = WayPlan(way=0, seed=1, mtu=1500, policer={"rate_bps": 12_112_000, "burst_bytes": 15_140}, delay_ns=MS)
+    way = Way(plan)
+    for _ in range(50):
+        way.accept(udp(1472), 0)
+    for ms in range(1, 101):
+        for _ in range(2):
+            way.accept(udp(1472), ms * MS)
+    # Ten at once, and then the one a ms that 12.112 Mbit/s are.
+    assert [due for due, _ in way.line] == [MS] * 10 + [ms * MS + MS for ms in range(1, 101)]
+    assert way.counts.dropped_policer == 140
+    assert way.counts.dropped_queue == way.counts.dropped_loss == 0
+    way.begin(200 * MS)
+    for _ in range(50):
+        way.accept(udp(1472), 200 * MS)
+    assert way.counts.dropped_policer == 40
+
+
+def test_what_it_drops_takes_no_place_in_the_queue_and_no_draw_is_shifted() -> None:
+    loss = {"to_bad": 0.0, "to_good": 1.0, "bad_loss": 1.0, "good_loss": 0.3}
+    policer = {"rate_bps": 1_000_000, "burst_bytes": 100_000}
+    way = Way(WayPlan(way=0, seed=1, mtu=1500, policer=policer, loss=loss, rate_bps=1_000_000, queue_packets=1000))
+    for _ in range(500):
+        way.accept(udp(1472), 0)
+    counts = way.counts
+    assert counts.dropped_policer == 500 - 66
+    assert len(way.line) + counts.dropped_loss == 66
