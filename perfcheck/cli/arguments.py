@@ -31,6 +31,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     run.add_argument("--junit", type=Path, metavar="PATH", help="write a JUnit report")
     run.add_argument("--repeat", type=_count, metavar="N", help="runs of each scenario")
     run.add_argument("--mode", choices=("summary", "detail", "both"), help="mode of the measurement core")
+    run.add_argument("--events", type=Path, metavar="PATH", help="write the events of detail mode, one JSON a line")
     run.add_argument("--baseline", action="store_true", help="compare with the stored baselines")
     run.add_argument("--baseline-dir", type=Path, default=Path("baselines"), metavar="DIR")
     run.add_argument("--baseline-name", metavar="NAME", help="a named set of baselines")

@@ -13,27 +13,44 @@ if TYPE_CHECKING:
     from perfcheck.system.checks import Check
 
 
-def collectors(layers: Literal["all"] | Collection[str] = "all") -> tuple[Collector, ...]:
-    """Make the collectors of these layers, the BPF core first; each says by `check()` whether it can measure here."""
-    return tuple(make() for make, serves in _table().items() if layers == "all" or not serves.isdisjoint(layers))
+Mode = Literal["summary", "detail", "both"]
 
 
-def prepare(layers: Literal["all"] | Collection[str] = "all") -> None:
+def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summary") -> tuple[Collector, ...]:
+    """Make the collectors of these layers, the BPF core first; each says by `check()` whether it can measure here.
+
+    In mode `detail` the TCP core and what needs no BPF measures beside the packets' paths, in `both` all does.
+    """
+    from perfcheck.collect.detail import DetailCollector
+    from perfcheck.collect.layer import BpfCollector
+    from perfcheck.collect.sockets import SocketCollector
+
+    made = [make() for make, serves in _table().items() if layers == "all" or not serves.isdisjoint(layers)]
+    if mode == "detail":
+        made = [one for one in made if not isinstance(one, BpfCollector | SocketCollector)]
+    return (*made, *([DetailCollector()] if mode != "summary" else []))
+
+
+def prepare(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summary") -> None:
     """Compile the BPF programs of these layers side by side, where they are not in the cache."""
-    from perfcheck.collect import cache, tcp
+    from perfcheck.collect import cache, detail, tcp
     from perfcheck.collect.layers import SOURCES, check_bpf
 
     with contextlib.suppress(Unavailable):
         check_bpf()
-        if layers == "all" or (len(layers) > 1 and "tcp" in layers):
-            cache.prepare((tcp.SOURCE,), SOURCES)
+        wanted = [(tcp.SOURCE,), SOURCES] if layers == "all" or (len(layers) > 1 and "tcp" in layers) else []
+        if mode == "detail":
+            wanted = wanted[:1]
+        if mode != "summary":
+            wanted.append(detail.SOURCES)
+        cache.prepare(*wanted)
 
 
 def doctor_checks() -> tuple[Check, ...]:
     """Try what the collectors need, part by part, then each collector under its own name (MetricSpec.needs)."""
     from perfcheck.collect.checks import all_checks
 
-    return all_checks(collectors())
+    return all_checks(collectors("all", "both"))
 
 
 def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:

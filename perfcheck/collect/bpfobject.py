@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from perfcheck.collect import libbpf
 from perfcheck.collect.image import Image, MapImage, ProgramImage
+from perfcheck.collect.ring import MappedRing
 from perfcheck.errors import Unavailable
 
 _INSTRUCTION: Final = struct.Struct("<BBhi")
@@ -143,12 +144,21 @@ class BpfObject:
             self._views[name] = memory, np.frombuffer(memory, dtype, image.max_entries)
         return self._views[name][1]
 
+    def ring(self, name: str) -> MappedRing:
+        """Map a ring buffer for reading; the type of its records is what its declaration says."""
+        image = self._images[name]
+        return MappedRing(self._fds[name], image.max_entries, dtype_of(image.value_layout))
+
     def replace_keys(self, name: str, old: Collection[int], new: Mapping[int, int]) -> None:
         """Make a hash map of 32-bit keys and values hold `new` after it held the keys `old`."""
         for key in set(old) - set(new):
             self._lib.map_delete(self._fds[name], key.to_bytes(4, "little"))
         for key, value in new.items():
             self._lib.map_update(self._fds[name], key.to_bytes(4, "little"), value.to_bytes(4, "little"))
+
+    def put(self, name: str, key: bytes, value: bytes) -> None:
+        """Set one element of a hash map."""
+        self._lib.map_update(self._fds[name], key, value)
 
     def clear(self, name: str) -> None:
         """Delete all elements of a hash map."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from perfcheck.model.detail import DetailFilter, DetailStream
 from perfcheck.model.flow import FlowKey, Histogram, SocketBuffers, TcpSocket
 
 
@@ -14,13 +15,16 @@ class Scope:
 
     `namespaces` maps a host's name to its namespace's inode number; `netns_paths` to a path that
     setns(2) takes. `warmup_ns` is counted from each connection's establishment, by what knows no
-    connection from the trial's begin. `emulator_pids` are the processes that carry links.
+    connection from the trial's begin. `emulator_pids` are the processes that carry links. `detail` says which
+    packets detail mode follows, which may take `detail_budget_pct` of one CPU.
     """
 
     namespaces: Mapping[str, int]
     netns_paths: Mapping[str, str]
     warmup_ns: int
     emulator_pids: tuple[int, ...] = ()
+    detail: DetailFilter = field(default_factory=DetailFilter)
+    detail_budget_pct: float = 25.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +98,7 @@ class Observation:
     """What one collector saw in one trial; a collector fills only what is its own.
 
     `metrics` are values by catalogue name; `distributions` maps a catalogue name without its stat
-    (`cpu.runq_delay_us`) to all values of the trial, in the name's unit.
+    (`cpu.runq_delay_us`) to all values of the trial, in the name's unit. `detail` is detail mode's alone.
     """
 
     collector: str
@@ -106,6 +110,7 @@ class Observation:
     overhead: Overhead = Overhead()
     lost_events: int = 0
     warnings: tuple[str, ...] = ()
+    detail: DetailStream | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

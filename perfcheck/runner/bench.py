@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from perfcheck.analyse import events_of
 from perfcheck.diagnose import RuleSet
 from perfcheck.errors import InvalidLink
 from perfcheck.lab import Lab
@@ -16,6 +17,7 @@ from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecor
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Collector, Progress
 from perfcheck.model.verdict import Verdict, overall
+from perfcheck.output.events import EventLines
 from perfcheck.runner.patience import Patience, await_calm
 from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial, make_trial
@@ -31,15 +33,16 @@ class Bench:
 
     def __init__(
         self, scenario: Scenario, lab: Lab, collecting: list[Collector], rules: RuleSet, progress: Progress,
-        unavailable: Mapping[str, str],
+        unavailable: Mapping[str, str], events: EventLines | None = None,
     ) -> None:  # fmt: skip
-        """Take what the session has made; nothing is measured yet."""
+        """Take what the session has made; nothing is measured yet. `events` gets the events of each trial."""
         self._scenario = scenario
         self._lab = lab
         self._collectors = collecting
         self._rules = rules
         self._progress = progress
         self._unavailable = dict(unavailable)
+        self._events = events
         self._run_id = uuid.uuid4().hex
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._trials: list[Trial] = []
@@ -70,7 +73,11 @@ class Bench:
     def trial(self) -> bool:
         """Make one trial; gives whether it counts."""
         made = make_trial(self._scenario, self._lab, self._collectors, len(self._trials))
-        self._trials.append(made)
+        if made.followed is not None and self._events is not None:
+            self._events.write(
+                events_of(made.followed), run_id=self._run_id, scenario=self._scenario.label, trial=made.record.index
+            )
+        self._trials.append(made.without_detail())
         return made.record.valid
 
     def measure(self, runs: int, why: str = "") -> None:

@@ -14,6 +14,7 @@ class RunOptions:
     """Options of a session; None leaves the scenario file's own value. `tolerances` are in percent.
 
     `ab` holds the texts of the two sides that are measured in pairs, instead of a baseline.
+    `events` is the file for the events of detail mode.
     """
 
     baseline: bool = False
@@ -24,6 +25,7 @@ class RunOptions:
     tolerances: tuple[tuple[str, float], ...] = ()
     rule_dirs: tuple[Path, ...] = ()
     ab: tuple[str, str] | None = None
+    events: Path | None = None
 
     def applied_to(self, scenario: Scenario) -> Scenario:
         """Give the scenario with these options in place of the file's values."""

@@ -20,6 +20,7 @@ from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Collector, Progress
 from perfcheck.model.verdict import Verdict
+from perfcheck.output.events import EventLines
 from perfcheck.runner.bench import Bench, judged
 from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
@@ -52,6 +53,7 @@ class Runner:
         self._unavailable: dict[str, str] = {}
         self._loaded_rules: RuleSet | None = None
         self._attached: dict[str, Collector] = {}
+        self._events = EventLines(options.events) if options.events is not None else None
 
     @classmethod
     def create(cls, options: RunOptions, progress: Progress | None = None) -> Self:
@@ -59,8 +61,11 @@ class Runner:
         return cls(options, progress)
 
     def __enter__(self) -> Self:
-        """Undo what a killed run left behind."""
+        """Undo what a killed run left behind; an events file that cannot be written is told here."""
         clean()
+        if self._events is not None:
+            self._events.open()
+            self._cleanup.callback(self._events.close)
         return self
 
     def __exit__(
@@ -149,7 +154,7 @@ class Runner:
         """Build the scenario's lab and prove its links; all of it is undone afterwards."""
         self._progress.stage(scenario, "building hosts and links", 0, scenario.repeat)
         with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
-            bench = Bench(scenario, lab, self._collectors, rules, self._progress, self._unavailable)
+            bench = Bench(scenario, lab, self._collectors, rules, self._progress, self._unavailable, self._events)
             bench.prove()
             yield bench
 
@@ -160,11 +165,11 @@ class Runner:
 
     def _attach(self, scenario: Scenario) -> None:
         """Attach the collectors of the scenario's layers, as far as they are not attached yet."""
-        wanted = collectors(scenario.measure.layers)
+        wanted = collectors(scenario.measure.layers, scenario.measure.mode)
         missing = [one for one in wanted if one.name not in self._attached and one.name not in self._unavailable]
         if missing:
             self._progress.stage(scenario, "attaching collectors", 0, scenario.repeat)
-            prepare(scenario.measure.layers)
+            prepare(scenario.measure.layers, scenario.measure.mode)
         for collector in missing:
             try:
                 collector.check()

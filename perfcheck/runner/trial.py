@@ -7,7 +7,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from resource import RUSAGE_SELF, getrusage
 
-from perfcheck.analyse import cross_checks, trial_metrics, unmatched_flows, why_not_counted
+from perfcheck.analyse import (
+    Followed,
+    cross_checks,
+    follow,
+    stage_metrics,
+    trial_metrics,
+    unmatched_flows,
+    why_not_counted,
+)
 from perfcheck.errors import PerfcheckError
 from perfcheck.lab import Lab
 from perfcheck.lab.links.relay.emulator import RelayLink
@@ -28,6 +36,13 @@ class Trial:
     observations: tuple[Observation, ...]
     links: tuple[LinkReport, ...]
     warnings: tuple[str, ...]
+    followed: Followed | None = None
+
+    def without_detail(self) -> Trial:
+        """Give the trial without its packets, of which there may be hundreds of megabytes."""
+        return replace(
+            self, followed=None, observations=tuple(replace(seen, detail=None) for seen in self.observations)
+        )
 
 
 def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], index: int) -> Trial:
@@ -49,7 +64,9 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
         observations = tuple(collector.end() for collector in collectors)
         links = lab.end_trial()
     unseen = unmatched_flows(reports, observations)
+    followed = next((follow(seen.detail) for seen in observations if seen.detail is not None), None)
     metrics = trial_metrics(scenario, reports, observations, links)
+    metrics |= stage_metrics(followed) if followed is not None else {}
     reason = why_invalid(links, unseen if any(seen.tcp_sockets for seen in observations) else (), metrics)
     return Trial(
         record=TrialRecord(
@@ -58,6 +75,7 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
         cross_checks=cross_checks(index, reports, observations, links),
         observations=_charged(observations, _own_cpu_s() - before_s),
         links=links,
+        followed=followed,
         warnings=(
             *(text for report in reports for text in report.warnings),
             *(text for seen in observations for text in seen.warnings),

@@ -9,6 +9,7 @@ from typing import Final
 from perfcheck.model.catalogue.app import APP
 from perfcheck.model.catalogue.app import UDP as UDP_OF_GENERATORS
 from perfcheck.model.catalogue.cpu import CPU
+from perfcheck.model.catalogue.detail import DETAIL
 from perfcheck.model.catalogue.ip import IP
 from perfcheck.model.catalogue.nic import NIC
 from perfcheck.model.catalogue.qdisc import QDISC
@@ -18,6 +19,6 @@ from perfcheck.model.catalogue.udp import UDP
 from perfcheck.model.metric import MetricSpec
 
 CATALOGUE: Final[Mapping[str, MetricSpec]] = MappingProxyType(
-    {spec.name: spec for spec in (*APP, *SOCKET, *TCP, *UDP_OF_GENERATORS, *UDP, *IP, *QDISC, *NIC, *CPU)}
+    {spec.name: spec for spec in (*APP, *SOCKET, *TCP, *UDP_OF_GENERATORS, *UDP, *IP, *QDISC, *NIC, *CPU, *DETAIL)}
 )
 """Every metric by name, in the order of the layers."""

@@ -1,0 +1,165 @@
+/*
+ * Detail mode's stations of a TCP stream: the application writes, TCP receives, wakes, the application reads.
+ *
+ * What an application is woken for and reads is told by the position that was reached, not by packets. All of
+ * these run with the socket locked.
+ */
+
+INLINE void read_ends(struct sock *sk, struct pc_address *local, struct pc_address *remote)
+{
+	struct sock_common *common = &sk->__sk_common;
+
+	local->high = remote->high = 0;
+	local->low = common->skc_rcv_saddr;
+	remote->low = common->skc_daddr;
+#ifdef HAS_sock_common__skc_v6_rcv_saddr
+	if (common->skc_family == AF_INET6) {
+		struct pc_address mapped;
+
+		bpf_probe_read_kernel(&mapped, sizeof(mapped), &common->skc_v6_daddr);
+		if (!mapped.high && (u32)mapped.low == bpf_htonl(0xffff))
+			return;
+		*remote = mapped;
+		bpf_probe_read_kernel(&mapped, sizeof(mapped), &common->skc_v6_rcv_saddr);
+		*local = mapped;
+		/* Halves as in a packet, where the first 8 bytes are the high one. */
+	}
+#endif
+}
+
+/* What is known of the lab's socket that is to be followed; 0: it is not. */
+INLINE struct pc_followed *follow_socket(struct pc_scope *within, struct sock *sk, struct tcp_sock *tp)
+{
+	struct pc_followed *known = followed.sk_storage_get(sk, 0, 0);
+	struct pc_address local, remote;
+	struct pc_detail *ctl;
+	u16 from, to;
+
+	if (known && known->trial == within->trial)
+		return known->wanted ? known : 0;
+	ctl = detail_of();
+	if (!ctl || !host_of(within, NETNS(sk->__sk_common.skc_net)))
+		return 0;
+	known = followed.sk_storage_get(sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!known) {
+		lock_xadd(&within->lost, 1);
+		return 0;
+	}
+	from = sk->__sk_common.skc_num;
+	to = bpf_ntohs(sk->__sk_common.skc_dport);
+	read_ends(sk, &local, &remote);
+	known->out = flow_of(PROTOCOL_TCP, &local, &remote, from, to);
+	known->in = flow_of(PROTOCOL_TCP, &remote, &local, to, from);
+	known->ready = tp->rcv_nxt;
+	known->read = tp->copied_seq;
+	known->wanted = !filtered_out(ctl, PROTOCOL_TCP, from, to, &local, &remote);
+	known->trial = within->trial;
+	return known->wanted ? known : 0;
+}
+
+/* Bytes [seq, seq + length) of the flow passed a station of the socket. */
+INLINE void bytes_station(u8 kind, struct pc_scope *within, struct sock *sk, u64 flow, u32 seq, u32 length, u32 told)
+{
+	struct pc_detail *ctl = detail_of();
+	u32 lot = least_lot(flow, seq, length);
+	struct pc_event *event;
+
+	if (!ctl || lot >= ctl->keep)
+		return;
+	event = reserve(kind, host_of(within, NETNS(sk->__sk_common.skc_net)), bpf_ktime_get_ns());
+	if (!event)
+		return;
+	describe_bytes(event, flow, told, length, lot);
+	events.ringbuf_submit(event, NO_WAKEUP);
+}
+
+int tp_btf__tcp_sendmsg_locked(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	struct msghdr *message = (struct msghdr *)ctx[1];
+	struct pc_scope *within = counting();
+	struct tcp_sock *tp;
+	struct pc_followed *known;
+	u32 seq;
+
+	if (!within)
+		return 0;
+	tp = skc_to_tcp_sock(sk);
+	known = tp ? follow_socket(within, sk, tp) : 0;
+	if (!known)
+		return 0;
+	seq = tp->write_seq;
+	bytes_station(PC_AT_WRITE, within, sk, known->out, seq, message->msg_iter.count, seq);
+	return 0;
+}
+
+int tp_btf__tcp_probe(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	struct sk_buff *skb = (struct sk_buff *)ctx[1];
+	struct pc_scope *within = counting();
+	struct tcp_skb_cb segment;
+	struct pc_followed *known;
+	struct tcp_sock *tp;
+	u32 length;
+
+	if (!within)
+		return 0;
+	bpf_probe_read_kernel(&segment, sizeof(segment), skb->cb);
+	length = segment.end_seq - segment.seq - !!(segment.tcp_flags & (TCP_SYN | TCP_FIN));
+	/* Acknowledgements alone are most of what a sender gets. */
+	if (!length)
+		return 0;
+	tp = skc_to_tcp_sock(sk);
+	known = tp ? follow_socket(within, sk, tp) : 0;
+	if (known)
+		bytes_station(PC_AT_RX_TCP, within, sk, known->in, segment.seq, length, segment.seq);
+	return 0;
+}
+
+int tp_btf__sk_data_ready(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	struct pc_scope *within = counting();
+	struct tcp_sock *tp;
+	struct pc_followed *known;
+	u32 next, before;
+
+	if (!within)
+		return 0;
+	tp = skc_to_tcp_sock(sk);
+	known = tp ? follow_socket(within, sk, tp) : 0;
+	if (!known)
+		return 0;
+	before = known->ready;
+	next = tp->rcv_nxt;
+	if (before == next)
+		return 0;
+	known->ready = next;
+	bytes_station(PC_AT_READY, within, sk, known->in, before, next - before, next);
+	return 0;
+}
+
+int tp_btf__sock_recv_length(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	int got = ctx[1], flags = ctx[2];
+	struct pc_scope *within = counting();
+	struct tcp_sock *tp;
+	struct pc_followed *known;
+	u32 next, before;
+
+	if (!within || got <= 0 || flags & PEEK)
+		return 0;
+	tp = skc_to_tcp_sock(sk);
+	known = tp ? follow_socket(within, sk, tp) : 0;
+	if (!known)
+		return 0;
+	before = known->read;
+	next = tp->copied_seq;
+	if (before == next)
+		return 0;
+	known->read = next;
+	bytes_station(PC_AT_READ, within, sk, known->in, before, next - before, next);
+	return 0;
+}

@@ -1,0 +1,51 @@
+"""Events of detail mode as JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from perfcheck.errors import UsageError
+from perfcheck.model.event import Event
+
+_AT_ONCE: Final = 10_000
+
+
+class EventLines:
+    """Writes a new file, one event a line; each run and trial adds its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Touch nothing until `open`."""
+        self._path = path
+        self._file: TextIOWrapper | None = None
+
+    def open(self) -> None:
+        """Begin the file anew; UsageError where it cannot be written."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{self._path}: cannot write events: {error.strerror}; name another file") from error
+
+    def write(self, events: Iterable[Event], *, run_id: str, scenario: str, trial: int) -> None:
+        """Add a trial's events, their context with the run, the scenario's label and the trial's number."""
+        if self._file is None:
+            self.open()
+        assert self._file is not None  # noqa: S101 - opened just now
+        waiting = iter(events)
+        try:
+            while part := tuple(islice(waiting, _AT_ONCE)):
+                lines = (event.to_json(run=run_id, scenario=scenario, trial=trial) + "\n" for event in part)
+                self._file.write("".join(lines))
+            self._file.flush()
+        except OSError as error:
+            raise UsageError(f"{self._path}: cannot write events: {error.strerror}") from error
+
+    def close(self) -> None:
+        """End the file; safe to call twice."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
