@@ -79,6 +79,7 @@ def compare_pairs(
         found = settle((sign * (after - before)).tolist(), margins)
     answer = _without_direction(spec, found.answer, explicit=tolerance_pct is not None)
     scale = _Scale(logs=logs, sign=sign, centre=centre)
+    smallest = margins.worse + found.shift - found.low
     comparison = ComparisonRecord(
         metric=spec.name,
         unit=spec.unit,
@@ -86,7 +87,8 @@ def compare_pairs(
         current=float(np.median(after)),
         change_pct=scale.pct(found.shift),
         interval_pct=scale.interval_pct(found),
-        detectable_pct=scale.size_pct(margins.worse + found.shift - found.low),
+        detectable_pct=scale.size_pct(smallest),
+        detectable=smallest if not logs and math.isfinite(smallest) else None,
         margin_pct=margin.pct,
         verdict=_VERDICTS[answer],
         runs_needed=_pairs_needed(found, margins),

@@ -74,6 +74,7 @@ def compare_metric(
         change_pct=_pct(float(found.shift), centre),
         interval_pct=_interval_pct(found, centre),
         detectable_pct=_pct(margin.amount + reach, abs(centre)),
+        detectable=margin.amount + reach if math.isfinite(reach) else None,
         margin_pct=margin.pct,
         verdict=verdict,
         runs_needed=_runs_needed(sessions, current, found, margin, verdict),

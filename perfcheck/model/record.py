@@ -82,7 +82,8 @@ class ComparisonRecord(_Part):
     """One metric against its baseline.
 
     `change_pct` is relative to the baseline's median (None without one), `detectable_pct` the
-    smallest change that this run could have seen, `margin_pct` what counts as a change.
+    smallest change that this run could have seen, `margin_pct` what counts as a change. `detectable`
+    is the same smallest change in the metric's unit, for baselines of 0.
     """
 
     metric: str
@@ -91,6 +92,7 @@ class ComparisonRecord(_Part):
     change_pct: float | None
     detectable_pct: float | None
     verdict: Verdict
+    detectable: float | None = None
     margin_pct: float | None = None
     unit: str = ""
     reason: str | None = None

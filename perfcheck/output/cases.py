@@ -12,7 +12,16 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.explain import Subject, background, details, headline, place, unmeasured
-from perfcheck.output.rows import UNAVAILABLE, Row, cause_text, plain_pct, scenario_label, signed_pct, value_text
+from perfcheck.output.rows import (
+    UNAVAILABLE,
+    Row,
+    cause_text,
+    detectable_text,
+    interval_text,
+    scenario_label,
+    signed_pct,
+    value_text,
+)
 
 DIAGNOSIS: Final = "diagnosis"
 MEASURED: Final = "measured"
@@ -167,17 +176,28 @@ def _comparison_case(record: RunRecord, part: ComparisonRecord, places: Mapping[
     row = Row(
         scenario=scenario_label(record), metric=part.metric, value=value_text(part.current, subject.unit),
         against=value_text(part.baseline, subject.unit), change=signed_pct(part.change_pct),
-        detectable=plain_pct(part.detectable_pct), verdict=part.verdict.value, note=part.reason or "",
+        interval=interval_text(part.interval_pct), detectable=detectable_text(part, subject.unit),
+        verdict=part.verdict.value, note=_note(part, side_by_side=record.sides is not None),
     )  # fmt: skip
     properties = {
         "actual": _plain(part.current),
         "baseline": _plain(part.baseline),
         "change_pct": _plain(part.change_pct),
+        "interval_pct": "" if part.interval_pct is None else " to ".join(map(repr, part.interval_pct)),
         "detectable_pct": _plain(part.detectable_pct),
         "margin_pct": _plain(part.margin_pct),
+        "runs_needed": "" if part.runs_needed is None else str(part.runs_needed),
     }
     case = _passed(record, name, row, subject, properties, places.get(name))
     return _judged(case, record, subject, part.verdict, strict)
+
+
+def _note(part: ComparisonRecord, *, side_by_side: bool) -> str:
+    if part.verdict is not Verdict.INCONCLUSIVE or part.runs_needed is None:
+        return part.reason or ""
+    return (
+        f"{part.reason or 'in doubt'}; {part.runs_needed} {'pairs' if side_by_side else 'runs a side'} would settle it"
+    )
 
 
 def _passed(

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, cases, failures, unmeasured_case
-from perfcheck.output.rows import HEADINGS, notes
+from perfcheck.output.rows import headings_of, notes
 from perfcheck.output.table import plain_tally
 
 MOST_ANNOTATIONS: Final = 10
@@ -83,9 +83,10 @@ def markdown(found: Sequence[Case], room_bytes: int = SUMMARY_LIMIT_BYTES) -> st
 
 
 def _table(found: Sequence[Case]) -> Iterator[str]:
-    yield f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}\n"
+    headings = headings_of([case.row for case in found])
+    yield f"| {' | '.join(headings)} |\n|{'---|' * len(headings)}\n"
     for case in found:
-        cells = (cell.replace("|", "\\|").replace("\n", " ") for cell in case.row.cells)
+        cells = (cell.replace("|", "\\|").replace("\n", " ") for cell in case.row.cells(headings))
         yield f"| {' | '.join(cells)} |\n"
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from perfcheck.model.record import DiagnosisRecord, RunRecord
+from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, RunRecord
 from perfcheck.model.units import format_value
 from perfcheck.model.verdict import Verdict
 
 UNAVAILABLE: Final = "UNAVAILABLE"
 """Shown for a metric that this machine cannot measure; not a verdict, since nothing was judged."""
 
-HEADINGS: Final = ("scenario", "metric", "value", "against", "change", "detectable", "verdict")
+HEADINGS: Final = ("scenario", "metric", "value", "against", "change", "interval", "detectable", "verdict")
 
 _WORST_FIRST: Final = (
     Verdict.FAIL.value, Verdict.REGRESSED.value, Verdict.INVALID.value, Verdict.INCONCLUSIVE.value,
@@ -28,7 +28,7 @@ class Row:
     """What a table says of one assertion; texts only, so that it crosses process borders as it is.
 
     `against` is what the value was held against: the threshold of an `expect` line or the
-    baseline's value. `note` is the reason of a verdict that needs one.
+    baseline's value. `interval` is that of the change. `note` is the reason of a verdict that needs one.
     """
 
     scenario: str
@@ -36,16 +36,24 @@ class Row:
     value: str = ""
     against: str = ""
     change: str = ""
+    interval: str = ""
     detectable: str = ""
     verdict: str = ""
     note: str = ""
 
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Its texts in the order of HEADINGS."""
-        return (
-            self.scenario, self.metric, self.value, self.against, self.change, self.detectable, self.verdict,
-        )  # fmt: skip
+    def cells(self, headings: Sequence[str]) -> tuple[str, ...]:
+        """Its texts in the order of these headings."""
+        texts = {
+            "scenario": self.scenario, "metric": self.metric, "value": self.value, "against": self.against,
+            "change": self.change, "interval": self.interval, "detectable": self.detectable, "verdict": self.verdict,
+        }  # fmt: skip
+        return tuple(texts[heading] for heading in headings)
+
+
+def headings_of(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Give the headings of a table of these rows; intervals have a column where any row has one."""
+    shown = any(row.interval for row in rows)
+    return tuple(heading for heading in HEADINGS if shown or heading != "interval")
 
 
 def scenario_label(record: RunRecord) -> str:
@@ -63,9 +71,24 @@ def signed_pct(change_pct: float | None) -> str:
     return f"{change_pct:+.1f} %" if abs(change_pct) < 100 else f"{change_pct:+.0f} %"
 
 
+def interval_text(interval_pct: tuple[float, float] | None) -> str:
+    """Give `+28.0 to +33.1 %`; empty for None."""
+    if interval_pct is None:
+        return ""
+    low, high = (signed_pct(end) for end in interval_pct)
+    return f"{low.removesuffix(' %')} to {high}"
+
+
 def plain_pct(share_pct: float | None) -> str:
     """Give `1.1 %`; empty for None."""
     return "" if share_pct is None else f"{share_pct:.2g} %"
+
+
+def detectable_text(compared: ComparisonRecord, unit: str) -> str:
+    """Give `1.1 %`, or for a baseline of 0, of which there is no percentage, the value `at 0.12 %`."""
+    if compared.detectable_pct is None and compared.detectable is not None and not compared.baseline:
+        return f"at {value_text(compared.detectable, unit)}"
+    return plain_pct(compared.detectable_pct)
 
 
 def value_text(value: float | str | None, unit: str) -> str:
@@ -96,6 +119,32 @@ def remarks(record: RunRecord) -> tuple[str, ...]:
         reason = next(trial.invalid_reason for trial in record.trials if not trial.valid)
         found.append(f"{dropped} of {len(record.trials)} runs do not count: {reason}")
     return (*found, *record.warnings)
+
+
+def sides_of(record: RunRecord) -> tuple[str, ...]:
+    """Name A and B of a measurement side by side, in how many pairs, and all in which the two really differed."""
+    if record.sides is None:
+        return ()
+    pairs = sum(trial.valid for trial in record.trials)
+    differ = [
+        f"{field}: {a or 'not set'} -> {b or 'not set'}" for field, (a, b) in sorted(record.changed_conditions.items())
+    ]
+    return (
+        f"A: {record.sides[0]}",
+        f"B: {record.sides[1]}  ({pairs} interleaved pairs; value is B's, against is A's)",
+        f"differ in {'; '.join(differ)}" if differ else "the two environments do not differ",
+    )
+
+
+def needs(record: RunRecord) -> tuple[str, ...]:
+    """Say for which metrics noise hides a change of twice the margin, and how many runs (or pairs) would show it."""
+    what = "runs a side" if record.sides is None else "pairs"
+    wanted = [
+        f"{each.metric} {each.runs_needed}"
+        for each in record.comparisons
+        if each.runs_needed is not None and each.verdict in (Verdict.PASS, Verdict.IMPROVED)
+    ]
+    return (f"to see a change of twice the margin it takes more {what}: {', '.join(wanted)}",) if wanted else ()
 
 
 def collapsed(rows: Iterable[Row]) -> tuple[Row, ...]:

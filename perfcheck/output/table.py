@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from perfcheck.model.verdict import Verdict
-from perfcheck.output.rows import HEADINGS, UNAVAILABLE, Row, tally
+from perfcheck.output.rows import UNAVAILABLE, Row, headings_of, tally
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_RIGHT: Final = frozenset({"value", "against", "change", "detectable"})
+_RIGHT: Final = frozenset({"value", "against", "change", "interval", "detectable"})
+
+NARROW: Final = 100
 
 STYLES: Final = {
     Verdict.PASS.value: "green",
@@ -28,13 +30,20 @@ STYLES: Final = {
 
 def plain_table(rows: Sequence[Row]) -> str:
     """Give aligned lines, the scenario's name on each so that a log can be searched; no line is cut."""
-    return "\n".join("  ".join(line).rstrip() for line in _aligned([HEADINGS, *(row.cells for row in rows)], HEADINGS))
+    headings = headings_of(rows)
+    lines = _aligned([headings, *(row.cells(headings) for row in rows)], headings)
+    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
-def styled_table(rows: Sequence[Row]) -> Text:
-    """Give aligned lines in colours, with the scenarios' names as headings, which suits terminals of 80 columns."""
-    headings = HEADINGS[1:]
-    lines = _aligned([headings, *((f"  {row.metric}", *row.cells[2:]) for row in rows)], headings)
+def styled_table(rows: Sequence[Row], columns: int = NARROW) -> Text:
+    """Give aligned lines in colours, with the scenarios' names as headings, which suits terminals of 80 columns.
+
+    Where a terminal is no wider, intervals are left out.
+    """
+    headings = headings_of(rows)[1:]
+    if columns <= NARROW:
+        headings = tuple(heading for heading in headings if heading != "interval")
+    lines = _aligned([headings, *((f"  {row.metric}", *row.cells(headings[1:])) for row in rows)], headings)
     table = _text("").append("  ".join(next(lines)).rstrip(), "bold")
     last = None
     for row, line in zip(rows, lines, strict=True):

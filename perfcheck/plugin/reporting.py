@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Final
@@ -18,7 +19,7 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status
 from perfcheck.output.github import publish
 from perfcheck.output.properties import environment_properties
-from perfcheck.output.rows import Row, collapsed, notes, remarks
+from perfcheck.output.rows import Row, collapsed, needs, notes, remarks, sides_of
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.plugin.collection import ScenarioItem
 
@@ -37,7 +38,7 @@ def payload(item: ScenarioItem) -> dict[str, Any]:
     case = asdict(item.case) | {"status": item.case.status.value, "properties": dict(item.case.properties)}
     return {
         "case": case,
-        "remarks": list(remarks(record)) if record is not None else [],
+        "remarks": [*sides_of(record), *needs(record), *remarks(record)] if record is not None else [],
         "environment": json.loads(json.dumps(record.environment, default=str)) if record is not None else {},
         "saved": item.outcome.saved if item.outcome is not None else None,
     }
@@ -116,7 +117,7 @@ class Reporter:
         reporter.ensure_newline()
         reporter.section("perfcheck")
         if reporter.hasmarkup:
-            reporter.write_line(_with_escapes(shown))
+            reporter.write_line(_with_escapes(shown, shutil.get_terminal_size().columns))
         else:
             reporter.write_line(plain_table(shown))
         reporter.write_line("")
@@ -155,7 +156,7 @@ def register(config: pytest.Config) -> Reporter:
     return found
 
 
-def _with_escapes(rows: Sequence[Row]) -> str:
+def _with_escapes(rows: Sequence[Row], columns: int) -> str:
     """Render the coloured table to a text; pytest's own writer prints it."""
     from io import StringIO
 
@@ -163,5 +164,5 @@ def _with_escapes(rows: Sequence[Row]) -> str:
 
     stream = StringIO()
     console = Console(file=stream, force_terminal=True, color_system="standard", legacy_windows=False)
-    console.print(styled_table(rows), soft_wrap=True, highlight=False)
+    console.print(styled_table(rows, columns), soft_wrap=True, highlight=False)
     return stream.getvalue().rstrip("\n")

@@ -46,6 +46,7 @@ class Bench:
         self._run_id = uuid.uuid4().hex
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._trials: list[Trial] = []
+        self._environment: Mapping[str, str] = {}
         self._emulated: Mapping[str, Mapping[str, Any]] = {}
 
     def prove(self) -> None:
@@ -71,7 +72,8 @@ class Bench:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def trial(self) -> bool:
-        """Make one trial; gives whether it counts."""
+        """Make one trial; gives whether it counts. The environment is that of the first one's beginning."""
+        self._environment = self._environment or fingerprint()
         made = make_trial(self._scenario, self._lab, self._collectors, len(self._trials))
         if made.followed is not None and self._events is not None:
             self._events.write(
@@ -99,9 +101,10 @@ class Bench:
     def summary(self) -> RunRecord:
         """Give the record of all trials so far, its `expect` lines judged unless it is INVALID."""
         kinds = sorted({str(link["emulator"]) for link in self._emulated.values()})
+        environment = {**(self._environment or fingerprint()), "emulators": kinds}
         record = summarise(
             scenario=self._scenario, trials=self._trials, rules=self._rules, run_id=self._run_id,
-            started_at=self._started_at, environment={**fingerprint(), "emulators": kinds}, emulators=self._emulated,
+            started_at=self._started_at, environment=environment, emulators=self._emulated,
             unavailable=self._unavailable,
         )  # fmt: skip
         if record.verdict is Verdict.INVALID:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from perfcheck.compare import SideBySide, judge_pairs, order_of_pairs, pairs_wanted
 from perfcheck.compare.pairs import LOOKS
+from perfcheck.model.baseline import differences
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
@@ -58,5 +59,17 @@ def measure_pairs(
     if scenario.point:
         words += ["--select", scenario.label]
     record_b = record_b.model_copy(update={"sides": texts, "reproduce": shlex.join(words)})
-    changed = {"side": texts}
-    return record_a, judged(record_b, expectations=(), comparisons=found.comparisons, changed_conditions=changed)
+    return record_a, judged(
+        record_b, expectations=(), comparisons=found.comparisons, changed_conditions=differences_of(record_a, record_b)
+    )
+
+
+def differences_of(a: RunRecord, b: RunRecord) -> dict[str, tuple[str, str]]:
+    """Give all in which the two sides really differed: the scenario's settings, and the machine's."""
+    conditions = differences(a.scenario.conditions, b.scenario.conditions)
+    machine = differences(*({name: str(value) for name, value in each.environment.items()} for each in (a, b)))
+    return {
+        prefix + each.field: (each.baseline or "", each.current or "")
+        for prefix, found in (("", conditions), ("environment.", machine))
+        for each in found
+    }

@@ -80,12 +80,12 @@ def test_the_summary_shows_every_assertion_and_counts_verdicts(suite: Suite) -> 
     result = suite.run("--baseline", "--tb=no", "-q")
     result.stdout.fnmatch_lines(
         [
-            "scenario  metric                  value    against   change  detectable  verdict",
-            "wan       tcp.rtt_us.p99        61.2 ms    <= 60ms                       FAIL",
-            "wan       app.throughput_bps  72 Mbit/s  >= 85mbit                       FAIL",
-            "wan       tcp.rtt_us.p99        61.2 ms    46.7 ms  +31.0 %       1.2 %  REGRESSED",
-            "wan       app.throughput_bps  72 Mbit/s  94 Mbit/s  -23.4 %       1.2 %  REGRESSED",
-            "wan       tcp.min_rtt_us          20 ms      20 ms   +0.0 %       1.2 %  PASS",
+            "scenario  metric                  value    against   change          interval  detectable  verdict",
+            "wan       tcp.rtt_us.p99        61.2 ms    <= 60ms                                         FAIL",
+            "wan       app.throughput_bps  72 Mbit/s  >= 85mbit                                         FAIL",
+            "wan       tcp.rtt_us.p99        61.2 ms    46.7 ms  +31.0 %  +29.0 to +33.0 %       1.2 %  REGRESSED",
+            "wan       app.throughput_bps  72 Mbit/s  94 Mbit/s  -23.4 %                         1.2 %  REGRESSED",
+            "wan       tcp.min_rtt_us          20 ms      20 ms   +0.0 %                         1.2 %  PASS",
             "",
             "2 FAIL, 2 REGRESSED, 1 PASS",
             "wan: iperf3 used 97 % of a CPU",
@@ -114,7 +114,7 @@ def test_github_gets_annotations_and_a_summary(suite: Suite, monkeypatch: pytest
     )
     text = summary.read_text()
     assert text.startswith("earlier\n## perfcheck: 2 FAIL, 2 REGRESSED, 1 PASS\n")
-    assert "| wan | tcp.rtt_us.p99 | 61.2 ms | 46.7 ms | +31.0 % | 1.2 % | REGRESSED |" in text
+    assert "| wan | tcp.rtt_us.p99 | 61.2 ms | 46.7 ms | +31.0 % | +29.0 to +33.0 % | 1.2 % | REGRESSED |" in text
     assert "links[0].queue: 1bdp -> 4bdp" in text
 
 

@@ -10,7 +10,7 @@ from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecor
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status, cases, expectation_names, failures, unmeasured_case, untrusted
 from perfcheck.output.properties import case_properties, environment_properties
-from perfcheck.output.rows import Row, collapsed, notes, remarks, scenario_label, tally
+from perfcheck.output.rows import Row, collapsed, needs, notes, remarks, scenario_label, sides_of, tally
 from perfcheck.testing import make_record
 
 RTT = "tcp.rtt_us.p99"
@@ -186,3 +186,42 @@ def test_remarks_name_lost_events_disagreements_and_dropped_runs() -> None:
         "1 of 2 runs do not count: link 0 late",
         "iperf3 is CPU-bound",
     )
+
+
+# what a comparison could see
+
+
+def test_a_row_has_the_interval_and_a_verdict_in_doubt_how_many_runs_would_settle_it() -> None:
+    doubtful = comparison(Verdict.INCONCLUSIVE, "beyond the margin").model_copy(
+        update={"interval_pct": (-2.0, 31.25), "runs_needed": 14}
+    )
+    case = only(record_of(doubtful))
+    assert case.row.interval == "-2.0 to +31.2 %"
+    assert case.row.note == "beyond the margin; 14 runs a side would settle it"
+    assert only(record_of(doubtful, sides=("file", "nic tso=off"))).row.note.endswith("14 pairs would settle it")
+    assert dict(case.properties)["runs_needed"] == "14"
+
+
+def test_at_a_baseline_of_0_the_smallest_change_is_a_value() -> None:
+    zero = comparison(Verdict.PASS).model_copy(
+        update={"metric": "tcp.retrans_pct", "baseline": 0.0, "detectable_pct": None, "detectable": 0.123}
+    )
+    assert only(record_of(zero)).row.detectable == "at 0.123 %"
+    assert only(record_of(comparison(Verdict.PASS))).row.detectable == "1 %"
+
+
+def test_what_noise_hides_is_told_with_how_many_runs_would_show_it() -> None:
+    blunt = comparison(Verdict.PASS).model_copy(update={"runs_needed": 14})
+    assert needs(record_of(blunt)) == (f"to see a change of twice the margin it takes more runs a side: {RTT} 14",)
+    assert "more pairs" in needs(record_of(blunt, sides=("a", "b")))[0]
+    assert needs(record_of(comparison(Verdict.PASS))) == ()
+
+
+def test_two_sides_are_named_with_all_in_which_they_differ() -> None:
+    changed = {"hosts.client.congestion": ("cubic", "bbr"), "environment.net.core.rmem_max": ("", "1")}
+    record = record_of(comparison(Verdict.PASS), sides=("file", "congestion bbr"), changed_conditions=changed)
+    first, second, third = sides_of(record)
+    assert first == "A: file"
+    assert second.startswith("B: congestion bbr  (3 interleaved pairs")
+    assert third == "differ in environment.net.core.rmem_max: not set -> 1; hosts.client.congestion: cubic -> bbr"
+    assert sides_of(record_of(comparison(Verdict.PASS))) == ()

@@ -71,6 +71,13 @@ def test_a_table_of_a_regression_fits_80_columns() -> None:
     assert max(len(line) for line in styled_table([row]).plain.splitlines()) <= 84
 
 
+def test_intervals_have_a_column_where_there_are_any_and_the_terminal_is_wide() -> None:
+    rows = [ROWS[0], Row(scenario="wan", metric=RTT, change="+1.0 %", interval="-0.5 to +2.5 %", verdict="PASS")]
+    assert "  -0.5 to +2.5 %  " in plain_table(rows)
+    assert "interval" in styled_table(rows, 120).plain
+    assert "interval" not in styled_table(rows, 80).plain
+
+
 def test_an_empty_table_is_its_heading() -> None:
     assert plain_table(()).split() == ["scenario", "metric", "value", "against", "change", "detectable", "verdict"]
     assert plain_tally(()) == ""

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from perfcheck.cli import main
 from perfcheck.errors import LabError, UsageError
+from perfcheck.model.record import RunRecord, ScenarioRef
 from perfcheck.model.scenario import Scenario
+from perfcheck.runner.side_by_side import differences_of
 from perfcheck.runner.sides import Side
 from perfcheck.scenario import load_text
+from perfcheck.testing import make_record
 
 TEXT = """
 scenario: sides
@@ -77,3 +80,17 @@ def test_any_text_is_a_side_or_a_usage_error(text: str) -> None:
     except UsageError:
         return
     assert side.text == text
+
+
+def test_two_records_differ_in_the_scenarios_settings_and_the_machines() -> None:
+    def record(conditions: dict[str, str], environment: dict[str, object]) -> RunRecord:
+        reference = ScenarioRef(name="sides", digest="d", file="sides.yaml", conditions=conditions)
+        return make_record({"tcp.rtt_us.p50": (1.0,)}, scenario=reference, environment=environment)
+
+    a = record({"hosts.client.congestion": "cubic"}, {"emulators": ["relay"], "net.core.default_qdisc": "pfifo_fast"})
+    b = record({"hosts.client.setup[0]": "ethtool -K eth0 tso off"}, {"emulators": ["relay"]})
+    assert differences_of(a, b) == {
+        "hosts.client.congestion": ("cubic", ""),
+        "hosts.client.setup[0]": ("", "ethtool -K eth0 tso off"),
+        "environment.net.core.default_qdisc": ("pfifo_fast", ""),
+    }
