@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
 from perfcheck.cli.printing import console_for
-from perfcheck.errors import CouldNotMeasure, UsageError
+from perfcheck.errors import CouldNotMeasure, Stopped, Unavailable, UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.units import format_value
@@ -65,17 +66,28 @@ def calibrate(arguments: argparse.Namespace) -> int:
 
 
 def _sessions(runner: Runner, scenario: Scenario, count: int) -> list[RunRecord]:
-    """Measure so many sessions; one that is INVALID as a whole is left out, CouldNotMeasure for fewer than two."""
-    records = [runner.run(scenario) for _ in range(count)]
-    valid = [record for record in records if record.invalid_reason is None]
+    """Measure so many sessions; one that could not be measured is left out, CouldNotMeasure for fewer than two."""
+    valid: list[RunRecord] = []
+    reason = ""
+    for _ in range(count):
+        try:
+            record = runner.run(scenario)
+        except (Stopped, Unavailable):
+            raise
+        except CouldNotMeasure as error:
+            reason = str(error)
+            continue
+        if record.invalid_reason is None:
+            valid.append(record)
+        else:
+            reason = record.invalid_reason
     if len(valid) < 2:
-        reason = next(record.invalid_reason for record in records if record.invalid_reason is not None)
         raise CouldNotMeasure(f"{scenario.label}: only {len(valid)} of {count} sessions count: {reason}")
     return valid
 
 
 def _print_noise(console: Console, scenario: Scenario, found: Calibration, *, runs: int) -> None:
-    console.print(f"[bold]{scenario.label}[/]: {found.sessions} sessions of {runs} runs with nothing changed")
+    console.print(f"[bold]{escape(scenario.label)}[/]: {found.sessions} sessions of {runs} runs with nothing changed")
     table = Table(
         "metric", "median", "runs vary by", "sessions by", "margin", "proposed", box=None, header_style="bold"
     )

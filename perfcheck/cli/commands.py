@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -165,7 +166,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     checks = [*system_checks(), *collect_checks()]
     table = Table("", "what", "why not", "to get it", box=None, header_style="bold")
     for check in checks:
-        table.add_row("[green]ok[/]" if check.ok else "[red]--[/]", check.name, check.why, check.fix)
+        table.add_row("[green]ok[/]" if check.ok else "[red]--[/]", *map(escape, (check.name, check.why, check.fix)))
     console_for().print(table)
     return 3 if any(check.name in NEEDED and not check.ok for check in checks) else 0
 

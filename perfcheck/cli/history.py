@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -77,14 +78,14 @@ def _print_table(console: Console, stories: Sequence[Story]) -> None:
     for story in stories:
         series = story.series
         table.add_row(
-            story.label, series.machine[:8], series.emulators, str(len(series.values)), story.value(-1),
+            escape(story.label), series.machine[:8], series.emulators, str(len(series.values)), story.value(-1),
             story.trend, str(len(story.outlook.levels)), story.beyond,
         )  # fmt: skip
     console.print(table)
 
 
 def _print_story(console: Console, story: Story) -> None:
-    console.print(f"\n[bold]{story.title}[/]")
+    console.print(f"\n[bold]{escape(story.title)}[/]")
     console.print(Text("\n".join(plot(story, width=min(console.width, 100)))))
     for line in story.lines():
         console.print(Text(f"  {line}"))

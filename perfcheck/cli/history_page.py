@@ -11,7 +11,7 @@ import numpy as np
 from perfcheck.cli.history_words import Story
 from perfcheck.cli.scale import Frame, ticks
 from perfcheck.compare.ranks import Floats
-from perfcheck.compare.trends import CUSUM_LIMIT, SIGMAS, WINDOW
+from perfcheck.compare.trends import CUSUM_LIMIT, SIGMAS, WINDOW, Excursion
 
 WIDTH: Final = 960
 HEIGHT: Final = 300
@@ -110,7 +110,7 @@ def _values_plot(story: Story) -> str:
         y = frame.y(level.value)
         first, last = frame.x(level.first), frame.x(level.last)
         parts.append(f'<line class="level" x1="{first:.1f}" y1="{y:.1f}" x2="{last:.1f}" y2="{y:.1f}"/>')
-    beyond = {index for each in found.excursions for index in range(each.first, each.last + 1)}
+    beyond = {index for each in found.excursions for index in _news(each)}
     for index in _drawn(len(values)):
         shown = html.escape(f"{story.value(index)}, {story.run(index)}")
         kind = "beyond" if index in beyond else "run"
@@ -119,6 +119,12 @@ def _values_plot(story: Story) -> str:
             f"<title>{shown}</title></circle>"
         )
     return _svg(parts, HEIGHT, f"{story.title}: value of each run")
+
+
+def _news(excursion: Excursion) -> range:
+    """Give the runs to point out: all of a burst, and of a shift those before its level was the usual one."""
+    last = min(excursion.last, excursion.first + WINDOW - 1) if excursion.lasting else excursion.last
+    return range(excursion.first, last + 1)
 
 
 def _grid(story: Story, frame: Frame) -> Iterator[str]:

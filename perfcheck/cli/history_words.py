@@ -26,8 +26,13 @@ class Story:
 
     @property
     def label(self) -> str:
-        """Scenario and matrix point."""
-        return f"{self.series.scenario}[{self.series.point}]" if self.series.point else self.series.scenario
+        """Scenario and matrix point, keys by their last part, as everywhere else."""
+        if not self.series.point:
+            return self.series.scenario
+        parts = (part.partition("=") for part in self.series.point.split(","))
+        return (
+            f"{self.series.scenario}[{','.join(key.rsplit('.', 1)[-1] + sign + value for key, sign, value in parts)}]"
+        )
 
     @property
     def title(self) -> str:

@@ -100,7 +100,8 @@ def rolling_limits(values: Sequence[float] | Floats, window: int = WINDOW) -> Li
 def excursions(values: Sequence[float] | Floats, window: int = WINDOW) -> tuple[Excursion, ...]:
     """Find the stretches beyond three deviations of the window before them: bursts that pass, and shifts that last.
 
-    The limits stand still during a stretch: a shift must not become its own normal.
+    The limits stand still during a stretch: a shift must not become its own normal. A window after a shift
+    that lasts, limits are the new level's, and what leaves those is found as well.
     """
     history: Floats = np.asarray(values, dtype=np.float64)
     found: list[Excursion] = []
@@ -119,10 +120,8 @@ def excursions(values: Sequence[float] | Floats, window: int = WINDOW) -> tuple[
         last = first + int(back[0]) - 1 if back.size else len(history) - 1
         lasting = not back.size
         found.append(Excursion(first=first, last=last, above=above, lasting=lasting))
-        if lasting:
-            return tuple(found)
-        # Points whose window still holds the stretch have limits that it has widened: they are not judged by it.
-        start = last + 1
+        # Points whose window still holds a burst have limits that it has widened: they are not judged by it.
+        start = first + window if lasting else last + 1
 
 
 def cusum(values: Sequence[float] | Floats, reference: int = WINDOW) -> tuple[Floats, Floats]:

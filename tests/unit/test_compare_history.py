@@ -154,6 +154,15 @@ def test_a_burst_passes_and_a_shift_lasts() -> None:
     assert excursions(values) == ()
 
 
+def test_a_burst_after_a_shift_that_lasts_is_found_too() -> None:
+    values = np.tile([99.0, 100.0, 101.0], 40)
+    values[40:] += 20
+    values[90:92] += 15
+    shift, burst = excursions(values)
+    assert (shift.first, shift.last, shift.lasting) == (40, 119, True)
+    assert (burst.first, burst.last, burst.lasting) == (90, 91, False)
+
+
 def test_cumulative_sums_see_a_small_lasting_shift_and_not_its_absence() -> None:
     rng = np.random.default_rng(12)
     steady = rng.normal(50, 1, 120)
