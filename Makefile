@@ -6,7 +6,8 @@ PYTEST := $(PYTHON) -m pytest
 # The scenarios of the demonstration, in the order in which a newcomer should read them.
 DEMO ?= scenarios/
 
-.PHONY: help setup demo test lint unit kernel baselines bench bench-links bench-overhead bench-compare campaign clean
+.PHONY: help setup demo test lint unit kernel baselines bench bench-links bench-overhead bench-compare error-rates \
+	campaign clean
 
 help:
 	@echo 'make demo            measure the shipped scenarios and compare them with the committed baselines'
@@ -17,6 +18,7 @@ help:
 	@echo 'make bench-links     emulated links: asked and measured'
 	@echo 'make bench-overhead  what measuring costs'
 	@echo 'make bench-compare   how long judging and history take'
+	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
 	@echo 'make campaign        count false and missed decisions on this machine (more than an hour)'
 
 setup:
@@ -53,6 +55,9 @@ bench-overhead: setup
 
 bench-compare: setup
 	$(PYTHON) tests/bench/bench_compare.py
+
+error-rates: setup
+	@$(PYTHON) tests/unit/decision_errors.py
 
 campaign: setup
 	$(PYTHON) tests/bench/campaign.py

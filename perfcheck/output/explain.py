@@ -94,7 +94,10 @@ def _laid_out(label: str, text: str) -> Iterator[str]:
     """Yield `label  text`, wrapped to WIDTH; commands and places stay on one line, to be copied."""
     parts = text.split("\n")
     if label not in ("at", "reproduce"):
-        parts = [piece for part in parts for piece in textwrap.wrap(part, WIDTH - _INDENT) or [""]]
+        # A percentage and its sign stay together.
+        whole = [part.replace(" %", "\N{NO-BREAK SPACE}%") for part in parts]
+        parts = [piece for part in whole for piece in textwrap.wrap(part, WIDTH - _INDENT) or [""]]
+        parts = [part.replace("\N{NO-BREAK SPACE}%", " %") for part in parts]
     for number, part in enumerate(parts):
         yield f"  {label if number == 0 else '':<{_INDENT - 2}}{part}".rstrip()
 

@@ -4,6 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from decision_errors import autoregressive as dependent
+from decision_errors import false_changes
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,10 +17,7 @@ Floats = NDArray[np.float64]
 
 
 def autoregressive(rng: np.random.Generator, size: int, rho: float) -> Floats:
-    values = rng.standard_normal(size)
-    for step in range(1, size):
-        values[step] = rho * values[step - 1] + np.sqrt(1 - rho * rho) * values[step]
-    return np.asarray(values)
+    return dependent(rng.standard_normal(size), rho)
 
 
 # change points
@@ -26,8 +25,7 @@ def autoregressive(rng: np.random.Generator, size: int, rho: float) -> Floats:
 
 @pytest.mark.parametrize(("rho", "most"), [(0.0, 0.15), (0.5, 0.3), (0.7, 0.5)])
 def test_dependent_runs_hardly_ever_look_like_a_change(rho: float, most: float) -> None:
-    rng = np.random.default_rng(1)
-    found = [len(change_points(autoregressive(rng, 100, rho))) for _ in range(100)]
+    found = false_changes(rho)
     assert np.mean(found) <= most
     assert max(found) <= 6
 
