@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from perfcheck.errors import FileError, PerfcheckError
+from perfcheck.errors import FileError, PerfcheckError, Stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,6 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         return int(arguments.command(arguments))
+    except Stopped as stop:
+        print(f"perfcheck: {stop}; all that the lab made is undone", file=sys.stderr)
+        return stop.exit_status
     except PerfcheckError as error:
         print(error if isinstance(error, FileError) else f"perfcheck: {error}", file=sys.stderr)
         return error.exit_status

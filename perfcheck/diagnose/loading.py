@@ -83,7 +83,10 @@ def _shipped() -> Iterator[tuple[str, str]]:
 def _of_directory(directory: Path) -> Iterator[tuple[str, str]]:
     if not directory.is_dir():
         raise RuleError(_problem(str(directory), "not a directory: expected one with rule files (*.yaml)"))
-    for file in sorted(path for path in directory.iterdir() if path.suffix in _SUFFIXES):
+    files = sorted(path for path in directory.iterdir() if path.suffix in _SUFFIXES)
+    if not files:
+        raise RuleError(_problem(str(directory), "no rule file (*.yaml) in it"))
+    for file in files:
         try:
             if file.stat().st_size > MAX_FILE_BYTES:
                 raise RuleError(_problem(str(file), f"larger than {MAX_FILE_BYTES} bytes: not a rule file"))

@@ -6,11 +6,14 @@ import fcntl
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
 from perfcheck.errors import Problem, RecordError, UsageError
 from perfcheck.model.record import RunRecord
+
+_MOST_PROBLEMS: Final = 5  # a file that is something else altogether has one in each line
 
 
 class JsonLinesOutput:
@@ -91,7 +94,7 @@ def read_records(path: Path) -> tuple[RunRecord, ...]:
             Problem(file=str(path), line=1, column=1, path="", message="expected run records, the file is empty")
         ]
     if problems:
-        raise RecordError(*problems)
+        raise RecordError(*problems[:_MOST_PROBLEMS])
     return tuple(records)
 
 

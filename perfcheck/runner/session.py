@@ -99,7 +99,10 @@ class Runner:
         cannot be trusted comes back with verdict INVALID and its reason.
         """
         scenario = self.options.applied_to(scenario)
-        rules = self._rules()  # a malformed rule file is told before anything is measured
+        # Malformed rule files and baselines, and a wrong name of a set, are told before anything is measured.
+        rules = self._rules()
+        if self.options.baseline:
+            self._store().load(scenario)
         sides = None if self.options.ab is None else [Side.parse(text) for text in self.options.ab]
         with self._ready(scenario):
             if sides is not None:

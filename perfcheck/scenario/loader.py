@@ -23,6 +23,8 @@ from perfcheck.scenario.yamltree import MAX_CHARACTERS, parse, top_level_keys
 
 SUFFIX: Final = ".yaml"
 
+_MAX_BYTES: Final = 4 * (MAX_CHARACTERS + 1)  # UTF-8 takes up to four for a character
+
 _KEY_LINE: Final = re.compile(r"^(scenario|'scenario'|\"scenario\")\s*:", re.MULTILINE)
 
 
@@ -60,7 +62,9 @@ def read(path: Path) -> ScenarioFile:
     """Read a file with the places of its keys; ScenarioError lists every mistake, or why the file cannot be read."""
     file = str(path)
     try:
-        content = path.read_bytes()
+        # Bounded, for a path that never ends (a device); beyond it `parse` refuses the file anyway.
+        with path.open("rb") as stream:
+            content = stream.read(_MAX_BYTES)
     except OSError as error:
         raise ScenarioError(_first_line(file, f"cannot be read: {error.strerror}")) from None
     return read_text(_decode(content, file), file)

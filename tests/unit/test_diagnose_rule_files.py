@@ -132,6 +132,12 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert caught.value.exit_status == 2
 
 
+def test_a_folder_without_rules_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a rule file")
+    with pytest.raises(RuleError, match="no rule file"):
+        load_rules([tmp_path])
+
+
 @UNHURRIED
 @given(st.text(max_size=200))
 def test_no_text_makes_the_loader_fail_otherwise(text: str) -> None:

@@ -58,6 +58,14 @@ def test_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["scenario"]["name"] == "out"
 
 
+def test_of_a_file_of_something_else_only_the_first_lines_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("no record\n" * 1000)
+    with pytest.raises(RecordError) as caught:
+        read_records(path)
+    assert [problem.line for problem in caught.value.problems] == [1, 2, 3, 4, 5]
+
+
 def test_a_line_that_a_kill_tore_costs_only_itself_and_is_named(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     append(path, "one", 2)
