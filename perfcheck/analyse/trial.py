@@ -16,7 +16,10 @@ from perfcheck.model.metric import Direction, Metrics
 from perfcheck.model.observation import LinkReport, Observation, TrafficReport
 from perfcheck.model.scenario import Scenario
 
-_AMOUNTS: Final = frozenset({"app.throughput_bps", "app.errors", "udp.datagrams", "udp.throughput_bps"})
+_AMOUNTS: Final = frozenset({
+    "app.throughput_bps", "app.requests_per_s", "app.errors", "app.timeouts", "app.resets", "udp.datagrams",
+    "udp.throughput_bps",
+})  # fmt: skip
 
 
 def trial_metrics(

@@ -14,7 +14,7 @@ from perfcheck.model.baseline import Baseline, BaselineLookup, differences
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import DecidedBy, Layer, MetricSpec
 from perfcheck.model.record import ComparisonRecord, RunRecord, TrialRecord
-from perfcheck.model.scenario import Scenario
+from perfcheck.model.scenario import Scenario, TrafficSpec
 from perfcheck.model.verdict import Verdict
 
 
@@ -39,15 +39,17 @@ def planned_metrics(scenario: Scenario, lookup: BaselineLookup) -> tuple[str, ..
     found = lookup.found
     if found is not None:
         return tuple(name for name in wanted if name in found.metrics())
-    protocols: set[str] = {spec.iperf3.protocol if spec.iperf3 is not None else "tcp" for spec in scenario.traffic}
+    protocols: set[str] = {spec.protocol for spec in scenario.traffic}
     generators = {spec.generator for spec in scenario.traffic if not spec.background}
     return tuple(name for name in wanted if _can_produce(CATALOGUE[name], protocols, generators))
 
 
 def _can_produce(spec: MetricSpec, protocols: set[str], generators: set[str]) -> bool:
-    if spec.layer in (Layer.TCP, Layer.UDP):
-        return spec.layer.value in protocols
-    return spec.layer is not Layer.APP or bool(generators & set(spec.needs))
+    if spec.layer in (Layer.TCP, Layer.UDP) and spec.layer.value not in protocols:
+        return False
+    # What a generator reports needs one that does; everything else comes from collectors.
+    reported = set(spec.needs) & set(TrafficSpec.model_fields)
+    return not reported or bool(generators & reported)
 
 
 def judge(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from perfcheck.model.impairments import Change, JitterField, Policer
+from perfcheck.model.names import HostName, Name
 from perfcheck.model.quantities import (
     DurationNs,
     Flag,
@@ -18,29 +18,11 @@ from perfcheck.model.quantities import (
     Percent,
     QueueField,
     RateBps,
-    SizeBytes,
     Whole,
 )  # fmt: skip
+from perfcheck.model.traffic import CommandSpec, Iperf3Spec, ServerSpec, TrafficSpec
 
-_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
-_HOST: Final = r"[a-z][a-z0-9-]{0,14}"
 _ETHERNET_BYTES: Final = 14
-
-
-def _valid_name(value: str) -> str:
-    if not re.fullmatch(_NAME, value):
-        raise ValueError(f"expected a name of lower-case letters, digits, '-', '_' and '.', got {value!r}")
-    return value
-
-
-def _valid_host(value: str) -> str:
-    if not re.fullmatch(_HOST, value):
-        raise ValueError(f"expected a host name of at most 15 lower-case letters, digits and '-', got {value!r}")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_valid_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
-HostName = Annotated[str, AfterValidator(_valid_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST}$"})]
 
 
 class HostSpec(Frozen):
@@ -207,127 +189,6 @@ class LinkSpec(Impairments):
         return (self.direction("forward").delay_ns or 0) + (self.direction("reverse").delay_ns or 0)
 
 
-class Iperf3Spec(Frozen):
-    """Traffic by iperf3 between two hosts."""
-
-    from_host: HostName = Field(alias="from", examples=["client"], description="the host that connects")
-    to_host: HostName = Field(alias="to", examples=["server"], description="the host that listens")
-    protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="transport protocol")
-    duration_ns: DurationNs | None = Field(
-        default=None,
-        alias="duration",
-        examples=["3s"],
-        description="time of the traffic, warm-up included, in whole seconds; 5s where neither this nor bytes is given",
-    )
-    size_bytes: SizeBytes | None = Field(
-        default=None, alias="bytes", gt=0, examples=["20mb"], description="end after so much instead"
-    )
-    streams: Whole = Field(default=1, ge=1, le=128, examples=[4], description="connections at a time")
-    reverse: Flag = Field(default=False, examples=[True], description="the host of `to` sends: a download")
-    congestion: str | None = Field(
-        default=None, min_length=1, examples=["bbr"], description="TCP congestion control of these connections"
-    )
-    rate_bps: RateBps | None = Field(
-        default=None,
-        alias="rate",
-        gt=0,
-        examples=["5mbit"],
-        description="what each stream offers; UDP: 1mbit where nothing is said",
-    )
-    length_bytes: SizeBytes | None = Field(
-        default=None, alias="length", gt=0, examples=["160b"], description="size of a write or datagram"
-    )
-    window_bytes: SizeBytes | None = Field(
-        default=None, alias="window", gt=0, examples=["256kb"], description="socket buffers (SO_SNDBUF, SO_RCVBUF)"
-    )
-    mss: Whole | None = Field(default=None, ge=88, le=9000, examples=[1200], description="TCP segment size, in bytes")
-    nodelay: Flag = Field(default=False, examples=[True], description="TCP_NODELAY: small writes are not gathered")
-    start_ns: DurationNs = Field(
-        default=0, alias="start", examples=["1s"], description="how long after the others it starts"
-    )
-    background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
-    )
-
-    @model_validator(mode="after")
-    def _coherent(self) -> Self:
-        if self.from_host == self.to_host:
-            raise ValueError(f"expected two different hosts, got {self.from_host!r} twice")
-        if self.duration_ns is not None and self.size_bytes is not None:
-            raise ValueError("duration and bytes exclude one another; give one")
-        if self.duration_ns is not None and self.duration_ns < 10**8:
-            raise ValueError("a duration below 100ms cannot be measured")
-        if self.protocol == "udp" and self.congestion is not None:
-            raise ValueError("congestion belongs to protocol: tcp")
-        return self
-
-
-class ServerSpec(Frozen):
-    """The other end of a `command`: started first, waited for until its port listens, ended afterwards."""
-
-    host: HostName = Field(examples=["server"], description="where it runs")
-    run: str = Field(
-        min_length=1, examples=["python3 -m http.server 8000"], description="the command, run without a shell"
-    )
-    port: Whole = Field(ge=1, le=65535, examples=[8000], description="waited for until something listens on it")
-    protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="of that port")
-
-
-class CommandSpec(Frozen):
-    """Traffic by any command: split as a shell splits words, run without a shell, exit status 0 expected.
-
-    `{HOST}` in a command is replaced by the address of that host of the lab.
-    """
-
-    host: HostName = Field(examples=["client"], description="where it runs")
-    run: str = Field(
-        min_length=1,
-        examples=["curl -sSf -o /dev/null http://{server}:8000/"],
-        description="the command, run without a shell; {HOST} becomes that host's address",
-    )
-    timeout_ns: DurationNs = Field(
-        default=30 * 10**9, alias="timeout", examples=["10s"], description="after which it has failed"
-    )
-    server: ServerSpec | None = Field(
-        default=None,
-        examples=[{"host": "server", "run": "python3 -m http.server 8000", "port": 8000}],
-        description="the other end, started first and ended afterwards",
-    )
-    background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
-    )
-
-
-class TrafficSpec(Frozen):
-    """One entry of `traffic`: exactly one generator's key."""
-
-    iperf3: Iperf3Spec | None = Field(
-        default=None, examples=[{"from": "client", "to": "server", "duration": "3s"}], description="traffic by iperf3"
-    )
-    command: CommandSpec | None = Field(
-        default=None,
-        examples=[{"host": "client", "run": "curl -sSf -o /dev/null http://{server}:8000/"}],
-        description="traffic by any command",
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.iperf3 is None) == (self.command is None):
-            raise ValueError("expected exactly one generator: iperf3 or command")
-        return self
-
-    @property
-    def generator(self) -> str:
-        """The generator's name."""
-        return "iperf3" if self.iperf3 is not None else "command"
-
-    @property
-    def background(self) -> bool:
-        """Whether its flows are kept out of the metrics."""
-        spec = self.iperf3 or self.command
-        return spec is not None and spec.background
-
-
 class Measure(Frozen):
     """What is measured: the layers and the mode of the core."""
 
@@ -397,6 +258,6 @@ class Scenario(Frozen):
 
 
 __all__ = [
-    "CommandSpec", "Expectation", "HostSpec", "Impairments", "Iperf3Spec", "LinkSpec", "Loss", "Measure", "Scenario",
-    "ServerSpec", "TrafficSpec",
+    "CommandSpec", "Expectation", "HostName", "HostSpec", "Impairments", "Iperf3Spec", "LinkSpec", "Loss", "Measure",
+    "Name", "Scenario", "ServerSpec", "TrafficSpec",
 ]  # fmt: skip

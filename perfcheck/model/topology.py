@@ -76,6 +76,9 @@ def _direction_impairs(scenario: Scenario, link: int, way: str) -> bool:
 
 
 def _paths_of(scenario: Scenario, spec: TrafficSpec) -> list[TrafficPath]:
+    asking = spec.http or spec.sockperf
+    if asking is not None:
+        return _routed(scenario, asking.from_host, asking.to_host, both_ways=True)
     if spec.iperf3 is not None:
         source, target = spec.iperf3.from_host, spec.iperf3.to_host
         if spec.iperf3.reverse:

@@ -21,6 +21,9 @@ from perfcheck.scenario.tree import Document, Found, Loc, Node, Scalar
 DEFAULT_DURATION_NS: Final = 5 * 10**9
 MAX_TRAFFIC_NS: Final = 3600 * 10**9
 
+_BETWEEN_HOSTS: Final = {"iperf3": "tcp", "http": "tcp", "sockperf": "udp"}
+"""Generators that name two hosts by `from` and `to`, with the protocol where the file says none."""
+
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z][A-Za-z0-9-]{0,14})\}")
 _IMPAIRMENTS: Final = (
     "delay", "jitter", "rate", "queue", "policer", "loss", "reorder", "duplicate", "corrupt", "ecn", "trace",
@@ -112,11 +115,12 @@ def _emulator_none(document: Document, loc: Loc) -> Iterator[Problem]:
 
 def _traffic(document: Document) -> Iterator[Problem]:
     for index in range(len(document.listing("traffic"))):
-        yield from _iperf3(document, ("traffic", index, "iperf3"))
+        for generator in _BETWEEN_HOSTS:
+            yield from _between_hosts(document, ("traffic", index, generator))
         yield from _command(document, ("traffic", index, "command"))
 
 
-def _iperf3(document: Document, loc: Loc) -> Iterator[Problem]:
+def _between_hosts(document: Document, loc: Loc) -> Iterator[Problem]:
     if document.table(*loc):
         yield from _known_host(document, (*loc, "from"))
         yield from _known_host(document, (*loc, "to"))
@@ -161,7 +165,8 @@ def _known_host(document: Document, loc: Loc) -> Iterator[Problem]:
 def _connections(document: Document) -> Iterator[Problem]:
     hosts = document.table("hosts")
     for index in range(len(document.listing("traffic"))):
-        for generator, ends in (("iperf3", (("from",), ("to",))), ("command", (("host",), ("server", "host")))):
+        ends_of = dict.fromkeys(_BETWEEN_HOSTS, (("from",), ("to",))) | {"command": (("host",), ("server", "host"))}
+        for generator, ends in ends_of.items():
             loc: Loc = ("traffic", index, generator)
             source, target = (document.text(*loc, *end) for end in ends)
             if source in hosts and target in hosts and source is not None and target is not None:
@@ -217,7 +222,8 @@ def _measured(document: Document) -> Iterator[Problem]:
         for generator in entry:
             loc: Loc = ("traffic", index, generator)
             if not _is_true(document.get(*loc, "background")):
-                protocols.add("any" if generator != "iperf3" else document.text(*loc, "protocol") or "tcp")
+                default = _BETWEEN_HOSTS.get(generator, "any")
+                protocols.add(document.text(*loc, "protocol") or default)
     if entries and all(entries) and not protocols:
         found = document.find(("traffic",))
         yield document.problem(found.key, found.path, "all traffic is background: true, so that nothing is measured")

@@ -144,9 +144,7 @@ def _is_random(link: LinkSpec) -> bool:
 
 
 def _traffic(path: str, traffic: TrafficSpec) -> Iterator[Fact]:
-    spec = traffic.iperf3 or traffic.command
-    if spec is not None:
-        yield from _fields(f"{path}.{traffic.generator}", spec)
+    yield from _fields(f"{path}.{traffic.generator}", traffic.spec)
 
 
 def _fields(path: str, model: BaseModel) -> Iterator[Fact]:

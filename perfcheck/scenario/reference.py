@@ -28,6 +28,8 @@ _SECTIONS: Final[tuple[tuple[str, Loc], ...]] = (
     ("`links[i].schedule[j]`", ("links", 0, "schedule", 0)),
     ("`traffic[i]`, exactly one of", ("traffic", 0)),
     ("`traffic[i].iperf3`", ("traffic", 0, "iperf3")),
+    ("`traffic[i].http`", ("traffic", 0, "http")),
+    ("`traffic[i].sockperf`", ("traffic", 0, "sockperf")),
     ("`traffic[i].command`", ("traffic", 0, "command")),
     ("`traffic[i].command.server`", ("traffic", 0, "command", "server")),
     ("`measure`", ("measure",)),

@@ -12,12 +12,12 @@ from pydantic import AfterValidator, Field
 from perfcheck.model.quantities import DurationNs, Flag, Frozen, Whole
 from perfcheck.model.scenario import HostName, HostSpec, LinkSpec, Measure, Name, Scenario, TrafficSpec
 from perfcheck.scenario.expectations import ExpectBlock, Expected, ToleranceBlock
-from perfcheck.scenario.notation import duration_text, percent_text
+from perfcheck.scenario.notation import duration_text, percent_text, size_text
 from perfcheck.scenario.tree import Loc
 
 MATRIX_KEY: Final = (
     r"^((hosts\.)?[a-z][a-z0-9-]*\.(sysctl\..+|congestion|router)"
-    r"|links(\[[0-9]+\]|\.[0-9]+)\..+|traffic(\[[0-9]+\]|\.[0-9]+)\.(iperf3|command)\..+)$"
+    r"|links(\[[0-9]+\]|\.[0-9]+)\..+|traffic(\[[0-9]+\]|\.[0-9]+)\.(iperf3|http|sockperf|command)\..+)$"
 )
 
 MatrixValues = Annotated[tuple[str | Whole | Flag, ...], Field(min_length=1)]
@@ -107,6 +107,8 @@ _TITLES: Final = {
     "Loss": "loss model",
     "TrafficSpec": "traffic",
     "Iperf3Spec": "iperf3",
+    "HttpSpec": "http",
+    "SockperfSpec": "sockperf",
     "CommandSpec": "command",
     "ServerSpec": "server of a command",
     "Measure": "measure",
@@ -161,12 +163,14 @@ def _forms(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _write_as_in_files(part: dict[str, Any]) -> None:
-    """Turn a default in ns or percent into the file's notation, and drop limits that JSON Schema does not know."""
+    """Turn a number as a default into the file's notation, and drop limits that JSON Schema does not know."""
     for form in (part, *part.get("anyOf", ())):
         pattern = form.get("pattern", "")
         default = form.get("default")
         if isinstance(default, int | float) and "ns|us|ms" in pattern:
             form["default"] = duration_text(int(default))
+        elif isinstance(default, int) and "b|kb|mb" in pattern and "bdp" not in pattern:
+            form["default"] = size_text(default)
         elif isinstance(default, int | float) and "(%)" in pattern:
             form["default"] = percent_text(float(default))
         form.pop("gt", None)

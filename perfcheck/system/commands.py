@@ -18,9 +18,11 @@ TAG_VARIABLE: Final = "PERFCHECK_TAG"
 DEBIAN_PACKAGES: Final[Mapping[str, str]] = {
     "bpftool": "bpftool",
     "ethtool": "ethtool",
+    "h2load": "nghttp2-client",
     "ip": "iproute2",
     "iperf3": "iperf3",
     "nft": "nftables",
+    "nghttpd": "nghttp2-server",
     "ping": "iputils-ping",
     "sockperf": "sockperf",
     "ss": "iproute2",

@@ -7,12 +7,14 @@ from types import MappingProxyType
 
 from perfcheck.model.seams import TrafficGenerator
 from perfcheck.traffic.command import Command
+from perfcheck.traffic.http import Http
 from perfcheck.traffic.iperf3 import Iperf3
+from perfcheck.traffic.sockperf import Sockperf
 
 
 def generators() -> Mapping[str, TrafficGenerator]:
     """Give every generator by the key that scenario files use for it; schema 1 knows these and no others."""
-    return MappingProxyType({generator.name: generator for generator in (Iperf3(), Command())})
+    return MappingProxyType({generator.name: generator for generator in (Iperf3(), Http(), Sockperf(), Command())})
 
 
-__all__ = ["Command", "Iperf3", "generators"]
+__all__ = ["Command", "Http", "Iperf3", "Sockperf", "generators"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import shlex
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from perfcheck.errors import TrafficError
@@ -33,6 +35,7 @@ class Child:
         self.host = host
         self.argv = tuple(argv)
         self.end_ns: int | None = None
+        self._cpu_s = 0.0
         self.start_ns = time.monotonic_ns()
         try:
             self._process = host.popen(self.argv)
@@ -101,6 +104,12 @@ class Child:
         said = self.stderr.strip() or self.stdout.strip()
         return f"{how}: {' | '.join(said.splitlines()[-lines:])}" if said else how
 
+    def cpu_s(self) -> float:
+        """CPU time that it used so far, without its children; 0 where that cannot be told."""
+        if self._ended.is_set():
+            return self._cpu_s
+        return _cpu_s(self._process.pid)
+
     def stop(self) -> None:
         """End the process (SIGTERM, then SIGKILL), reap it and close the pipes; safe to call twice."""
         if self._closed:
@@ -119,6 +128,9 @@ class Child:
         self._closed = True
 
     def _await_end(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        self._cpu_s = _cpu_s(self._process.pid)
         self._process.wait()
         self.end_ns = time.monotonic_ns()
         self._ended.set()
@@ -148,3 +160,12 @@ class Child:
         sink.extend(chunk)
         if self._keep_bytes is not None and len(sink) > 2 * self._keep_bytes:
             del sink[: -self._keep_bytes]
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time of a process that runs, or has ended and was not waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -82,9 +82,9 @@ def prepared() -> Iterator[Callable[..., TrafficSession]]:
 Prepare = Callable[..., TrafficSession]
 
 
-def test_table_has_the_files_two_generators() -> None:
+def test_table_has_the_files_generators() -> None:
     table: Mapping[str, TrafficGenerator] = generators()
-    assert {key: generator.name for key, generator in table.items()} == {"iperf3": "iperf3", "command": "command"}
+    assert all(key == generator.name for key, generator in table.items())
     assert {*TrafficSpec.model_fields} == set(table)
 
 

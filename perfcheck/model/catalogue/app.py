@@ -6,21 +6,52 @@ from typing import Final
 
 from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec
 
+_GENERATORS: Final = ("iperf3", "http", "sockperf", "command")
+_ASKING: Final = ("http", "sockperf")
+_STATS: Final = {"p50": "median", "p90": "90th percentile", "p99": "99th percentile", "p999": "99.9th percentile",
+                 "mean": "mean", "max": "largest"}  # fmt: skip
+
 APP: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(
         name="app.throughput_bps", unit="bps", layer=Layer.APP, direction=Direction.HIGHER, decided_by=DecidedBy.RATE,
         meaning="goodput at the receiver after the warm-up, all measured flows",
-        source="iperf3: the receiver's interval reports", needs=("iperf3",), margin_pct=2.0, compared=True,
+        source="iperf3: the receiver's interval reports; h2load: bodies of answers", needs=("iperf3", "http"),
+        margin_pct=2.0, compared=True,
+    ),
+    *(
+        MetricSpec(
+            name=f"app.latency_us.{stat}", unit="us", layer=Layer.APP, direction=Direction.LOWER,
+            decided_by=DecidedBy.DELAY, meaning=f"time from a request to the end of its answer, {word}",
+            source="h2load, sockperf: one line a request", needs=_ASKING, margin_pct=5.0, floor=200.0,
+            compared=stat in {"p50", "p99"},
+        )
+        for stat, word in _STATS.items()
+    ),
+    MetricSpec(
+        name="app.requests_per_s", unit="per_s", layer=Layer.APP, direction=Direction.HIGHER,
+        decided_by=DecidedBy.DELAY, meaning="requests that were answered, a second",
+        source="h2load, sockperf: one line a request", needs=_ASKING, margin_pct=5.0, compared=True,
     ),
     MetricSpec(
         name="app.duration_us", unit="us", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.RATE,
         meaning="time that the transfer or the command took", source="CLOCK_MONOTONIC around it",
-        needs=("iperf3", "command"), margin_pct=5.0, floor=20_000.0,
+        needs=_GENERATORS, margin_pct=5.0, floor=20_000.0,
     ),
     MetricSpec(
         name="app.errors", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="errors that the generator itself counted", source="the generator's report",
-        needs=("iperf3", "command"), margin_pct=0.0, floor=0.5,
+        needs=_GENERATORS, margin_pct=0.0, floor=0.5,
+    ),
+    MetricSpec(
+        name="app.timeouts", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
+        meaning="requests that were not answered in time",
+        source="h2load: one line a request; sockperf: dropped messages",
+        needs=_ASKING, margin_pct=0.0, floor=0.5,
+    ),
+    MetricSpec(
+        name="app.resets", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
+        meaning="requests that were cut off by the end of their connection", source="h2load: errored",
+        needs=("http",), margin_pct=0.0, floor=0.5,
     ),
 )  # fmt: skip
 

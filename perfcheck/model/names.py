@@ -1,0 +1,27 @@
+"""Field types for the names that a scenario file gives: of scenarios and of hosts."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, WithJsonSchema
+
+_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
+_HOST: Final = r"[a-z][a-z0-9-]{0,14}"
+
+
+def _valid_name(value: str) -> str:
+    if not re.fullmatch(_NAME, value):
+        raise ValueError(f"expected a name of lower-case letters, digits, '-', '_' and '.', got {value!r}")
+    return value
+
+
+def _valid_host(value: str) -> str:
+    if not re.fullmatch(_HOST, value):
+        raise ValueError(f"expected a host name of at most 15 lower-case letters, digits and '-', got {value!r}")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_valid_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
+HostName = Annotated[str, AfterValidator(_valid_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST}$"})]

@@ -1,0 +1,236 @@
+"""The scenario file's traffic: one model a generator; field aliases are the file's keys."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from perfcheck.model.names import HostName
+from perfcheck.model.quantities import DurationNs, Flag, Frozen, RateBps, SizeBytes, Whole
+
+
+class Iperf3Spec(Frozen):
+    """Traffic by iperf3 between two hosts."""
+
+    from_host: HostName = Field(alias="from", examples=["client"], description="the host that connects")
+    to_host: HostName = Field(alias="to", examples=["server"], description="the host that listens")
+    protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="transport protocol")
+    duration_ns: DurationNs | None = Field(
+        default=None,
+        alias="duration",
+        examples=["3s"],
+        description="time of the traffic, warm-up included, in whole seconds; 5s where neither this nor bytes is given",
+    )
+    size_bytes: SizeBytes | None = Field(
+        default=None, alias="bytes", gt=0, examples=["20mb"], description="end after so much instead"
+    )
+    streams: Whole = Field(default=1, ge=1, le=128, examples=[4], description="connections at a time")
+    reverse: Flag = Field(default=False, examples=[True], description="the host of `to` sends: a download")
+    congestion: str | None = Field(
+        default=None, min_length=1, examples=["bbr"], description="TCP congestion control of these connections"
+    )
+    rate_bps: RateBps | None = Field(
+        default=None,
+        alias="rate",
+        gt=0,
+        examples=["5mbit"],
+        description="what each stream offers; UDP: 1mbit where nothing is said",
+    )
+    length_bytes: SizeBytes | None = Field(
+        default=None, alias="length", gt=0, examples=["160b"], description="size of a write or datagram"
+    )
+    window_bytes: SizeBytes | None = Field(
+        default=None, alias="window", gt=0, examples=["256kb"], description="socket buffers (SO_SNDBUF, SO_RCVBUF)"
+    )
+    mss: Whole | None = Field(default=None, ge=88, le=9000, examples=[1200], description="TCP segment size, in bytes")
+    nodelay: Flag = Field(default=False, examples=[True], description="TCP_NODELAY: small writes are not gathered")
+    start_ns: DurationNs = Field(
+        default=0, alias="start", examples=["1s"], description="how long after the others it starts"
+    )
+    background: Flag = Field(
+        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        _two_hosts(self.from_host, self.to_host)
+        if self.duration_ns is not None and self.size_bytes is not None:
+            raise ValueError("duration and bytes exclude one another; give one")
+        if self.duration_ns is not None and self.duration_ns < 10**8:
+            raise ValueError("a duration below 100ms cannot be measured")
+        if self.protocol == "udp" and self.congestion is not None:
+            raise ValueError("congestion belongs to protocol: tcp")
+        return self
+
+
+class ServerSpec(Frozen):
+    """The other end of a `command`: started first, waited for until its port listens, ended afterwards."""
+
+    host: HostName = Field(examples=["server"], description="where it runs")
+    run: str = Field(
+        min_length=1, examples=["python3 -m http.server 8000"], description="the command, run without a shell"
+    )
+    port: Whole = Field(ge=1, le=65535, examples=[8000], description="waited for until something listens on it")
+    protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="of that port")
+
+
+class CommandSpec(Frozen):
+    """Traffic by any command: split as a shell splits words, run without a shell, exit status 0 expected.
+
+    `{HOST}` in a command is replaced by the address of that host of the lab.
+    """
+
+    host: HostName = Field(examples=["client"], description="where it runs")
+    run: str = Field(
+        min_length=1,
+        examples=["curl -sSf -o /dev/null http://{server}:8000/"],
+        description="the command, run without a shell; {HOST} becomes that host's address",
+    )
+    timeout_ns: DurationNs = Field(
+        default=30 * 10**9, alias="timeout", examples=["10s"], description="after which it has failed"
+    )
+    server: ServerSpec | None = Field(
+        default=None,
+        examples=[{"host": "server", "run": "python3 -m http.server 8000", "port": 8000}],
+        description="the other end, started first and ended afterwards",
+    )
+    background: Flag = Field(
+        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+    )
+
+
+class HttpSpec(Frozen):
+    """Requests over HTTP/2 (cleartext) by h2load, answered by nghttpd: one at a time on each connection."""
+
+    from_host: HostName = Field(alias="from", examples=["client"], description="the host that asks")
+    to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers")
+    duration_ns: DurationNs = Field(
+        default=5 * 10**9,
+        alias="duration",
+        ge=10**8,
+        examples=["3s"],
+        description="time of the traffic, warm-up included",
+    )
+    connections: Whole = Field(default=1, ge=1, le=1000, examples=[10], description="connections at a time")
+    rate_per_s: Whole | None = Field(
+        default=None,
+        alias="rate",
+        ge=1,
+        le=1_000_000,
+        examples=[200],
+        description="requests a second, all connections together; as fast as answers come where nothing is said",
+    )
+    size_bytes: SizeBytes = Field(
+        default=1000, alias="size", ge=1, le=1 << 30, examples=["10kb"], description="size of an answer's body"
+    )
+    timeout_ns: DurationNs = Field(
+        default=10 * 10**9,
+        alias="timeout",
+        ge=10**6,
+        examples=["2s"],
+        description="an answer that takes longer counts as timed out",
+    )
+    background: Flag = Field(
+        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        _two_hosts(self.from_host, self.to_host)
+        return self
+
+
+class SockperfSpec(Frozen):
+    """Messages by sockperf, each answered: one after the other, or at a rate whatever the answers."""
+
+    from_host: HostName = Field(alias="from", examples=["client"], description="the host that sends")
+    to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers")
+    protocol: Literal["tcp", "udp"] = Field(default="udp", examples=["tcp"], description="transport protocol")
+    duration_ns: DurationNs = Field(
+        default=5 * 10**9,
+        alias="duration",
+        ge=10**9,
+        examples=["3s"],
+        description="time of the traffic, warm-up included, in whole seconds",
+    )
+    rate_per_s: Whole | None = Field(
+        default=None,
+        alias="rate",
+        ge=1,
+        le=1_000_000,
+        examples=[1000],
+        description="messages a second, without waiting for answers; one after the other where nothing is said",
+    )
+    length_bytes: SizeBytes = Field(
+        default=64, alias="length", ge=14, le=65_000, examples=["160b"], description="size of a message"
+    )
+    background: Flag = Field(
+        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        _two_hosts(self.from_host, self.to_host)
+        return self
+
+
+AnySpec = Iperf3Spec | CommandSpec | HttpSpec | SockperfSpec
+
+
+class TrafficSpec(Frozen):
+    """One entry of `traffic`: exactly one generator's key."""
+
+    iperf3: Iperf3Spec | None = Field(
+        default=None, examples=[{"from": "client", "to": "server", "duration": "3s"}], description="traffic by iperf3"
+    )
+    http: HttpSpec | None = Field(
+        default=None,
+        examples=[{"from": "client", "to": "server", "rate": 200}],
+        description="requests over HTTP by h2load",
+    )
+    sockperf: SockperfSpec | None = Field(
+        default=None,
+        examples=[{"from": "client", "to": "server", "protocol": "tcp"}],
+        description="messages and their answers by sockperf",
+    )
+    command: CommandSpec | None = Field(
+        default=None,
+        examples=[{"host": "client", "run": "curl -sSf -o /dev/null http://{server}:8000/"}],
+        description="traffic by any command",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self._given()) != 1:
+            raise ValueError(f"expected exactly one generator: {', '.join(type(self).model_fields)}")
+        return self
+
+    def _given(self) -> dict[str, AnySpec]:
+        return {name: spec for name in type(self).model_fields if (spec := getattr(self, name)) is not None}
+
+    @property
+    def generator(self) -> str:
+        """The generator's name."""
+        return next(iter(self._given()))
+
+    @property
+    def spec(self) -> AnySpec:
+        """What the file says under the generator's name."""
+        return next(iter(self._given().values()))
+
+    @property
+    def background(self) -> bool:
+        """Whether its flows are kept out of the metrics."""
+        return self.spec.background
+
+    @property
+    def protocol(self) -> Literal["tcp", "udp"]:
+        """The transport protocol of its flows; a command's is taken for TCP."""
+        spec = self.iperf3 or self.sockperf
+        return spec.protocol if spec is not None else "tcp"
+
+
+def _two_hosts(here: str, there: str) -> None:
+    if here == there:
+        raise ValueError(f"expected two different hosts, got {here!r} twice")

@@ -1,0 +1,91 @@
+"""Metrics of an application that asks and is answered, from one line a request, whichever generator made them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from perfcheck.errors import TrafficError
+
+_PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """Requests of one trial that were answered: when each was sent (from any one moment on), and how long it took."""
+
+    sent_us: npt.NDArray[np.float64]
+    latency_us: npt.NDArray[np.float64]
+
+
+def request_metrics(answered: Answered, warmup_us: float) -> dict[str, float]:
+    """Give rate and latency of the requests that were sent after the warm-up; percentiles are those of the values.
+
+    The warm-up begins with the first request, and the rate's time ends with the last answer. Without any
+    answer the rate is 0 and latencies are absent.
+    """
+    if not len(answered.sent_us):
+        return {"app.requests_per_s": 0.0}
+    begin_us = float(answered.sent_us.min()) + warmup_us
+    end_us = float((answered.sent_us + answered.latency_us).max())
+    latency_us = answered.latency_us[answered.sent_us >= begin_us]
+    if not len(latency_us):
+        return {"app.requests_per_s": 0.0}
+    found = {"app.requests_per_s": len(latency_us) * 1e6 / (end_us - begin_us)}
+    values = np.percentile(latency_us, list(_PERCENTILES.values()))
+    found |= {f"app.latency_us.{stat}": float(value) for stat, value in zip(_PERCENTILES, values, strict=True)}
+    return found | {
+        "app.latency_us.mean": float(latency_us.mean()),
+        "app.latency_us.max": float(latency_us.max()),
+    }
+
+
+class MemoryFile:
+    """A file without a name in any folder, which the lab's processes open by its path in /proc."""
+
+    def __init__(self, label: str, content: bytes = b"") -> None:
+        """Make it; it is gone with `close`, and with this process."""
+        self._fd = os.memfd_create(label)
+        if content:
+            with open(self._fd, "wb", closefd=False) as file:
+                file.write(content)
+
+    @property
+    def folder(self) -> str:
+        """The folder that it is in."""
+        return f"/proc/{os.getpid()}/fd"
+
+    @property
+    def name(self) -> str:
+        """Its name in that folder."""
+        return str(self._fd)
+
+    @property
+    def path(self) -> Path:
+        """Folder and name."""
+        return Path(self.folder) / self.name
+
+    def text(self) -> str:
+        """Read all of it."""
+        return self.path.read_text(encoding="utf-8", errors="replace")
+
+    def close(self) -> None:
+        """Free it; safe to call twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def columns(text: str, separator: str, count: int) -> npt.NDArray[np.float64]:
+    """Read lines of so many numbers; a last line that was cut off is left out. TrafficError where they are none."""
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    try:
+        flat = np.array([line.split(separator)[:count] for line in lines], dtype=np.float64)
+    except ValueError as error:
+        raise TrafficError(f"the log of requests cannot be read: {error}") from None
+    return flat.reshape(len(lines), count)
