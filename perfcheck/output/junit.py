@@ -40,7 +40,8 @@ class JunitOutput:
     def write(self, record: RunRecord) -> None:
         """Add a suite."""
         properties = dict(environment_properties(record.environment)) | dict(metric_properties(record))
-        self._add(scenario_label(record), cases(record), record.started_at, properties)
+        traffic_s = sum(trial.traffic_s for trial in record.trials)
+        self._add(scenario_label(record), cases(record), record.started_at, properties, traffic_s)
 
     def not_measured(self, label: str, file: str, reason: str) -> None:
         """Add a scenario of which there is no record: one error."""
@@ -61,10 +62,16 @@ class JunitOutput:
         except OSError as error:
             raise UsageError(f"{self._path}: cannot write a JUnit report: {error.strerror}") from error
 
-    def _add(self, label: str, found: tuple[Case, ...], started_at: str | None, properties: Mapping[str, str]) -> None:
+    def _add(
+        self, label: str, found: tuple[Case, ...], started_at: str | None, properties: Mapping[str, str],
+        traffic_s: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Add a suite; the time of the traffic is its first case's, which all others share."""
         if self._suites is None:
             raise UsageError(f"{self._path}: written to before it was opened")
         tests = [_test(case) for case in found]
+        if tests:
+            tests[0].elapsed_sec = traffic_s or None
         self._suites.append(junit_xml.TestSuite(label, tests, timestamp=started_at, properties=dict(properties)))
 
 

@@ -17,6 +17,8 @@ UNAVAILABLE: Final = "UNAVAILABLE"
 
 HEADINGS: Final = ("scenario", "metric", "value", "against", "change", "interval", "detectable", "verdict")
 
+_MOST_DROPPED: Final = 3
+
 _WORST_FIRST: Final = (
     Verdict.FAIL.value, Verdict.REGRESSED.value, Verdict.INVALID.value, Verdict.INCONCLUSIVE.value,
     Verdict.NO_BASELINE.value, UNAVAILABLE, Verdict.IMPROVED.value, Verdict.PASS.value,
@@ -114,10 +116,11 @@ def remarks(record: RunRecord) -> tuple[str, ...]:
         for check in record.cross_checks
         if not check.agrees
     ]
-    dropped = sum(not trial.valid for trial in record.trials)
+    dropped = [f"{trial.invalid_reason} (run {trial.index + 1})" for trial in record.trials if not trial.valid]
     if dropped and record.invalid_reason is None:
-        reason = next(trial.invalid_reason for trial in record.trials if not trial.valid)
-        found.append(f"{dropped} of {len(record.trials)} runs do not count: {reason}")
+        shown = "; ".join(dropped[:_MOST_DROPPED])
+        more = f"; and {len(dropped) - _MOST_DROPPED} more" if len(dropped) > _MOST_DROPPED else ""
+        found.append(f"{len(dropped)} of {len(record.trials)} runs do not count: {shown}{more}")
     return (*found, *record.warnings)
 
 

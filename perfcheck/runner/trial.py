@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from resource import RUSAGE_SELF, getrusage
+from typing import Final
 
 from perfcheck.analyse import (
     Followed,
@@ -24,7 +25,11 @@ from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficR
 from perfcheck.model.record import CrossCheck, TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Collector, TrafficSession
+from perfcheck.model.topology import bottleneck, measured_paths
 from perfcheck.traffic import generators
+
+GENERATOR_BOUND_PCT: Final = 95.0
+"""From here on a generator's use of one CPU leaves nothing to send more with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +72,12 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
     followed = next((follow(seen.detail) for seen in observations if seen.detail is not None), None)
     metrics = trial_metrics(scenario, reports, observations, links)
     metrics |= stage_metrics(followed) if followed is not None else {}
-    reason = why_invalid(links, unseen if any(seen.tcp_sockets for seen in observations) else (), metrics)
+    reason = why_invalid(
+        links,
+        unseen if any(seen.tcp_sockets for seen in observations) else (),
+        metrics,
+        generator_bound(scenario, reports),
+    )
     return Trial(
         record=TrialRecord(
             index=index, metrics=metrics, traffic_s=_traffic_s(reports), valid=reason is None, invalid_reason=reason
@@ -110,13 +120,32 @@ def _prepared(scenario: Scenario, lab: Lab) -> Iterator[tuple[TrafficSession, ..
         yield tuple(sessions)
 
 
-def why_invalid(links: Sequence[LinkReport], unseen: Sequence[str], metrics: Metrics) -> str | None:
+def why_invalid(
+    links: Sequence[LinkReport], unseen: Sequence[str], metrics: Metrics, generators_bound: Sequence[str] = ()
+) -> str | None:
     """Say why a trial does not count; no reason here can see the outcome that would be judged."""
     reasons = [f"link {link.link} {link.way}: {link.invalid_reason}" for link in links if link.invalid_reason]
     reasons += [f"the core did not see the flow {flow}" for flow in unseen]
+    reasons += generators_bound
     if (busy := why_not_counted(metrics)) is not None:
         reasons.append(busy)
     return "; ".join(reasons) or None
+
+
+def generator_bound(scenario: Scenario, reports: Sequence[TrafficReport]) -> tuple[str, ...]:
+    """Name the generators that had no CPU left where the path has a rate: it is not the path that was measured.
+
+    Where no rate is set the machine is what a scenario measures, and a warning says the same.
+    """
+    paths = measured_paths(scenario)
+    if not paths or any(bottleneck(scenario, path) is None for path in paths):
+        return ()
+    return tuple(
+        f"{report.generator} used {report.cpu_pct:.0f} % of a CPU: the generator, and not the path, set the pace; "
+        "lower the link's rate, or pin the hosts to CPUs of their own"
+        for report in reports
+        if not report.background and report.cpu_pct is not None and report.cpu_pct > GENERATOR_BOUND_PCT
+    )
 
 
 def _traffic_s(reports: Sequence[TrafficReport]) -> float:

@@ -183,7 +183,7 @@ def test_remarks_name_lost_events_disagreements_and_dropped_runs() -> None:
     assert remarks(record) == (
         "3 events were lost; counts are too low by as many at most",
         "cross-check bytes, run 2: measured 100, iperf3 says 120 (tolerance 1 %)",
-        "1 of 2 runs do not count: link 0 late",
+        "1 of 2 runs do not count: link 0 late (run 2)",
         "iperf3 is CPU-bound",
     )
 
