@@ -126,12 +126,17 @@ def more_runs(comparisons: Sequence[ComparisonRecord], record: RunRecord, lookup
 
 
 def changed_conditions(record: RunRecord, lookup: BaselineLookup) -> dict[str, tuple[str, str]]:
-    """Give each link or host setting that is not the baseline's as (the baseline's, this run's); empty: not set."""
+    """Give each setting that is not the baseline's as (the baseline's, this run's); empty: not set.
+
+    Link and host settings of the scenario by their path, then the machine's (`environment.kernel.release`).
+    """
     found = lookup.found
     if found is None:
         return {}
     changed = differences(found.conditions, record.scenario.conditions)
-    return {each.field: (each.baseline or "", each.current or "") for each in changed}
+    return {each.field: (each.baseline or "", each.current or "") for each in changed} | {
+        f"environment.{each.field}": (each.baseline or "", each.current or "") for each in lookup.environment
+    }
 
 
 def _judge_metric(terms: _Terms, record: RunRecord, lookup: BaselineLookup) -> ComparisonRecord:

@@ -11,7 +11,7 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, unmeasured_case, untrusted
 from perfcheck.output.explain import background
-from perfcheck.output.rows import Row, cause_text, needs, notes, remarks, scenario_label, sides_of, value_text
+from perfcheck.output.rows import Row, cause_text, circumstances, needs, notes, remarks, scenario_label, value_text
 from perfcheck.output.table import plain_table, styled_table, styled_tally
 
 _SHOWN_WITHOUT_ASSERTIONS: Final = tuple(name for name, spec in CATALOGUE.items() if spec.compared)
@@ -68,7 +68,7 @@ class ConsoleOutput:
         rows = [case.row for case in found]
         if all(case.name == MEASURED for case in found):
             rows += _measured_rows(record)
-        for line in sides_of(record):
+        for line in circumstances(record):
             self._say(line)
         self._say(styled_table(rows, self._console.width) if self._console.is_terminal else plain_table(rows))
         self._say(f"diagnosis: {cause_text(record.diagnosis[0])}")

@@ -12,7 +12,7 @@ from perfcheck.model.metric import Direction, Layer
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.units import format_value
 from perfcheck.model.verdict import Verdict
-from perfcheck.output.rows import cause_text, plain_pct, remarks, signed_pct, value_text
+from perfcheck.output.rows import cause_text, changes_of, plain_pct, remarks, signed_pct, value_text
 
 WIDTH: Final = 100
 _INDENT: Final = 13
@@ -223,13 +223,7 @@ def _moved_lines(moved: Sequence[ComparisonRecord]) -> Iterator[str]:
 
 
 def _circumstances(record: RunRecord) -> Iterator[tuple[str, str]]:
-    if record.changed_conditions:
-        yield (
-            "conditions",
-            "\n".join(
-                f"{key}: {before or 'not set'} -> {now or 'not set'}"
-                for key, (before, now) in sorted(record.changed_conditions.items())
-            ),
-        )
+    if changes := changes_of(record):
+        yield "conditions", "\n".join(changes)
     if said := remarks(record):
         yield "mind", "\n".join(said)

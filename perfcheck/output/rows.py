@@ -124,18 +124,30 @@ def remarks(record: RunRecord) -> tuple[str, ...]:
     return (*found, *record.warnings)
 
 
-def sides_of(record: RunRecord) -> tuple[str, ...]:
-    """Name A and B of a measurement side by side, in how many pairs, and all in which the two really differed."""
-    if record.sides is None:
-        return ()
-    pairs = sum(trial.valid for trial in record.trials)
-    differ = [
-        f"{field}: {a or 'not set'} -> {b or 'not set'}" for field, (a, b) in sorted(record.changed_conditions.items())
+def changes_of(record: RunRecord, most: int = 12) -> tuple[str, ...]:
+    """Give each setting that is not the baseline's (or A's) as `links[0].loss: not set -> 1%`, the scenario's first."""
+    lines = [
+        f"{field}: {before or 'not set'} -> {now or 'not set'}"
+        for field, (before, now) in sorted(
+            record.changed_conditions.items(), key=lambda item: (item[0].startswith("environment."), item[0])
+        )
     ]
+    return tuple(lines if len(lines) <= most else [*lines[: most - 1], f"and {len(lines) - most + 1} more"])
+
+
+def circumstances(record: RunRecord) -> tuple[str, ...]:
+    """Say what was compared: A and B by name and in how many pairs, or in what this run is not as its baseline.
+
+    A failure's own text says the latter.
+    """
+    changes = "; ".join(changes_of(record))
+    if record.sides is None:
+        return (f"not as in the baseline: {changes}",) if changes and not record.verdict.fails_a_build else ()
+    pairs = sum(trial.valid for trial in record.trials)
     return (
         f"A: {record.sides[0]}",
         f"B: {record.sides[1]}  ({pairs} interleaved pairs; value is B's, against is A's)",
-        f"differ in {'; '.join(differ)}" if differ else "the two environments do not differ",
+        f"differ in {changes}" if changes else "the two environments do not differ",
     )
 
 

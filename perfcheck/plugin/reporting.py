@@ -19,7 +19,7 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status
 from perfcheck.output.github import publish
 from perfcheck.output.properties import environment_properties
-from perfcheck.output.rows import Row, collapsed, needs, notes, remarks, sides_of
+from perfcheck.output.rows import Row, circumstances, collapsed, needs, notes, remarks
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.plugin.collection import ScenarioItem
 
@@ -38,7 +38,7 @@ def payload(item: ScenarioItem) -> dict[str, Any]:
     case = asdict(item.case) | {"status": item.case.status.value, "properties": dict(item.case.properties)}
     return {
         "case": case,
-        "remarks": [*sides_of(record), *needs(record), *remarks(record)] if record is not None else [],
+        "remarks": [*circumstances(record), *needs(record), *remarks(record)] if record is not None else [],
         "environment": json.loads(json.dumps(record.environment, default=str)) if record is not None else {},
         "saved": item.outcome.saved if item.outcome is not None else None,
     }

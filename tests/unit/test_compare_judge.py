@@ -283,4 +283,7 @@ def test_settings_that_changed_are_told() -> None:
     found = changed_conditions(record, BaselineLookup(like=known))
     assert found == {"links[0].loss": ("0.1%", "1%"), "server.sysctl.x": ("", "1")}
     assert changed_conditions(record, BaselineLookup(missing="none")) == {}
+    newer = (Difference(field="kernel.release", baseline="6.1", current="6.12"),)
+    elsewhere = changed_conditions(record, BaselineLookup(like=known, environment=newer))
+    assert elsewhere == found | {"environment.kernel.release": ("6.1", "6.12")}
     assert str(Difference(field="a", baseline=None, current="1")) == "a: (none) -> 1"

@@ -10,7 +10,17 @@ from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecor
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status, cases, expectation_names, failures, unmeasured_case, untrusted
 from perfcheck.output.properties import case_properties, environment_properties
-from perfcheck.output.rows import Row, collapsed, needs, notes, remarks, scenario_label, sides_of, tally
+from perfcheck.output.rows import (
+    Row,
+    changes_of,
+    circumstances,
+    collapsed,
+    needs,
+    notes,
+    remarks,
+    scenario_label,
+    tally,
+)
 from perfcheck.testing import make_record
 
 RTT = "tcp.rtt_us.p99"
@@ -220,8 +230,19 @@ def test_what_noise_hides_is_told_with_how_many_runs_would_show_it() -> None:
 def test_two_sides_are_named_with_all_in_which_they_differ() -> None:
     changed = {"hosts.client.congestion": ("cubic", "bbr"), "environment.net.core.rmem_max": ("", "1")}
     record = record_of(comparison(Verdict.PASS), sides=("file", "congestion bbr"), changed_conditions=changed)
-    first, second, third = sides_of(record)
+    first, second, third = circumstances(record)
     assert first == "A: file"
     assert second.startswith("B: congestion bbr  (3 interleaved pairs")
-    assert third == "differ in environment.net.core.rmem_max: not set -> 1; hosts.client.congestion: cubic -> bbr"
-    assert sides_of(record_of(comparison(Verdict.PASS))) == ()
+    assert third == "differ in hosts.client.congestion: cubic -> bbr; environment.net.core.rmem_max: not set -> 1"
+    assert circumstances(record_of(comparison(Verdict.PASS))) == ()
+
+
+def test_what_is_not_as_in_the_baseline_is_told_even_where_nothing_failed() -> None:
+    changed = {"environment.kernel.release": ("6.1", "6.12"), "links[0].loss": ("", "1%")}
+    record = record_of(comparison(Verdict.PASS), changed_conditions=changed)
+    assert circumstances(record) == (
+        "not as in the baseline: links[0].loss: not set -> 1%; environment.kernel.release: 6.1 -> 6.12",
+    )
+    many = {f"environment.{number:02}": ("a", "b") for number in range(20)}
+    shown = changes_of(record_of(comparison(Verdict.PASS), changed_conditions=many))
+    assert (len(shown), shown[-1]) == (12, "and 9 more")
