@@ -52,9 +52,16 @@ def with_session(record: RunRecord, old: Baseline | None) -> Baseline:
 
 
 def with_accepted(record: RunRecord, metrics: Iterable[str], reason: str, old: Baseline | None) -> Baseline:
-    """Add the record, and let these metrics' earlier sessions no longer count."""
-    new = with_session(record, old)
+    """Add the record's values of these metrics, whose earlier sessions no longer count.
+
+    Its other metrics are left out where there are earlier sessions: a change of theirs that nobody
+    accepted would hide itself by making sessions look far apart.
+    """
     named = sorted(set(metrics))
+    if old is not None and _continues(old, record):
+        accepted = {name: found for name, found in record.metrics.items() if name in named}
+        record = record.model_copy(update={"metrics": accepted})
+    new = with_session(record, old)
     kept = [change for change in new.accepted if change.metric not in named]
     changes = [AcceptedChange(metric=metric, since=record.run_id, reason=reason) for metric in named]
     return replace(new, accepted=(*kept, *changes))

@@ -55,6 +55,12 @@ class BaselineStore:
         """Add the record as a session and let these metrics' earlier sessions no longer count, for this reason."""
         return self._change(record, lambda old: with_accepted(record, metrics, reason, old))
 
+    def of(self, record: RunRecord) -> Baseline | None:
+        """Give the baseline that `save` would add the record to; None where it would make one."""
+        path = self._path(record)
+        found = _read(path) if path.exists() else None
+        return found if found is None or found.workload == record.scenario.workload else None
+
     def list(self) -> tuple[Path, ...]:
         """Give every baseline file of the set, sorted."""
         return tuple(sorted(path for path in self._top.glob("*/*.yaml") if not path.parent.name.startswith("@")))
@@ -62,11 +68,13 @@ class BaselineStore:
     def _change(self, record: RunRecord, change: Callable[[Baseline | None], Baseline]) -> Path:
         if record.verdict is Verdict.INVALID:
             raise CouldNotMeasure(f"{record.scenario.name}: an INVALID run is no baseline: {record.invalid_reason}")
-        folder = self._top / record.scenario.name
-        path = folder / file_name(record.scenario.point, environment_of(record))
-        with locked_folder(folder):
+        path = self._path(record)
+        with locked_folder(path.parent):
             replace_file(path, dump(change(_read(path) if path.exists() else None)))
         return path
+
+    def _path(self, record: RunRecord) -> Path:
+        return self._top / record.scenario.name / file_name(record.scenario.point, environment_of(record))
 
 
 def _candidates(folder: Path, point: Mapping[str, str]) -> tuple[Baseline, ...]:

@@ -23,7 +23,7 @@ PRIOR_SHARE: Final = 0.5
 """Prior: the variance between sessions is this share of the variance inside them."""
 
 ROBUST_SESSIONS: Final = 4
-"""So many sessions outvote one that something else on the machine spoilt."""
+"""From so many sessions on, each pair of them is looked at: of five and more one spoilt session does not count."""
 
 
 def run_scale(sessions: Sequence[Floats]) -> Floats:
@@ -59,7 +59,7 @@ def expected_reach(*, within: float, between: float, runs: int, sessions: int, a
 
 
 def session_scale(sessions: Sequence[Floats]) -> Floats:
-    """Give the deviation of two or more sessions' medians; of four and more one spoilt session does not count."""
+    """Give the deviation of two or more sessions' medians; of five and more one spoilt session does not count."""
     centres = np.stack([median(each) for each in sessions], axis=-1)
     if len(sessions) < ROBUST_SESSIONS:
         return np.asarray(np.std(centres, axis=-1, ddof=1))

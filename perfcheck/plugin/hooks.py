@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from perfcheck.model.record import RunRecord
+    from perfcheck.model.record import ComparisonRecord, RunRecord
     from perfcheck.model.scenario import Scenario
     from perfcheck.model.seams import Progress
     from perfcheck.plugin.options import PluginOptions
@@ -39,6 +39,9 @@ class SessionRunner(Protocol):
         `update`: in place of all earlier sessions. `accept`: of these metrics earlier sessions no
         longer count, for this reason.
         """
+
+    def moved_since_saved(self, record: RunRecord) -> Sequence[ComparisonRecord]:
+        """Give the metrics that are certainly not what the sessions say to which `save_baseline` would add them."""
 
     def planned_comparisons(self, scenario: Scenario) -> tuple[str, ...]:
         """Give the metrics that will be compared; called at collection, before the session is entered."""

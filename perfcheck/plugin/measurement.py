@@ -18,6 +18,7 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import untrusted
+from perfcheck.output.rows import signed_pct
 from perfcheck.plugin.hooks import SessionRunner
 
 
@@ -133,6 +134,7 @@ class Measurements:
         accepted = tuple(metric for metric in keep.accept if metric in record.metrics)
         if keep.accept and not accepted:
             return f"not written, the run has no {' and no '.join(keep.accept)} to accept"
+        moved = () if keep.update or accepted else self._runner.moved_since_saved(record)
         path = _shown(self._runner.save_baseline(record, update=keep.update, accept=accepted, reason=keep.reason))
         told = f"written to {path}"
         if keep.update:
@@ -140,7 +142,15 @@ class Measurements:
         if accepted:
             told += f", {', '.join(accepted)} accepted as of this run: {keep.reason}"
         failed = [part.metric for part in record.expectations if part.verdict is Verdict.FAIL]
-        return f"{told}, ALTHOUGH THE RUN FAILS its own expect: {', '.join(failed)}" if failed else told
+        if failed:
+            told += f", ALTHOUGH THE RUN FAILS its own expect: {', '.join(failed)}"
+        if moved:
+            listed = ", ".join(f"{each.metric} ({signed_pct(each.change_pct)})" for each in moved)
+            told += (
+                f", ALTHOUGH IT MOVED since the earlier sessions: {listed}. Sessions so far apart hide changes: "
+                "--baseline-update starts anew, --baseline-accept METRIC --reason TEXT only for a metric"
+            )
+        return told
 
 
 def _shown(path: Path) -> Path:

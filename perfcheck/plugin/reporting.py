@@ -127,7 +127,9 @@ class Reporter:
         for scenario, remark in self._remarks:
             reporter.write_line(f"{scenario}: {remark}")
         for scenario, saved in self._saved.items():
-            reporter.write_line(f"{scenario}: baseline {saved}", yellow=not saved.startswith("written") or "!" in saved)
+            reporter.write_line(
+                f"{scenario}: baseline {saved}", yellow=not saved.startswith("written") or "ALTHOUGH" in saved
+            )
 
     def _ordered(self) -> list[Case]:
         """Bring the cases of a scenario together, which xdist workers report in any order."""

@@ -8,15 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from perfcheck.baseline import BaselineStore
+from perfcheck.baseline import BaselineStore, lookup_of
 from perfcheck.collect import collectors, prepare
-from perfcheck.compare import changed_conditions, judge, more_runs, planned_metrics
+from perfcheck.compare import changed_conditions, judge, judge_records, more_runs, planned_metrics
 from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.errors import Unavailable
 from perfcheck.lab import Lab
 from perfcheck.lab.links import emulators
 from perfcheck.model.baseline import BaselineLookup
-from perfcheck.model.record import RunRecord
+from perfcheck.model.record import ComparisonRecord, RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Collector, Progress
 from perfcheck.model.verdict import Verdict
@@ -91,6 +91,14 @@ class Runner:
         if accept:
             return self._store().accept(record, accept, reason)
         return self._store().save(record, update=update)
+
+    def moved_since_saved(self, record: RunRecord) -> tuple[ComparisonRecord, ...]:
+        """Give the metrics that are certainly not what the sessions say to which `save_baseline` would add them."""
+        known = self._store().of(record)
+        if known is None:
+            return ()
+        compared = judge_records(record, lookup_of(known, record), dict(self.options.tolerances))
+        return tuple(each for each in compared if each.verdict in (Verdict.REGRESSED, Verdict.IMPROVED))
 
     def run(self, scenario: Scenario) -> RunRecord:
         """Measure, diagnose and judge one scenario.

@@ -62,6 +62,7 @@ class FakeRunner:
     answers: Mapping[str, Exception | Callable[[Scenario], RunRecord]] = field(default_factory=dict)
     metrics: Mapping[str, Sequence[float]] = field(default_factory=lambda: {"app.throughput_bps": (80e6, 81e6, 79e6)})
     compared: tuple[str, ...] = ()
+    moved: tuple[ComparisonRecord, ...] = ()
     progress: Progress | None = None
     baseline_dir: Path = Path("baselines")
     log: Path | None = None
@@ -92,6 +93,11 @@ class FakeRunner:
         if isinstance(answer, Exception):
             raise answer
         return answer(scenario) if answer is not None else make_judged_record(scenario, self.metrics)
+
+    def moved_since_saved(self, record: RunRecord) -> tuple[ComparisonRecord, ...]:
+        """Give `moved`."""
+        del record
+        return self.moved
 
     def save_baseline(
         self, record: RunRecord, *, update: bool = False, accept: Sequence[str] = (), reason: str = ""

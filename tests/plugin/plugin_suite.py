@@ -54,6 +54,7 @@ from perfcheck.testing import FakeRunner, make_judged_record
 
 METRICS = {"tcp.rtt_us.p99": (45e3, 46e3, 47e3), "app.throughput_bps": (91e6, 92e6, 93e6)}
 COMPARED = ()
+MOVED = ()
 ANSWERS = {}
 OPTIONS = []
 
@@ -71,7 +72,7 @@ def answer(metrics=METRICS, **fields):
 
 def pytest_perfcheck_runner(config, options, progress):
     OPTIONS.append(options)
-    return FakeRunner(answers=ANSWERS, metrics=METRICS, compared=COMPARED if options.compares else (),
+    return FakeRunner(answers=ANSWERS, metrics=METRICS, compared=COMPARED if options.compares else (), moved=MOVED,
                       progress=progress, baseline_dir=options.baseline_dir, log=config.rootpath / "calls.log")
 """
 

@@ -145,6 +145,14 @@ def test_save_says_loudly_that_the_run_fails(suite: Suite) -> None:
     )
 
 
+def test_save_says_loudly_that_the_run_moved(suite: Suite) -> None:
+    suite.answers('MOVED = (compared("tcp.rtt_us.p99", Verdict.REGRESSED, 40e3, 60e3),)')
+    result = suite.run("--baseline-save")
+    result.stdout.fnmatch_lines(["wan: baseline written to *, ALTHOUGH IT MOVED * tcp.rtt_us.p99 (+50.0 %). *"])
+    updated = suite.run("--baseline-update")
+    updated.stdout.no_fnmatch_line("*ALTHOUGH*")
+
+
 def test_save_refuses_an_invalid_run(suite: Suite) -> None:
     suite.answers('ANSWERS["wan"] = answer(verdict=Verdict.INVALID, expectations=(), invalid_reason="link too slow")')
     result = suite.run("--baseline-save")

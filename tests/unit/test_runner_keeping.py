@@ -17,6 +17,7 @@ from perfcheck.runner.history import HistoryOutput
 from perfcheck.testing import make_record
 
 RTT = "tcp.rtt_us.p50"
+RATE = "app.throughput_bps"
 
 
 def record(number: int, value: float = 20.0) -> RunRecord:
@@ -38,6 +39,29 @@ def test_save_adds_update_replaces_and_accept_starts_anew(tmp_path: Path) -> Non
     found = parse(path.read_text(), str(path))
     assert [session.run_id for session in found.sessions] == [f"{4:032x}"]
     assert found.accepted == ()
+
+
+def test_a_session_that_moved_is_told_before_it_is_saved(tmp_path: Path) -> None:
+    runner = Runner.create(RunOptions(baseline_dir=tmp_path))
+    assert runner.moved_since_saved(record(1)) == ()
+    for number in (1, 2, 3):
+        runner.save_baseline(record(number, 20_000.0))
+    assert runner.moved_since_saved(record(4, 20_001.0)) == ()
+    (moved,) = runner.moved_since_saved(record(4, 40_000.0))
+    assert (moved.metric, moved.verdict) == (RTT, Verdict.REGRESSED)
+
+
+def test_an_accepted_metric_does_not_hide_a_change_of_another(tmp_path: Path) -> None:
+    def both(number: int, rtt: float, rate: float) -> RunRecord:
+        fields: dict[str, Any] = {"run_id": f"{number:032x}", "started_at": f"2024-01-01T00:00:{number:02}+00:00"}
+        return make_record({RTT: (rtt, rtt + 1, rtt + 2), RATE: (rate, rate + 1, rate + 2)}, **fields)
+
+    runner = Runner.create(RunOptions(baseline_dir=tmp_path))
+    for number in (1, 2, 3):
+        runner.save_baseline(both(number, 20_000.0, 90e6))
+    runner.save_baseline(both(4, 40_000.0, 45e6), accept=(RTT,), reason="a longer path")
+    (moved,) = runner.moved_since_saved(both(5, 40_000.0, 45e6))
+    assert moved.metric == RATE
 
 
 def test_history_keeps_valid_trials_even_of_an_invalid_run(tmp_path: Path) -> None:
