@@ -112,7 +112,7 @@ class TrafficSession(Protocol):
         """Wait for its end (bounded by the spec) and report; TrafficError carries the generator's own message."""
 
     def stop(self) -> None:
-        """End every process of it; safe to call twice and at any time."""
+        """End every process of it; safe to call twice, at any time and from any thread."""
 
 
 class TrafficGenerator(Seam, Protocol):

@@ -17,7 +17,7 @@ from perfcheck.analyse import (
     unmatched_flows,
     why_not_counted,
 )
-from perfcheck.errors import PerfcheckError
+from perfcheck.errors import PerfcheckError, TrafficError
 from perfcheck.lab import Lab
 from perfcheck.lab.links.relay.emulator import RelayLink
 from perfcheck.model.metric import Metrics
@@ -26,6 +26,7 @@ from perfcheck.model.record import CrossCheck, TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Collector, TrafficSession
 from perfcheck.model.topology import bottleneck, measured_paths
+from perfcheck.runner.watch import traffic_ends_with
 from perfcheck.traffic import generators
 
 GENERATOR_BOUND_PCT: Final = 95.0
@@ -63,9 +64,7 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
         lab.begin_trial(index)
         for collector in collectors:
             collector.begin(scope)
-        for session in sessions:
-            session.start()
-        reports = tuple(session.wait() for session in sessions)
+        reports = _driven(sessions, scope.emulator_pids, lab)
         observations = tuple(collector.end() for collector in collectors)
         links = lab.end_trial()
     unseen = unmatched_flows(reports, observations)
@@ -91,6 +90,18 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
             *(text for seen in observations for text in seen.warnings),
         ),
     )
+
+
+def _driven(sessions: Sequence[TrafficSession], carriers: Sequence[int], lab: Lab) -> tuple[TrafficReport, ...]:
+    """Start all traffic and wait for its end; LabError where a link broke meanwhile."""
+    try:
+        with traffic_ends_with(carriers, sessions):
+            for session in sessions:
+                session.start()
+            return tuple(session.wait() for session in sessions)
+    except TrafficError:
+        lab.end_trial()  # raises where a link is gone: that, and not what the generator makes of it, is the reason
+        raise
 
 
 @contextmanager

@@ -53,6 +53,7 @@ class Child:
         for thread in self._threads:
             thread.start()
         self._closed = False
+        self._stopping = threading.Lock()
 
     def __str__(self) -> str:
         """Name the command and the host, for messages."""
@@ -111,9 +112,12 @@ class Child:
         return _cpu_s(self._process.pid)
 
     def stop(self) -> None:
-        """End the process (SIGTERM, then SIGKILL), reap it and close the pipes; safe to call twice."""
-        if self._closed:
-            return
+        """End the process (SIGTERM, then SIGKILL), reap it and close the pipes; safe to call twice, by any thread."""
+        with self._stopping:
+            if not self._closed:
+                self._stop()
+
+    def _stop(self) -> None:
         self._linger_s = 0.0
         if not self._ended.is_set():
             self._process.terminate()
