@@ -34,12 +34,18 @@ def main() -> int:
     table = Table("what", "CPU", "limit", box=None, header_style="bold")
     late = False
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        fill(root)
+        root, long = Path(folder) / "many", Path(folder) / "long"
+        fill(root, METRICS)
+        fill(long, 1)
         for what, limit_s, work in (
             ("1,000 metrics of 100 runs compared", 1.0, thousand_metrics()),
             ("change points in 1,000,000 points", 2.0, million_points()),
-            ("change points of one metric, from a store of 1,000,000 rows", 2.0, lambda: from_store(root)),
+            (
+                f"change points of one metric of {METRICS}, from 1,000,000 rows",
+                2.0,
+                lambda: from_store(root, "metric7"),
+            ),
+            ("change points of one metric of 1,000,000 runs", 2.0, lambda: from_store(long, "metric0")),
             ("all that `perfcheck history` says of 20,000 runs", 4.0, lambda: all_of_it(root)),
         ):
             spent_s = cpu_s(work)
@@ -74,9 +80,9 @@ def million_points() -> Callable[[], object]:
     return lambda: change_points(values)
 
 
-def from_store(root: Path) -> object:
+def from_store(root: Path, metric: str) -> object:
     """Read one metric's series and look for changes."""
-    (found,) = HistoryStore(root).series("metric7")
+    (found,) = HistoryStore(root).series(metric)
     return change_points(found.values)
 
 
@@ -86,16 +92,16 @@ def all_of_it(root: Path) -> object:
     return outlook(found.values)
 
 
-def fill(root: Path) -> None:
-    """Write a store of a million rows: 50 metrics of 20,000 runs."""
-    (root / "example").mkdir()
+def fill(root: Path, metrics: int) -> None:
+    """Write a store of a million rows: so many metrics, of as many runs as that leaves."""
+    (root / "example").mkdir(parents=True)
     with duckdb.connect() as connection:
         connection.execute(f"""
             CREATE TABLE rows AS
-            SELECT 1::UTINYINT AS schema, (i // {METRICS})::VARCHAR AS run_id,
-                   strftime(TIMESTAMP '2024-01-01' + INTERVAL (i // {METRICS}) MINUTE, '%Y-%m-%dT%H:%M') AS started_at,
+            SELECT 1::UTINYINT AS schema, (i // {metrics})::VARCHAR AS run_id,
+                   strftime(TIMESTAMP '2024-01-01' + INTERVAL (i // {metrics}) MINUTE, '%Y-%m-%dT%H:%M') AS started_at,
                    'example' AS scenario, '' AS point, 'w' AS workload, 'd' AS digest, 'm' AS machine,
-                   'relay' AS emulators, '{{}}' AS environment, 'PASS' AS verdict, 'metric' || i % {METRICS} AS metric,
+                   'relay' AS emulators, '{{}}' AS environment, 'PASS' AS verdict, 'metric' || i % {metrics} AS metric,
                    'us' AS unit, 0::INTEGER AS trial,
                    100 + hash(i) % 1000 / 1000.0 + (i > {ROWS * 6 // 10})::INTEGER AS value
             FROM range({ROWS}) t(i)
