@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from perfcheck.baseline.sessions import EMULATORS, environment_of
-from perfcheck.model.baseline import Baseline, BaselineLookup, differences
+from perfcheck.model.baseline import Baseline, BaselineLookup, Difference, differences
 from perfcheck.model.record import RunRecord
 from perfcheck.system.environment import machine_digest
 
@@ -30,7 +30,7 @@ def nearest(candidates: Sequence[Baseline], environment: Mapping[str, str]) -> B
         ranked,
         key=lambda each: (machine_digest(each.environment) != machine, _distance(each, environment)),
     )
-    found = differences(best.environment, environment)
+    found = _differences(best, environment)
     if machine_digest(best.environment) == machine:
         return BaselineLookup(like=best, environment=found)
     return BaselineLookup(other=best, environment=found)
@@ -49,4 +49,17 @@ def last_saved(baseline: Baseline) -> str:
 
 
 def _distance(baseline: Baseline, environment: Mapping[str, str]) -> int:
-    return len(differences(baseline.environment, environment))
+    return len(_differences(baseline, environment))
+
+
+def _differences(baseline: Baseline, environment: Mapping[str, str]) -> tuple[Difference, ...]:
+    """Give the fields that differ, of the groups (`kernel`, `nic`) that both know.
+
+    A baseline of before a group was looked at says nothing of it.
+    """
+    both = {_group(name) for name in baseline.environment} & {_group(name) for name in environment}
+    return tuple(each for each in differences(baseline.environment, environment) if _group(each.field) in both)
+
+
+def _group(field: str) -> str:
+    return field.partition(".")[0]

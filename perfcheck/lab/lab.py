@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from perfcheck.errors import LabError
-from perfcheck.lab import network, settings
+from perfcheck.lab import interfaces, network, settings
 from perfcheck.lab.choice import PLAIN, choose
 from perfcheck.lab.hosts import LabHost, check_cpus
 from perfcheck.lab.links.probe import Side, prove
@@ -87,6 +87,17 @@ class Lab:
     def emulators(self) -> Mapping[str, str]:
         """For the record: the emulator's name of each link, e.g. `{"links[0] client-server": "relay"}`."""
         return {link.label: emulator.name for link, emulator in zip(self._topology.links, self._chosen, strict=True)}
+
+    def interfaces(self) -> Mapping[str, str]:
+        """For the fingerprint: driver, offloads and qdisc of the hosts' interfaces, e.g. `nic.client.eth0.driver`."""
+        found: dict[str, str] = {}
+        for name, host in self._hosts.items():
+            known = self._thread.netlink(host.netns_path, interfaces.qdiscs, what=f"listing interfaces of {name}")
+            for ifname, qdisc in known.items():
+                facts = host.inside(partial(interfaces.ethtool, ifname))
+                found |= {f"nic.{name}.{ifname}.{key}": value for key, value in facts.items()}
+                found[f"nic.{name}.{ifname}.qdisc"] = qdisc
+        return found
 
     def __enter__(self) -> Self:
         """Build the lab; what was made is undone where that fails or is interrupted."""

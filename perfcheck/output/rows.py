@@ -70,7 +70,8 @@ def signed_pct(change_pct: float | None) -> str:
     """Give `+31.2 %`, `+412 %`; empty for None."""
     if change_pct is None:
         return ""
-    return f"{change_pct:+.1f} %" if abs(change_pct) < 100 else f"{change_pct:+.0f} %"
+    shown = round(change_pct, 1) or 0.0  # no `-0.0`
+    return f"{shown:+.1f} %" if abs(shown) < 100 else f"{shown:+.0f} %"
 
 
 def interval_text(interval_pct: tuple[float, float] | None) -> str:

@@ -73,7 +73,7 @@ class Bench:
 
     def trial(self) -> bool:
         """Make one trial; gives whether it counts. The environment is that of the first one's beginning."""
-        self._environment = self._environment or fingerprint()
+        self._environment = self._environment or {**fingerprint(), **self._lab.interfaces()}
         made = make_trial(self._scenario, self._lab, self._collectors, len(self._trials))
         if made.followed is not None and self._events is not None:
             self._events.write(

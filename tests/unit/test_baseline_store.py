@@ -92,6 +92,14 @@ def test_a_like_machine_with_another_kernel_is_found_and_the_difference_is_told(
     assert [str(each) for each in found.environment] == ["kernel.release: 6.1 -> 6.12"]
 
 
+def test_what_was_not_looked_at_when_a_baseline_was_saved_is_no_difference(tmp_path: Path) -> None:
+    store = BaselineStore(tmp_path)
+    store.save(session(environment={"kernel.release": "6.1"}))
+    now = {"kernel.release": "6.1", "kernel.cmdline": "preempt=full", "nic.client.eth0.driver": "veth"}
+    found = store.load(SCENARIO, session(environment=now).environment)
+    assert [str(each) for each in found.environment] == ["kernel.cmdline: (none) -> preempt=full"]
+
+
 def test_another_machine_is_never_taken_for_a_like_one(tmp_path: Path) -> None:
     store = BaselineStore(tmp_path)
     store.save(session())
