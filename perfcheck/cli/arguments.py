@@ -29,24 +29,27 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     run.add_argument("--select", metavar="TEXT", help="only scenarios whose label contains this")
     run.add_argument("--json", type=Path, metavar="PATH", help="append one run record a line ('-': standard output)")
     run.add_argument("--junit", type=Path, metavar="PATH", help="write a JUnit report")
-    run.add_argument("--repeat", type=_count, metavar="N", help="runs of each scenario")
+    run.add_argument("--repeat", type=_count, metavar="N", help="runs of each scenario (default: the file's)")
     run.add_argument("--mode", choices=("summary", "detail", "both"), help="mode of the measurement core")
     run.add_argument("--events", type=Path, metavar="PATH", help="write the events of detail mode, one JSON a line")
     run.add_argument("--baseline", action="store_true", help="compare with the stored baselines")
-    run.add_argument("--baseline-dir", type=Path, default=Path("baselines"), metavar="DIR")
-    run.add_argument("--baseline-name", metavar="NAME", help="a named set of baselines")
     run.add_argument(
-        "--tolerance", action="append", default=[], type=tolerance, metavar="METRIC=PCT",
-        help="what counts as a change of a metric, e.g. tcp.rtt_us.p99=5%%",
-    )  # fmt: skip
+        "--baseline-dir",
+        type=Path,
+        default=Path("baselines"),
+        metavar="DIR",
+        help="where they lie (default: baselines)",
+    )
+    run.add_argument("--baseline-name", metavar="NAME", help="a named set of baselines")
+    _add_tolerance(run)
     run.add_argument("--history", type=Path, metavar="DIR", help="append each run to the history in DIR")
     run.add_argument("--rules", action="append", default=[], type=Path, metavar="DIR", help="more diagnosis rules")
     run.set_defaults(command=commands.run)
 
     compare = subparsers.add_parser("compare", help="verdicts of two stored run records: B against A")
-    compare.add_argument("baseline", type=Path, metavar="A.json")
-    compare.add_argument("current", type=Path, metavar="B.json")
-    compare.add_argument("--tolerance", action="append", default=[], type=tolerance, metavar="METRIC=PCT")
+    compare.add_argument("baseline", type=Path, metavar="A.json", help="records as `perfcheck run --json` writes them")
+    compare.add_argument("current", type=Path, metavar="B.json", help="the records that are judged")
+    _add_tolerance(compare)
     compare.set_defaults(command=commands.compare)
 
     pairs = subparsers.add_parser(
@@ -59,7 +62,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     pairs.add_argument("--b", required=True, type=Side.parse, metavar="SIDE", help="the setting that is judged")
     pairs.add_argument("--select", metavar="TEXT", help="only scenarios whose label contains this")
     pairs.add_argument("--json", type=Path, metavar="PATH", help="append both records, A before B")
-    pairs.add_argument("--tolerance", action="append", default=[], type=tolerance, metavar="METRIC=PCT")
+    _add_tolerance(pairs)
     pairs.set_defaults(command=commands.side_by_side)
 
     _add_calibrate(subparsers)
@@ -77,7 +80,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     schema = subparsers.add_parser("schema", help="JSON Schema of the scenario file, for editors")
     schema.set_defaults(command=commands.schema)
     listing = subparsers.add_parser("list", help="the scenarios of files and folders, checked but not run")
-    listing.add_argument("files", nargs="*", type=Path, default=[Path("scenarios")], metavar="FILE")
+    listing.add_argument(
+        "files", nargs="*", type=Path, default=[Path("scenarios")], metavar="FILE",
+        help="scenario files, or folders of them (default: scenarios)",
+    )  # fmt: skip
     listing.set_defaults(command=commands.list_scenarios)
     return parser.parse_args(list(argv))
 
@@ -95,6 +101,13 @@ def _sessions(text: str) -> int:
     return number
 
 
+def _add_tolerance(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tolerance", action="append", default=[], type=tolerance, metavar="METRIC=PCT",
+        help="what counts as a change of a metric, e.g. tcp.rtt_us.p99=5%%",
+    )  # fmt: skip
+
+
 def _add_calibrate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     noise = subparsers.add_parser(
         "calibrate", help="how much metrics vary on this machine, and the repeat and margins for that",
@@ -102,7 +115,9 @@ def _add_calibrate(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     )  # fmt: skip
     noise.add_argument("file", type=Path, metavar="FILE", help="a scenario file")
     noise.add_argument("--runs", type=_count, metavar="N", help="runs of each session (default: the file's repeat)")
-    noise.add_argument("--sessions", type=_sessions, default=4, metavar="N", help="how often the lab is built anew")
+    noise.add_argument(
+        "--sessions", type=_sessions, default=4, metavar="N", help="how often the lab is built anew (default: 4)"
+    )
     noise.add_argument("--select", metavar="TEXT", help="only scenarios whose label contains this")
     noise.add_argument("--write", action="store_true", help="apply the patch to the file")
     noise.set_defaults(command=calibrate)
@@ -115,7 +130,10 @@ def _add_history(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "status is 0 whatever it says.",
     )  # fmt: skip
     past.add_argument("metric", metavar="METRIC", help="its name; `perfcheck metrics` lists all")
-    past.add_argument("--dir", type=Path, default=Path("results/history"), metavar="DIR", help="the history's folder")
+    past.add_argument(
+        "--dir", type=Path, default=Path("results/history"), metavar="DIR",
+        help="the history's folder (default: results/history)",
+    )  # fmt: skip
     past.add_argument("--scenario", metavar="NAME", help="only this scenario")
     past.add_argument("--html", type=Path, metavar="PATH", help="write a page with plots as well")
     past.set_defaults(command=history)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -164,11 +163,28 @@ def doctor(arguments: argparse.Namespace) -> int:
     """Say what works here and what does not; exit 3 where nothing could be measured at all."""
     del arguments
     checks = [*system_checks(), *collect_checks()]
-    table = Table("", "what", "why not", "to get it", box=None, header_style="bold")
+    table = Table("", "what", "metrics", "why not", "to get it", box=None, header_style="bold")
     for check in checks:
-        table.add_row("[green]ok[/]" if check.ok else "[red]--[/]", *map(escape, (check.name, check.why, check.fix)))
-    console_for().print(table)
-    return 3 if any(check.name in NEEDED and not check.ok for check in checks) else 0
+        needing = sum(check.name in spec.needs for spec in CATALOGUE.values())
+        table.add_row(
+            "[green]ok[/]" if check.ok else "[red]--[/]",
+            check.name,
+            str(needing or ""),
+            Text(check.why),
+            Text(check.fix),
+        )
+    console = console_for()
+    console.print(table)
+    console.print()
+    lacking = [check for check in checks if check.name in NEEDED and not check.ok]
+    for check in lacking[:1]:
+        console.print(f"Nothing can be measured here: {check.why}; {check.fix}", markup=False)
+    if not lacking:
+        missing = {check.name for check in checks if not check.ok}
+        measured = sum(missing.isdisjoint(spec.needs) for spec in CATALOGUE.values())
+        rest = "" if measured == len(CATALOGUE) else "; `perfcheck metrics` says which, and why not the others"
+        console.print(f"{measured} of {len(CATALOGUE)} metrics can be measured here{rest}", markup=False)
+    return 3 if lacking else 0
 
 
 def clean(arguments: argparse.Namespace) -> int:
@@ -196,6 +212,8 @@ def schema(arguments: argparse.Namespace) -> int:
 def list_scenarios(arguments: argparse.Namespace) -> int:
     """List scenarios; a malformed file ends with status 2 and all of its problems."""
     table = Table("scenario", "file", "runs", "title", box=None, header_style="bold")
+    for column in table.columns[:2]:
+        column.no_wrap = True  # a title can be broken, what is typed again cannot
     for scenario in _selected(arguments.files, None):
         # Text, not markup: the brackets of a matrix point are the label's own.
         table.add_row(Text(scenario.label), scenario.file, str(scenario.repeat), Text(scenario.title))

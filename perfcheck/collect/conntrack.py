@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ class ConntrackCollector(LookingCollector[dict[str, Look]]):
             read()
         except Exception as error:
             raise Unavailable(
-                "connection tracking's counters", str(error) or type(error).__name__,
+                "connection tracking's counters", _reason(error),
                 "a kernel with CONFIG_NF_CT_NETLINK (modprobe nf_conntrack_netlink), as root",
             ) from error  # fmt: skip
 
@@ -43,6 +44,12 @@ class ConntrackCollector(LookingCollector[dict[str, Look]]):
         """Give the differences, of all hosts together."""
         del length_ns
         return Seen(metrics=dict(metrics_of(before, after)))
+
+
+def _reason(error: Exception) -> str:
+    """Give the kernel's word: netlink's errors carry it as a pair, with a positive number before it."""
+    number = getattr(error, "code", None) or getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) else str(error) or type(error).__name__
 
 
 def read() -> Look:

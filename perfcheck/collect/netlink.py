@@ -36,7 +36,8 @@ class NetlinkCollector(LookingCollector[dict[str, Look]]):
             try:
                 thread.netlink(OWN_NETNS, rtnetlink.interfaces, what="listing interfaces")
             except (LabError, OSError) as error:
-                raise Unavailable("rtnetlink", str(error), "a kernel with CONFIG_NET and CONFIG_INET") from error
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                raise Unavailable("rtnetlink", reason, "a kernel with CONFIG_NET and CONFIG_INET") from error
 
     def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, Look]:
         """Look at each host."""
