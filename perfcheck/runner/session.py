@@ -27,6 +27,7 @@ from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
 from perfcheck.runner.summary import diagnosed_against
 from perfcheck.system import Journal, clean, measuring_lock, new_tag, stop_on_signals
+from perfcheck.system.checks import require_privileges
 
 
 class _Silent:
@@ -61,7 +62,8 @@ class Runner:
         return cls(options, progress)
 
     def __enter__(self) -> Self:
-        """Undo what a killed run left behind; an events file that cannot be written is told here."""
+        """Undo what a killed run left behind; missing privileges and an events file that cannot be written are told."""
+        require_privileges()
         clean()
         if self._events is not None:
             self._events.open()
