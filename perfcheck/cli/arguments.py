@@ -50,6 +50,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     compare.add_argument("baseline", type=Path, metavar="A.json", help="records as `perfcheck run --json` writes them")
     compare.add_argument("current", type=Path, metavar="B.json", help="the records that are judged")
     _add_tolerance(compare)
+    compare.add_argument("--junit", type=Path, metavar="PATH", help="write a JUnit report")
     compare.set_defaults(command=commands.compare)
 
     pairs = subparsers.add_parser(
@@ -63,6 +64,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     pairs.add_argument("--select", metavar="TEXT", help="only scenarios whose label contains this")
     pairs.add_argument("--json", type=Path, metavar="PATH", help="append both records, A before B")
     _add_tolerance(pairs)
+    pairs.add_argument("--junit", type=Path, metavar="PATH", help="write a JUnit report")
     pairs.set_defaults(command=commands.side_by_side)
 
     _add_calibrate(subparsers)

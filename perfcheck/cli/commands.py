@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,7 @@ from perfcheck.cli.printing import console_for
 from perfcheck.collect import doctor_checks as collect_checks
 from perfcheck.compare import changed_conditions, judge_records
 from perfcheck.errors import CouldNotMeasure, Stopped, UsageError
+from perfcheck.model.baseline import BaselineLookup
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Direction
 from perfcheck.model.record import RunRecord
@@ -24,6 +26,7 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
 from perfcheck.model.verdict import Verdict, exit_status, overall
 from perfcheck.output import ConsoleOutput, ConsoleProgress, GithubOutput, JsonLinesOutput, JunitOutput, read_records
+from perfcheck.output.cases import untrusted
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.scenario import json_schema, load_all
@@ -43,17 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
     console = console_for(stderr=to_stdout)
     verdicts: list[Verdict] = []
     with ExitStack() as stack:
-        outputs: list[Output] = [ConsoleOutput(console)]
+        outputs = _reports(console, arguments)
         if arguments.json is not None:
             outputs.append(JsonLinesOutput(None if to_stdout else arguments.json))
-        if arguments.junit is not None:
-            outputs.append(JunitOutput(arguments.junit))
         if arguments.history is not None:
             outputs.append(HistoryOutput(arguments.history))
-        outputs.append(GithubOutput())
-        for output in outputs:
-            output.open()
-            stack.callback(output.close)
+        _open(outputs, stack)
         progress = stack.enter_context(ConsoleProgress(console))
         runner = stack.enter_context(Runner.create(options, progress))
         for scenario in scenarios:
@@ -79,15 +77,22 @@ def side_by_side(arguments: argparse.Namespace) -> int:
     console = console_for()
     verdicts = []
     with ExitStack() as stack:
-        outputs: list[Output] = [ConsoleOutput(console)]
+        outputs = _reports(console, arguments)
         records = JsonLinesOutput(arguments.json) if arguments.json is not None else None
-        for output in (*outputs, *([records] if records is not None else [])):
-            output.open()
-            stack.callback(output.close)
+        _open([*outputs, *([records] if records is not None else [])], stack)
         progress = stack.enter_context(ConsoleProgress(console))
         runner = stack.enter_context(Runner.create(options, progress))
         for scenario in _selected([arguments.file], arguments.select):
-            before, after = runner.ab(scenario, arguments.a, arguments.b)
+            try:
+                before, after = runner.ab(scenario, arguments.a, arguments.b)
+            except Stopped:
+                raise
+            except CouldNotMeasure as error:
+                verdicts.append(Verdict.INVALID)
+                progress.clear()
+                for output in outputs:
+                    output.not_measured(scenario.label, scenario.file, str(error))
+                continue
             progress.clear()
             if records is not None:
                 records.write(before)
@@ -98,8 +103,22 @@ def side_by_side(arguments: argparse.Namespace) -> int:
     return exit_status(verdicts)
 
 
+def _reports(console: Console, arguments: argparse.Namespace) -> list[Output]:
+    """Give what every measuring or comparing command can report to: terminal, GitHub, JUnit."""
+    outputs: list[Output] = [ConsoleOutput(console), GithubOutput()]
+    if arguments.junit is not None:
+        outputs.append(JunitOutput(arguments.junit))
+    return outputs
+
+
+def _open(outputs: Sequence[Output], stack: ExitStack) -> None:
+    for output in outputs:
+        output.open()
+        stack.callback(output.close)
+
+
 def compare(arguments: argparse.Namespace) -> int:
-    """Compare two files of stored records, scenario by scenario; exit 1 on a regression."""
+    """Compare two files of stored records, scenario by scenario; exit 1 on a regression, 3 where B is INVALID."""
     before = {_label(record): record for record in read_records(arguments.baseline)}
     after = {_label(record): record for record in read_records(arguments.current)}
     if not set(before) & set(after):
@@ -107,28 +126,39 @@ def compare(arguments: argparse.Namespace) -> int:
             f"no scenario is in both files: {arguments.baseline} has {', '.join(sorted(before)) or 'none'}, "
             f"{arguments.current} has {', '.join(sorted(after)) or 'none'}"
         )
-    output = ConsoleOutput(console_for())
     verdicts = []
-    output.open()
-    for label, record in after.items():
-        if label not in before:
-            print(f"{label}: only in {arguments.current}, not compared")
-            continue
-        lookup = lookup_of(baseline_of(before[label]), record)
-        comparisons = judge_records(record, lookup, dict(arguments.tolerance))
-        verdict = overall(each.verdict for each in comparisons)
-        compared = record.model_copy(
-            update={
-                "comparisons": comparisons, "expectations": (), "verdict": verdict,
-                "changed_conditions": changed_conditions(record, lookup),
-            }
-        )  # fmt: skip
-        verdicts += [comparison.verdict for comparison in compared.comparisons]
-        output.write(compared)
-    output.close()
+    with ExitStack() as stack:
+        outputs = _reports(console_for(), arguments)
+        _open(outputs, stack)
+        for label, record in after.items():
+            if label not in before:
+                print(f"{label}: only in {arguments.current}, not compared")
+                continue
+            compared = _compared(before[label], record, dict(arguments.tolerance), str(arguments.baseline))
+            verdicts += [compared.verdict, *(comparison.verdict for comparison in compared.comparisons)]
+            for output in outputs:
+                output.write(compared)
     for label in sorted(set(before) - set(after)):
         print(f"{label}: only in {arguments.baseline}, not compared")
     return exit_status(verdicts)
+
+
+def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, float], file: str) -> RunRecord:
+    """Give the record judged against the other; what could not be trusted is neither judged nor judged against."""
+    if untrusted(record) is not None:
+        return record
+    reason = untrusted(before)
+    if reason is None:
+        lookup = lookup_of(baseline_of(before), record)
+    else:
+        lookup = BaselineLookup(missing=f"the run in {file} is INVALID: {reason}")
+    comparisons = judge_records(record, lookup, tolerance_pct)
+    return record.model_copy(
+        update={
+            "comparisons": comparisons, "expectations": (), "verdict": overall(each.verdict for each in comparisons),
+            "changed_conditions": changed_conditions(record, lookup), "sides": None,
+        }
+    )  # fmt: skip
 
 
 def metrics(arguments: argparse.Namespace) -> int:

@@ -159,6 +159,20 @@ def test_compare_exits_1_on_a_regression(tmp_path: Path, capsys: pytest.CaptureF
     assert "IMPROVED" in capsys.readouterr().out
 
 
+def test_compare_never_judges_a_run_that_could_not_be_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad, report = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "r.xml"
+    values = {"tcp.rtt_us.p50": tuple(20_000.0 + i for i in range(8))}
+    good.write_text(make_record(values).to_json() + "\n")
+    bad.write_text(make_record(values, verdict=Verdict.INVALID, invalid_reason="link 0 late").to_json() + "\n")
+    assert main(["compare", str(good), str(bad), "--junit", str(report)]) == 3
+    assert 'errors="1"' in report.read_text()
+    assert "link 0 late" in capsys.readouterr().out
+    assert main(["compare", str(bad), str(good)]) == 0
+    assert "is INVALID: link 0 late" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("content", ["", "{", '{"schema": 1}\n', "[]\n"])
 def test_compare_of_what_is_no_record_is_a_located_error(
     tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
