@@ -196,7 +196,7 @@ def _outcome(record: RunRecord, screened: int) -> Outcome:
         left_out=tuple(trial.invalid_reason or "" for trial in record.trials if not trial.valid),
         judged=tuple(
             Judged(metric=each.metric, verdict=each.verdict.value, change_pct=each.change_pct,
-                   detectable_pct=each.detectable_pct, margin_pct=each.margin_pct)
+                   detectable_pct=each.detectable_pct, margin_pct=each.margin_pct, detectable=each.detectable)
             for each in record.comparisons
         ),
     )  # fmt: skip

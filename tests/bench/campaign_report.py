@@ -15,6 +15,7 @@ from scipy.stats import beta
 
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.scenario import Scenario
+from perfcheck.model.units import format_value
 from perfcheck.model.verdict import Verdict
 from perfcheck.system import fingerprint
 
@@ -23,13 +24,14 @@ SAME: Final = "A/A"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One metric's verdict in one build; changes in per cent of the baseline."""
+    """One metric's verdict in one build; changes in per cent of the baseline, `detectable` in the metric's unit."""
 
     metric: str
     verdict: str
     change_pct: float | None
     detectable_pct: float | None
     margin_pct: float | None
+    detectable: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,16 +184,12 @@ def _words_on_builds(builds: Sequence[Build]) -> str:
         f"The A/A builds compared {compared} metrics; {confirmed} times a scenario tripped the screen and ran again.",
     ]
     for kind in dict.fromkeys(build.kind for build in builds if build.kind != SAME):
+        outcomes = [outcome for build in builds if build.kind == kind for outcome in build.outcomes]
         caught: Counter[str] = Counter(
-            each.metric
-            for build in builds
-            if build.kind == kind
-            for outcome in build.outcomes
-            for each in outcome.judged
-            if each.verdict == Verdict.REGRESSED.value
+            each.metric for outcome in outcomes for each in outcome.judged if each.verdict == Verdict.REGRESSED.value
         )
         by = ", ".join(f"`{metric}` ({times})" for metric, times in caught.most_common())
-        words.append(f"{kind}: caught by {by or 'nothing'}.")
+        words.append(f"{kind}, in `{outcomes[0].scenario}`: caught by {by or 'nothing'}.")
     false = [
         f"`{each.metric}` of `{outcome.scenario}` ({each.change_pct or 0:+.1f} %)"
         for build in same
@@ -233,9 +231,18 @@ def _metric_row(scenario: str, metric: str, judged: Sequence[Judged]) -> list[st
         f"`{metric}`",
         f"{median(margins):.3g} %" if margins else "",
         f"{_quantile(changes, 0.05):+.1f} to {_quantile(changes, 0.95):+.1f} %" if changes else "",
-        f"{median(smallest):.1f} / {_quantile(smallest, 0.95):.1f} %" if smallest else "",
+        f"{median(smallest):.1f} / {_quantile(smallest, 0.95):.1f} %" if smallest else _at(metric, judged),
         ", ".join(f"{times} {verdict}" for verdict, times in other.most_common()),
     ]
+
+
+def _at(metric: str, judged: Sequence[Judged]) -> str:
+    """Give the smallest value that would have been called where the baseline is 0, of which there is no percentage."""
+    known = sorted(each.detectable for each in judged if each.detectable is not None)
+    if not known:
+        return "the baseline is 0"
+    unit = CATALOGUE[metric].unit
+    return f"at {format_value(median(known), unit)} / {format_value(_quantile(known, 0.95), unit)}"
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
@@ -279,13 +286,16 @@ def _left_out(builds: Sequence[Build]) -> str:
 
 
 def _kind_of(reason: str) -> str:
-    """Cut a reason off where its figures begin."""
+    """Give the first reason, without the link's name, up to where its figures begin."""
+    first = reason.partition(";")[0]
+    if first.startswith("link "):
+        first = first.partition(": ")[2]
     words = []
-    for word in reason.partition(";")[0].split():
+    for word in first.split():
         if any(char.isdigit() for char in word):
             break
         words.append(word)
-    return " ".join(words).rstrip(" :,") or reason
+    return " ".join(words).rstrip(" :,") or first
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
