@@ -38,6 +38,10 @@ def netem(**fields: Any) -> Iterator[TwoHosts]:
         {"delay": "20ms", "jitter": "5ms", "loss": "5%"},
         {"delay": "5ms", "rate": "10mbit", "queue": "10p", "loss": {"model": "gilbert-elliott", "p": "2%", "r": "30%"}},
         {"delay": "5ms", "reorder": "10%", "duplicate": "10%", "corrupt": "10%"},
+        {"delay": "20ms", "jitter": {"spread": "4ms", "distribution": "normal"}},
+        {"delay": "20ms", "jitter": {"spread": "4ms", "distribution": "pareto"}},
+        {"policer": {"rate": "10mbit", "burst": "64kb"}, "delay": "5ms"},
+        {"delay": "5ms", "rate": "20mbit", "queue": {"size": "40p", "discipline": "codel"}},
     ],
 )
 def test_links_are_proved(fields: dict[str, Any]) -> None:
@@ -67,6 +71,33 @@ def test_lost_packets_are_counted_by_cause() -> None:
     assert forward.dropped_loss == pytest.approx(100, abs=40)
     assert forward.dropped_queue > 50
     assert forward.delivered == len(got)
+
+
+@pytest.mark.parametrize("size", [100, 1472])
+def test_a_policer_counts_whole_frames(size: int) -> None:
+    with netem(policer={"rate": "8mbit", "burst": "30kb"}) as hosts:
+        hosts.link.begin_trial(0)
+        packets = 300 if size > 1000 else 3000
+        got = hosts.send(packets, size=size, gap_s=0.5 / packets)
+        forward, _ = hosts.link.end_trial()
+    # Half a second of the rate, and the bucket.
+    allowed = (30_000 + 0.5 * 1e6) / (size + 42)
+    assert len(got) == pytest.approx(allowed, rel=0.03)
+    assert forward.dropped_policer == packets - len(got)
+    assert forward.delivered == len(got)
+    assert forward.dropped_queue == forward.dropped_loss == 0
+
+
+def test_codel_keeps_the_queue_short() -> None:
+    rtts_ms, drops = [], []
+    for queue in ("100p", {"size": "100p", "discipline": "codel"}):
+        with netem(delay="5ms", rate="20mbit", queue=queue) as hosts:
+            ended, (forward, _) = trial(hosts, "-t", "3", "-O", "1", "-C", "cubic")
+        rtts_ms.append(ended["streams"][0]["sender"]["mean_rtt"] / 1000)
+        drops.append(forward.dropped_queue)
+    assert rtts_ms[0] > 30
+    assert rtts_ms[1] < 0.7 * rtts_ms[0]
+    assert drops[1] > 0
 
 
 def test_it_goes_whole() -> None:
