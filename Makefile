@@ -5,6 +5,8 @@ PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest
 # The scenarios of the demonstration, in the order in which a newcomer should read them.
 DEMO ?= scenarios/
+# Arguments of bench-links.
+BENCH ?=
 
 .PHONY: help setup demo test lint unit kernel baselines bench bench-links bench-overhead bench-compare error-rates \
 	campaign clean
@@ -15,7 +17,7 @@ help:
 	@echo 'make unit            the tests that need no root, in seconds'
 	@echo 'make baselines       measure and write baselines/ anew'
 	@echo 'make bench           time around the traffic: lab up, programs attached, lab down'
-	@echo 'make bench-links     emulated links: asked and measured'
+	@echo 'make bench-links     emulated links: asked and measured (BENCH="--only table --output docs/bench-links.md")'
 	@echo 'make bench-overhead  what measuring costs'
 	@echo 'make bench-compare   how long judging and history take'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
@@ -48,7 +50,7 @@ bench: setup
 	$(PYTHON) tests/bench/bench_setup.py
 
 bench-links: setup
-	$(PYTHON) tests/bench/bench_links.py
+	$(PYTHON) tests/bench/bench_links.py $(BENCH)
 
 bench-overhead: setup
 	$(PYTHON) tests/bench/bench_core.py

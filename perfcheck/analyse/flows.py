@@ -86,7 +86,24 @@ def _unclaimed(by_identity: dict[_Identity, TcpSocket], reports: Sequence[Traffi
     pairs: dict[frozenset[_Endpoint], list[TcpSocket]] = defaultdict(list)
     for key, socket in free.items():
         pairs[frozenset({key[1:3], key[3:5]})].append(socket)
-    return [_directed(ends) for ends in pairs.values()]
+    return [_directed(ends) for ends in _across_translation(list(pairs.values()))]
+
+
+def _across_translation(pairs: list[list[TcpSocket]]) -> list[list[TcpSocket]]:
+    """Join single ends that a router's address translation keeps apart.
+
+    The inner end knows the outer one by its address and port; the outer end sees the router's address, and the
+    inner end's port, which Linux keeps as long as the router has it free.
+    """
+    joined = [ends for ends in pairs if len(ends) > 1]
+    single = {id(ends[0]): ends[0] for ends in pairs if len(ends) == 1}
+    outer = {(_local(socket.key), socket.key.remote_port): socket for socket in single.values()}
+    for inner in list(single.values()):
+        key = inner.key
+        other = outer.get(((_plain(key.remote), key.remote_port), key.local_port))
+        if other is not None and other.key.host != key.host and {id(inner), id(other)} <= single.keys():
+            joined.append([single.pop(id(inner)), single.pop(id(other))])
+    return [*joined, *([socket] for socket in single.values())]
 
 
 def _directed(ends: list[TcpSocket]) -> Connection:

@@ -1,5 +1,5 @@
 """Hosts as network namespaces, links between them, and the settings of both."""
 
-from perfcheck.lab.lab import Lab
+from perfcheck.lab.lab import Lab, plan
 
-__all__ = ["Lab"]
+__all__ = ["Lab", "plan"]

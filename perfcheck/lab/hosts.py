@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from perfcheck.errors import LabError
 from perfcheck.lab.topology import Topology
+from perfcheck.model.names import Family
 from perfcheck.system import commands, processes
 from perfcheck.system.netns import inode_of
 
@@ -53,9 +54,9 @@ class LabHost:
         links = self._topology.links_of(self.name)
         return tuple(address for link in links for address in link.end_of(self.name).addresses)
 
-    def address_towards(self, peer: str) -> str:
-        """Give the IPv4 address under which `peer` reaches this host; LabError where it does not."""
-        return self._topology.address_towards(self.name, peer)
+    def address_towards(self, peer: str, family: Family = "ipv4") -> str:
+        """Give the address under which `peer` reaches this host; LabError where it does not."""
+        return self._topology.address_towards(self.name, peer, family)
 
     def inside(self, work: Callable[[], T]) -> T:
         """Give what `work` gives when called in the host's namespace, in another thread."""

@@ -16,7 +16,7 @@ from perfcheck.lab.choice import PLAIN, choose
 from perfcheck.lab.hosts import LabHost, check_cpus
 from perfcheck.lab.links.probe import Side, prove
 from perfcheck.lab.network import Carrier
-from perfcheck.lab.topology import End, lay_out
+from perfcheck.lab.topology import End, Topology, lay_out
 from perfcheck.model.observation import LinkReport
 from perfcheck.model.proof import LinkProof
 from perfcheck.model.scenario import Scenario
@@ -31,6 +31,25 @@ CARRIER_TIMEOUT_S: Final = 5.0
 SETTLING_TIMEOUT_S: Final = 0.05
 QUIET_TIMEOUT_S: Final = 0.2
 SETUP_TIMEOUT_S: Final = 30.0
+NAT_RULES: Final = (
+    "add table inet perfcheck-nat;"
+    " add chain inet perfcheck-nat out {{ type nat hook postrouting priority 100; policy accept; }};"
+    " add rule inet perfcheck-nat out oifname {{ {devices} }} masquerade"
+)
+
+
+def plan(scenario: Scenario, emulators: Mapping[str, LinkEmulator]) -> tuple[Topology, tuple[LinkEmulator, ...]]:
+    """Lay a lab out and choose who carries each link, without making anything.
+
+    Raises InvalidLink for a link that no emulator here can carry, LabError for other things that
+    cannot be had.
+    """
+    topology = lay_out(scenario.hosts, scenario.links, ipv6=Path("/proc/sys/net/ipv6").exists())
+    for name, spec in scenario.hosts.items():
+        check_cpus(name, spec.cpus)
+        for key in spec.sysctl:
+            settings.check_key(name, key)
+    return topology, choose(topology.links, emulators)
 
 
 class Lab:
@@ -51,17 +70,11 @@ class Lab:
         """Plan the lab; nothing is made yet.
 
         `host_wide` permits sysctls that belong to the whole machine; they are put back at the end.
-        Raises InvalidLink for a link that no emulator here can carry, LabError for other things
-        that cannot be had.
+        Raises what `plan` raises.
         """
         self._journal = journal
         self._host_wide = host_wide
-        self._topology = lay_out(scenario.hosts, scenario.links, ipv6=Path("/proc/sys/net/ipv6").exists())
-        for name, spec in scenario.hosts.items():
-            check_cpus(name, spec.cpus)
-            for key in spec.sysctl:
-                settings.check_key(name, key)
-        self._chosen = choose(self._topology.links, emulators)
+        self._topology, self._chosen = plan(scenario, emulators)
         self._thread = NetnsThread()
         self._hosts: dict[str, LabHost] = {}
         self._links: list[EmulatedLink] = []
@@ -164,6 +177,8 @@ class Lab:
                 self._wait_for_carrier(name, link.end_of(name).ifname)
             wait_until(partial(self._hosts[name].inside, settings.quiet), timeout_s=QUIET_TIMEOUT_S)
             self._write_late_sysctls(name)
+        for name in self._topology.hosts:
+            self._translate_addresses(name)
         for name, spec in self._topology.hosts.items():
             for command in spec.setup:
                 self._run_setup(self._hosts[name], command)
@@ -218,6 +233,18 @@ class Lab:
         settled = wait_until(lambda: state() is Carrier.SETTLED, timeout_s=SETTLING_TIMEOUT_S)
         if not settled and not wait_until(lambda: state() is not Carrier.ABSENT, timeout_s=CARRIER_TIMEOUT_S):
             raise LabError(f"host {name}: {ifname} did not come up within {CARRIER_TIMEOUT_S:g} s")
+
+    def _translate_addresses(self, name: str) -> None:
+        """Have a router masquerade what it forwards to the neighbours that `nat` names, in its own namespace."""
+        neighbours = self._topology.hosts[name].nat
+        if not neighbours:
+            return
+        links = [link for link in self._topology.links_of(name) if link.end_opposite(name).host in neighbours]
+        devices = ", ".join(f'"{link.end_of(name).ifname}"' for link in links)
+        rules = NAT_RULES.format(devices=devices)
+        done = self._hosts[name].run([commands.find("nft"), rules], timeout_s=SETUP_TIMEOUT_S)
+        if done.returncode != 0:
+            raise LabError(f"host {name}: nat: {commands.failure(done)}")
 
     def _run_setup(self, host: LabHost, command: str) -> None:
         try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from perfcheck.errors import LabError
+from perfcheck.model.names import Family
 from perfcheck.model.scenario import HostSpec, LinkSpec
 
 IPV4_RANGE: Final = IPv4Network("198.18.0.0/15")
@@ -91,7 +92,45 @@ class Topology:
                     queue.append(there)
         return paths
 
+    def next_link(self, host: str, target: str) -> Link | None:
+        """Give the link over which the host sends what is for the target: the file's word, else the shortest path's."""
+        via = self.hosts[host].via.get(target)
+        if via is not None:
+            return next((link for link in self.links_of(host) if link.end_opposite(host).host == via), None)
+        path = self.paths_from(host).get(target)
+        return path[0] if path else None
+
+    def path(self, source: str, target: str) -> tuple[Link, ...] | None:
+        """Give the links that packets take from one host to another; None where they do not arrive."""
+        here = source
+        taken: list[Link] = []
+        while here != target:
+            link = self.next_link(here, target)
+            if link is None or len(taken) > len(self.hosts) or not (here == source or self.hosts[here].router):
+                return None
+            taken.append(link)
+            here = link.end_opposite(here).host
+        return tuple(taken)
+
     def routes_of(self, host: str) -> tuple[Route, ...]:
+        """Give the host's static routes, those to single addresses of hosts that some `via` names last."""
+        return (*self._subnet_routes(host), *self._address_routes(host))
+
+    def _address_routes(self, host: str) -> Iterator[Route]:
+        """Give routes to all addresses of each host that is not reached by the shortest path from everywhere."""
+        for target in dict.fromkeys(name for spec in self.hosts.values() for name in spec.via):
+            if target == host or self.path(host, target) is None:
+                continue
+            first = self.next_link(host, target)
+            assert first is not None  # noqa: S101 - there is a path
+            gateways = first.end_opposite(host)
+            for link in self.links_of(target):
+                if link is first:
+                    continue
+                for address, via in zip(link.end_of(target).addresses, gateways.addresses, strict=True):
+                    yield Route(subnet=str(ip_network(address)), via=via, ifname=first.end_of(host).ifname)
+
+    def _subnet_routes(self, host: str) -> tuple[Route, ...]:
         """Give static routes to the subnets of all other links in reach, each towards its nearer router."""
         paths = self.paths_from(host)
         routes = []
@@ -109,16 +148,21 @@ class Topology:
             ]
         return tuple(routes)
 
-    def address_towards(self, host: str, peer: str) -> str:
-        """Give the IPv4 address of `host` on the path from `peer`; LabError where there is no path."""
-        paths = self.paths_from(peer)
+    def address_towards(self, host: str, peer: str, family: Family = "ipv4") -> str:
+        """Give the address of `host` on the path from `peer`; LabError where there is no path, or no IPv6."""
         if peer == host:
             raise LabError(f"host {host}: a host has no path to itself in the lab")
-        if host not in paths:
+        path = self.path(peer, host)
+        if path is None:
             raise LabError(
                 f"there is no path from {peer} to {host}: add a link, or mark the hosts in between `router: true`"
             )
-        return paths[host][-1].end_of(host).addresses[0]
+        addresses = path[-1].end_of(host).addresses
+        if family == "ipv4":
+            return addresses[0]
+        if len(addresses) == 1:
+            raise LabError(f"host {host}: this kernel has no IPv6, which the traffic asks for (family: ipv6)")
+        return addresses[1]
 
 
 def lay_out(hosts: Mapping[str, HostSpec], links: Sequence[LinkSpec], *, ipv6: bool) -> Topology:
@@ -145,7 +189,19 @@ def lay_out(hosts: Mapping[str, HostSpec], links: Sequence[LinkSpec], *, ipv6: b
         for name in spec.between:
             used[name] += 1
         laid.append(Link(index=index, spec=spec, subnets=subnets, ends=(first, second)))
-    return Topology(hosts=hosts, links=tuple(laid))
+    topology = Topology(hosts=hosts, links=tuple(laid))
+    _check_named_neighbours(topology)
+    return topology
+
+
+def _check_named_neighbours(topology: Topology) -> None:
+    for host, spec in topology.hosts.items():
+        for target, via in spec.via.items():
+            if target not in topology.hosts or target == host or topology.path(host, target) is None:
+                raise LabError(f"host {host}: via {via} no packet gets to {target}")
+        for neighbour in spec.nat:
+            if not any(neighbour in link.spec.between for link in topology.links_of(host)) or neighbour == host:
+                raise LabError(f"host {host}: nat names {neighbour}, which is no neighbour of it")
 
 
 def _subnets(index: int, *, ipv6: bool) -> tuple[Subnet, ...]:

@@ -1,9 +1,9 @@
-"""Field types for the names that a scenario file gives: of scenarios and of hosts."""
+"""Field types for the names that a scenario file gives: of scenarios, of hosts, of address families."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, WithJsonSchema
 
@@ -23,5 +23,6 @@ def _valid_host(value: str) -> str:
     return value
 
 
+Family = Literal["ipv4", "ipv6"]
 Name = Annotated[str, AfterValidator(_valid_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
 HostName = Annotated[str, AfterValidator(_valid_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST}$"})]

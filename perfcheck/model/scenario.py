@@ -46,6 +46,17 @@ class HostSpec(Frozen):
         default=None, description="CPUs that this host's processes are pinned to", examples=[[0, 1]], min_length=1
     )
     router: Flag = Field(default=False, description="forward packets between this host's links", examples=[True])
+    nat: tuple[HostName, ...] = Field(
+        default=(),
+        description="neighbours towards which this router puts its own address into packets (masquerade)",
+        examples=[["internet"]],
+    )
+    via: dict[HostName, HostName] = Field(
+        default_factory=dict,
+        description="packets to that host leave through this neighbour, not by the path with the fewest links",
+        examples=[{"server": "satellite"}],
+        json_schema_extra={"additionalProperties": False},
+    )
 
 
 class Impairments(Frozen):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from perfcheck.model.names import Family
 from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import LinkSpec, Scenario, TrafficSpec
@@ -46,7 +47,7 @@ class Host(Protocol):
     def addresses(self) -> Sequence[str]:
         """Its IP addresses, the first link's first."""
 
-    def address_towards(self, peer: str) -> str:
+    def address_towards(self, peer: str, family: Family = "ipv4") -> str:
         """Give the address under which `peer` (another host's name) reaches this host."""
 
     def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> subprocess.Popen[bytes]:

@@ -18,9 +18,13 @@ class Hop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficPath:
-    """The links, in order, that one entry of `traffic` sends its data over."""
+    """The links, in order, that one entry of `traffic` sends its data over.
+
+    `back` are those over which the answers come, where they take another way; both then name one direction each.
+    """
 
     hops: tuple[Hop, ...]
+    back: tuple[Hop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,10 @@ def measured_paths(scenario: Scenario) -> tuple[TrafficPath, ...]:
 
 def base_rtt_ns(scenario: Scenario, path: TrafficPath) -> int:
     """Round-trip time that the delays of the path's links add up to, in ns."""
-    return sum(scenario.links[hop.link].rtt_ns() for hop in path.hops)
+    if not path.back:
+        return sum(scenario.links[hop.link].rtt_ns() for hop in path.hops)
+    hops = (*path.hops, *path.back)
+    return sum(scenario.links[hop.link].direction(way).delay_ns or 0 for hop in hops for way in hop.ways)
 
 
 def bottleneck(scenario: Scenario, path: TrafficPath) -> Bottleneck | None:
@@ -95,21 +102,45 @@ def _paths_of(scenario: Scenario, spec: TrafficSpec) -> list[TrafficPath]:
 
 
 def _routed(scenario: Scenario, source: str, target: str, *, both_ways: bool) -> list[TrafficPath]:
-    """Search breadth first, links in the file's order; no path gives an empty list."""
-    waiting: deque[tuple[str, tuple[Hop, ...]]] = deque([(source, ())])
+    """Give the way that packets take, or an empty list where they do not arrive."""
+    there, back = _way(scenario, source, target), _way(scenario, target, source)
+    if there is None or back is None:
+        return []
+    if [hop.link for hop in there] != [hop.link for hop in reversed(back)]:
+        return [TrafficPath(hops=there, back=back)]
+    return [TrafficPath(hops=tuple(Hop(link=hop.link, ways=_BOTH if both_ways else hop.ways) for hop in there))]
+
+
+def _way(scenario: Scenario, source: str, target: str) -> tuple[Hop, ...] | None:
+    """Follow `via` where a host has it, else the path with the fewest links."""
+    here = source
+    hops: list[Hop] = []
+    while here != target:
+        if len(hops) > len(scenario.hosts):
+            return None
+        via = scenario.hosts[here].via.get(target)
+        link = _first_link(scenario, here, target if via is None else via)
+        if link is None:
+            return None
+        forward = scenario.links[link].between[0] == here
+        hops.append(Hop(link=link, ways=("forward",) if forward else ("reverse",)))
+        here = scenario.links[link].between[1 if forward else 0]
+    return tuple(hops)
+
+
+def _first_link(scenario: Scenario, source: str, target: str) -> int | None:
+    """Search breadth first, links in the file's order, and give the first link of the way."""
+    waiting: deque[tuple[str, int | None]] = deque([(source, None)])
     seen = {source}
     while waiting:
-        host, hops = waiting.popleft()
+        host, first = waiting.popleft()
         if host == target:
-            return [TrafficPath(hops=hops)]
+            return first
         for index, link in enumerate(scenario.links):
             if host not in link.between:
                 continue
-            forward = link.between[0] == host
-            peer = link.between[1 if forward else 0]
-            if peer in seen:
-                continue
-            seen.add(peer)
-            ways = _BOTH if both_ways else ("forward",) if forward else ("reverse",)
-            waiting.append((peer, (*hops, Hop(link=index, ways=ways))))
-    return []
+            peer = link.between[1 if link.between[0] == host else 0]
+            if peer not in seen:
+                seen.add(peer)
+                waiting.append((peer, index if first is None else first))
+    return None

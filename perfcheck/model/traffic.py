@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from perfcheck.model.names import HostName
+from perfcheck.model.names import Family, HostName
 from perfcheck.model.quantities import DurationNs, Flag, Frozen, RateBps, SizeBytes, Whole
 
 
@@ -16,6 +16,7 @@ class Iperf3Spec(Frozen):
     from_host: HostName = Field(alias="from", examples=["client"], description="the host that connects")
     to_host: HostName = Field(alias="to", examples=["server"], description="the host that listens")
     protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="transport protocol")
+    family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that it uses")
     duration_ns: DurationNs | None = Field(
         default=None,
         alias="duration",
@@ -87,6 +88,7 @@ class CommandSpec(Frozen):
         examples=["curl -sSf -o /dev/null http://{server}:8000/"],
         description="the command, run without a shell; {HOST} becomes that host's address",
     )
+    family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that {HOST} stands for")
     timeout_ns: DurationNs = Field(
         default=30 * 10**9, alias="timeout", examples=["10s"], description="after which it has failed"
     )
@@ -105,6 +107,7 @@ class HttpSpec(Frozen):
 
     from_host: HostName = Field(alias="from", examples=["client"], description="the host that asks")
     to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers")
+    family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that it uses")
     duration_ns: DurationNs = Field(
         default=5 * 10**9,
         alias="duration",

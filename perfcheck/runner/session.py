@@ -13,7 +13,7 @@ from perfcheck.collect import collectors, prepare
 from perfcheck.compare import changed_conditions, judge, judge_records, more_runs, planned_metrics
 from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.errors import Unavailable
-from perfcheck.lab import Lab
+from perfcheck.lab import Lab, plan
 from perfcheck.lab.links import emulators
 from perfcheck.model.baseline import BaselineLookup
 from perfcheck.model.record import ComparisonRecord, RunRecord
@@ -157,7 +157,11 @@ class Runner:
 
     @contextmanager
     def _ready(self, scenario: Scenario) -> Iterator[None]:
-        """Hold the machine's lock, with collectors attached and signals turned into exceptions."""
+        """Hold the machine's lock, with collectors attached and signals turned into exceptions.
+
+        What cannot be had is refused at once, before anybody is waited for.
+        """
+        plan(scenario, emulators())
         with stop_on_signals(), measuring_lock(lambda text: self._progress.stage(scenario, text, 0, scenario.repeat)):
             self._attach(scenario)
             yield

@@ -42,6 +42,7 @@ def check(document: Document) -> list[Problem]:
 def _hosts(document: Document) -> Iterator[Problem]:
     for name in document.table("hosts"):
         yield from _sysctls(document, name)
+        yield from _named_neighbours(document, name)
         for index in range(len(document.listing("hosts", name, "setup"))):
             yield from _words(document, ("hosts", name, "setup", index))
 
@@ -57,6 +58,53 @@ def _sysctls(document: Document, host: str) -> Iterator[Problem]:
     if "net.ipv4.tcp_congestion_control" in settings and not congestion.rest:
         message = "the sysctl net.ipv4.tcp_congestion_control sets the same; keep one of the two"
         yield document.problem(congestion.key, congestion.path, message)
+
+
+def _named_neighbours(document: Document, host: str) -> Iterator[Problem]:
+    """Check the hosts that `nat` and `via` name: they exist, are neighbours, and may forward."""
+    neighbours = _neighbours(document).get(host, set())
+    nat: Loc = ("hosts", host, "nat")
+    if document.listing(*nat) and not _is_true(document.get("hosts", host, "router")):
+        yield _at(document, document.find(nat), "only a router translates addresses: set router: true as well")
+    for index in range(len(document.listing(*nat))):
+        yield from _neighbour(document, (*nat, index), neighbours)
+    for target, entry in document.table("hosts", host, "via").items():
+        loc: Loc = ("hosts", host, "via", target)
+        hosts = document.table("hosts")
+        if target not in hosts or target == host:
+            message = f"expected another host, got {target!r}{hint(target, set(hosts) - {host})}"
+            yield document.problem(entry.place, document.find(loc).path, message)
+        else:
+            yield from _neighbour(document, loc, neighbours)
+            yield from _forwards(document, loc, host, target)
+
+
+def _neighbour(document: Document, loc: Loc, neighbours: set[str]) -> Iterator[Problem]:
+    name = document.text(*loc)
+    if name is not None and name not in neighbours:
+        have = ", ".join(sorted(neighbours)) or "none"
+        yield _at(document, document.find(loc), f"expected a host on a link with this one ({have}), got {name!r}")
+
+
+def _forwards(document: Document, loc: Loc, host: str, target: str) -> Iterator[Problem]:
+    """Follow the way of a packet, which must end at the target."""
+    neighbours = _neighbours(document)
+    routers = {name for name in document.table("hosts") if _is_true(document.get("hosts", name, "router"))}
+    here, taken = host, [host]
+    while here != target:
+        way = _path(neighbours, routers, here, target)
+        following = document.text("hosts", here, "via", target) or (None if way is None else (*way, target)[0])
+        if following is None or following not in neighbours.get(here, ()):
+            return  # told elsewhere, or there is no path at all
+        if following in taken:
+            message = f"packets to {target} go round: {', '.join((*taken, following))}"
+            yield _at(document, document.find(loc), message)
+            return
+        if following != target and following not in routers:
+            yield _at(document, document.find(loc), f"{following} does not forward: set router: true on it")
+            return
+        taken.append(following)
+        here = following
 
 
 def _words(document: Document, loc: Loc) -> Iterator[Problem]:

@@ -63,6 +63,10 @@ def _workload(scenario: Scenario) -> Mapping[str, str]:
     facts: list[Fact] = [
         (f"hosts.{name}", "router" if host.router else "host") for name, host in scenario.hosts.items()
     ]
+    for name, host in scenario.hosts.items():
+        if host.nat:
+            facts.append((f"hosts.{name}.nat", " ".join(sorted(host.nat))))
+        facts += [(f"hosts.{name}.via.{target}", via) for target, via in host.via.items()]
     for index, link in enumerate(scenario.links):
         facts.append((f"links[{index}].between", " ".join(link.between)))
         facts.append((f"links[{index}].mtu", str(link.mtu)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, TypeVar, cast
 
 from perfcheck.errors import Unavailable
+from perfcheck.model.names import Family
 from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import LinkSpec, Scenario, TrafficSpec
@@ -122,8 +123,9 @@ class FakeHost:
     commands: list[tuple[str, ...]] = field(default_factory=list)
     started: list[FakeProcess] = field(default_factory=list)
 
-    def address_towards(self, peer: str) -> str:
-        """Give `towards[peer]`, else the first address."""
+    def address_towards(self, peer: str, family: Family = "ipv4") -> str:
+        """Give `towards[peer]`, else the first address, whatever the family."""
+        del family
         return self.towards.get(peer, self.addresses[0])
 
     def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> subprocess.Popen[bytes]:

@@ -1,7 +1,7 @@
 """Traffic by any command, with an optional server that is waited for until its port listens.
 
-`{NAME}` in a command line is replaced by the address under which the host that runs the command
-reaches the lab's host NAME; other braces are left alone. Words are split as a shell splits them, and
+`{NAME}` in a command line is replaced by the address (of `family`) under which the host that runs the
+command reaches the lab's host NAME; other braces are left alone. Words are split as a shell splits them, and
 no shell is run.
 
 Metrics: the time from start to end is `app.duration_us`. A command may hand back more: when the last
@@ -30,6 +30,7 @@ from typing import Final
 
 from perfcheck.errors import TrafficError
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.names import Family
 from perfcheck.model.observation import TrafficReport
 from perfcheck.model.scenario import CommandSpec, TrafficSpec
 from perfcheck.model.seams import Host, TrafficSession
@@ -85,12 +86,14 @@ class CommandSession:
                 f"something listens on {server.protocol} port {server.port} of host {server.host} already: "
                 f"`{server.run}` cannot be waited for. Give it another port"
             )
-        self._server = Child(host, words(server.run, server.host, self._hosts), keep_bytes=KEEP_BYTES)
+        self._server = Child(
+            host, words(server.run, server.host, self._hosts, self._spec.family), keep_bytes=KEEP_BYTES
+        )
         self._server.await_listening(server.port, server.protocol, READY_S)
 
     def start(self) -> None:
         """Start the command; returns at once."""
-        argv = words(self._spec.run, self._spec.host, self._hosts)
+        argv = words(self._spec.run, self._spec.host, self._hosts, self._spec.family)
         self._command = Child(self._hosts[self._spec.host], argv, keep_bytes=KEEP_BYTES)
 
     def wait(self) -> TrafficReport:
@@ -132,14 +135,16 @@ class CommandSession:
         return f"; its server said: {said[0]}" if said else ""
 
 
-def words(run: str, host: str, hosts: Mapping[str, Host]) -> tuple[str, ...]:
+def words(run: str, host: str, hosts: Mapping[str, Host], family: Family = "ipv4") -> tuple[str, ...]:
     """Split a command line and put in the addresses, as `host` reaches them; TrafficError on unbalanced quotes."""
 
     def address(match: re.Match[str]) -> str:
         target = hosts.get(match[1])
         if target is None:
             return match[0]
-        return target.addresses[0] if match[1] == host else target.address_towards(host)
+        if match[1] == host:
+            return next(address for address in target.addresses if (":" in address) == (family == "ipv6"))
+        return target.address_towards(host, family)
 
     try:
         split = shlex.split(run)

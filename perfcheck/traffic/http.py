@@ -95,7 +95,7 @@ class HttpSession:
             )
         host = self._hosts[self._spec.to_host]
         self._port = free_port(host, FIRST_PORT, "tcp")
-        address = host.address_towards(self._spec.from_host)
+        address = host.address_towards(self._spec.from_host, self._spec.family)
         argv = ("nghttpd", "--no-tls", "-a", address, "-d", self._body.folder, str(self._port))
         self._server = Child(host, argv, keep_bytes=KEEP_BYTES)
         self._server.await_listening(self._port, "tcp", READY_S)
@@ -106,7 +106,7 @@ class HttpSession:
 
     def _argv(self) -> tuple[str, ...]:
         spec = self._spec
-        address = self._hosts[spec.to_host].address_towards(spec.from_host)
+        address = self._hosts[spec.to_host].address_towards(spec.from_host, spec.family)
         where = f"[{address}]" if ":" in address else address
         rate = () if spec.rate_per_s is None else (f"--rps={spec.rate_per_s / spec.connections:g}",)
         return (

@@ -149,7 +149,7 @@ class Iperf3Session:
             self._start_error = error
 
     def _client_argv(self) -> tuple[str, ...]:
-        server = self._hosts[self._roles.server].address_towards(self._roles.client)
+        server = self._hosts[self._roles.server].address_towards(self._roles.client, self._spec.family)
         argv = (self._program, "-c", server, "-p", str(self._port), "-J", "-i", f"{INTERVAL_S:g}")
         return (*argv, "--connect-timeout", str(CONNECT_MS), *_options(self._spec, self._roles))
 

@@ -1,7 +1,8 @@
 """What the relay's links are against what was asked of them: the tables of docs, made by `make bench-links`.
 
-Needs root and an otherwise idle machine; takes about eight minutes (`--quick`: one).
-    python tests/bench/bench_links.py [--quick] [--output FILE]
+Needs root and an otherwise idle machine; takes about eight minutes (`--quick`: one), in which no other measurement of
+perfcheck runs here. `--only` makes a part, and puts it in the place of that part in FILE.
+    python tests/bench/bench_links.py [--quick] [--only table|rates|seeds]... [--output FILE]
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Any
+from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
 
@@ -25,6 +26,7 @@ from perfcheck.lab.links.probe.sockets import ProbeSocket
 from perfcheck.lab.links.relay.emulator import RelayEmulator
 from perfcheck.model.observation import LinkReport
 from perfcheck.system.environment import fingerprint
+from perfcheck.system.lock import measuring_lock
 
 DELAYS_MS = (0, 5, 20, 50, 200)
 RATES_MBIT = (1, 10, 100, 500)
@@ -221,32 +223,68 @@ def seeds(quick: bool) -> Iterator[str]:
         )
 
 
-def report(quick: bool) -> Iterator[str]:
-    """Give the whole page, line by line."""
-    yield "# The relay's links, asked and measured"
+PARTS: Final[Mapping[str, tuple[str, Callable[[bool], Iterator[str]]]]] = {
+    "table": ("Delay, rate and loss (one way)", table),
+    "rates": ("Packet rate", highest_rates),
+    "seeds": ("The same seed loses the same packets", seeds),
+}
+TITLE: Final = "# The relay's links, asked and measured"
+INTRODUCTION: Final = (
+    "Made by `make bench-links`: trains of packets from one host to another, stamped by the kernel where they arrive."
+    " A delay's error has the sender's and the receiver's kernel in it."
+)
+
+
+def section(name: str, quick: bool) -> Iterator[str]:
+    """Give one part, line by line, with what it was made on."""
+    title, lines = PARTS[name]
+    yield f"## {title}"
     yield ""
-    yield "; ".join(f"{key} {value}" for key, value in fingerprint().items())
-    for title, lines in (
-        ("Delay, rate and loss (one way)", table),
-        ("Packet rate", highest_rates),
-        ("The same seed loses the same packets", seeds),
-    ):
-        yield f"\n## {title}\n"
-        yield from lines(quick)
+    before = cpu_ticks()
+    yield from lines(quick)
+    all_ticks, stolen = (now - then for now, then in zip(cpu_ticks(), before, strict=True))
+    machine = "; ".join(f"{key} {value}" for key, value in fingerprint().items())
+    yield ""
+    yield f"{machine}. The hypervisor took {100 * stolen / max(1, all_ticks):.1f} % of the CPU time meanwhile."
+
+
+def cpu_ticks() -> tuple[int, int]:
+    """Give all CPU time of the machine and that which was stolen from it, in ticks (/proc/stat)."""
+    fields = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    return sum(fields), fields[7]
+
+
+def put_into(page: str, made: Mapping[str, str]) -> str:
+    """Give the page with the parts that were made in the place of those of the same title."""
+    before = {part.partition("\n")[0]: part for part in page.split("\n## ")[1:]}
+    parts = []
+    for name, (title, _) in PARTS.items():
+        if name in made:
+            parts.append(made[name].removeprefix("## ").strip() + "\n")
+        elif title in before:
+            parts.append(before[title].strip() + "\n")
+    return "\n## ".join([f"{TITLE}\n\n{INTRODUCTION}\n", *parts])
 
 
 def main() -> int:
-    """Print the page as it is made, and write it where asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a corner of the table, for a look")
-    parser.add_argument("--output", type=Path, help="write the page here too")
+    """Print the parts as they are made, and write them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a corner of each part, for a look")
+    parser.add_argument("--only", action="append", choices=[*PARTS], help="make this part; may be given several times")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the page here too")
     arguments = parser.parse_args()
-    lines = []
-    for line in report(arguments.quick):
-        print(line, flush=True)
-        lines.append(line)
+    made: dict[str, str] = {}
+    with measuring_lock(lambda text: print(text, file=sys.stderr, flush=True)):
+        for name in arguments.only or PARTS:
+            lines = []
+            for line in section(name, arguments.quick):
+                print(line, flush=True)
+                lines.append(line)
+            print(flush=True)
+            made[name] = "\n".join(lines)
     if arguments.output is not None:
-        arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        page = arguments.output.read_text(encoding="utf-8") if arguments.output.exists() else ""
+        arguments.output.write_text(put_into(page, made), encoding="utf-8")
     return 0
 
 

@@ -75,13 +75,13 @@ def test_lost_packets_are_counted_by_cause() -> None:
 
 @pytest.mark.parametrize("size", [100, 1472])
 def test_a_policer_counts_whole_frames(size: int) -> None:
-    with netem(policer={"rate": "8mbit", "burst": "30kb"}) as hosts:
+    with netem(policer={"rate": "4mbit", "burst": "30kb"}) as hosts:
         hosts.link.begin_trial(0)
         packets = 300 if size > 1000 else 3000
         got = hosts.send(packets, size=size, gap_s=0.5 / packets)
         forward, _ = hosts.link.end_trial()
     # Half a second of the rate, and the bucket.
-    allowed = (30_000 + 0.5 * 1e6) / (size + 42)
+    allowed = (30_000 + 0.5 * 0.5e6) / (size + 42)
     assert len(got) == pytest.approx(allowed, rel=0.03)
     assert forward.dropped_policer == packets - len(got)
     assert forward.delivered == len(got)

@@ -162,6 +162,17 @@ def test_a_command_takes_all_connections_that_no_other_traffic_claims() -> None:
     assert found["tcp.ooo_segs"] == 30
 
 
+def test_a_commands_connection_through_a_translating_router_is_one() -> None:
+    own = make_flow_report(sender_port=50_000, receiver_port=8080)
+    beyond = replace(own.receiver, remote="198.18.1.1")
+    sockets = [sender(own), replace(receiver(own), key=beyond)]
+    found = tcp_metrics(sockets, [report(generator="command")], make_scenario())
+    assert (found["tcp.connections"], found["tcp.retrans_segs"], found["tcp.ooo_segs"]) == (1, 10, 30)
+    other = replace(beyond, remote_port=50_001)
+    sockets = [sender(own), replace(receiver(own), key=other)]
+    assert tcp_metrics(sockets, [report(generator="command")], make_scenario())["tcp.connections"] == 2
+
+
 def test_a_reset_is_counted_once_whichever_end_saw_it() -> None:
     flow = make_flow_report()
     found = tcp_metrics([sender(flow), receiver(flow, resets=1)], [report(flow)], make_scenario())

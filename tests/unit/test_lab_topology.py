@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from itertools import combinations
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -11,9 +13,11 @@ from hypothesis import strategies as st
 
 from perfcheck.errors import LabError
 from perfcheck.lab.topology import IPV4_RANGE, IPV6_RANGE, Topology, lay_out
+from perfcheck.model.names import Family
 from perfcheck.model.scenario import HostSpec, LinkSpec
 
 NAMES = "abcdefg"
+FAMILIES: Final[tuple[Family, ...]] = ("ipv4", "ipv6")
 
 
 @st.composite
@@ -31,16 +35,17 @@ def owner_of(topology: Topology, address: str) -> str:
 
 
 def next_hop(topology: Topology, host: str, address: str) -> str | None:
-    """Look the address up in the host's table: connected subnets first, else its static routes."""
+    """Look the address up in the host's table: its static routes and connected subnets, the longest prefix first."""
+    found: list[tuple[int, str]] = []
     for link in topology.links_of(host):
-        if any(ip_address(address) in subnet for subnet in link.subnets):
-            return link.end_opposite(host).host
+        lengths = [subnet.prefixlen for subnet in link.subnets if ip_address(address) in subnet]
+        found += [(length, link.end_opposite(host).host) for length in lengths]
     for route in topology.routes_of(host):
         if ip_address(address) in ip_network(route.subnet):
             (link,) = (link for link in topology.links_of(host) if link.end_of(host).ifname == route.ifname)
             assert route.via in link.end_opposite(host).addresses
-            return link.end_opposite(host).host
-    return None
+            found.append((ip_network(route.subnet).prefixlen, link.end_opposite(host).host))
+    return max(found, default=(0, None), key=lambda entry: entry[0])[1]
 
 
 def walk(topology: Topology, source: str, address: str) -> list[str]:
@@ -127,6 +132,65 @@ def test_a_chain_goes_through_its_router() -> None:
     ]
     assert topology.routes_of("middle") == ()
     assert [end.ifname for link in topology.links_of("middle") for end in [link.end_of("middle")]] == ["eth0", "eth1"]
+
+
+@st.composite
+def detours(draw: st.DrawFn) -> Topology:
+    """Labs of routers in which some hosts name a neighbour for some target, as far as packets then arrive."""
+    names = NAMES[: draw(st.integers(3, len(NAMES)))]
+    pairs = st.sampled_from(list(combinations(names, 2)))
+    links = [LinkSpec(between=pair) for pair in draw(st.lists(pairs, min_size=2, max_size=10, unique=True))]
+    hosts = {name: HostSpec(router=True) for name in names}
+    for name, target in draw(st.lists(st.permutations(names).map(lambda order: (order[0], order[1])), max_size=4)):
+        neighbours = [there for link in links if name in link.between for there in link.between if there != name]
+        if neighbours:
+            via = {**hosts[name].via, target: draw(st.sampled_from(neighbours))}
+            changed = hosts | {name: HostSpec(router=True, via=via)}
+            with suppress(LabError):
+                lay_out(changed, links, ipv6=True)
+                hosts = changed
+    return lay_out(hosts, links, ipv6=True)
+
+
+@given(detours())
+def test_packets_take_the_way_that_the_file_names(topology: Topology) -> None:
+    for source, spec in topology.hosts.items():
+        for target in set(topology.hosts) - {source}:
+            path = topology.path(source, target)
+            if path is None:
+                continue
+            for family in FAMILIES:
+                address = topology.address_towards(target, source, family)
+                visited = walk(topology, source, address)
+                assert visited[-1] == target
+                assert len(visited) == len(path) + 1
+                assert target not in spec.via or visited[1] == spec.via[target]
+
+
+def test_the_way_back_is_another() -> None:
+    hosts = {
+        "client": HostSpec(via={"server": "up"}), "up": HostSpec(router=True), "down": HostSpec(router=True),
+        "server": HostSpec(via={"client": "down"}),
+    }  # fmt: skip
+    pairs = (("client", "up"), ("up", "server"), ("server", "down"), ("down", "client"))
+    topology = lay_out(hosts, [LinkSpec(between=pair) for pair in pairs], ipv6=True)
+    there, back = topology.address_towards("server", "client"), topology.address_towards("client", "server")
+    assert walk(topology, "client", there) == ["client", "up", "server"]
+    assert walk(topology, "server", back) == ["server", "down", "client"]
+    # The client answers from the address on the link that it sends over; packets to that, too, go back over `down`.
+    assert walk(topology, "server", topology.links[0].end_of("client").addresses[0]) == ["server", "down", "client"]
+
+
+def test_ways_that_lead_nowhere_are_told() -> None:
+    links = [LinkSpec(between=("a", "b")), LinkSpec(between=("b", "c"))]
+    with pytest.raises(LabError, match="host a: via c no packet gets to b"):
+        lay_out({"a": HostSpec(via={"b": "c"}), "b": HostSpec(), "c": HostSpec()}, links, ipv6=True)
+    with pytest.raises(LabError, match="host a: nat names c"):
+        lay_out({"a": HostSpec(router=True, nat=("c",)), "b": HostSpec(), "c": HostSpec()}, links, ipv6=True)
+    with pytest.raises(LabError, match="this kernel has no IPv6"):
+        lay_out({"a": HostSpec(), "b": HostSpec(), "c": HostSpec()}, links, ipv6=False).address_towards(
+            "a", "b", "ipv6"
+        )
 
 
 def test_the_first_listed_of_two_links_is_taken() -> None:

@@ -37,6 +37,8 @@ BEYOND_JSON_SCHEMA: Final = frozenset({
     "udp-metric-of-tcp", "warmup-longer-than-default", "warmup-too-long", "warmup-with-bytes", "matrix-unknown-host",
     "policer-burst-too-small", "queue-target-of-drop-tail", "queue-target-over-interval", "schedule-and-trace",
     "schedule-changes-nothing", "schedule-out-of-order", "schedule-rate-from-nothing", "schedule-starts-with-nothing",
+    "nat-no-neighbour", "nat-without-router", "via-does-not-forward", "via-goes-round", "via-no-neighbour",
+    "via-unknown-host",
     # Numbers inside of texts.
     "delay-infinite", "loss-over-100", "queue-half-a-packet", "rate-zero",
     # Knowledge about the kernel, and words.

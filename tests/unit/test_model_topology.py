@@ -1,0 +1,64 @@
+"""The ways of a scenario's traffic: round trips and bottlenecks on paths that are, or are not, the same both ways."""
+
+from __future__ import annotations
+
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.topology import Hop, base_rtt_ns, bottleneck, measured_paths
+from perfcheck.scenario import load_text
+
+MS = 1_000_000
+ROUND = """
+scenario: round
+hosts:
+  client: {via: {server: up}}
+  up: {router: true}
+  down: {router: true}
+  server: {via: {client: down}}
+links:
+  - {between: [client, up], delay: 3ms, rate: 50mbit}
+  - {between: [server, up], delay: 1ms, forward: {rate: 1mbit}, reverse: {rate: 20mbit}}
+  - {between: [server, down], delay: 20ms, rate: 2mbit}
+  - {between: [down, client], forward: {delay: 7ms}, reverse: {delay: 500ms}}
+traffic:
+  - TRAFFIC
+"""
+
+
+def scenario(traffic: str, text: str = ROUND) -> Scenario:
+    (found,) = load_text(text.replace("TRAFFIC", traffic), "x.yaml")
+    return found
+
+
+def test_the_round_trip_goes_over_both_ways() -> None:
+    found = scenario("iperf3: {from: client, to: server}")
+    (path,) = measured_paths(found)
+    assert path.hops == (Hop(link=0, ways=("forward",)), Hop(link=1, ways=("reverse",)))
+    assert path.back == (Hop(link=2, ways=("forward",)), Hop(link=3, ways=("forward",)))
+    assert base_rtt_ns(found, path) == (3 + 1 + 20 + 7) * MS
+    slowest = bottleneck(found, path)
+    assert slowest is not None
+    assert (slowest.link, slowest.way, slowest.rate_bps) == (1, "reverse", 20_000_000)
+
+
+def test_a_download_has_its_data_on_the_other_way() -> None:
+    found = scenario("iperf3: {from: client, to: server, reverse: true}")
+    (path,) = measured_paths(found)
+    slowest = bottleneck(found, path)
+    assert slowest is not None
+    assert (slowest.link, slowest.rate_bps) == (2, 2_000_000)
+    assert base_rtt_ns(found, path) == 31 * MS
+
+
+def test_a_path_that_is_the_same_both_ways_has_no_way_back_of_its_own() -> None:
+    text = ROUND.replace("{via: {server: up}}", "{}").replace("{via: {client: down}}", "{}")
+    found = scenario("iperf3: {from: client, to: server}", text)
+    (path,) = measured_paths(found)
+    assert (path.hops, path.back) == ((Hop(link=0, ways=("forward",)), Hop(link=1, ways=("reverse",))), ())
+    assert base_rtt_ns(found, path) == 8 * MS
+
+
+def test_a_commands_way_carries_data_both_ways() -> None:
+    text = ROUND.replace("{via: {server: up}}", "{}").replace("{via: {client: down}}", "{}")
+    command = "command: {host: client, run: 'true', server: {host: server, run: 'true', port: 80}}"
+    (path,) = measured_paths(scenario(command, text))
+    assert path.hops == tuple(Hop(link=index, ways=("forward", "reverse")) for index in (0, 1))
