@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from perfcheck.compare.decided import decided_by
-from perfcheck.compare.metric import compare_metric
+from perfcheck.compare.metric import compare_metric, with_confirmation
 from perfcheck.compare.screen import CONFIRM, SCREEN, runs_for_level
 from perfcheck.model.baseline import Baseline, BaselineLookup, differences
 from perfcheck.model.catalogue import CATALOGUE
@@ -62,7 +62,7 @@ def judge(
     """
     terms = [
         _Terms(spec=CATALOGUE[name], tolerance_pct=scenario.tolerance_pct.get(name),
-               decided_by=decided_by(CATALOGUE[name], scenario), screened_runs=screened_runs)
+               decided_by=decided_by(CATALOGUE[name], scenario), screened_runs=screened_runs, confirmed=True)
         for name in wanted_metrics(scenario)
     ]  # fmt: skip
     return _judge(terms, record, lookup)
@@ -79,7 +79,7 @@ def judge_records(
     tolerances = dict(tolerance_pct or {})
     terms = [
         _Terms(spec=CATALOGUE[name], tolerance_pct=tolerances.get(name), decided_by=_recorded_decider(record, name),
-               screened_runs=None)
+               screened_runs=None, confirmed=False)
         for name in _wanted(tolerances.keys() | {line.metric for line in record.expectations})
     ]  # fmt: skip
     return _judge(terms, record, lookup)
@@ -87,12 +87,13 @@ def judge_records(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Terms:
-    """On what terms one metric is compared."""
+    """On what terms one metric is compared; `confirmed`: what trips the screen fails only by fresh runs."""
 
     spec: MetricSpec
     tolerance_pct: float | None
     decided_by: DecidedBy
     screened_runs: int | None
+    confirmed: bool
 
 
 def _recorded_decider(record: RunRecord, metric: str) -> DecidedBy:
@@ -155,6 +156,8 @@ def _judge_metric(terms: _Terms, record: RunRecord, lookup: BaselineLookup) -> C
     if not first:
         return _unjudged(spec, Verdict.INVALID, _why_gone(spec, record, found), record, baseline=sessions)
     screened = compare_metric(spec, sessions, first, tolerance, SCREEN)
+    if terms.confirmed:
+        screened = with_confirmation(screened, spec, sessions, first, tolerance)
     if screened.verdict is not Verdict.REGRESSED or terms.screened_runs is None:
         return screened
     if not fresh:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from perfcheck.compare.ranks import Floats, median
-from perfcheck.compare.screen import SCREEN, Estimate, Level, estimate
+from perfcheck.compare.screen import CONFIRM, SCREEN, Estimate, Level, estimate
 from perfcheck.model.metric import Direction, MetricSpec
 from perfcheck.model.record import ComparisonRecord
 from perfcheck.model.verdict import Verdict
@@ -80,6 +80,26 @@ def compare_metric(
         runs_needed=_runs_needed(sessions, current, found, margin, verdict),
         reason=_reason(verdict, found, margin, centre, spec),
     )
+
+
+def with_confirmation(
+    compared: ComparisonRecord, spec: MetricSpec, baseline_runs: Sequence[Sequence[float]],
+    current_runs: Sequence[float], tolerance_pct: float | None,
+) -> ComparisonRecord:  # fmt: skip
+    """Give a screen's result with the change that fresh runs, which scatter as these do, would have confirmed as well.
+
+    A change as large as the screen's own `detectable` trips it in half of the cases, and is
+    confirmed in a tenth of them (tests/unit/test_compare_error_rates.py counts it).
+    """
+    sessions = [values for values in (_finite(session) for session in baseline_runs) if values.size]
+    current = _finite(current_runs)
+    if compared.detectable is None or not sessions or not current.size:
+        return compared
+    centre = float(median(np.concatenate(sessions)))
+    worse = _worse_signs(spec.direction, explicit=tolerance_pct is not None)
+    reach = _reach(estimate(sessions, current, CONFIRM, least_depth=1), worse)
+    amount = max(margin_of(spec, centre, tolerance_pct).amount + reach, compared.detectable)
+    return compared.model_copy(update={"detectable": amount, "detectable_pct": _pct(amount, abs(centre))})
 
 
 def _finite(values: Sequence[float]) -> Floats:

@@ -47,12 +47,15 @@ class Estimate:
     session_reach: Floats
 
 
-def estimate(baseline: Sequence[Floats], current: Floats, level: Level) -> Estimate:
-    """Compare sessions (..., runs) of a baseline with the current runs (..., runs)."""
+def estimate(baseline: Sequence[Floats], current: Floats, level: Level, *, least_depth: int = 0) -> Estimate:
+    """Compare sessions (..., runs) of a baseline with the current runs (..., runs).
+
+    `least_depth` 1: where there are too few runs for an interval of this level, the widest there is.
+    """
     pooled = np.concatenate(baseline, axis=-1)
     ordered = differences(pooled, current)
     centre = shift(ordered)
-    depth = two_sample_depth(pooled.shape[-1], current.shape[-1], level.runs)
+    depth = max(two_sample_depth(pooled.shape[-1], current.shape[-1], level.runs), least_depth)
     low, high = interval(ordered, depth)
     reach = session_reach(baseline, current, level.sessions)
     return Estimate(

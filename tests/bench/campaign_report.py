@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -286,16 +287,11 @@ def _left_out(builds: Sequence[Build]) -> str:
 
 
 def _kind_of(reason: str) -> str:
-    """Give the first reason, without the link's name, up to where its figures begin."""
+    """Give the first reason without the link's name, its figures as N, so that like reasons are alike."""
     first = reason.partition(";")[0]
     if first.startswith("link "):
         first = first.partition(": ")[2]
-    words = []
-    for word in first.split():
-        if any(char.isdigit() for char in word):
-            break
-        words.append(word)
-    return " ".join(words).rstrip(" :,") or first
+    return re.sub(r"\b\d[\d.]*", "N", first.partition(",")[0])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,15 +8,19 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfcheck.compare.changepoints import change_points
+from perfcheck.compare.metric import compare_metric, with_confirmation
 from perfcheck.compare.pairs import LOOKS, Answer, Margins, answers
 from perfcheck.compare.ranks import signed_rank_depth
 from perfcheck.compare.screen import CONFIRM, SCREEN, estimate, runs_for_level
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.verdict import Verdict
 
 Floats = NDArray[np.float64]
 NOISES: Final = ("gaussian", "heavy tails", "outliers", "autocorrelated", "drift")
@@ -137,6 +141,26 @@ def builds_failed_against_baseline(kind: str, *, known: int, runs: int) -> int:
     return failed
 
 
+def detectable_failed(kind: str, *, known: int, runs: int, tries: int) -> int:
+    """Of `tries` runs moved by as much as each itself calls `detectable`, those that fail the build."""
+    spec = replace(CATALOGUE["tcp.min_rtt_us"], margin_pct=1.0)
+    rng = generator(kind, known, runs, "detectable")
+    fresh = runs_for_level(known * runs, CONFIRM, least=runs)
+    failed = 0
+    for _ in range(tries):
+        baseline = [(100 + each[0]).tolist() for each in (sessions(kind, rng, 1, runs, 0.5) for _ in range(known))]
+        made = 100 + sessions(kind, rng, 1, runs + fresh, 0.5)[0]
+        first = compare_metric(spec, baseline, made[:runs].tolist())
+        whole = with_confirmation(first, spec, baseline, made[:runs].tolist(), None)
+        moved = made + (whole.detectable or 0.0)
+        tripped = compare_metric(spec, baseline, moved[:runs].tolist()).verdict is Verdict.REGRESSED
+        failed += (
+            tripped
+            and compare_metric(spec, baseline, moved[runs:].tolist(), None, CONFIRM).verdict is Verdict.REGRESSED
+        )
+    return failed
+
+
 def false_changes(rho: float, histories: int = 100, points: int = 100) -> list[int]:
     """Count the change points found in each of so many histories without any, of dependent runs."""
     rng = np.random.default_rng(1)
@@ -179,6 +203,8 @@ def figures() -> Iterator[tuple[str, str, list[str]]]:
             for kind in NOISES
         ]
         yield f"change of {change} deviations, {known} x 5 runs: caught", ">= 95 %", shares(counts)
+    counts = [detectable_failed(kind, known=4, runs=3, tries=1_000) for kind in NOISES]
+    yield "change as large as the run's own `detectable`, 4 x 3 runs: caught", "about half", shares(counts, 1_000)
 
 
 def table() -> str:

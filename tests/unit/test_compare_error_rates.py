@@ -10,6 +10,7 @@ from decision_errors import (
     TRIES,
     builds_failed_against_baseline,
     builds_failed_side_by_side,
+    detectable_failed,
     generator,
     margins,
     may_be_worse,
@@ -82,3 +83,8 @@ class TestStoredBaseline:
         assert caught(1, 16) >= 0.95 * 2_000
         assert caught(5, 9) >= 0.95 * 2_000
         assert caught(5, 5) > caught(1, 5)
+
+    def test_of_changes_as_large_as_a_run_calls_detectable_about_half_fail_the_build(self, kind: str) -> None:
+        # Fresh runs of a machine that drifts upward are more than was added to them.
+        most = 0.8 if kind == "drift" else 0.6
+        assert 0.4 <= detectable_failed(kind, known=4, runs=3, tries=1_000) / 1_000 <= most

@@ -73,6 +73,15 @@ def test_a_change_is_judged_with_its_figures() -> None:
     assert 5.0 < found.detectable_pct < 6.0
 
 
+def test_what_could_be_seen_is_what_fresh_runs_would_confirm_too() -> None:
+    record, lookup = make_record({RTT: QUIET}), like({RTT: QUIET}, {RTT: QUIET})
+    gated = judged(record, lookup)[RTT].detectable_pct
+    (compared,) = [each for each in judge_records(record, lookup) if each.metric == RTT]
+    assert gated is not None
+    assert compared.detectable_pct is not None
+    assert gated > compared.detectable_pct
+
+
 def test_no_change_passes() -> None:
     found = judged(make_record({RTT: QUIET}), like({RTT: QUIET}, {RTT: QUIET}))
     assert found[RTT].verdict is Verdict.PASS
