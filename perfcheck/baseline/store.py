@@ -69,8 +69,12 @@ class BaselineStore:
         if record.verdict is Verdict.INVALID:
             raise CouldNotMeasure(f"{record.scenario.name}: an INVALID run is no baseline: {record.invalid_reason}")
         path = self._path(record)
-        with locked_folder(path.parent):
-            replace_file(path, dump(change(_read(path) if path.exists() else None)))
+        try:
+            with locked_folder(path.parent):
+                replace_file(path, dump(change(_read(path) if path.exists() else None)))
+        except OSError as error:
+            reason = f"cannot write this baseline: {error.strerror or error}"
+            raise BaselineError(Problem(file=str(path), line=1, column=1, path="", message=reason)) from error
         return path
 
     def _path(self, record: RunRecord) -> Path:

@@ -53,6 +53,7 @@ class JunitOutput:
             return
         suites, self._suites = self._suites, None
         text = junit_xml.to_xml_report_string(suites, encoding="utf-8")
+        made = None
         try:
             handle, made = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -60,6 +61,8 @@ class JunitOutput:
                 os.fchmod(stream.fileno(), 0o644)
             Path(made).replace(self._path)
         except OSError as error:
+            if made is not None:
+                Path(made).unlink(missing_ok=True)
             raise UsageError(f"{self._path}: cannot write a JUnit report: {error.strerror}") from error
 
     def _add(

@@ -9,6 +9,7 @@ those notes are forced to the disk.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ from typing import Final, Self, get_args
 
 from perfcheck.errors import LabError
 from perfcheck.system.processes import ProcessId, boot_id, identify
-from perfcheck.system.rundir import TAG, check_trusted, make_run_dir, run_dir
+from perfcheck.system.rundir import RUN_DIR_VARIABLE, TAG, check_trusted, make_run_dir, run_dir
 from perfcheck.system.signals import deferred_signals
 from perfcheck.system.undo import Entry, Kind, Undone, undo_all
 
@@ -76,7 +77,7 @@ class Journal:
         birth = path.with_name(f"{tag}.{me.pid}.{me.start_ticks}{_BIRTH_SUFFIX}")
         fd = os.open(birth, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, _header_line(owner))
+            _append(fd, _header_line(owner), path)
             os.link(birth, path)
         except FileExistsError:
             os.close(fd)
@@ -102,7 +103,7 @@ class Journal:
         entry.validate(self.tag)
         if kind == "file" and os.path.lexists(name):
             raise LabError(f"{name} exists already and is not this lab's: nothing was changed")
-        os.write(self._fd, _note_line(entry))
+        _append(self._fd, _note_line(entry), self.path)
         if kind == "file":
             os.fdatasync(self._fd)
         self._entries.append(entry)
@@ -138,6 +139,20 @@ class Journal:
         failed = [str(outcome) for outcome in self.close() if outcome.outcome == "failed"]
         if failed and error is None:
             raise LabError(f"the lab could not be undone: {'; '.join(failed)}. Try `perfcheck clean` as root")
+
+
+def _append(fd: int, line: bytes, path: Path) -> None:
+    """Write a line whole; LabError where it does not fit: what is not noted must not be made."""
+    try:
+        whole = os.write(fd, line) == len(line)
+        reason = os.strerror(errno.ENOSPC)
+    except OSError as error:
+        whole, reason = False, error.strerror or str(error)
+    if not whole:
+        raise LabError(
+            f"the journal {path} cannot be written: {reason}. Nothing is made without it: make room there, or set "
+            f"{RUN_DIR_VARIABLE}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,7 +143,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path if step == "replace" else os, step, fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(BaselineError, match="No space"):
         store.save(session(2))
     monkeypatch.undo()
     assert path.read_text() == text

@@ -9,7 +9,7 @@ from baseline_records import MACHINE, SCENARIO, session, values_of
 from perfcheck.baseline import BaselineStore, baseline_of, lookup_of
 from perfcheck.baseline.document import rounded
 from perfcheck.baseline.naming import flat, stem_of
-from perfcheck.errors import CouldNotMeasure, UsageError
+from perfcheck.errors import BaselineError, CouldNotMeasure, UsageError
 from perfcheck.model.verdict import Verdict
 from perfcheck.testing import make_scenario
 
@@ -194,3 +194,9 @@ def test_a_stored_record_can_stand_for_a_baseline() -> None:
     assert found.like.sessions_of("tcp.rtt_us.p50") == ((20_113.0, 20_098.5, 20_131.25),)
     other = after.model_copy(update={"scenario": after.scenario.model_copy(update={"workload": "another"})})
     assert "different workloads" in lookup_of(baseline_of(before), other).missing
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / SCENARIO.name).write_text("a file in the way")
+    with pytest.raises(BaselineError, match=r"cannot write this baseline: File exists"):
+        BaselineStore(tmp_path).save(session())

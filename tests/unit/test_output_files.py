@@ -180,6 +180,16 @@ def test_junit(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.xml"]
 
 
+def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "report.xml"
+    output = JunitOutput(path)
+    output.open()
+    path.mkdir()
+    with pytest.raises(UsageError, match="cannot write a JUnit report"):
+        output.close()
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_junit_without_records_is_still_a_report(tmp_path: Path) -> None:
     output = JunitOutput(tmp_path / "report.xml")
     output.open()

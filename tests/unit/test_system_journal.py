@@ -315,3 +315,18 @@ def test_a_directory_where_others_may_write_is_not_trusted(tmp_path: Path) -> No
         clean(tmp_path)
     with pytest.raises(Unavailable, match="others may write there"):
         Journal.create(TAG, tmp_path)
+
+
+@pytest.mark.parametrize("room", [0, 10])
+def test_what_cannot_be_noted_is_not_made(tmp_path: Path, room: int) -> None:
+    def write(fd: int, line: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, line[:room])
+
+    real = os.write
+    journal = Journal.create(TAG, tmp_path)
+    with patch("os.write", write), pytest.raises(LabError, match="No space left on device"):
+        journal.note("netns", f"pc-{TAG}-client")
+    assert journal.close() == ()
+    assert not list(tmp_path.iterdir())
