@@ -224,7 +224,8 @@ def _metrics_rows(builds: Sequence[Build], scenarios: Sequence[Scenario]) -> lis
 
 def _metric_row(scenario: str, metric: str, judged: Sequence[Judged]) -> list[str]:
     changes = sorted(each.change_pct for each in judged if each.change_pct is not None)
-    smallest = sorted(each.detectable_pct for each in judged if each.detectable_pct is not None)
+    noted = [each for each in judged if each.detectable is not None]
+    smallest = sorted(each.detectable_pct for each in noted if each.detectable_pct is not None)
     margins = [each.margin_pct for each in judged if each.margin_pct is not None]
     other = Counter(each.verdict for each in judged if each.verdict != Verdict.PASS.value)
     return [
@@ -232,16 +233,16 @@ def _metric_row(scenario: str, metric: str, judged: Sequence[Judged]) -> list[st
         f"`{metric}`",
         f"{median(margins):.3g} %" if margins else "",
         f"{_quantile(changes, 0.05):+.1f} to {_quantile(changes, 0.95):+.1f} %" if changes else "",
-        f"{median(smallest):.1f} / {_quantile(smallest, 0.95):.1f} %" if smallest else _at(metric, judged),
+        f"{median(smallest):.1f} / {_quantile(smallest, 0.95):.1f} %" if smallest else _at(metric, noted),
         ", ".join(f"{times} {verdict}" for verdict, times in other.most_common()),
     ]
 
 
-def _at(metric: str, judged: Sequence[Judged]) -> str:
+def _at(metric: str, noted: Sequence[Judged]) -> str:
     """Give the smallest value that would have been called where the baseline is 0, of which there is no percentage."""
-    known = sorted(each.detectable for each in judged if each.detectable is not None)
+    known = sorted(each.detectable or 0.0 for each in noted)
     if not known:
-        return "the baseline is 0"
+        return ""
     unit = CATALOGUE[metric].unit
     return f"at {format_value(median(known), unit)} / {format_value(_quantile(known, 0.95), unit)}"
 
