@@ -4,11 +4,11 @@ from perfcheck.analyse.aggregate import aggregate
 from perfcheck.analyse.crosscheck import cross_checks
 from perfcheck.analyse.events import events_of
 from perfcheck.analyse.paths import Followed, follow
-from perfcheck.analyse.stages import stage_metrics
+from perfcheck.analyse.stages import complete, stage_metrics
 from perfcheck.analyse.trial import trial_metrics, unmatched_flows
 from perfcheck.analyse.validity import why_not_counted
 
 __all__ = [
-    "Followed", "aggregate", "cross_checks", "events_of", "follow", "stage_metrics", "trial_metrics",
+    "Followed", "aggregate", "complete", "cross_checks", "events_of", "follow", "stage_metrics", "trial_metrics",
     "unmatched_flows", "why_not_counted",
 ]  # fmt: skip

@@ -153,8 +153,12 @@ class _FlowJoin:
             made["lost"] = ~came & (made["transmitted_ns"] < latest)
 
     def _next(self, made: Records, name: str, before: str, chosen: Ints, last: Ints) -> None:
-        found = self._ranges(chosen).earliest(last, made[before])
-        made[name] = np.where(made[before] > 0, _taken(self._records["ns"][chosen], found), 0)
+        """What a station sees is the packet that came to the one before it last; others may have been dropped."""
+        came = np.flatnonzero(made[before] > 0)
+        start_ns, byte = made[before][came], last[came]
+        ns = _taken(self._records["ns"][chosen], self._ranges(chosen).earliest(byte, start_ns))
+        sent = TimedRanges(made["position"][came], byte + 1, start_ns)
+        made[name][came] = np.where(sent.latest(byte, ns) == np.arange(len(came)), ns, 0)
 
     def _passed(self, made: Records, name: str, before: str, kind: Kind, last: Ints) -> None:
         """Everything before a position has passed: the first that lies beyond the last byte counts."""

@@ -11,6 +11,7 @@ from perfcheck.cli import commands
 from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.history import history
 from perfcheck.cli.tolerance import tolerance
+from perfcheck.model.units import parse_percent
 from perfcheck.runner.sides import FORMS, Side
 
 
@@ -32,6 +33,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     run.add_argument("--repeat", type=_count, metavar="N", help="runs of each scenario (default: the file's)")
     run.add_argument("--mode", choices=("summary", "detail", "both"), help="mode of the measurement core")
     run.add_argument("--events", type=Path, metavar="PATH", help="write the events of detail mode, one JSON a line")
+    run.add_argument(
+        "--budget", type=_percent, metavar="PCT", help="share of one CPU that measuring may take, e.g. 10%%"
+    )
     run.add_argument("--baseline", action="store_true", help="compare with the stored baselines")
     run.add_argument(
         "--baseline-dir",
@@ -94,6 +98,13 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 1000, got {text!r}")
     return int(text)
+
+
+def _percent(text: str) -> float:
+    try:
+        return parse_percent(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _sessions(text: str) -> int:

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = RunOptions(
         baseline=arguments.baseline, baseline_dir=arguments.baseline_dir, baseline_name=arguments.baseline_name,
         repeat=arguments.repeat, mode=arguments.mode, tolerances=tuple(arguments.tolerance),
-        rule_dirs=tuple(arguments.rules), events=arguments.events,
+        rule_dirs=tuple(arguments.rules), events=arguments.events, budget_pct=arguments.budget,
     )  # fmt: skip
     to_stdout = arguments.json == Path("-")
     console = console_for(stderr=to_stdout)

@@ -180,6 +180,10 @@ class BpfObject:
         """Run time and calls of each program since it was loaded."""
         return {name: self._lib.run_counters(program.prog_fd) for name, program in self.programs.items()}
 
+    def map_bytes(self) -> int:
+        """Memory that the kernel keeps for the maps, as it accounts for it."""
+        return sum(libbpf.map_memory(fd) for fd in self._fds.values())
+
     def _descriptors(self) -> Iterator[int]:
         for program in self.programs.values():
             yield from (fd for fd in (program.link_fd, program.prog_fd) if fd >= 0)

@@ -134,7 +134,8 @@ class DetailCollector:
             reasons={number: name for name, number in reasons.items()}, drop_metrics=_drop_metrics(reasons),
         )  # fmt: skip
         return Observation(
-            collector=self.name, overhead=Overhead(programs=costs, user_cpu_s=drain.cpu_s), lost_events=lost,
+            collector=self.name, lost_events=lost,
+            overhead=Overhead(programs=costs, user_cpu_s=drain.cpu_s, map_bytes=loaded.map_bytes()),
             warnings=(*stream.told, *self._warnings()), detail=stream,
         )  # fmt: skip
 

@@ -179,7 +179,7 @@ class LayerPrograms:
             )
             for name, now in sorted(after.items())
         )
-        return Overhead(programs=tuple(costs), user_cpu_s=user_cpu_s)
+        return Overhead(programs=tuple(costs), user_cpu_s=user_cpu_s, map_bytes=self._loaded.map_bytes())
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures has to know."""

@@ -210,6 +210,12 @@ class Libbpf:
         return RunCounters(*_RUN_COUNTERS.unpack_from(info, _RUN_COUNTERS_AT))
 
 
+def map_memory(fd: int) -> int:
+    """Read how much memory the kernel keeps for a map (`memlock` of /proc/self/fdinfo)."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:  # noqa: PTH123 - one line of procfs
+        return next((int(line.split()[1]) for line in file if line.startswith("memlock:")), 0)
+
+
 def storage_btf(value_bytes: int) -> bytes:
     """Give the BTF that the kernel demands of a socket storage map: a 32-bit int key (type 1), an opaque value (4)."""
     types: Sequence[bytes] = (

@@ -148,7 +148,10 @@ class TcpCollector:
             collector=self.name,
             tcp_sockets=sockets,
             overhead=Overhead(
-                programs=_costs(self._costs_before, costs), user_cpu_s=self._cpu_s, rss_bytes=resident_bytes()
+                programs=_costs(self._costs_before, costs),
+                user_cpu_s=self._cpu_s,
+                rss_bytes=resident_bytes(),
+                map_bytes=loaded.map_bytes(),
             ),
             lost_events=int(control["lost_records"]) + int(records["lost_samples"].sum()) + missed,
             warnings=_warnings(loaded, self._stats_fd),

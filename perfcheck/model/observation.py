@@ -74,11 +74,12 @@ class ProgramCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:
-    """What measuring itself cost in one trial."""
+    """What measuring itself cost in one trial; `map_bytes` is the kernel's memory for the maps."""
 
     programs: tuple[ProgramCost, ...] = ()
     user_cpu_s: float = 0.0
     rss_bytes: int = 0
+    map_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,10 +26,26 @@ class ScenarioRef(_Part):
     conditions: Mapping[str, str] = Field(default_factory=dict)
 
 
+class DetailRecord(_Part):
+    """What detail mode followed in one trial.
+
+    `share` of all packets was followed throughout. `records` were read of the ring, `records_lost` found no room
+    in it. Of the `packets` sent `packets_whole` were seen at every station; others were dropped on the way, or
+    brought nothing new, or were still under way at the end.
+    """
+
+    share: Annotated[float, Field(ge=0, le=1)]
+    records: int
+    records_lost: int
+    packets: int
+    packets_whole: int
+
+
 class TrialRecord(_Part):
     """One trial: metric values by name, and why it does not count where it does not.
 
-    `traffic_s` is the time from the first generator's start to the last one's end.
+    `traffic_s` is the time from the first generator's start to the last one's end. `detail` is there in detail
+    mode only.
     """
 
     index: int
@@ -37,6 +53,7 @@ class TrialRecord(_Part):
     traffic_s: float = 0.0
     valid: bool = True
     invalid_reason: str | None = None
+    detail: DetailRecord | None = None
 
 
 class MetricRecord(_Part):

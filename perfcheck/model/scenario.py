@@ -8,6 +8,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from perfcheck.model.impairments import Change, JitterField, Policer
+from perfcheck.model.measure import Measure
 from perfcheck.model.names import HostName, Name
 from perfcheck.model.quantities import (
     DurationNs,
@@ -198,19 +199,6 @@ class LinkSpec(Impairments):
     def rtt_ns(self) -> int:
         """Base round-trip time that the two delays add, in ns."""
         return (self.direction("forward").delay_ns or 0) + (self.direction("reverse").delay_ns or 0)
-
-
-class Measure(Frozen):
-    """What is measured: the layers and the mode of the core."""
-
-    layers: Literal["all"] | tuple[Literal["app", "socket", "tcp", "udp", "ip", "qdisc", "nic", "cpu"], ...] = Field(
-        default="all", examples=["all", ["app", "tcp"]], description="layers whose collectors run"
-    )
-    mode: Literal["summary", "detail", "both"] = Field(
-        default="summary",
-        examples=["detail"],
-        description="figures aggregated in the kernel, an event a packet, or both",
-    )
 
 
 class Expectation(Frozen):

@@ -32,6 +32,7 @@ class PluginOptions:
     rule_dirs: tuple[Path, ...]
     json_path: Path | None
     history_dir: Path | None
+    events_path: Path | None = None
 
     @property
     def compares(self) -> bool:
@@ -79,6 +80,10 @@ def add_options(parser: pytest.Parser) -> None:
         "--perfcheck-repeat", type=_count, dest="perfcheck_repeat", metavar="N", help="runs of each scenario"
     )
     group.addoption("--perfcheck-mode", choices=MODES, dest="perfcheck_mode", help="mode of the measurement core")
+    group.addoption(
+        "--perfcheck-events", dest="perfcheck_events", metavar="PATH",
+        help="write the events of detail mode, one JSON a line",
+    )  # fmt: skip
     group.addoption(
         "--perfcheck-rules", action="append", default=[], dest="perfcheck_rules", metavar="DIR",
         help="a folder of further diagnosis rules; may be given several times",
@@ -132,6 +137,7 @@ def read(config: pytest.Config) -> PluginOptions:
         ),
         json_path=here / json_path if json_path else None,
         history_dir=_history_dir(config),
+        events_path=here / given_events if (given_events := config.getoption("perfcheck_events")) else None,
     )
 
 

@@ -18,6 +18,7 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Collector, Progress
 from perfcheck.model.verdict import Verdict, overall
 from perfcheck.output.events import EventLines
+from perfcheck.runner.detailing import comparisons_left_open, expectations_left_open
 from perfcheck.runner.patience import Patience, await_calm
 from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial, make_trial
@@ -120,8 +121,12 @@ def judged(
     changed_conditions: Mapping[str, tuple[str, str]] | None = None,
 ) -> RunRecord:
     """Give the record with these judgements, and the verdict that follows from all of them."""
-    lines = record.expectations if expectations is None else expectations
+    lines = record.expectations if expectations is None else expectations_left_open(record, expectations)
+    comparisons = comparisons_left_open(record, comparisons)
     verdict = overall([*(line.verdict for line in lines), *(each.verdict for each in comparisons)])
+    # An inconclusive comparison is ordinary noise, an expectation left open is a measurement that failed.
+    if verdict is Verdict.PASS and any(line.verdict is Verdict.INCONCLUSIVE for line in lines):
+        verdict = Verdict.INCONCLUSIVE
     return record.model_copy(
         update={
             "expectations": lines, "comparisons": comparisons, "verdict": verdict,

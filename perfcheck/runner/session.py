@@ -12,7 +12,7 @@ from perfcheck.baseline import BaselineStore, lookup_of
 from perfcheck.collect import collectors, prepare
 from perfcheck.compare import changed_conditions, judge, judge_records, more_runs, planned_metrics
 from perfcheck.diagnose import RuleSet, load_rules
-from perfcheck.errors import Unavailable
+from perfcheck.errors import Unavailable, UsageError
 from perfcheck.lab import Lab, plan
 from perfcheck.lab.links import emulators
 from perfcheck.model.baseline import BaselineLookup
@@ -109,6 +109,7 @@ class Runner:
         cannot be trusted comes back with verdict INVALID and its reason.
         """
         scenario = self.options.applied_to(scenario)
+        self._check_events(scenario)
         # Malformed rule files and baselines, and a wrong name of a set, are told before anything is measured.
         rules = self._rules()
         if self.options.baseline:
@@ -197,6 +198,13 @@ class Runner:
             self._cleanup.callback(collector.close)
             self._attached[collector.name] = collector
         self._collectors = [self._attached[one.name] for one in wanted if one.name in self._attached]
+
+    def _check_events(self, scenario: Scenario) -> None:
+        if self._events is not None and scenario.measure.mode == "summary":
+            raise UsageError(
+                f"{scenario.file}: events are written in detail mode, and this runs in summary mode; add --mode detail "
+                "or --mode both (pytest: --perfcheck-mode), or measure: {mode: detail} to the file"
+            )
 
     def _store(self) -> BaselineStore:
         return BaselineStore(self.options.baseline_dir, self.options.baseline_name)

@@ -42,7 +42,7 @@ def summarise(
         trials=records,
         metrics=metrics,
         diagnosis=diagnose(rules, medians, [record.metrics for record in valid]),
-        overhead=_overhead(trials),
+        overhead=_overhead(scenario, trials),
         lost_events=sum(seen.lost_events for trial in trials for seen in trial.observations),
         cross_checks=tuple(check for trial in trials for check in trial.cross_checks),
         verdict=Verdict.PASS if reason is None else Verdict.INVALID,
@@ -133,8 +133,11 @@ def _reproduce(scenario: Scenario) -> str:
     return shlex.join(words)
 
 
-def _overhead(trials: Sequence[Trial]) -> dict[str, object]:
-    """Sum what measuring cost over all trials: ns a call and calls of each program, CPU seconds, memory."""
+def _overhead(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, object]:
+    """Sum what measuring cost over all trials: ns a call and calls of each program, CPU seconds, memory, losses.
+
+    `cpu_pct` is all of it as a share of one CPU while the traffic ran.
+    """
     costs = [cost for trial in trials for seen in trial.observations for cost in seen.overhead.programs]
     observed = [seen.overhead for trial in trials for seen in trial.observations]
     programs: dict[str, dict[str, float]] = {}
@@ -142,10 +145,20 @@ def _overhead(trials: Sequence[Trial]) -> dict[str, object]:
         calls = sum(cost.calls for cost in costs if cost.program == name)
         run_ns = sum(cost.run_ns for cost in costs if cost.program == name)
         programs[name] = {"calls": calls, "run_ns": run_ns} | ({"ns_per_call": run_ns / calls} if calls else {})
+    bpf_cpu_s, user_cpu_s = sum(cost.run_ns for cost in costs) / 1e9, sum(one.user_cpu_s for one in observed)
+    traffic_s = sum(trial.record.traffic_s for trial in trials)
+    maps = [sum(seen.overhead.map_bytes for seen in trial.observations) for trial in trials]
     return {
         "programs": programs,
-        "bpf_cpu_s": sum(cost.run_ns for cost in costs) / 1e9,
-        "user_cpu_s": sum(overhead.user_cpu_s for overhead in observed),
+        "bpf_cpu_s": bpf_cpu_s,
+        "user_cpu_s": user_cpu_s,
+        "cpu_pct": 100 * (bpf_cpu_s + user_cpu_s) / traffic_s if traffic_s else 0.0,
+        "budget_pct": scenario.measure.budget_pct,
+        "bpf_map_bytes": max(maps, default=0),
+        "lost_events": {
+            name: sum(seen.lost_events for trial in trials for seen in trial.observations if seen.collector == name)
+            for name in sorted({seen.collector for trial in trials for seen in trial.observations})
+        },
         "rss_bytes": max((overhead.rss_bytes for overhead in observed), default=0)
         or getrusage(RUSAGE_SELF).ru_maxrss * 1024,
         "cpus": os.cpu_count(),

@@ -26,6 +26,7 @@ from perfcheck.model.record import CrossCheck, TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Collector, TrafficSession
 from perfcheck.model.topology import bottleneck, measured_paths
+from perfcheck.runner.detailing import budget_pct, detail_record, packet_filter
 from perfcheck.runner.watch import traffic_ends_with
 from perfcheck.traffic import generators
 
@@ -58,6 +59,8 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
         netns_paths={name: host.netns_path for name, host in lab.hosts.items()},
         warmup_ns=scenario.warmup_ns,
         emulator_pids=tuple(link.pid for link in lab.links if isinstance(link, RelayLink)),
+        detail=packet_filter(scenario, lab.hosts),
+        detail_budget_pct=budget_pct(scenario),
     )
     before_s = _own_cpu_s()
     with _prepared(scenario, lab) as sessions, _let_go(collectors):
@@ -67,6 +70,7 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
         reports = _driven(sessions, scope.emulator_pids, lab)
         observations = tuple(collector.end() for collector in collectors)
         links = lab.end_trial()
+    measuring_s = _own_cpu_s() - before_s
     unseen = unmatched_flows(reports, observations)
     followed = next((follow(seen.detail) for seen in observations if seen.detail is not None), None)
     metrics = trial_metrics(scenario, reports, observations, links)
@@ -79,10 +83,15 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
     )
     return Trial(
         record=TrialRecord(
-            index=index, metrics=metrics, traffic_s=_traffic_s(reports), valid=reason is None, invalid_reason=reason
+            index=index,
+            metrics=metrics,
+            traffic_s=_traffic_s(reports),
+            valid=reason is None,
+            invalid_reason=reason,
+            detail=detail_record(followed) if followed is not None else None,
         ),
         cross_checks=cross_checks(index, reports, observations, links),
-        observations=_charged(observations, _own_cpu_s() - before_s),
+        observations=_charged(observations, measuring_s),
         links=links,
         followed=followed,
         warnings=(

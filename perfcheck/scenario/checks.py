@@ -36,7 +36,7 @@ def check(document: Document) -> list[Problem]:
     links = list(_links(document))
     # Paths are judged only where the links are sound: else a misspelt host would be told twice.
     connected = () if links or not _joined(document) else _connections(document)
-    return [*_hosts(document), *links, *_traffic(document), *connected, *_measured(document)]
+    return [*_hosts(document), *links, *_traffic(document), *connected, *_measured(document), *_followed(document)]
 
 
 def _hosts(document: Document) -> Iterator[Problem]:
@@ -283,6 +283,14 @@ def _measured(document: Document) -> Iterator[Problem]:
         if name in CATALOGUE and layer in ("tcp", "udp") and layer not in protocols:
             message = f"needs measured {layer.upper()} traffic, and there is only {min(protocols).upper()}"
             yield document.problem(line.place, document.find(("expect", name)).path, message)
+
+
+def _followed(document: Document) -> Iterator[Problem]:
+    """Check what belongs to detail mode: a filter's host exists, and there is a detail mode to filter."""
+    host, hosts = document.text("measure", "filter", "host"), document.table("hosts")
+    if host is not None and hosts and host not in hosts:
+        found = document.find(("measure", "filter", "host"))
+        yield _at(document, found, f"unknown host {host!r}{hint(host, hosts)}")
 
 
 def _duration_ns(document: Document, loc: Loc) -> int | None:

@@ -179,3 +179,7 @@ def _measure(measure: Measure) -> Iterator[Fact]:
         yield "measure.layers", ",".join(sorted(set(measure.layers)))
     if measure.mode != "summary":
         yield "measure.mode", measure.mode
+    if measure.budget_pct is not None:
+        yield "measure.budget", f"{number_text(measure.budget_pct)}%"
+    if measure.filter is not None:
+        yield from _fields("measure.filter", measure.filter)

@@ -33,6 +33,7 @@ _SECTIONS: Final[tuple[tuple[str, Loc], ...]] = (
     ("`traffic[i].command`", ("traffic", 0, "command")),
     ("`traffic[i].command.server`", ("traffic", 0, "command", "server")),
     ("`measure`", ("measure",)),
+    ("`measure.filter`", ("measure", "filter")),
 )
 _QUANTITIES: Final = {"ns|us": "duration", "bit|kbit": "rate", "bdp|p": "queue size", "b|kb": "size", "%": "percentage"}
 
@@ -69,6 +70,8 @@ def _row(loc: Loc, key: str) -> str:
 
 
 def _default(value: object) -> str:
+    if isinstance(value, dict):
+        value = {key: part for key, part in value.items() if part is not None}
     return "none" if value in (None, "", [], {}) else f"`{flow_text(value)}`"
 
 

@@ -112,6 +112,7 @@ _TITLES: Final = {
     "CommandSpec": "command",
     "ServerSpec": "server of a command",
     "Measure": "measure",
+    "PacketFilter": "filter of packets",
 }
 
 

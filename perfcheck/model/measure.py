@@ -1,0 +1,47 @@
+"""The `measure` block of the scenario file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from perfcheck.model.names import HostName
+from perfcheck.model.quantities import Frozen, Percent, Whole
+
+
+class PacketFilter(Frozen):
+    """Whose packets detail mode follows; what is not said does not matter."""
+
+    protocol: Literal["tcp", "udp"] | None = Field(default=None, description="only this protocol", examples=["tcp"])
+    port: Whole | None = Field(
+        default=None, ge=1, le=65535, description="only packets with this port at either end", examples=[5201]
+    )
+    host: HostName | None = Field(
+        default=None, description="only packets from or to this host's addresses", examples=["server"]
+    )
+
+
+class Measure(Frozen):
+    """What is measured: the layers and the mode of the core."""
+
+    layers: Literal["all"] | tuple[Literal["app", "socket", "tcp", "udp", "ip", "qdisc", "nic", "cpu"], ...] = Field(
+        default="all", examples=["all", ["app", "tcp"]], description="layers whose collectors run"
+    )
+    mode: Literal["summary", "detail", "both"] = Field(
+        default="summary",
+        examples=["detail"],
+        description="figures aggregated in the kernel; packets' paths, with the TCP core beside; or both",
+    )
+    filter: PacketFilter | None = Field(
+        default=None,
+        description="whose packets detail mode follows",
+        examples=[{"protocol": "tcp", "port": 5201}],
+    )
+    budget_pct: Percent | None = Field(
+        default=None,
+        alias="budget",
+        description="share of one CPU that measuring may take; past it detail mode follows fewer packets "
+        "(25% in detail mode where nothing is said)",
+        examples=["10%"],
+    )

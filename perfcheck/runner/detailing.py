@@ -1,0 +1,87 @@
+"""What detail mode needs of a scenario, and what its losses make of a record; pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from perfcheck.analyse import Followed, complete
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.detail import DetailFilter
+from perfcheck.model.record import ComparisonRecord, DetailRecord, ExpectationRecord, RunRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.seams import Host
+from perfcheck.model.verdict import Verdict
+
+DETAIL: Final = "detail"
+DEFAULT_BUDGET_PCT: Final = 25.0
+_PROTOCOLS: Final = {"tcp": 6, "udp": 17}
+
+
+def budget_pct(scenario: Scenario) -> float:
+    """Give the share of one CPU that detail mode may take."""
+    chosen = scenario.measure.budget_pct
+    return DEFAULT_BUDGET_PCT if chosen is None else chosen
+
+
+def packet_filter(scenario: Scenario, hosts: Mapping[str, Host]) -> DetailFilter:
+    """Give whose packets are to be followed, a host as its addresses in this lab."""
+    chosen = scenario.measure.filter
+    if chosen is None:
+        return DetailFilter()
+    return DetailFilter(
+        protocol=None if chosen.protocol is None else _PROTOCOLS[chosen.protocol],
+        port=chosen.port,
+        addresses=() if chosen.host is None else tuple(hosts[chosen.host].addresses),
+    )
+
+
+def detail_record(followed: Followed) -> DetailRecord:
+    """Give the record of what was followed in one trial."""
+    counted, stream = followed.packets[followed.packets["counts"]], followed.stream
+    return DetailRecord(
+        share=stream.share, records=stream.written, records_lost=stream.lost, packets=len(counted),
+        packets_whole=int(complete(counted).sum()),
+    )  # fmt: skip
+
+
+def why_incomplete(record: RunRecord) -> str | None:
+    """Say that records of detail mode were lost, and in which runs; None where none was."""
+    lost = {
+        trial.index: trial.detail.records_lost for trial in record.trials if trial.valid and trial.detail is not None
+    }
+    lossy = {index: count for index, count in lost.items() if count}
+    if not lossy:
+        return None
+    runs = ", ".join(str(index + 1) for index in lossy)
+    return (
+        f"{sum(lossy.values())} records of detail mode were lost (run {runs}): its figures may lack the very packets "
+        "that matter; set a narrower measure.filter"
+    )
+
+
+def _of_detail(metric: str) -> bool:
+    return metric in CATALOGUE and DETAIL in CATALOGUE[metric].needs
+
+
+def expectations_left_open(record: RunRecord, lines: Iterable[ExpectationRecord]) -> tuple[ExpectationRecord, ...]:
+    """Leave open what rests on detail mode where records were lost: neither passed nor failed."""
+    why = why_incomplete(record)
+    return tuple(
+        line.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": why})
+        if why is not None and _of_detail(line.metric) and line.verdict in {Verdict.PASS, Verdict.FAIL}
+        else line
+        for line in lines
+    )
+
+
+def comparisons_left_open(record: RunRecord, lines: Iterable[ComparisonRecord]) -> tuple[ComparisonRecord, ...]:
+    """Leave open what rests on detail mode where records were lost: neither better nor worse."""
+    why = why_incomplete(record)
+    judged = {Verdict.PASS, Verdict.REGRESSED, Verdict.IMPROVED}
+    return tuple(
+        line.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": why})
+        if why is not None and _of_detail(line.metric) and line.verdict in judged
+        else line
+        for line in lines
+    )
