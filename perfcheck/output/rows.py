@@ -83,8 +83,11 @@ def interval_text(interval_pct: tuple[float, float] | None) -> str:
 
 
 def plain_pct(share_pct: float | None) -> str:
-    """Give `1.1 %`; empty for None."""
-    return "" if share_pct is None else f"{share_pct:.2g} %"
+    """Give `1.1 %`, `1100 %`: two digits that count; empty for None."""
+    if share_pct is None:
+        return ""
+    shown = f"{share_pct:.2g}"
+    return f"{float(shown):.0f} %" if "e+" in shown else f"{shown} %"
 
 
 def detectable_text(compared: ComparisonRecord, unit: str) -> str:

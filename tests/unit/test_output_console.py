@@ -13,7 +13,7 @@ from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, Expectatio
 from perfcheck.model.verdict import Verdict
 from perfcheck.output import ConsoleOutput, ConsoleProgress
 from perfcheck.output.progress import LineProgress
-from perfcheck.output.rows import Row
+from perfcheck.output.rows import Row, plain_pct
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.testing import make_record, make_scenario
 
@@ -228,3 +228,8 @@ def test_without_a_terminal_progress_is_lines() -> None:
         progress.stage(make_scenario("wan"), "run 1 of 2", 0, 2)
         progress.clear()
     assert written(shown) == "perfcheck: wan [0/2] run 1 of 2\n"
+
+
+@pytest.mark.parametrize(("share_pct", "text"), [(1.14, "1.1 %"), (42.0, "42 %"), (99.6, "100 %"), (3312.0, "3300 %")])
+def test_a_percentage_has_two_digits_that_count_and_no_exponent(share_pct: float, text: str) -> None:
+    assert plain_pct(share_pct) == text
