@@ -46,18 +46,20 @@ def choose(links: Sequence[Link], emulators: Mapping[str, LinkEmulator]) -> tupl
 
 
 def _choose_one(link: Link, emulators: Mapping[str, LinkEmulator], lacking: dict[str, str | None]) -> LinkEmulator:
-    refusals = []
+    refusals: list[str] = []
+    absent: list[str] = []
     for name in candidates(link.spec):
         if name not in emulators:
-            refusals.append(f"{name}: there is no such emulator")
+            absent.append(f"{name}: there is no such emulator")
             continue
         if name not in lacking:
             lacking[name] = _lack(emulators[name])
         refusal = lacking[name] or emulators[name].floor(link.spec)
         if refusal is None:
             return emulators[name]
-        refusals.append(f"{name}: {refusal}")
-    raise InvalidLink(f"{link.label}: {'; '.join(refusals)}")
+        (absent if lacking[name] else refusals).append(f"{name}: {refusal}")
+    # What is wrong with the link comes before what this machine has not.
+    raise InvalidLink(f"{link.label}: {'; '.join([*refusals, *absent])}")
 
 
 def _lack(emulator: LinkEmulator) -> str | None:

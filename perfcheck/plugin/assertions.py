@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def case_of(scenario: Scenario, assertion: Assertion, outcome: Outcome, *, stric
     if isinstance(outcome, NotMeasured):
         return unmeasured_case(
             scenario.label, assertion.name, outcome.reason, file=scenario.file, line=assertion.line,
-            reproduce=f"perfcheck run {scenario.file}",
+            reproduce=shlex.join(("perfcheck", "run", scenario.file)),
         )  # fmt: skip
     record = outcome.record
     reason = untrusted(record)
