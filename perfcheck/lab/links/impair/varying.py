@@ -80,8 +80,9 @@ class Opportunities:
     def send(self, start_ns: int, size_bytes: int) -> int:
         """Use opportunities from start_ns on until all bytes have left."""
         if self._time(self._index) < start_ns:
-            rounds, rest = divmod(start_ns, self._repeat)
-            self._index = rounds * len(self._at) + _first_at_or_after(self._at, rest)
+            # The first one after the nanosecond before: at a round's end it is still the last one of that round.
+            rounds, rest = divmod(start_ns - 1, self._repeat)
+            self._index = rounds * len(self._at) + bisect_right(self._at, rest)
             self._left = OPPORTUNITY_BYTES
         while size_bytes > self._left:
             size_bytes -= self._left
@@ -97,10 +98,6 @@ class Opportunities:
     def _time(self, index: int) -> int:
         rounds, place = divmod(index, len(self._at))
         return rounds * self._repeat + self._at[place]
-
-
-def _first_at_or_after(times: Sequence[int], time: int) -> int:
-    return bisect_right(times, time - 1)
 
 
 class VaryingQueue:
