@@ -116,7 +116,7 @@ class Story:
         """Yield where the cumulative sums say that the last level has begun to move."""
         for index, way in ((self.outlook.drifted_up, "upward"), (self.outlook.drifted_down, "downward")):
             if index is not None:
-                yield f"drift     the cumulative sum says {way} of the last level, seen first at {self.run(index)}"
+                yield f"drift     {way} from the last level, says the cumulative sum, seen first at {self.run(index)}"
 
     def limits_line(self) -> str:
         """Give mean and limits of the runs before the last one."""
