@@ -129,6 +129,12 @@ class HistoryStore:
         sync_folder(path.parent)
 
 
+def _said(text: str) -> str:
+    """Give DuckDB's own sentence, without the JSON that its errors of files wrap it in."""
+    wrapped = re.search(r'"exception_message":"((?:[^"\\]|\\.)*)"', text)
+    return wrapped[1].replace('\\"', "'") if wrapped else text.splitlines()[0]
+
+
 @contextmanager
 def _database() -> Iterator[DuckDBPyConnection]:
     """Give a DuckDB that lives in memory; its errors come out as RecordError, with the file where it names one."""
@@ -142,7 +148,7 @@ def _database() -> Iterator[DuckDBPyConnection]:
             raise RecordError(
                 Problem(
                     file=named[0] if named else "the history", line=1, column=1, path="",
-                    message=f"cannot be read or written: {str(error).splitlines()[0]}",
+                    message=f"cannot be read or written: {_said(str(error))}",
                 )
             ) from None  # fmt: skip
 
