@@ -226,6 +226,6 @@ def _two_writers(folder: Path) -> None:
 
 
 def test_of_an_error_of_a_file_duckdbs_own_sentence_is_told() -> None:
-    wrapped = r'IO Error: Async write failed: {"exception_message":"Could not write file \"/h/x\": No space left","errno":"28"}'
+    wrapped = r'IO Error: Async: {"exception_message":"Could not write file \"/h/x\": No space left","errno":"28"}'
     assert history._said(wrapped) == "Could not write file '/h/x': No space left"
     assert history._said("IO Error: no files\nsecond line") == "IO Error: no files"
