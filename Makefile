@@ -8,8 +8,8 @@ DEMO ?= scenarios/
 # Arguments of bench-links.
 BENCH ?=
 
-.PHONY: help setup demo test lint unit kernel baselines bench bench-links bench-overhead bench-compare error-rates \
-	campaign clean
+.PHONY: help setup demo test lint unit kernel baselines bench bench-links bench-overhead bench-detail bench-compare \
+	error-rates campaign clean
 
 help:
 	@echo 'make demo            measure the shipped scenarios and compare them with the committed baselines'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench           time around the traffic: lab up, programs attached, lab down'
 	@echo 'make bench-links     emulated links: asked and measured (BENCH="--only table --output docs/bench-links.md")'
 	@echo 'make bench-overhead  what measuring costs'
+	@echo 'make bench-detail    how fast detail mode reads its ring, and whether nothing is lost uncounted'
 	@echo 'make bench-compare   how long judging and history take'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
 	@echo 'make campaign        count false and missed decisions on this machine (more than an hour)'
@@ -54,6 +55,9 @@ bench-links: setup
 
 bench-overhead: setup
 	$(PYTHON) tests/bench/bench_core.py
+
+bench-detail: setup
+	PYTHONPATH=tests/kernel $(PYTHON) tests/bench/bench_detail.py
 
 bench-compare: setup
 	$(PYTHON) tests/bench/bench_compare.py

@@ -62,6 +62,8 @@ def _by_flow(stream: DetailStream) -> Iterator[Records]:
     events = events[(events["flow"] != 0) & (events["kind"] >= Kind.WRITE) & (events["kind"] <= Kind.READ)]
     order = np.argsort(events["flow"], kind="stable")
     grouped = events[order]
+    if not len(grouped):
+        return
     flows, starts = np.unique(grouped["flow"], return_index=True)
     for flow, records in zip(flows.tolist(), np.split(grouped, starts[1:]), strict=True):
         key = stream.flows.get(flow)
