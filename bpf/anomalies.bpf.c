@@ -96,19 +96,38 @@ int tp_btf__kfree_skb(u64 *ctx)
 	return 0;
 }
 
-INLINE void tell_full(struct sock *sk, struct sk_buff *skb, u32 unnamed)
+/* Raw and packet sockets: the packet's protocol is not theirs. */
+int tp_btf__sock_rcvqueue_full(u64 *ctx)
 {
+	struct sock *sk = (struct sock *)ctx[0];
 	struct pc_scope *within = counting();
 	u32 host = within ? host_of(within, NETNS(sk->__sk_common.skc_net)) : 0;
 
 	if (host)
-		tell_packet(PC_AT_RCVQ_FULL, skb, host, sk->sk_rcvbuf, unnamed);
+		tell_packet(PC_AT_RCVQ_FULL, (struct sk_buff *)ctx[1], host, sk->sk_rcvbuf, 1);
+	return 0;
 }
 
-/* Raw and packet sockets: the protocol is not theirs. */
-int tp_btf__sock_rcvqueue_full(u64 *ctx)
+/* Kernels before 6.9 give the socket alone. The packet itself is told of by kfree_skb. */
+int tp_btf__udp_fail_queue_rcv_skb(u64 *ctx)
 {
-	tell_full((struct sock *)ctx[0], (struct sk_buff *)ctx[1], 1);
+	struct sock *sk = (struct sock *)ctx[1];
+	struct pc_scope *within = counting();
+	u32 host = within ? host_of(within, NETNS(sk->__sk_common.skc_net)) : 0, port = sk->__sk_common.skc_num;
+	struct pc_detail *ctl = detail_of();
+	struct pc_event *event;
+
+	if (!host || !ctl || ctl->addresses)
+		return 0;
+	if ((ctl->protocol && ctl->protocol != PROTOCOL_UDP) || (ctl->port && ctl->port != port))
+		return 0;
+	event = reserve(PC_AT_RCVQ_FULL, host, bpf_ktime_get_ns());
+	if (!event)
+		return 0;
+	describe_bytes(event, 0, port, 0, 0);
+	event->value = sk->sk_rcvbuf;
+	event->protocol = PROTOCOL_UDP;
+	events.ringbuf_submit(event, NO_WAKEUP);
 	return 0;
 }
 
@@ -162,9 +181,3 @@ int tp_btf__sched_switch(u64 *ctx)
 	return 0;
 }
 #endif
-
-int tp_btf__udp_fail_queue_rcv_skb(u64 *ctx)
-{
-	tell_full((struct sock *)ctx[1], (struct sk_buff *)ctx[2], 0);
-	return 0;
-}

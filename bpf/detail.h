@@ -28,7 +28,7 @@ enum pc_kind_of_event {
 	PC_AT_RETRANSMIT,	/* `value`: congestion state */
 	PC_AT_RTO,		/* entered TCP_CA_Loss; `seq`: the first byte not acknowledged */
 	PC_AT_DROP,	/* `value`: enum skb_drop_reason */
-	PC_AT_RCVQ_FULL,	/* a socket had no room; `value`: bytes that its receive buffer may hold */
+	PC_AT_RCVQ_FULL,	/* a socket had no room; `value`: bytes that its receive buffer may hold; UDP: `seq` is its port */
 	PC_AT_BUSY,	/* the driver refused it for now */
 	PC_AT_RUNQ,	/* a task waited `value` us for a CPU, up to `ns`; `seq`: its process id */
 };

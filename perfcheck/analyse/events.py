@@ -103,8 +103,11 @@ def _anomalies(followed: Followed) -> Iterator[Event]:
         if kind is Kind.RETRANSMIT:
             context["state"] = _CA_STATES[min(int(record["value"]), len(_CA_STATES) - 1)]
             value = float(max(int(record["segments"]), 1))
-        if kind is Kind.RCVQ_FULL and int(record["protocol"]) != 0:
+        if kind is Kind.RCVQ_FULL:
+            context["rcvbuf_bytes"] = int(record["value"])
+        if kind is Kind.RCVQ_FULL and int(record["protocol"]):
             metric = "udp.rcvqueue_full"
+            context["port"] = context.pop("seq")
         yield Event(
             number=number, timestamp_ns=int(record["ns"]), flow=stream.flows.get(int(record["flow"])),
             layer=Layer(metric.partition(".")[0]), metric=metric, value=value, context=context,
