@@ -19,6 +19,7 @@ HEADINGS: Final = ("scenario", "metric", "value", "against", "change", "interval
 
 _MOST_DROPPED: Final = 3
 
+_MOST_NAMES: Final = 4
 _WORST_FIRST: Final = (
     Verdict.FAIL.value, Verdict.REGRESSED.value, Verdict.INVALID.value, Verdict.INCONCLUSIVE.value,
     Verdict.NO_BASELINE.value, UNAVAILABLE, Verdict.IMPROVED.value, Verdict.PASS.value,
@@ -181,6 +182,17 @@ def tally(rows: Iterable[Row]) -> tuple[tuple[str, int], ...]:
     """Count verdicts, worst first."""
     counts = Counter(row.verdict for row in rows if row.verdict)
     return tuple((word, counts[word]) for word in _WORST_FIRST if counts[word])
+
+
+def shared_remarks(remarks: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Give one line for each remark, in the order given; what is said of many scenarios is said once."""
+    scenarios: dict[str, list[str]] = {}
+    for scenario, remark in remarks:
+        scenarios.setdefault(remark, []).append(scenario)
+    return tuple(
+        f"{', '.join(names) if len(names) <= _MOST_NAMES else f'{len(names)} scenarios'}: {remark}"
+        for remark, names in scenarios.items()
+    )
 
 
 def notes(rows: Sequence[Row], most: int = 12) -> tuple[str, ...]:

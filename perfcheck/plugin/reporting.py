@@ -19,7 +19,7 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status
 from perfcheck.output.github import publish
 from perfcheck.output.properties import environment_properties
-from perfcheck.output.rows import Row, circumstances, collapsed, needs, notes, remarks
+from perfcheck.output.rows import Row, circumstances, collapsed, needs, notes, remarks, shared_remarks
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.plugin.collection import ScenarioItem
 
@@ -124,8 +124,8 @@ class Reporter:
         reporter.write_line(plain_tally(rows))
         for note in notes(shown):
             reporter.write_line(note)
-        for scenario, remark in self._remarks:
-            reporter.write_line(f"{scenario}: {remark}")
+        for line in shared_remarks(self._remarks):
+            reporter.write_line(line)
         for scenario, saved in self._saved.items():
             reporter.write_line(
                 f"{scenario}: baseline {saved}", yellow=not saved.startswith("written") or "ALTHOUGH" in saved

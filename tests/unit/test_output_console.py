@@ -13,7 +13,7 @@ from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, Expectatio
 from perfcheck.model.verdict import Verdict
 from perfcheck.output import ConsoleOutput, ConsoleProgress
 from perfcheck.output.progress import LineProgress
-from perfcheck.output.rows import Row, plain_pct
+from perfcheck.output.rows import Row, plain_pct, shared_remarks
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.testing import make_record, make_scenario
 
@@ -233,3 +233,8 @@ def test_without_a_terminal_progress_is_lines() -> None:
 @pytest.mark.parametrize(("share_pct", "text"), [(1.14, "1.1 %"), (42.0, "42 %"), (99.6, "100 %"), (3312.0, "3300 %")])
 def test_a_percentage_has_two_digits_that_count_and_no_exponent(share_pct: float, text: str) -> None:
     assert plain_pct(share_pct) == text
+
+
+def test_a_remark_on_many_scenarios_is_made_once() -> None:
+    assert shared_remarks([("one", "late"), ("two", "busy"), ("three", "late")]) == ("one, three: late", "two: busy")
+    assert shared_remarks([(f"s{number}", "other kernel") for number in range(9)]) == ("9 scenarios: other kernel",)
