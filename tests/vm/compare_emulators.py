@@ -1,6 +1,6 @@
 """The same link by netem and by the relay, side by side; for a kernel that has netem (a guest will do).
 
-python tests/vm/guest.py -- .venv/bin/python tests/vm/compare_emulators.py
+python tests/vm/guest.py --release 6.12 --timeout 1800 -- .venv/bin/python tests/vm/compare_emulators.py
 """
 
 from __future__ import annotations
@@ -24,22 +24,31 @@ LINKS: Final[tuple[dict[str, Any], ...]] = (
     {"delay": "10ms", "rate": "5mbit", "queue": "30p"},
     {"delay": "10ms", "rate": "20mbit", "queue": "30p"},
     {"delay": "10ms", "rate": "20mbit", "queue": "100kb"},
+    {"delay": "10ms", "rate": "40mbit", "queue": "1bdp"},
     {"delay": "25ms", "rate": "10mbit", "queue": "200p", "loss": "1%"},
+    {"delay": "10ms", "loss": "1%"},
+    {"delay": "10ms", "rate": "20mbit", "queue": {"size": "100p", "discipline": "codel"}},
+    {"delay": "10ms", "policer": {"rate": "10mbit", "burst": "64kb"}},
 )
 RUNS: Final = 5
 SECONDS: Final = "3"
 
 
-def medians(emulator: LinkEmulator, fields: dict[str, Any]) -> tuple[float, float, float]:
-    """Give goodput in Mbit/s, mean RTT in ms and retransmissions, medians over runs with seeds of their own."""
+def medians(emulator: LinkEmulator, fields: dict[str, Any]) -> tuple[float, float, float, int]:
+    """Give goodput in Mbit/s, mean RTT in ms and retransmissions, medians over runs with seeds of their own.
+
+    The fourth is how many of the runs the emulator itself would not let count.
+    """
     goodput, rtt, retransmissions = [], [], []
+    invalid = 0
     for run in range(RUNS):
         with two_hosts(emulator, **fields, seed=run + 1) as hosts:
-            ended, _ = trial(hosts, "-t", SECONDS, "-O", "1", "-C", "cubic")
+            ended, reports = trial(hosts, "-t", SECONDS, "-O", "1", "-C", "cubic")
+        invalid += any(report.invalid_reason for report in reports)
         goodput.append(ended["sum_received"]["bits_per_second"] / 1e6)
         rtt.append(ended["streams"][0]["sender"]["mean_rtt"] / 1000)
         retransmissions.append(ended["sum_sent"]["retransmits"])
-    return median(goodput), median(rtt), median(retransmissions)
+    return median(goodput), median(rtt), median(retransmissions), invalid
 
 
 def table() -> Iterator[str]:
@@ -48,13 +57,17 @@ def table() -> Iterator[str]:
     for emulator in emulators:
         emulator.check()
     yield f"Linux {platform.release()}, medians of {RUNS} runs of {SECONDS} s after the first second\n"
-    yield "| link | emulator | goodput Mbit/s | mean RTT ms | retransmissions |"
-    yield "|---|---|---|---|---|"
+    yield "| link | emulator | goodput Mbit/s | mean RTT ms | retransmissions | runs that do not count |"
+    yield "|---|---|---|---|---|---|"
     for fields in LINKS:
-        link = ", ".join(f"{key} {value}" for key, value in fields.items())
+        link = ", ".join(f"{key} {_words(value)}" for key, value in fields.items())
         for emulator in emulators:
-            goodput, rtt, retransmissions = medians(emulator, fields)
-            yield f"| {link} | {emulator.name} | {goodput:.2f} | {rtt:.2f} | {retransmissions:g} |"
+            goodput, rtt, retransmissions, invalid = medians(emulator, fields)
+            yield f"| {link} | {emulator.name} | {goodput:.2f} | {rtt:.2f} | {retransmissions:g} | {invalid} |"
+
+
+def _words(value: str | dict[str, str]) -> str:
+    return value if isinstance(value, str) else " ".join(value.values())
 
 
 def main() -> int:

@@ -4,15 +4,17 @@
 
 The guest counts instructions instead of time (one CPU), so that timings repeat to a hundredth of a percent and a
 busy machine only makes it slower. The kernel's package is fetched from Debian once and kept under ~/.cache/perfcheck.
-Needs qemu-system-x86, its virtiofsd (qemu-system-common) and a static busybox.
+Needs root, and on Debian 12: apt-get install qemu-system-x86 qemu-system-common busybox-static kmod
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,11 @@ import initramfs
 VIRTIOFSD: Final = "/usr/lib/qemu/virtiofsd"
 CACHE: Final = Path.home() / ".cache" / "perfcheck" / "kernels"
 MEMORY: Final = "2G"
+NEEDED: Final = {
+    "qemu-system-x86_64": "qemu-system-x86", VIRTIOFSD: "qemu-system-common", str(initramfs.BUSYBOX): "busybox-static",
+    "depmod": "kmod", "dpkg": "dpkg",
+}  # fmt: skip
+"""Programs, and the Debian packages that have them."""
 RUN: Final = """#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C.UTF-8
 export PYTHONDONTWRITEBYTECODE=1
@@ -36,6 +43,14 @@ cd {directory}
 echo $? >/share/status
 sync; exec {busybox} poweroff -f
 """
+
+
+def check_programs() -> None:
+    """End the program with what to install where something is missing."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    missing = [package for program, package in NEEDED.items() if shutil.which(program, path=path) is None]
+    if missing:
+        raise SystemExit(f"missing: apt-get install {' '.join(missing)}")
 
 
 def fetched(release: str) -> Path:
@@ -131,6 +146,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=900.0, metavar="S")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
+    check_programs()
     return boot(fetched(arguments.release), arguments.command, Path.cwd(), arguments.timeout)
 
 
