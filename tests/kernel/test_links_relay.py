@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from links_lab import TwoHosts, trial, two_hosts
+from links_lab import SECOND, TwoHosts, trial, two_hosts
 
 from perfcheck.errors import LabError
 from perfcheck.lab.links.relay.emulator import RelayEmulator, RelayLink
@@ -227,6 +228,25 @@ def test_a_dead_relay_is_told() -> None:
         os.kill(hosts.link.pid, signal.SIGKILL)
         with pytest.raises(LabError, match=r"links\[0\] a-b: the relay process ended \(status -9\)"):
             hosts.link.end_trial()
+
+
+def test_a_relay_that_was_kept_from_the_cpu_is_told() -> None:
+    with relay() as hosts:
+        assert isinstance(hosts.link, RelayLink)
+        hosts.link.begin_trial(0)
+        hosts.send(50)
+        os.kill(hosts.link.pid, signal.SIGSTOP)
+        with hosts.socket(0) as sender:
+            for _ in range(10):
+                sender.sendto(b"unread", (SECOND, PORT))
+            # Not a wait for something: this is how long it is kept from the CPU.
+            time.sleep(0.05)
+        os.kill(hosts.link.pid, signal.SIGCONT)
+        forward, _ = hosts.link.end_trial()
+    assert forward.received == 60
+    assert forward.extra["late_read_max_us"] > 40_000
+    assert forward.invalid_reason is not None
+    assert "kept from the CPU" in forward.invalid_reason or "late" in forward.invalid_reason
 
 
 def test_a_name_that_is_taken_is_told() -> None:

@@ -24,6 +24,7 @@ GOOD = {
     "device_tx_dropped": 0,
     "device_received": 993,
     "lateness_us": {"p50": 30.0, "p99": 400.0, "max": 9000.0},
+    "late_read_p99_us": 300.0,
 }
 
 
@@ -147,6 +148,7 @@ def test_super_packets_are_for_fast_plain_links() -> None:
         ({"device_received": 992}, "the kernel counted 992 frames out of the relay, the relay 993"),
         ({"lateness_us": {"p50": 260.0, "p99": 300.0}}, "260 us late (p50), more than the 250 us"),
         ({"lateness_us": {"p50": 20.0, "p99": 5100.0}}, "5100 us late (p99), more than the 5000 us"),
+        ({"late_read_p99_us": 5100.0}, "read packets 5100 us late (p99), more than the 5000 us"),
     ],
 )
 def test_a_spoilt_trial_says_why(change: dict[str, object], text: str) -> None:

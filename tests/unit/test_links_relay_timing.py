@@ -112,3 +112,21 @@ def test_near_the_time_it_polls_and_without_one_it_waits(monkeypatch: pytest.Mon
     assert waiting.wait([7], 0, 1_000_000 + waiting.lead_ns) == [7]
     assert waiting.wait([7], 0, NEVER_NS) == [7]
     assert asked == [(0,), (0.001,), ()]
+
+
+def test_it_tells_for_how_long_it_was_kept_from_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, late = [0], [0]
+
+    def wake(
+        fds: list[int], writers: object, errors: object, timeout_s: float
+    ) -> tuple[list[int], list[int], list[int]]:
+        now[0] += round(timeout_s * 1e9) + late[0]
+        return fds, [], []
+
+    monkeypatch.setattr(select, "select", wake)
+    monkeypatch.setattr(timer, "monotonic_ns", lambda: now[0])
+    waiting = Timer()
+    for late[0], told_ns in ((-300_000, 0), (40_000_000, 40_000_000), (-1, 0)):
+        assert waiting.wait([3], now[0], now[0] + 2_000_000) == [3]
+        assert waiting.overslept_ns == told_ns
+    assert waiting.lead_ns == 50_000

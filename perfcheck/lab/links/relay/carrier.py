@@ -32,7 +32,7 @@ class Carrier:
 
     __slots__ = (
         "_frames_in", "_frames_out", "_largest", "_old_packets", "_oversize", "_packets_out", "_source_start",
-        "_target_start", "_undeliverable", "late", "next_look_ns", "source", "target", "way",
+        "_target_start", "_undeliverable", "late", "late_read", "next_look_ns", "source", "target", "way",
     )  # fmt: skip
 
     def __init__(self, way: Way, source: Tap, target: Tap, largest: int) -> None:
@@ -54,6 +54,7 @@ class Carrier:
         self._undeliverable = 0
         self._oversize = 0
         self.late = Lateness()
+        self.late_read = Lateness()
         self._source_start = self.source.counters()
         self._target_start = self.target.counters()
 
@@ -75,11 +76,12 @@ class Carrier:
             late(now - due)
         return now
 
-    def take(self) -> None:
-        """Read up to a batch of frames and hand them to the models."""
+    def take(self, waited_ns: int) -> None:
+        """Read up to a batch of frames, which may have waited so long already, and hand them to the models."""
         fd, largest = self.source.fd, self._largest
         accept = self.way.accept
         now = 0
+        before = self._frames_in
         try:
             for _ in range(BATCH_FRAMES):
                 frame = os.read(fd, largest + 1)
@@ -90,6 +92,7 @@ class Carrier:
                 accept(frame, now)
         except BlockingIOError:
             pass
+        self.late_read.add_all(waited_ns, self._frames_in - before)
         rest_ns = (self.way.busy_until_ns - now) >> REST_SHIFT
         self.next_look_ns = 0 if rest_ns < SHORTEST_REST_NS else now + min(rest_ns, LONGEST_REST_NS)
 
@@ -116,6 +119,8 @@ class Carrier:
             "frames_out": self._frames_out,
             "max_queue_bytes": self.way.worst_queue_bytes(),
             "lateness_us": self.late.summary_us(),
+            "late_read_p99_us": self.late_read.percentile_us(0.99),
+            "late_read_max_us": self.late_read.worst_ns / 1000,
             "device_sent": source.get("tx_packets", 0) - self._source_start.get("tx_packets", 0),
             "device_tx_dropped": source.get("tx_dropped", 0) - self._source_start.get("tx_dropped", 0),
             "device_received": target.get("rx_packets", 0) - self._target_start.get("rx_packets", 0),

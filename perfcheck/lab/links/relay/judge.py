@@ -134,6 +134,7 @@ def invalid_reason(counts: Mapping[str, Any], delay_ns: int) -> str | None:
     for way, device, own in (("into", "device_sent", "frames_in"), ("out of", "device_received", "frames_out")):
         if counts[device] != counts[own]:
             return f"the kernel counted {counts[device]} frames {way} the relay, the relay {counts[own]}"
+    allowed_us = 0.0
     for percentile, budget_us, share in LATENESS_BUDGETS:
         late_us = counts["lateness_us"][percentile]
         allowed_us = max(budget_us, share * delay_ns / 1000)
@@ -142,4 +143,10 @@ def invalid_reason(counts: Mapping[str, Any], delay_ns: int) -> str | None:
                 f"the relay released packets {late_us:.0f} us late ({percentile}), more than the"
                 f" {allowed_us:.0f} us that may be: the machine is too busy for this link"
             )
+    # Packets that wait unread are late, too, and no release can show it.
+    if counts["late_read_p99_us"] > allowed_us:
+        return (
+            f"the relay read packets {counts['late_read_p99_us']:.0f} us late (p99), more than the {allowed_us:.0f} us"
+            " that may be: it was kept from the CPU"
+        )
     return None

@@ -1,4 +1,4 @@
-"""How late frames were released, in a histogram with buckets of about 8 us."""
+"""How late frames were read or released, in a histogram with buckets of about 8 us."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BUCKETS: Final = 8192
 
 
 class Lateness:
-    """Counts of release time minus due time."""
+    """Counts of how long after its time something was done to frames."""
 
     __slots__ = ("counts", "worst_ns")
 
@@ -27,6 +27,12 @@ class Lateness:
         self.counts[bucket if bucket < BUCKETS else BUCKETS - 1] += 1
         if late_ns > self.worst_ns:  # noqa: PLR1730 - half the cost of max() on every frame
             self.worst_ns = late_ns
+
+    def add_all(self, late_ns: int, frames: int) -> None:
+        """Count so many frames that were equally late."""
+        self.counts[min(late_ns >> BUCKET_SHIFT, BUCKETS - 1)] += frames
+        if frames:
+            self.worst_ns = max(self.worst_ns, late_ns)
 
     def percentile_us(self, share: float) -> float:
         """Give the middle of the bucket below whose end lies this share (0..1) of all; 0 when empty."""

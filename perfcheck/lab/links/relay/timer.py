@@ -21,22 +21,31 @@ LONGEST_LEAD_NS: Final = 100_000
 class Timer:
     """Sleeps until `lead_ns` before a time and polls through the rest; the lead follows how late timers are here."""
 
-    __slots__ = ("lead_ns",)
+    __slots__ = ("lead_ns", "overslept_ns")
 
     def __init__(self) -> None:
         """Begin with a middling lead."""
         self.lead_ns = 50_000
+        self.overslept_ns = 0
 
     def wait(self, fds: Sequence[int], now_ns: int, until_ns: int) -> Sequence[int]:
-        """Give the descriptors that can be read, as soon as one can be, or none near `until_ns`."""
+        """Give the descriptors that can be read, as soon as one can be, or none near `until_ns`.
+
+        `overslept_ns` is then for how long this process was kept from the CPU beyond that: what can
+        be read may have waited so long.
+        """
+        self.overslept_ns = 0
         if until_ns == NEVER_NS:
             return select.select(fds, (), ())[0]
         wake_ns = until_ns - self.lead_ns
         if wake_ns <= now_ns:
             return select.select(fds, (), (), 0)[0]
         ready = select.select(fds, (), (), (wake_ns - now_ns) / 1e9)[0]
+        late_ns = monotonic_ns() - wake_ns
         if not ready:
-            self._learn(monotonic_ns() - wake_ns)
+            self._learn(late_ns)
+        if late_ns > 0:
+            self.overslept_ns = late_ns
         return ready
 
     def _learn(self, late_ns: int) -> None:
