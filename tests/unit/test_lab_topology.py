@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfcheck.errors import LabError
@@ -152,6 +152,7 @@ def detours(draw: st.DrawFn) -> Topology:
     return lay_out(hosts, links, ipv6=True)
 
 
+@settings(deadline=None)
 @given(detours())
 def test_packets_take_the_way_that_the_file_names(topology: Topology) -> None:
     for source, spec in topology.hosts.items():

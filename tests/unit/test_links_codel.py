@@ -8,7 +8,7 @@ from math import sqrt
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from links_frames import udp
 
@@ -112,6 +112,7 @@ BURSTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     rate=st.sampled_from([2_000_000, 10_000_000, 40_000_000]),
     packets=st.integers(2, 300),

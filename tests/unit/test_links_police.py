@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from links_frames import udp
 
@@ -18,6 +18,7 @@ RATES = st.sampled_from([64_000, 1_000_000, 10_000_000, 333_333_333])
 BURSTS = st.integers(1514, 200_000)
 
 
+@settings(deadline=None)
 @given(RATES, BURSTS, ARRIVALS)
 def test_it_matches_the_oracle(rate: int, burst: int, arrivals: list[tuple[int, int]]) -> None:
     bucket, tokens, now = TokenBucket(rate, burst, 0), Fraction(burst), 0
@@ -29,6 +30,7 @@ def test_it_matches_the_oracle(rate: int, burst: int, arrivals: list[tuple[int, 
         assert bucket.conforms(now, size) == passes
 
 
+@settings(deadline=None)
 @given(RATES, BURSTS, ARRIVALS)
 def test_no_time_passes_more_than_burst_and_rate(rate: int, burst: int, arrivals: list[tuple[int, int]]) -> None:
     bucket, now, passed = TokenBucket(rate, burst, 0), 0, []

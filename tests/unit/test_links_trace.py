@@ -125,6 +125,13 @@ def test_steps_match_a_line_that_moves_byte_by_byte(
         free = -(-end // MS)
 
 
+def test_an_opportunity_at_the_end_of_a_round_serves_who_comes_at_that_moment() -> None:
+    line = Opportunities([1 * MS], 1 * MS)
+    assert line.send(5 * MS, 100) == 5 * MS
+    line = Opportunities([0, 2 * MS, 4 * MS, 4 * MS], 4 * MS)
+    assert [line.send(8 * MS, OPPORTUNITY_BYTES) for _ in range(4)] == [8 * MS, 8 * MS, 8 * MS, 10 * MS]
+
+
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), ARRIVALS)
 def test_opportunities_match_an_oracle(gaps: list[int], arrivals: list[tuple[int, int]]) -> None:
     times = [sum(gaps[: number + 1]) for number in range(len(gaps))]

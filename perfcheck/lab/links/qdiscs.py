@@ -117,21 +117,8 @@ def _impairments(link: LinkSpec, way: str, device: str) -> list[list[str]]:
          "burst", f"{burst}b", "limit", f"{max(limit, burst)}b"]
     )  # fmt: skip
     if packets is not None:
-        lines.append(
-            [
-                "qdisc",
-                "add",
-                "dev",
-                device,
-                "parent",
-                "10:1",
-                "handle",
-                "20:",
-                *_discipline(spec),
-                "limit",
-                str(packets),
-            ]
-        )
+        queue = [*_discipline(spec), "limit", str(packets)]
+        lines.append(["qdisc", "add", "dev", device, "parent", "10:1", "handle", "20:", *queue])
     return lines
 
 
