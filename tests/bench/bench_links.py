@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, Final
@@ -36,6 +36,16 @@ FRAME = 1514
 DELAY_TRAIN_S = 1.0
 LOSS_TRAIN_S = 1.0
 RATE_BURST_S = 0.4
+ATTEMPTS = 3
+MACHINE = (
+    "cpu.model",
+    "cpu.count",
+    "memory.class",
+    "virtualisation",
+    "kernel.release",
+    "version.python",
+    "version.iperf3",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +102,7 @@ class Cell:
     sent: int
     invalid: str | None
     cpu_pct: float
+    attempts: int = 1
 
     @property
     def loss_fits(self) -> bool:
@@ -106,18 +117,26 @@ class Cell:
             f"| {self.delay_ms} | {self.rate_mbit} | {self.loss_pct:g} | {self.error_p50_us / 1000:.3f}"
             f" | {self.error_p99_us / 1000:.3f} | {self.rate_mbit_measured:.4g} ({rate_error:+.2f} %)"
             f" | {100 * self.lost / self.sent:.3f} ({self.lost} of {self.sent}) {fits} | {self.cpu_pct:.0f} |"
-            f" {self.invalid or ''} |"
+            f" {self.invalid or ''}{f' attempt {self.attempts}' if self.attempts > 1 else ''} |"
         )
 
 
-def measure(delay_ms: int, rate_mbit: int, loss_pct: float, scale: float) -> Cell:
+def measure(delay_ms: int, rate_mbit: int, loss_pct: float, scale: float, seed: int) -> Cell:
+    """Measure one link, again where the relay says that the trial does not count, as a run does."""
+    cell = measure_once(delay_ms, rate_mbit, loss_pct, scale, seed)
+    while cell.invalid is not None and cell.attempts < ATTEMPTS:
+        cell = replace(measure_once(delay_ms, rate_mbit, loss_pct, scale, seed), attempts=cell.attempts + 1)
+    return cell
+
+
+def measure_once(delay_ms: int, rate_mbit: int, loss_pct: float, scale: float, seed: int) -> Cell:
     """Make one link and send three trains through it: for delay, for loss, for rate."""
     fields: dict[str, Any] = {
         "delay": f"{delay_ms}ms",
         "rate": f"{rate_mbit}mbit",
         "queue": "2mb",
         "loss": f"{loss_pct}%",
-        "seed": 42,
+        "seed": seed,
     }
     settle_s = delay_ms / 1000 + 0.05
     small_ns = (32 + HEADERS) * 8000 // rate_mbit
@@ -152,14 +171,15 @@ def table(quick: bool) -> Iterator[str]:
     """Give the lines of the table of delay, rate and loss."""
     yield (
         "| delay ms | rate Mbit/s | loss % | delay error p50 ms | p99 ms | rate"
-        " | loss %, within its 99 % interval | CPU % | invalid |"
+        " | loss %, within its 99 % interval | CPU % | does not count |"
     )
     yield "|---|---|---|---|---|---|---|---|---|"
-    cells = []
+    cells: list[Cell] = []
     for delay_ms in (0, 20) if quick else DELAYS_MS:
         for rate_mbit in (10, 100) if quick else RATES_MBIT:
             for loss_pct in (0.0, 1.0) if quick else LOSSES_PCT:
-                cells.append(measure(delay_ms, rate_mbit, loss_pct, 0.4 if quick else 1.0))
+                # Each link has a seed of its own: with one for all, the losses would be the same in all.
+                cells.append(measure(delay_ms, rate_mbit, loss_pct, 0.4 if quick else 1.0, 42 + len(cells)))
                 yield cells[-1].line
     slow = [cell for cell in cells if cell.rate_mbit <= 100]
     middle, tail = [cell.error_p50_us / 1000 for cell in slow], [cell.error_p99_us / 1000 for cell in slow]
@@ -169,7 +189,8 @@ def table(quick: bool) -> Iterator[str]:
         f"Up to 100 Mbit/s: median delay error {median(middle):.3f} ms (worst cell {max(middle):.3f}),"
         f" p99 {median(tail):.3f} ms in the median cell (worst {max(tail):.3f})."
         f" Loss within its interval in {sum(cell.loss_fits for cell in cells)} of {len(cells)} cells (99 % expected);"
-        f" rate within 1 % in {exact}."
+        f" rate within 1 % in {exact}. Trials that did not count and were repeated:"
+        f" {sum(cell.attempts - 1 for cell in cells)}."
     )
 
 
@@ -243,7 +264,8 @@ def section(name: str, quick: bool) -> Iterator[str]:
     before = cpu_ticks()
     yield from lines(quick)
     all_ticks, stolen = (now - then for now, then in zip(cpu_ticks(), before, strict=True))
-    machine = "; ".join(f"{key} {value}" for key, value in fingerprint().items())
+    found = fingerprint()
+    machine = "; ".join(f"{key} {found[key]}" for key in MACHINE if key in found)
     yield ""
     yield f"{machine}. The hypervisor took {100 * stolen / max(1, all_ticks):.1f} % of the CPU time meanwhile."
 
