@@ -145,6 +145,7 @@ def _database() -> Iterator[DuckDBPyConnection]:
             yield connection
         except duckdb.Error as error:
             named = re.search(r"[^'\"\s]+\.parquet", str(error))
+            remedy = "; restore this file, or remove it to go on with the other runs" if named else ""
             raise RecordError(
                 Problem(
                     file=named[0] if named else "the history", line=1, column=1, path="",

@@ -55,8 +55,7 @@ def _series(arguments: argparse.Namespace) -> Sequence[Series]:
         raise UsageError(f"no history in {folder}: {HOW_TO_KEEP}; `--dir` names another folder")
     if arguments.scenario is not None and arguments.scenario not in scenarios:
         raise UsageError(
-            f"no history of scenario {arguments.scenario!r} in {folder}"
-            f"{hint(arguments.scenario, scenarios)}; it has {', '.join(scenarios)}"
+            f"no history of scenario {arguments.scenario!r} in {folder}{hint(arguments.scenario, scenarios)}"
         )
     found = HistoryStore(folder).series(metric, arguments.scenario)
     if not found:
