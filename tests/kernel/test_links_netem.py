@@ -100,6 +100,17 @@ def test_codel_keeps_the_queue_short() -> None:
     assert drops[1] > 0
 
 
+def test_super_packets_make_a_trial_invalid() -> None:
+    with netem(delay="2ms") as hosts:
+        for feature in ("tx", "sg", "tso", "gso"):
+            on = hosts.popen(0, "ethtool", "-K", hosts.ends[0].ifname, feature, "on")
+            assert on.wait(5) == 0
+            on.communicate()
+        _, (forward, _) = trial(hosts, "-t", "1", "-C", "cubic")
+    assert forward.invalid_reason is not None
+    assert "crossed inside larger ones" in forward.invalid_reason
+
+
 def test_it_goes_whole() -> None:
     with netem(delay="1ms") as hosts:
         middle = Path(f"/run/netns/pc-{hosts.tag}-l0")
