@@ -149,7 +149,7 @@ def _database() -> Iterator[DuckDBPyConnection]:
             raise RecordError(
                 Problem(
                     file=named[0] if named else "the history", line=1, column=1, path="",
-                    message=f"cannot be read or written: {_said(str(error))}",
+                    message=f"cannot be read or written: {_said(str(error))}{remedy}",
                 )
             ) from None  # fmt: skip
 
