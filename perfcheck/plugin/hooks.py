@@ -40,7 +40,7 @@ class SessionRunner(Protocol):
         longer count, for this reason.
         """
 
-    def moved_since_saved(self, record: RunRecord) -> Sequence[ComparisonRecord]:
+    def moved_since_saved(self, scenario: Scenario, record: RunRecord) -> Sequence[ComparisonRecord]:
         """Give the metrics that are certainly not what the sessions say to which `save_baseline` would add them."""
 
     def planned_comparisons(self, scenario: Scenario) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ class Measurements:
         try:
             self._enter()
             record = self._runner.run(scenario)
-            saved = self._saved(record, self._keep) if self._keep is not None else None
+            saved = self._saved(scenario, record, self._keep) if self._keep is not None else None
             for output in self._outputs:
                 output.write(record)
         except Stopped:
@@ -127,14 +127,14 @@ class Measurements:
         self._stack.enter_context(self._runner)
         self._entered = True
 
-    def _saved(self, record: RunRecord, keep: Keep) -> str:
+    def _saved(self, scenario: Scenario, record: RunRecord, keep: Keep) -> str:
         reason = untrusted(record)
         if reason is not None:
             return f"not written, the run is invalid: {reason}"
         accepted = tuple(metric for metric in keep.accept if metric in record.metrics)
         if keep.accept and not accepted:
             return f"not written, the run has no {' and no '.join(keep.accept)} to accept"
-        moved = () if keep.update or accepted else self._runner.moved_since_saved(record)
+        moved = () if keep.update or accepted else self._runner.moved_since_saved(scenario, record)
         path = _shown(self._runner.save_baseline(record, update=keep.update, accept=accepted, reason=keep.reason))
         told = f"written to {path}"
         if keep.update:

@@ -10,7 +10,7 @@ from typing import Self
 
 from perfcheck.baseline import BaselineStore, lookup_of
 from perfcheck.collect import collectors, prepare
-from perfcheck.compare import changed_conditions, judge, judge_records, more_runs, planned_metrics
+from perfcheck.compare import changed_conditions, judge, more_runs, planned_metrics
 from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.errors import Unavailable, UsageError
 from perfcheck.lab import Lab, plan
@@ -94,12 +94,12 @@ class Runner:
             return self._store().accept(record, accept, reason)
         return self._store().save(record, update=update)
 
-    def moved_since_saved(self, record: RunRecord) -> tuple[ComparisonRecord, ...]:
+    def moved_since_saved(self, scenario: Scenario, record: RunRecord) -> tuple[ComparisonRecord, ...]:
         """Give the metrics that are certainly not what the sessions say to which `save_baseline` would add them."""
         known = self._store().of(record)
         if known is None:
             return ()
-        compared = judge_records(record, lookup_of(known, record), dict(self.options.tolerances))
+        compared = judge(self.options.applied_to(scenario), record, lookup_of(known, record))
         return tuple(each for each in compared if each.verdict in (Verdict.REGRESSED, Verdict.IMPROVED))
 
     def run(self, scenario: Scenario) -> RunRecord:

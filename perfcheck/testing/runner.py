@@ -94,9 +94,9 @@ class FakeRunner:
             raise answer
         return answer(scenario) if answer is not None else make_judged_record(scenario, self.metrics)
 
-    def moved_since_saved(self, record: RunRecord) -> tuple[ComparisonRecord, ...]:
+    def moved_since_saved(self, scenario: Scenario, record: RunRecord) -> tuple[ComparisonRecord, ...]:
         """Give `moved`."""
-        del record
+        del scenario, record
         return self.moved
 
     def save_baseline(

@@ -14,7 +14,7 @@ from perfcheck.model.record import RunRecord, TrialRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
-from perfcheck.testing import make_record
+from perfcheck.testing import make_record, make_scenario
 
 RTT = "tcp.rtt_us.p50"
 RATE = "app.throughput_bps"
@@ -43,12 +43,14 @@ def test_save_adds_update_replaces_and_accept_starts_anew(tmp_path: Path) -> Non
 
 def test_a_session_that_moved_is_told_before_it_is_saved(tmp_path: Path) -> None:
     runner = Runner.create(RunOptions(baseline_dir=tmp_path))
-    assert runner.moved_since_saved(record(1)) == ()
+    assert runner.moved_since_saved(make_scenario(), record(1)) == ()
     for number in (1, 2, 3):
         runner.save_baseline(record(number, 20_000.0))
-    assert runner.moved_since_saved(record(4, 20_001.0)) == ()
-    (moved,) = runner.moved_since_saved(record(4, 40_000.0))
+    assert runner.moved_since_saved(make_scenario(), record(4, 20_001.0)) == ()
+    (moved,) = runner.moved_since_saved(make_scenario(), record(4, 40_000.0))
     assert (moved.metric, moved.verdict) == (RTT, Verdict.REGRESSED)
+    tolerant = make_scenario(tolerance_pct={RTT: 150.0})
+    assert runner.moved_since_saved(tolerant, record(4, 40_000.0)) == ()
 
 
 def test_an_accepted_metric_does_not_hide_a_change_of_another(tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_an_accepted_metric_does_not_hide_a_change_of_another(tmp_path: Path) ->
     for number in (1, 2, 3):
         runner.save_baseline(both(number, 20_000.0, 90e6))
     runner.save_baseline(both(4, 40_000.0, 45e6), accept=(RTT,), reason="a longer path")
-    (moved,) = runner.moved_since_saved(both(5, 40_000.0, 45e6))
+    (moved,) = runner.moved_since_saved(make_scenario(), both(5, 40_000.0, 45e6))
     assert moved.metric == RATE
 
 
