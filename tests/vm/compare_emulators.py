@@ -39,7 +39,7 @@ RUNS: Final = 5
 LOSSY_RUNS: Final = 21
 """With random losses, a few of which a transfer has, one run says little."""
 SECONDS: Final = "3"
-STARTS: Final = 3
+STARTS: Final = 10
 
 
 def medians(emulator: LinkEmulator, fields: dict[str, Any]) -> tuple[float, float, float, int]:
