@@ -57,13 +57,16 @@ def base_rtt_ns(scenario: Scenario, path: TrafficPath) -> int:
 
 
 def bottleneck(scenario: Scenario, path: TrafficPath) -> Bottleneck | None:
-    """Give the slowest direction that carries the path's data, or None where no link has a rate."""
-    rated = [
-        Bottleneck(link=hop.link, way=way, rate_bps=rate)
-        for hop in path.hops
-        for way in hop.ways
-        if (rate := scenario.links[hop.link].direction(way).rate_bps) is not None
-    ]
+    """Give the slowest direction that carries the path's data; None where no link has a rate, or one's rate changes."""
+    rated = []
+    for hop in path.hops:
+        for way in hop.ways:
+            direction = scenario.links[hop.link].direction(way)
+            if direction.trace is not None or any(change.rate_bps is not None for change in direction.later()):
+                return None
+            policed = None if direction.policer is None else direction.policer.rate_bps
+            rates = [rate for rate in (direction.at_start().rate_bps, policed) if rate is not None]
+            rated += [Bottleneck(link=hop.link, way=way, rate_bps=rate) for rate in rates]
     return min(rated, key=lambda found: found.rate_bps, default=None)
 
 

@@ -62,3 +62,20 @@ def test_a_commands_way_carries_data_both_ways() -> None:
     command = "command: {host: client, run: 'true', server: {host: server, run: 'true', port: 80}}"
     (path,) = measured_paths(scenario(command, text))
     assert path.hops == tuple(Hop(link=index, ways=("forward", "reverse")) for index in (0, 1))
+
+
+def test_a_policer_is_a_bottleneck_and_a_rate_that_changes_is_none() -> None:
+    text = ROUND.replace("{via: {server: up}}", "{}").replace("{via: {client: down}}", "{}")
+    upload = "iperf3: {from: client, to: server}"
+
+    def found(change: str) -> int | None:
+        made = scenario(upload, text.replace("delay: 3ms, rate: 50mbit", f"delay: 3ms, rate: 50mbit, {change}"))
+        (path,) = measured_paths(made)
+        slowest = bottleneck(made, path)
+        return None if slowest is None else slowest.rate_bps
+
+    assert found("policer: {rate: 8mbit, burst: 64kb}") == 8_000_000
+    assert found("schedule: [{at: 0s, rate: 5mbit}, {at: 1s, delay: 9ms}]") == 5_000_000
+    assert found("schedule: [{at: 1s, rate: 5mbit}]") is None
+    assert found("reverse: {schedule: [{at: 1s, rate: 5mbit}]}") == 20_000_000
+    assert found("trace: lte.trace") is None
