@@ -8,7 +8,7 @@ from math import sqrt
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from links_frames import udp
 
@@ -119,6 +119,10 @@ BURSTS = st.lists(
     times=st.sampled_from([(5 * MS, 100 * MS), (2 * MS, 20 * MS), (MS, 4 * MS)]),
     bursts=BURSTS,
 )
+@example(
+    rate=2_000_000, packets=31, times=(MS, 4 * MS),
+    bursts=[(0, 1, 100)] * 3 + [(0, 5, 700), (0, 12, 700), (0, 11, 1514)],
+)  # fmt: skip
 def test_it_drops_what_the_rfc_drops(
     rate: int, packets: int, times: tuple[int, int], bursts: list[tuple[int, int, int]]
 ) -> None:

@@ -21,7 +21,7 @@ class CoDel:
     than one packet takes on the line.
     """
 
-    __slots__ = ("_above_since", "_count", "_dropping", "_interval_ns", "_last_count", "_next", "_target_ns")
+    __slots__ = ("_above_since", "_count", "_dropping", "_interval_ns", "_last_count", "_next", "_target_ns", "_told")
 
     def __init__(self, target_ns: int = TARGET_NS, interval_ns: int = INTERVAL_NS) -> None:
         """Begin with a queue that has been short."""
@@ -31,7 +31,8 @@ class CoDel:
         self._dropping = False
         self._count = 0
         self._last_count = 0
-        self._next = 0
+        self._next = 0  # in ns / _SCALE: a drop in thousands must not come early or late for roundings that add up
+        self._told = False
 
     def tells(self, begins_ns: int, waited_ns: int) -> bool:
         """Whether the packet that begins its transmission now, after so long a wait, is dropped or marked."""
@@ -40,20 +41,24 @@ class CoDel:
             if not too_long:
                 self._dropping = False
                 return False
-            if begins_ns < self._next:
+            if self._told:
+                self._told = False
+                self._next += self._gap()
+            if begins_ns * _SCALE < self._next:
                 return False
             self._count += 1
-            self._next += self._gap_ns()
+            self._told = True
             return True
         if not too_long:
             return False
         self._dropping = True
         # A queue that was bad just now goes on about where the law left off.
         since_last = self._count - self._last_count
-        recent = begins_ns - self._next < 16 * self._interval_ns
+        recent = begins_ns * _SCALE - self._next < 16 * self._interval_ns * _SCALE
         self._count = since_last if recent and since_last > 1 else 1
         self._last_count = self._count
-        self._next = begins_ns + self._gap_ns()
+        self._next = begins_ns * _SCALE + self._gap()
+        self._told = False
         return True
 
     def _too_long(self, now_ns: int, waited_ns: int) -> bool:
@@ -65,5 +70,5 @@ class CoDel:
             return False
         return now_ns - self._above_since >= self._interval_ns
 
-    def _gap_ns(self) -> int:
-        return self._interval_ns * _SCALE // isqrt(self._count * _SCALE * _SCALE)
+    def _gap(self) -> int:
+        return isqrt((self._interval_ns * _SCALE) ** 2 // self._count)
