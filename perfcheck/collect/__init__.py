@@ -63,6 +63,7 @@ def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
     from perfcheck.collect.machine import MachineCollector
     from perfcheck.collect.netlink import NetlinkCollector
     from perfcheck.collect.nic import NicCollector
+    from perfcheck.collect.ovs import OvsCollector
     from perfcheck.collect.qdisc import QdiscCollector
     from perfcheck.collect.sockdiag import SockdiagCollector
     from perfcheck.collect.sockets import SocketCollector
@@ -76,6 +77,7 @@ def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
         DropsCollector: frozenset({"socket", "udp", "ip", "qdisc", "nic"}),
         IpCollector: frozenset({"ip"}),
         ConntrackCollector: frozenset({"ip"}),
+        OvsCollector: frozenset({"ip"}),
         QdiscCollector: frozenset({"qdisc"}),
         NetlinkCollector: frozenset({"ip", "qdisc", "nic"}),
         NicCollector: frozenset({"nic"}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +14,11 @@ from perfcheck.collect.inetdiag import DiagLook
 from perfcheck.collect.tcp_decode import address
 from perfcheck.model.flow import FlowKey, Protocol, SocketBuffers
 
-_TCP_ESTABLISHED: Final = 1
+_STATES: Final[Mapping[str, frozenset[int]]] = {
+    "established": frozenset({1}),
+    "closing": frozenset({4, 5, 9, 11}),  # FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING
+    "close_wait": frozenset({8}),
+}
 _PER_PCT: Final = 10.0
 _PCT_EDGES: Final = tuple(edge / _PER_PCT for edge in loglinear.edges(loglinear.SEGS_BUCKETS))
 _BYTES_EDGES: Final = loglinear.edges(loglinear.RTT_BUCKETS)
@@ -39,29 +43,31 @@ class Looks:
         self.count = 0
         self._lines: list[npt.NDArray[Any]] = []
         self._diagnosed: dict[tuple[str, int], _Diagnosed] = {}
-        self._established = 0
-        self._established_now = 0
+        self._most = dict.fromkeys(_STATES, 0)
+        self._now = dict.fromkeys(_STATES, 0)
         self._waiting = 0
         self._waiting_pct = 0.0
 
     def begin(self) -> None:
         """Begin the next look."""
         self.count += 1
-        self._established_now = 0
+        self._now = dict.fromkeys(_STATES, 0)
 
-    def _count_established(self, number: int) -> None:
-        self._established_now += number
-        self._established = max(self._established, self._established_now)
+    def _count_states(self, states: Sequence[int]) -> None:
+        """Add connections of one look up, over hosts, and keep the most that there were of each kind at once."""
+        for name, meant in _STATES.items():
+            self._now[name] += sum(state in meant for state in states)
+            self._most[name] = max(self._most[name], self._now[name])
 
     def add_lines(self, written: bytes, dtype: np.dtype[Any]) -> None:
         """Take the iterator's `pc_look` lines of one look."""
         lines = np.frombuffer(written, dtype)
         self._lines.append(lines)
-        self._count_established(int((lines["state"] == _TCP_ESTABLISHED).sum()))
+        self._count_states(lines["state"].tolist())
 
     def add(self, host: str, protocol: Protocol, looks: Iterable[DiagLook]) -> None:
         """Take sock_diag's answer of one look at one host."""
-        established = 0
+        states = []
         for look in looks:
             seen = self._diagnosed.get((host, look.cookie))
             if seen is None:
@@ -72,12 +78,13 @@ class Looks:
                 # What is there at the first look may have dropped packets before; the rest was born since.
                 before = look.drops if self.count == 1 else 0
                 seen = self._diagnosed[host, look.cookie] = _Diagnosed(key=key, drops_before=before)
-            established += protocol is Protocol.TCP and look.state == _TCP_ESTABLISHED
+            if protocol is Protocol.TCP:
+                states.append(look.state)
             seen.drops = look.drops - seen.drops_before
             seen.values.append(
                 (look.snd_bytes, look.sndbuf_bytes, look.rcv_bytes, look.rcvbuf_bytes, look.sendq, look.recvq)
             )
-        self._count_established(established)
+        self._count_states(states)
 
     def add_listening(self, looks: Iterable[DiagLook]) -> None:
         """Take the listening sockets of one look at one host."""
@@ -89,7 +96,7 @@ class Looks:
     def metrics(self) -> dict[str, float]:
         """Give what is counted over all sockets of the lab."""
         return {
-            "socket.established.max": float(self._established),
+            **{f"socket.{name}.max": float(most) for name, most in self._most.items()},
             "socket.accept_queue.max": float(self._waiting),
             "socket.accept_queue_pct.max": self._waiting_pct,
         }

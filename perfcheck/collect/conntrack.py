@@ -7,8 +7,11 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from perfcheck.collect.ctevents import NewConnections
 from perfcheck.collect.layer import LookingCollector, Seen
+from perfcheck.collect.libbpf import Libbpf
 from perfcheck.errors import CollectError, Unavailable
+from perfcheck.model.observation import Scope
 from perfcheck.system.netns import NetnsThread
 
 _COUNTERS: Final = ("found", "invalid", "insert_failed", "drop", "early_drop", "error")
@@ -17,11 +20,32 @@ Look = Mapping[str, int]
 
 
 class ConntrackCollector(LookingCollector[dict[str, Look]]):
-    """Reads each host's counters of connection tracking and the fill of its table."""
+    """Reads each host's counters of connection tracking and the fill of its table; counts new connections by BPF."""
 
     def __init__(self) -> None:
         """Nothing is read before `begin`."""
         super().__init__("conntrack")
+        self._new: dict[str, NewConnections] = {}
+
+    def begin(self, scope: Scope) -> None:
+        """Listen to new connections, and look once the warm-up is over."""
+        self._listen_no_more()
+        # Without BPF, or the kernel's events (CONFIG_NF_CONNTRACK_EVENTS), the rest is still there.
+        with contextlib.suppress(OSError, Unavailable), NetnsThread() as namespaces:
+            lib = Libbpf()
+            for host, path in scope.netns_paths.items():
+                self._new[host] = namespaces.inside(path, lambda: NewConnections(lib))
+        super().begin(scope)
+
+    def close(self) -> None:
+        """Let go of the hosts; safe to call twice."""
+        super().close()
+        self._listen_no_more()
+
+    def _listen_no_more(self) -> None:
+        for one in self._new.values():
+            one.close()
+        self._new = {}
 
     def check(self) -> None:
         """Raise Unavailable where the kernel does not answer for connection tracking."""
@@ -36,9 +60,13 @@ class ConntrackCollector(LookingCollector[dict[str, Look]]):
     def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, Look]:
         """Look at each host."""
         try:
-            return {host: namespaces.inside(path, read) for host, path in paths.items()}
+            found = {host: namespaces.inside(path, read) for host, path in paths.items()}
         except OSError as error:
             raise CollectError(f"connection tracking's counters cannot be read: {error}") from error
+        return {
+            host: {**look, "new": self._new[host].count()} if host in self._new else look
+            for host, look in found.items()
+        }
 
     def compare(self, before: dict[str, Look], after: dict[str, Look], length_ns: int) -> Seen:
         """Give the differences, of all hosts together."""
@@ -76,6 +104,8 @@ def metrics_of(before: Mapping[str, Look], after: Mapping[str, Look]) -> Iterato
     hosts = [host for host in after if host in before]
     for name in _COUNTERS:
         yield f"ip.conntrack_{name}", sum((after[host][name] - before[host][name]) % (1 << 32) for host in hosts)
+    if all("new" in after[host] for host in hosts):
+        yield "ip.conntrack_new", sum(after[host]["new"] - before[host]["new"] for host in hosts)
     most = {host: max(before[host]["entries"], after[host]["entries"]) for host in hosts}
     yield "ip.conntrack_entries", sum(most.values())
     used = [100 * most[host] / after[host]["max_entries"] for host in hosts if after[host]["max_entries"]]

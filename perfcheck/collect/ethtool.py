@@ -6,6 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 _DROPS: Final = ("drop", "discard", "miss", "no_buf", "nobuf", "overrun", "overflow", "ring_full")
+OFFLOADS: Final[Mapping[str, frozenset[str]]] = {
+    "tso": frozenset({"tx-tcp-segmentation", "tx-tcp6-segmentation"}),
+    "gso": frozenset({"tx-generic-segmentation"}),
+    "gro": frozenset({"rx-gro"}),
+    "tx_csum": frozenset({"tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6"}),
+    "rx_csum": frozenset({"rx-checksum"}),
+}
+"""What saves the CPU work on each packet, by the kernel's names of the features that do it."""
+
 _ERRORS: Final = ("err", "crc", "bad_", "abort", "timeout", "stall")
 
 
@@ -18,6 +27,26 @@ def counters(ifnames: Iterable[str]) -> dict[str, dict[str, int]]:
         device = IoctlEthtool(ifname)
         try:
             found[ifname] = dict(device.get_statistics())
+        except (NotSupportedError, OSError):
+            continue
+        finally:
+            device.close()
+    return found
+
+
+def offloads(ifnames: Iterable[str]) -> dict[str, dict[str, bool]]:
+    """Read which offloads interfaces of the calling thread's namespace have on (`ethtool -k`), by OFFLOADS' keys."""
+    from pyroute2.ethtool.ioctl import IoctlEthtool, NotSupportedError
+
+    found = {}
+    for ifname in ifnames:
+        device = IoctlEthtool(ifname)
+        try:
+            features = device.get_features()
+            found[ifname] = {
+                name: any(one in features and features.is_active(one) for one in names)
+                for name, names in OFFLOADS.items()
+            }
         except (NotSupportedError, OSError):
             continue
         finally:

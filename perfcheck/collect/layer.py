@@ -121,7 +121,7 @@ class LookingCollector(ABC, Generic[T]):
 
     def begin(self, scope: Scope) -> None:
         """Look once the warm-up is over."""
-        self.close()
+        self._let_hosts_go()
         self._namespaces, self._paths, self._before = NetnsThread(), dict(scope.netns_paths), None
         self._window = Window(scope.warmup_ns, self._first_look)
 
@@ -149,6 +149,9 @@ class LookingCollector(ABC, Generic[T]):
 
     def close(self) -> None:
         """Let go of the hosts: an open netlink socket would keep them alive; safe to call twice."""
+        self._let_hosts_go()
+
+    def _let_hosts_go(self) -> None:
         if self._window is not None:
             self._window.abandon()
             self._window = None

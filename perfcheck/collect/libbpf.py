@@ -11,6 +11,7 @@ from typing import Final
 
 from perfcheck.errors import Unavailable
 
+PROG_SOCKET_FILTER: Final = 1  # BPF_PROG_TYPE_SOCKET_FILTER
 PROG_TRACING: Final = 26  # BPF_PROG_TYPE_TRACING
 ATTACH_RAW_TP: Final = 23  # BPF_TRACE_RAW_TP
 ATTACH_FENTRY: Final = 24  # BPF_TRACE_FENTRY
@@ -154,26 +155,27 @@ class Libbpf:
         while self._lib.bpf_map_get_next_key(_fd(fd), None, key) == 0:
             self._lib.bpf_map_delete_elem(_fd(fd), key)
 
-    def prog_load(self, name: str, code: bytes, attach_type: int, btf_id: int) -> int:
-        """Load a tracing program; raise VerifierError with the reason where the kernel refuses it."""
+    def prog_load(self, name: str, code: bytes, attach_type: int, btf_id: int, *, kind: int = PROG_TRACING) -> int:
+        """Load a program; raise VerifierError with the reason where the kernel refuses it."""
         try:
-            return self._prog_load(name, code, attach_type, btf_id, None)
+            return self._prog_load(kind, name, code, attach_type, btf_id, None)
         except OSError:
             log = ctypes.create_string_buffer(_LOG_BYTES)
         try:
-            return self._prog_load(name, code, attach_type, btf_id, log)
+            return self._prog_load(kind, name, code, attach_type, btf_id, log)
         except OSError as error:
             raise VerifierError(error.errno or 0, name, log.value.decode(errors="replace")[-2000:]) from error
 
     def _prog_load(
-        self, name: str, code: bytes, attach_type: int, btf_id: int, log: ctypes.Array[ctypes.c_char] | None
-    ) -> int:
+        self, kind: int, name: str, code: bytes, attach_type: int, btf_id: int,
+        log: ctypes.Array[ctypes.c_char] | None,
+    ) -> int:  # fmt: skip
         opts = _sized(_ProgOpts(expected_attach_type=attach_type, attach_btf_id=btf_id))
         if log is not None:
             opts.log_level, opts.log_size = 1, len(log)
             opts.log_buf = ctypes.cast(log, ctypes.c_char_p)
         return self._call(
-            "bpf_prog_load", PROG_TRACING, name[:_NAME_CHARS].encode(), b"GPL", code,
+            "bpf_prog_load", kind, name[:_NAME_CHARS].encode(), b"GPL", code,
             ctypes.c_size_t(len(code) // _INSTRUCTION_BYTES), ctypes.byref(opts),
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from perfcheck.collect import ethtool, rtnetlink
@@ -14,11 +14,13 @@ from perfcheck.system.netns import OWN_NETNS, NetnsThread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One host at one moment; `drivers` are ethtool's counters by interface name."""
+    """One host at one moment; `drivers` and `offloads` are ethtool's by interface name."""
 
     queues: Mapping[int, rtnetlink.Queue]
     interfaces: Mapping[int, rtnetlink.Interface]
     drivers: Mapping[str, Mapping[str, int]]
+    offloads: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    lanes: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     neighbours: int = 0
     neighbours_failed: int = 0
 
@@ -56,8 +58,10 @@ def _look_at(namespaces: NetnsThread, host: str, path: str) -> Look:
     names = [interface.ifname for interface in interfaces.values()]
     return Look(
         queues=namespaces.netlink(path, rtnetlink.queues, what=what),
+        lanes=namespaces.netlink(path, rtnetlink.lanes, what=what),
         interfaces=interfaces,
         drivers=namespaces.inside(path, partial(ethtool.counters, names)),
+        offloads=namespaces.inside(path, partial(ethtool.offloads, names)),
         neighbours=neighbours,
         neighbours_failed=failed,
     )
@@ -89,9 +93,11 @@ def _of_interfaces(hosts: list[tuple[Look, Look]]) -> Iterator[tuple[str, float]
         ("tx_drops", "tx_dropped"), ("rx_errors", "rx_errors"), ("tx_errors", "tx_errors"),
     ):  # fmt: skip
         yield f"nic.{name}", sum(one[counter] for one in each)
-    sent = sum(one["tx_packets"] for one in each)
-    if sent:
-        yield "nic.tx_packet_bytes.mean", sum(one["tx_bytes"] for one in each) / sent
+    for way in ("tx", "rx"):
+        if packets := sum(one[f"{way}_packets"] for one in each):
+            yield f"nic.{way}_packet_bytes.mean", sum(one[f"{way}_bytes"] for one in each) / packets
+    yield from _of_lanes(hosts)
+    yield from _of_offloads([features for _, now in hosts for features in now.offloads.values()])
     # Only a device with a queue may be busy: what it does not take goes back there.
     yield (
         "nic.tx_busy",
@@ -101,6 +107,7 @@ def _of_interfaces(hosts: list[tuple[Look, Look]]) -> Iterator[tuple[str, float]
             for ifindex, queue in now.queues.items()
         ),
     )
+    yield "nic.rx_queues", max((one.rx_queues for _, now in hosts for one in now.interfaces.values()), default=0)
     yield "nic.tx_queues", max((one.tx_queues for _, now in hosts for one in now.interfaces.values()), default=0)
     drivers = [
         ethtool.grew(was.drivers.get(ifname, {}), counters) for was, now in hosts
@@ -109,6 +116,23 @@ def _of_interfaces(hosts: list[tuple[Look, Look]]) -> Iterator[tuple[str, float]
     if drivers:
         yield "nic.driver_drops", sum(ethtool.drops(one) for one in drivers)
         yield "nic.driver_errors", sum(ethtool.errors(one) for one in drivers)
+
+
+def _of_lanes(hosts: list[tuple[Look, Look]]) -> Iterator[tuple[str, float]]:
+    """How unevenly the interface that is worst at it used its transmit queues; nothing where each has but one."""
+    shares = []
+    for was, now in hosts:
+        for ifindex, lanes in now.lanes.items():
+            grew = [count - was.lanes.get(ifindex, {}).get(lane, 0) for lane, count in lanes.items()]
+            if len(grew) > 1 and sum(grew) > 0:
+                shares.append(100 * max(grew) / sum(grew))
+    if shares:
+        yield "nic.tx_queue_busiest_pct", max(shares)
+
+
+def _of_offloads(interfaces: list[Mapping[str, bool]]) -> Iterator[tuple[str, float]]:
+    for name in ethtool.OFFLOADS if interfaces else ():
+        yield f"nic.offload_{name}_pct", 100 * sum(one[name] for one in interfaces) / len(interfaces)
 
 
 def driver_warnings(before: Mapping[str, Look], after: Mapping[str, Look]) -> Iterator[str]:

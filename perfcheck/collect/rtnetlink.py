@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ROOT: Final = 0xFFFFFFFF  # TC_H_ROOT
 _LOOPBACK: Final = 772  # ARPHRD_LOOPBACK
 _WITHOUT_QUEUE: Final = frozenset({"noqueue"})
+_MULTIQUEUE: Final = frozenset({"mq", "mqprio"})
 _FAILED: Final = 0x01 | 0x20  # NUD_INCOMPLETE, NUD_FAILED
 _U32: Final = 1 << 32
 _QUEUE: Final = ("packets", "bytes", "drops", "overlimits", "requeues")
@@ -38,11 +39,12 @@ class Queue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """An interface with its counters (IFLA_STATS64) and how many transmit queues it has."""
+    """An interface with its counters (IFLA_STATS64) and how many queues it has."""
 
     ifindex: int
     ifname: str
     tx_queues: int
+    rx_queues: int = 1
     counters: Mapping[str, int] = field(default_factory=dict)
 
     def since(self, before: Interface | None) -> dict[str, int]:
@@ -74,6 +76,27 @@ def queues_of(messages: Iterable[Any]) -> dict[int, Queue]:
     return found
 
 
+def lanes(ip: IPRoute) -> dict[int, dict[int, int]]:
+    """Packets that each transmit queue of a multiqueue device (qdisc mq, mqprio) has sent, by interface index."""
+    return lanes_of(ip.get_qdiscs())
+
+
+def lanes_of(messages: Iterable[Any]) -> dict[int, dict[int, int]]:
+    """Pick the qdiscs of single transmit queues out of an RTM_GETQDISC dump: those right under a multiqueue root."""
+    kept = list(messages)
+    roots = {
+        (message["index"], message["handle"]) for message in kept
+        if message["parent"] == ROOT and message.get_attr("TCA_KIND") in _MULTIQUEUE
+    }  # fmt: skip
+    found: dict[int, dict[int, int]] = {}
+    for message in kept:
+        major, statistics = message["parent"] & 0xFFFF0000, message.get_attr("TCA_STATS2")
+        if message["parent"] != ROOT and (message["index"], major) in roots and statistics is not None:
+            basic = statistics.get_attr("TCA_STATS_BASIC") or {}
+            found.setdefault(message["index"], {})[message["parent"] & 0xFFFF] = int(basic.get("packets", 0))
+    return found
+
+
 def interfaces(ip: IPRoute) -> dict[int, Interface]:
     """Interfaces but the loopback, by index."""
     return interfaces_of(ip.get_links())
@@ -89,6 +112,7 @@ def interfaces_of(messages: Iterable[Any]) -> dict[int, Interface]:
         found[message["index"]] = Interface(
             ifindex=message["index"], ifname=message.get_attr("IFLA_IFNAME"),
             tx_queues=int(message.get_attr("IFLA_NUM_TX_QUEUES") or 1),
+            rx_queues=int(message.get_attr("IFLA_NUM_RX_QUEUES") or 1),
             counters={name: int(counters[name]) for name in _LINK},
         )  # fmt: skip
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import socket
 import struct
@@ -141,6 +142,42 @@ def test_interfaces_count_what_passed_and_what_they_dropped(pair: lab.Pair) -> N
     assert found["nic.rx_packets"] == pytest.approx(grew["rx_packets"], rel=0.02)
     assert found["nic.tx_packet_bytes.mean"] == pytest.approx(grew["tx_bytes"] / grew["tx_packets"], rel=0.02)
     assert found["nic.tx_drops"] == grew["tx_dropped"] == 0
+
+
+def test_offloads_are_those_that_ethtool_shows(pair: lab.Pair) -> None:
+    words = {"tso": "tcp-segmentation-offload", "gso": "generic-segmentation-offload",
+             "gro": "generic-receive-offload", "rx_csum": "rx-checksumming", "tx_csum": "tx-checksumming"}  # fmt: skip
+    lab.run("ip", "netns", "exec", pair.names[0], "ethtool", "-K", "eth0", "tso", "on", "gso", "on")
+    netlink = NetlinkCollector()
+    with lab.measuring(pair.scope(), netlink) as seen:
+        flood(pair, 1)
+    shown = [lab.run("ip", "netns", "exec", name, "ethtool", "-k", "eth0") for name in pair.names]
+    for name, word in words.items():
+        on = sum(f"\n{word}: on" in text for text in shown)
+        assert seen["netlink"].metrics[f"nic.offload_{name}_pct"] == 100 * on / 2, name
+
+
+def test_a_devices_busiest_transmit_queue_is_that_of_tc(pair: lab.Pair) -> None:
+    """A device of four queues under mq; packets of one flow all take the same one."""
+    lab.run("ip", "-n", pair.names[0], "link", "add", "many", "numtxqueues", "4", "type", "veth", "peer", "name", "far")
+    for device in ("many", "far"):
+        lab.run("ip", "-n", pair.names[0], "link", "set", device, "up")
+    lab.run("ip", "-n", pair.names[0], "address", "add", "203.0.113.1/24", "dev", "many")
+    lab.run("ip", "-n", pair.names[0], "neigh", "add", "203.0.113.2", "lladdr", "02:00:00:00:00:02", "dev", "many")
+    lab.run("tc", "-n", pair.names[0], "qdisc", "replace", "dev", "many", "root", "mq")
+    netlink = NetlinkCollector()
+    with pair.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+        sender.connect(("203.0.113.2", 9))
+        with lab.measuring(pair.scope(), netlink) as seen:
+            for _ in range(300):
+                sender.send(b"x")
+    shown = json.loads(lab.run("tc", "-n", pair.names[0], "-s", "-j", "qdisc", "show", "dev", "many"))
+    packets = [one["packets"] for one in shown if not one.get("root")]
+    assert len(packets) == 4
+    assert seen["netlink"].metrics["nic.tx_queues"] == 4
+    assert seen["netlink"].metrics["nic.tx_queue_busiest_pct"] == pytest.approx(
+        100 * max(packets) / sum(packets), abs=5
+    )
 
 
 def test_a_full_ring_of_a_tap_is_told_by_its_reason(pair: lab.Pair) -> None:

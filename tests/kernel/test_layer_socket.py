@@ -116,6 +116,32 @@ def test_so_they_are_without_bpf(pair: lab.Pair, without_bpf: SocketCollector) -
     check_a_full_connection(pair, without_bpf)
 
 
+def test_states_and_closed_windows_are_those_of_ss_and_netstat(pair: lab.Pair, collector: SocketCollector) -> None:
+    """One end closes, the other does not read: FIN_WAIT and CLOSE_WAIT by ss(8), a window that went to 0 by nstat."""
+    host = HostCountersCollector()
+    host.open()
+    counter = "TcpExtTCPToZeroWindowAdv"
+    nstat = ("ip", "netns", "exec", pair.names[1], "nstat", "-asz", counter)
+    with contextlib.closing(host):
+        before = int(lab.run(*nstat).split(counter)[1].split()[0])
+        with lab.measuring(pair.scope(), collector, host) as seen:
+            one, two = pair.connect()
+            one.setblocking(False)
+            while select.select([], [one], [], 0.3)[1]:
+                one.send(bytes(1 << 16))
+            two.shutdown(socket.SHUT_WR)
+            assert looked_at()
+            states = [lab.run("ip", "netns", "exec", name, "ss", "-Hnt", "state", state).count("\n")
+                      for name, state in zip(pair.names, ("close-wait", "fin-wait-2"), strict=True)]  # fmt: skip
+            one.close()
+            two.close()
+        after = int(lab.run(*nstat).split(counter)[1].split()[0])
+    assert states == [1, 1]
+    assert seen["socket"].metrics["socket.close_wait.max"] == 1
+    assert seen["socket"].metrics["socket.closing.max"] >= 1
+    assert host_metrics(tuple(seen.values()))["socket.zero_windows"] == after - before >= 1
+
+
 def flood(pair: lab.Pair, count: int, receiver: socket.socket) -> None:
     receiver.bind((pair.addresses[1], 0))
     with pair.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:

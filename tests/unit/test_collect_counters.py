@@ -90,6 +90,25 @@ def test_a_packet_that_goes_back_to_its_queue_found_the_device_busy() -> None:
 DRIVER = {"rx_queue_0_drops": 2, "rx_missed_errors": 3, "tx_aborted": 1, "rx_crc_errors": 4, "rx_packets": 900}
 
 
+def test_the_busiest_transmit_queue_of_a_multiqueue_device_is_told() -> None:
+    def lanes(*packets: int) -> dict[int, dict[int, int]]:
+        parts = [tc(2, "pfifo", parent=0x80010000 | lane, packets=count) for lane, count in enumerate(packets, 1)]
+        return rtnetlink.lanes_of([tc(2, "mq", handle=0x80010000), *parts, tc(3, "tbf", packets=99)])
+
+    assert lanes(5, 7) == {2: {1: 5, 2: 7}}
+    before, after = (
+        {"client": netlink.Look(queues={}, interfaces={}, drivers={}, lanes=one)} for one in (lanes(5, 7), lanes(5, 37))
+    )
+    assert dict(netlink.metrics_of(before, after))["nic.tx_queue_busiest_pct"] == 100
+    assert "nic.tx_queue_busiest_pct" not in dict(netlink.metrics_of(before, before))
+
+
+def test_offloads_are_shares_of_the_interfaces() -> None:
+    on, off = dict.fromkeys(ethtool.OFFLOADS, True), dict.fromkeys(ethtool.OFFLOADS, False)
+    looked = {"client": netlink.Look(queues={}, interfaces={}, drivers={}, offloads={"a": on, "b": off})}
+    assert dict(netlink.metrics_of(looked, looked))["nic.offload_tso_pct"] == 50
+
+
 def test_a_drivers_counters_are_told_apart_by_their_names() -> None:
     assert ethtool.drops(DRIVER) == 5
     assert ethtool.errors(DRIVER) == 5
@@ -301,7 +320,8 @@ def test_connections_of_all_hosts_are_established_at_once() -> None:
     looks.add("client", Protocol.TCP, [diag(1)])
     looks.add_listening([diag(3, recvq=4, sendq=8), diag(4, recvq=1, sendq=0)])
     assert looks.metrics() == {
-        "socket.established.max": 2, "socket.accept_queue.max": 4, "socket.accept_queue_pct.max": 50,
+        "socket.established.max": 2, "socket.closing.max": 0, "socket.close_wait.max": 0,
+        "socket.accept_queue.max": 4, "socket.accept_queue_pct.max": 50,
     }  # fmt: skip
     assert looks.metrics().keys() <= CATALOGUE.keys()
 

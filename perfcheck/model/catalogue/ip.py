@@ -11,6 +11,8 @@ _LOOKUP: Final = Source(hook="tp_btf/fib_table_lookup, tp_btf/fib6_table_lookup"
 _SNMP: Final = Source(hook="/proc/net/snmp and snmp6", needs="host")
 _NEIGHBOUR: Final = Source(hook="RTM_GETNEIGH", needs="netlink")
 _CONNTRACK: Final = Source(hook="IPCTNL_MSG_CT_GET_STATS_CPU", needs="conntrack")
+_NEW: Final = Source(hook="NFNLGRP_CONNTRACK_NEW, counted by a BPF socket filter", needs="conntrack")
+_OVS: Final = Source(hook="OVS_DP_CMD_GET: OVS_DP_ATTR_STATS", needs="ovs")
 _TABLE: Final = Source(hook="IPCTNL_MSG_CT_GET_STATS", needs="conntrack")
 _DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
 
@@ -20,14 +22,18 @@ IP: Final[tuple[MetricSpec, ...]] = (
     count("ip.forwarded", "packets forwarded", _SNMP, NEITHER),
     count("ip.discards", "packets discarded for want of memory or the like", _SNMP),
     count("ip.header_errors", "packets with a broken header, or that ran out of hops", _SNMP),
+    count("ip.ect_packets", "packets received that could be marked (ECT(0), ECT(1))", _SNMP, NEITHER),
+    count("ip.ce_packets", "packets received with ECN's CE mark", _SNMP),
     count("ip.frag_creates", "fragments made", _SNMP),
     count("ip.frag_fails", "packets too big to go on that were not to be fragmented", _SNMP),
+    count("ip.reasm_oks", "packets that were put together again from fragments", _SNMP, NEITHER),
     count("ip.reasm_fails", "packets that could not be put together again", _SNMP),
     count("ip.icmp_errors_in", "ICMP errors received: unreachable, too big, out of hops", _SNMP),
     count("ip.icmp_errors_out", "ICMP errors sent: unreachable, too big, out of hops", _SNMP),
     count("ip.neighbours", "entries of the neighbour tables at the end", _NEIGHBOUR, NEITHER),
     count("ip.neighbours_failed", "neighbours that did not answer, or have not yet", _NEIGHBOUR),
     count("ip.conntrack_found", "packets whose connection was looked up anew and known", _CONNTRACK, NEITHER),
+    count("ip.conntrack_new", "connections that the hosts began to track", _NEW, NEITHER),
     count("ip.conntrack_invalid", "packets that fitted no connection", _CONNTRACK),
     count("ip.conntrack_insert_failed", "connections that could not be put into the table", _CONNTRACK),
     count("ip.conntrack_drop", "packets dropped because their connection could not be tracked", _CONNTRACK),
@@ -35,6 +41,10 @@ IP: Final[tuple[MetricSpec, ...]] = (
     count("ip.conntrack_error", "packets in which connection tracking found an error", _CONNTRACK),
     count("ip.conntrack_entries", "connections tracked, at the fuller of begin and end", _TABLE, NEITHER),
     metric("ip.conntrack_use_pct", "pct", "fill of the fullest host's table of connections", _TABLE, floor=5.0),
+    count("ip.ovs_hits", "packets for which Open vSwitch's datapath had a flow", _OVS, NEITHER),
+    count("ip.ovs_upcalls", "packets that Open vSwitch's datapath handed to user space for want of a flow", _OVS),
+    count("ip.ovs_lost", "packets that Open vSwitch's datapath dropped since nobody took the upcall", _OVS),
+    count("ip.ovs_flows", "flows of Open vSwitch's datapath at the end", _OVS, NEITHER),
     count("ip.drops_netfilter", "packets dropped by the packet filter (NETFILTER_DROP)", _DROPS),
     count("ip.drops_no_route", "packets dropped for want of a route (IP_OUTNOROUTES, IP_INNOROUTES)", _DROPS),
     count("ip.drops_too_big", "packets dropped as too big to go on (PKT_TOO_BIG)", _DROPS),

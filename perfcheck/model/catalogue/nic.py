@@ -14,6 +14,8 @@ _POLL: Final = Source(
 )
 _BUSY: Final = Source(hook="RTM_GETQDISC: requeues", needs="netlink")
 _LINK: Final = Source(hook="RTM_GETLINK: IFLA_STATS64", needs="netlink")
+_LANES: Final = Source(hook="RTM_GETQDISC: qdiscs under mq", needs="netlink")
+_OFFLOADS: Final = Source(hook="ETHTOOL_GFEATURES (ethtool -k)", needs="netlink")
 _DRIVER: Final = Source(hook="ETHTOOL_GSTATS (ethtool -S), by the counters' names", needs="netlink")
 _DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
 _INTERRUPTS: Final = Source(hook="/proc/stat: intr", needs="machine", host_wide=True)
@@ -53,6 +55,20 @@ NIC: Final[tuple[MetricSpec, ...]] = (
     count("nic.tx_drops", "packets that the hosts' interfaces dropped on the way out", _LINK),
     count("nic.rx_errors", "receive errors of the hosts' interfaces", _LINK),
     count("nic.tx_errors", "transmit errors of the hosts' interfaces", _LINK),
+    metric("nic.rx_packet_bytes.mean", "bytes", "mean size of what interfaces handed up; above the MTU it was joined "
+           "before (GRO, or a peer that did not split it)", _LINK, NEITHER),
+    count("nic.rx_queues", "receive queues of the hosts' interface with most of them", _LINK, NEITHER),
+    metric("nic.tx_queue_busiest_pct", "pct", "share of an interface's packets that its busiest transmit queue took, "
+           "where there are several; of the most uneven one", _LANES, floor=10.0),
+    *(
+        metric(f"nic.offload_{name}_pct", "pct", f"share of the hosts' interfaces that have {what} on", _OFFLOADS,
+               NEITHER)
+        for name, what in (
+            ("tso", "TCP segmentation offload"), ("gso", "generic segmentation offload"),
+            ("gro", "generic receive offload"), ("tx_csum", "checksumming of sent packets"),
+            ("rx_csum", "checking of received packets"),
+        )
+    ),
     count("nic.tx_queues", "transmit queues of the hosts' interface with most of them", _LINK, NEITHER),
     count("nic.tx_busy", "times that an interface of the hosts was too busy to take a packet (NETDEV_TX_BUSY, or its "
           "queue stopped)", _BUSY),

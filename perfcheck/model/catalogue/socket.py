@@ -30,6 +30,10 @@ SOCKET: Final[tuple[MetricSpec, ...]] = (
     metric("socket.rcvbuf_bytes.max", "bytes", "largest receive buffer of a receiver (sk_rcvbuf)", _MEMORY, NEITHER),
     count("socket.drops", "packets that measured sockets dropped (sk_drops)", _MEMORY),
     count("socket.established.max", "most connections that were established at once", _QUEUES, NEITHER),
+    count("socket.closing.max", "most connections that one side had ended (FIN_WAIT1, FIN_WAIT2, CLOSING, LAST_ACK) at "
+          "once", _QUEUES, NEITHER),
+    count("socket.close_wait.max", "most connections that the peer had ended and the application not (CLOSE_WAIT) at "
+          "once", _QUEUES),
     count("socket.time_wait.max", "most sockets of a host in TIME_WAIT, at begin or end", _STATES, NEITHER),
     count("socket.accept_queue.max", "longest queue of connections waiting to be accepted", _LISTEN),
     metric("socket.accept_queue_pct.max", "pct", "fullest queue of connections waiting to be accepted", _LISTEN,
@@ -39,6 +43,8 @@ SOCKET: Final[tuple[MetricSpec, ...]] = (
     count("socket.rcv_pruned", "times that data received were thrown away for want of buffer", _NETSTAT),
     count("socket.rcv_collapsed", "segments squeezed together for want of buffer", _NETSTAT),
     count("socket.backlog_drops", "segments dropped because the process held its socket too long", _NETSTAT),
+    count("socket.rcvq_drops", "segments dropped because the receive queue was full", _NETSTAT),
+    count("socket.zero_windows", "times that a receiver had no room and closed its window", _NETSTAT),
     count("socket.rcvqueue_full", "packets that raw and packet sockets had no room for", _FULL),
     count("socket.memory_refused", "times that a protocol's memory limit refused a socket memory", _REFUSED),
     count("socket.drops_rcvbuf", "packets dropped for want of room in a socket (SOCKET_RCVBUFF, SOCKET_BACKLOG, "
