@@ -73,7 +73,7 @@ def _by_flow(stream: DetailStream) -> Iterator[Records]:
         packets["counts"] = (
             (packets["transmitted_ns"] >= stream.start_ns)
             & (packets["transmitted_ns"] <= stream.end_ns)
-            & (_lots(packets, udp=udp) < stream.share * _LEAST_LOTS)
+            & (lots_of(packets, udp=udp) < stream.share * _LEAST_LOTS)
         )
         yield packets
 
@@ -209,8 +209,11 @@ def _mix(hashed: npt.NDArray[np.uint64], value: npt.NDArray[np.uint64]) -> npt.N
     return hashed ^ hashed >> np.uint64(32)
 
 
-def _lots(packets: Records, *, udp: bool) -> npt.NDArray[np.uint64]:
-    """Give the lot of each one's last byte, as lot_of() of bpf/detail.bpf.c."""
+def lots_of(packets: Records, *, udp: bool) -> npt.NDArray[np.uint64]:
+    """Give the lot (0 to 2^32 - 1) of each one's last byte, as lot_of() of bpf/detail.bpf.c.
+
+    It needs the fields `flow`, `seq` and `length`.
+    """
     seq = packets["seq"].astype(np.uint64)
     last = (seq + packets["length"].astype(np.uint64) - np.uint64(1)) & np.uint64(0xFFFFFFFF)
     bucket = seq if udp else last >> np.uint64(_SAMPLE_BITS)

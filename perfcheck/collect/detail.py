@@ -59,6 +59,7 @@ class DetailCollector:
         self._hosts: dict[int, str] = {}
         self._before: dict[str, RunCounters] = {}
         self._drain: _Drain | None = None
+        self._filtered = False
 
     @property
     def name(self) -> str:
@@ -98,6 +99,8 @@ class DetailCollector:
         loaded.clear("flows")
         self._hosts = hosts
         _choose(loaded, scope.detail)
+        chosen = scope.detail
+        self._filtered = bool(chosen.protocol or chosen.port or chosen.addresses)
         control = loaded.view("scope")[0]
         control["namespaces_seen"] = sum({1 << inode % 64 for inode in hosts})
         control["lost"] = 0
@@ -131,6 +134,7 @@ class DetailCollector:
         stream = DetailStream(
             events=events, hosts=hosts, flows=flows_in(events, hosts), start_ns=drain.start_ns, end_ns=drain.end_ns,
             share=drain.keep / EVERYTHING, lost=lost, written=drain.taken, told=tuple(told(drain.shed)),
+            filtered=self._filtered,
             reasons={number: name for name, number in reasons.items()}, drop_metrics=_drop_metrics(reasons),
         )  # fmt: skip
         return Observation(

@@ -55,7 +55,8 @@ class DetailStream:
     `flows` names the hash of each direction of a flow, its source as `local`. What counts was sent from
     `start_ns` to `end_ns` (CLOCK_MONOTONIC). `share` of all packets was followed all the time; `lost`
     records found no room in the ring, of `lost + written` in all. `reasons` names drops by number,
-    `drop_metrics` the catalogue's metric that counts them.
+    `drop_metrics` the catalogue's metric that counts them. `filtered`: only some of the
+    flows were asked for.
     """
 
     events: npt.NDArray[Any]
@@ -69,3 +70,4 @@ class DetailStream:
     reasons: Mapping[int, str] = field(default_factory=dict)
     drop_metrics: Mapping[int, str] = field(default_factory=dict)
     told: tuple[str, ...] = ()
+    filtered: bool = False

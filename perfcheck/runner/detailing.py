@@ -24,6 +24,14 @@ def budget_pct(scenario: Scenario) -> float:
     return DEFAULT_BUDGET_PCT if chosen is None else chosen
 
 
+def over_budget(overhead: Mapping[str, object]) -> tuple[str, ...]:
+    """Say that measuring took more than it may, where somebody said how much; detail mode has shed before."""
+    used, budget = overhead.get("cpu_pct"), overhead.get("budget_pct")
+    if not isinstance(used, float) or not isinstance(budget, float) or used <= budget:
+        return ()
+    return (f"measuring took {used:.3g} % of one CPU while the traffic ran, more than its budget of {budget:.3g} %",)
+
+
 def packet_filter(scenario: Scenario, hosts: Mapping[str, Host]) -> DetailFilter:
     """Give whose packets are to be followed, a host as its addresses in this lab."""
     chosen = scenario.measure.filter

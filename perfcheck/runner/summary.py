@@ -18,6 +18,7 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import ExpectationRecord, MetricRecord, RunRecord, ScenarioRef
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
+from perfcheck.runner.detailing import budget_pct, over_budget
 from perfcheck.runner.trial import Trial
 from perfcheck.scenario import conditions
 
@@ -31,7 +32,8 @@ def summarise(
     valid = [record for record in records if record.valid]
     metrics = _with_decider(scenario, aggregate(records))
     medians = {name: metric.value for name, metric in metrics.items()}
-    reason = _why_invalid(scenario, trials)
+    reason, overhead = _why_invalid(scenario, trials), _overhead(scenario, trials)
+    warned = {warning for trial in trials for warning in trial.warnings} | set(over_budget(overhead))
     return RunRecord(
         schema_version=1,
         run_id=run_id,
@@ -42,14 +44,14 @@ def summarise(
         trials=records,
         metrics=metrics,
         diagnosis=diagnose(rules, medians, [record.metrics for record in valid]),
-        overhead=_overhead(scenario, trials),
+        overhead=overhead,
         lost_events=sum(seen.lost_events for trial in trials for seen in trial.observations),
         cross_checks=tuple(check for trial in trials for check in trial.cross_checks),
         verdict=Verdict.PASS if reason is None else Verdict.INVALID,
         invalid_reason=reason,
         unavailable=unavailable,
         reproduce=_reproduce(scenario),
-        warnings=tuple(sorted({warning for trial in trials for warning in trial.warnings})),
+        warnings=tuple(sorted(warned)),
     )
 
 
@@ -153,7 +155,7 @@ def _overhead(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, object]:
         "bpf_cpu_s": bpf_cpu_s,
         "user_cpu_s": user_cpu_s,
         "cpu_pct": 100 * (bpf_cpu_s + user_cpu_s) / traffic_s if traffic_s else 0.0,
-        "budget_pct": scenario.measure.budget_pct,
+        "budget_pct": scenario.measure.budget_pct if scenario.measure.mode == "summary" else budget_pct(scenario),
         "bpf_map_bytes": max(maps, default=0),
         "lost_events": {
             name: sum(seen.lost_events for trial in trials for seen in trial.observations if seen.collector == name)

@@ -11,6 +11,7 @@ from typing import Final
 from perfcheck.analyse import (
     Followed,
     cross_checks,
+    detail_checks,
     follow,
     stage_metrics,
     trial_metrics,
@@ -90,7 +91,10 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
             invalid_reason=reason,
             detail=detail_record(followed) if followed is not None else None,
         ),
-        cross_checks=cross_checks(index, reports, observations, links),
+        cross_checks=(
+            *cross_checks(index, reports, observations, links),
+            *(detail_checks(index, followed.stream, observations) if followed is not None else ()),
+        ),
         observations=_charged(observations, measuring_s),
         links=links,
         followed=followed,

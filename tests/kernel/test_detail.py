@@ -22,6 +22,7 @@ from detail_lab import (
 )
 
 from perfcheck.analyse import complete, events_of
+from perfcheck.analyse.paths import lots_of
 from perfcheck.analyse.stages import STAGES, WAY, stage_ns
 from perfcheck.collect.detail import DetailCollector
 from perfcheck.model.detail import DetailFilter, Kind
@@ -184,3 +185,29 @@ def test_a_tiny_budget_makes_it_follow_fewer(collector: DetailCollector) -> None
     stream = stream_of(seen["detail"])
     assert stream.share < 1.0
     assert any("% of a CPU" in text for text in seen["detail"].warnings)
+
+
+def test_a_ring_that_runs_full_loses_no_record_uncounted() -> None:
+    with (
+        detail(ring_bytes=1 << 12) as small,
+        pair() as hosts,
+        measuring(filtered(hosts.scope(), ALL), small) as seen,
+    ):
+        hosts.iperf3("-t", "1")
+    stream = stream_of(seen["detail"])
+    assert stream.lost == seen["detail"].lost_events > 0
+    assert stream.share < 1.0
+    assert any("ring buffer" in text for text in seen["detail"].warnings)
+
+
+def test_kernel_and_user_space_draw_the_same_lots(collector: DetailCollector) -> None:
+    with pair() as hosts:
+        one, two = hosts.connect()
+        with one, two, measuring(filtered(hosts.scope(), ALL), collector) as seen:
+            transfer(one, two, 2_000_000)
+    events = stream_of(seen["detail"]).events
+    sent = events[(events["kind"] == Kind.TX_NIC) & (events["protocol"] == 6)]
+    last = sent["seq"].astype(np.int64) + sent["length"] - 1
+    inside = sent[sent["seq"] >> 16 == (last >> 16) & 0xFFFF]
+    assert len(inside) > 1000
+    assert (lots_of(inside, udp=False) == inside["lot"]).all()

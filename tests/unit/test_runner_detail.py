@@ -11,7 +11,7 @@ from perfcheck.model.record import DetailRecord, ExpectationRecord, RunRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.bench import judged
-from perfcheck.runner.detailing import DEFAULT_BUDGET_PCT, budget_pct, packet_filter, why_incomplete
+from perfcheck.runner.detailing import DEFAULT_BUDGET_PCT, budget_pct, over_budget, packet_filter, why_incomplete
 from perfcheck.scenario import load_text
 from perfcheck.testing import make_record, make_scenario
 from perfcheck.testing.fakes import make_hosts
@@ -91,3 +91,10 @@ def test_events_are_refused_where_there_are_none(tmp_path: Path) -> None:
     runner = Runner.create(RunOptions(events=tmp_path / "events.jsonl"))
     with pytest.raises(UsageError, match="--mode detail"):
         runner.run(make_scenario())
+
+
+def test_what_measuring_takes_beyond_its_budget_is_said() -> None:
+    assert over_budget({"cpu_pct": 4.0, "budget_pct": None}) == ()
+    assert over_budget({"cpu_pct": 4.0, "budget_pct": 5.0}) == ()
+    (text,) = over_budget({"cpu_pct": 6.25, "budget_pct": 5.0})
+    assert "6.25 % of one CPU" in text
