@@ -121,7 +121,8 @@ def test_retransmissions_and_drops_are_those_that_the_hosts_count(collector: Det
     unseen = packets[(packets["softirq_ns"] > 0) & (packets["tcp_ns"] == 0)]
     assert len(unseen) == pytest.approx(dropped, rel=0.02, abs=2)
     events = [event for event in events_of(followed) if event.metric == "ip.drops_netfilter"]
-    assert len(events) == dropped
+    # The rule's counter and the collector are read one after the other.
+    assert len(events) == pytest.approx(dropped, abs=2)
     assert all(event.related for event in events)
 
 
