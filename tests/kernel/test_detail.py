@@ -77,7 +77,7 @@ def test_every_packet_is_seen_at_every_station_whatever_gso_and_gro_make_of_it(
     first = packets[packets["attempt"] == 0]
     assert int(first["length"].sum()) == 4_000_000
     arrived = packets[~packets["duplicate"]]
-    assert complete(arrived).mean() > 0.99
+    assert int((~complete(arrived)).sum()) <= max(2, len(arrived) // 100)
     times = np.stack([stage_ns(arrived, begin, end) for _, begin, end in STAGES])
     assert (times[:, complete(arrived)] >= 0).all()
 
