@@ -96,10 +96,14 @@ def with_confirmation(
     if compared.detectable is None or not sessions or not current.size:
         return compared
     centre = float(median(np.concatenate(sessions)))
-    worse = _worse_signs(spec.direction, explicit=tolerance_pct is not None)
-    reach = _reach(estimate(sessions, current, CONFIRM, least_depth=1), worse)
-    amount = max(margin_of(spec, centre, tolerance_pct).amount + reach, compared.detectable)
-    return compared.model_copy(update={"detectable": amount, "detectable_pct": _pct(amount, abs(centre))})
+    margin = margin_of(spec, centre, tolerance_pct)
+    found = estimate(sessions, current, CONFIRM, least_depth=1)
+    reach = _reach(found, _worse_signs(spec.direction, explicit=tolerance_pct is not None))
+    amount = max(margin.amount + reach, compared.detectable)
+    needed = _runs_needed(sessions, current, found, margin, compared.verdict)
+    return compared.model_copy(
+        update={"detectable": amount, "detectable_pct": _pct(amount, abs(centre)), "runs_needed": needed}
+    )
 
 
 def _finite(values: Sequence[float]) -> Floats:

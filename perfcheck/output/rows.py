@@ -157,14 +157,20 @@ def circumstances(record: RunRecord) -> tuple[str, ...]:
 
 
 def needs(record: RunRecord) -> tuple[str, ...]:
-    """Say for which metrics noise hides a change of twice the margin, and how many runs (or pairs) would show it."""
-    what = "runs a side" if record.sides is None else "pairs"
-    wanted = [
-        f"{each.metric} {each.runs_needed}"
-        for each in record.comparisons
-        if each.runs_needed is not None and each.verdict in (Verdict.PASS, Verdict.IMPROVED)
-    ]
-    return (f"to see a change of twice the margin it takes more {what}: {', '.join(wanted)}",) if wanted else ()
+    """Say for which metrics noise hides a change of twice the margin, and what would show it: runs, pairs, sessions."""
+    blunt = [
+        each for each in record.comparisons
+        if each.verdict in (Verdict.PASS, Verdict.IMPROVED) and each.detectable_pct is not None
+        and each.margin_pct is not None and each.detectable_pct > 2 * each.margin_pct
+    ]  # fmt: skip
+    more = [f"{each.metric} {each.runs_needed}" for each in blunt if each.runs_needed is not None]
+    apart = [f"{each.metric} ({plain_pct(each.detectable_pct)})" for each in blunt if each.runs_needed is None]
+    found = []
+    if more:
+        found.append(f"{'pairs' if record.sides is not None else 'runs a side'} for {', '.join(more)}")
+    if apart and record.sides is None:
+        found.append(f"sessions in the baseline, or a wider margin, for {', '.join(apart)}")
+    return (f"to see a change of twice the margin it takes more {'; and more '.join(found)}",) if found else ()
 
 
 def collapsed(rows: Iterable[Row]) -> tuple[Row, ...]:

@@ -220,11 +220,15 @@ def test_at_a_baseline_of_0_the_smallest_change_is_a_value() -> None:
     assert only(record_of(comparison(Verdict.PASS))).row.detectable == "1 %"
 
 
-def test_what_noise_hides_is_told_with_how_many_runs_would_show_it() -> None:
-    blunt = comparison(Verdict.PASS).model_copy(update={"runs_needed": 14})
-    assert needs(record_of(blunt)) == (f"to see a change of twice the margin it takes more runs a side: {RTT} 14",)
-    assert "more pairs" in needs(record_of(blunt, sides=("a", "b")))[0]
+def test_what_noise_hides_is_told_with_what_would_show_it() -> None:
+    blunt = comparison(Verdict.PASS).model_copy(update={"detectable_pct": 12.5})
+    runs = blunt.model_copy(update={"metric": "tcp.min_rtt_us", "runs_needed": 14})
+    (line,) = needs(record_of(runs, blunt))
+    assert line.startswith("to see a change of twice the margin it takes more runs a side for tcp.min_rtt_us 14; ")
+    assert line.endswith(f"; and more sessions in the baseline, or a wider margin, for {RTT} (12 %)")
+    assert "more pairs for tcp.min_rtt_us 14" in needs(record_of(runs, sides=("a", "b")))[0]
     assert needs(record_of(comparison(Verdict.PASS))) == ()
+    assert needs(record_of(blunt.model_copy(update={"verdict": Verdict.REGRESSED}))) == ()
 
 
 def test_two_sides_are_named_with_all_in_which_they_differ() -> None:
