@@ -155,12 +155,18 @@ class _FlowJoin:
             made["lost"] = ~came & (made["transmitted_ns"] < latest)
 
     def _next(self, made: Records, name: str, before: str, chosen: Ints, last: Ints) -> None:
-        """What a station sees is the packet that came to the one before it last; others may have been dropped."""
+        """Inside a host packets keep their order: where none was dropped, they are those of the next station in turn.
+
+        Otherwise what a station sees is the packet that came to the one before it last.
+        """
         came = np.flatnonzero(made[before] > 0)
         start_ns, byte = made[before][came], last[came]
-        ns = _taken(self._records["ns"][chosen], self._ranges(chosen).earliest(byte, start_ns))
-        sent = TimedRanges(made["position"][came], byte + 1, start_ns)
-        made[name][came] = np.where(sent.latest(byte, ns) == np.arange(len(came)), ns, 0)
+        sent, seen = TimedRanges(made["position"][came], byte + 1, start_ns), self._ranges(chosen)
+        all_there = sent.covering(byte) == seen.covering(byte)
+        in_turn = seen.nth(byte, sent.before(byte, start_ns))
+        ns = _taken(self._records["ns"][chosen], np.where(all_there, in_turn, seen.earliest(byte, start_ns)))
+        own = all_there | (sent.latest(byte, ns) == np.arange(len(came)))
+        made[name][came] = np.where(own & (ns >= start_ns), ns, 0)
 
     def _passed(self, made: Records, name: str, before: str, kind: Kind, last: Ints) -> None:
         """Everything before a position has passed: the first that lies beyond the last byte counts."""

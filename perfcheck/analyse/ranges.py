@@ -57,6 +57,11 @@ class TimedRanges:
         until = np.searchsorted(self._keys, key, side="left")
         return np.where(self.covering(byte) > 0, until - np.searchsorted(self._cell, cell, side="left"), 0)
 
+    def nth(self, byte: npt.NDArray[Any], number: npt.NDArray[Any]) -> Ints:
+        """Give, for each byte, the index of the range of this number (from 0, in time) that covers it, or NONE."""
+        cell = np.searchsorted(self._edges, np.asarray(byte, np.int64), side="right") - 1
+        return self._found(np.searchsorted(self._cell, cell, side="left") + np.asarray(number, np.int64), cell)
+
     def _wanted(self, byte: npt.NDArray[Any], ns: npt.NDArray[Any]) -> tuple[Ints, Ints]:
         cell = np.searchsorted(self._edges, np.asarray(byte, np.int64), side="right") - 1
         # One more than any time in a cell, or less: what lies outside must not reach into the next cell's times.

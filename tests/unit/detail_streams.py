@@ -42,7 +42,7 @@ class Flow:
     base: int
     delay_ns: int
     gap_ns: int = 10_000
-    records: list[tuple[object, ...]] = field(default_factory=list)
+    records: list[tuple[int, ...]] = field(default_factory=list)
     sendings: list[Sending] = field(default_factory=list)
 
     def add(

@@ -76,6 +76,23 @@ def test_a_packet_that_the_host_drops_does_not_take_its_retransmissions_place() 
     assert not packets["lost"].any()
 
 
+def test_a_packet_and_its_copy_that_wait_in_the_backlog_together_keep_their_order() -> None:
+    flow = Flow(0, delay_ns=50_000)
+    flow.run([False, False], resend_ns=0, merged=1)
+    beyond = {Kind.RX_TCP, Kind.READY, Kind.READ}
+    flow.records = [one for one in flow.records if one[12] not in beyond or one[0] < START_NS + 60_000]
+    flow.transmit(1, START_NS + 20_000, lost=False)
+    for kind, steps in ((Kind.RX_NIC, 0), (Kind.RX_IP, 1)):
+        flow.add(kind, START_NS + 70_000 + steps * STEP_NS, SERVER, MSS, MSS)
+    taken = START_NS + 90_000
+    for kind, ns in ((Kind.RX_TCP, taken), (Kind.READY, taken + 1), (Kind.RX_TCP, taken + 2), (Kind.READ, taken + 9)):
+        flow.add(kind, ns, SERVER, MSS if kind is Kind.RX_TCP else 2 * MSS, MSS)
+    packets = follow(flow.stream()).packets
+    assert packets["tcp_ns"].tolist()[1:] == [taken, taken + 2]
+    assert packets["read_ns"].tolist()[1:] == [taken + 9, 0]
+    assert packets["duplicate"].tolist() == [False, False, True]
+
+
 def test_the_times_of_a_plain_packet() -> None:
     flow = Flow(7, delay_ns=10_000_000)
     flow.run([False] * 4, resend_ns=0, merged=1)

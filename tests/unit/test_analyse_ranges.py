@@ -70,6 +70,17 @@ def test_how_many_ranges_covered_a_byte_before(
     assert found == [sum(ranges[one][2] < ns for one in covering(ranges, byte)) for byte, ns in queries]
 
 
+@given(ranges=RANGES, queries=st.lists(st.tuples(st.integers(-5, 80), st.integers(0, 6)), min_size=1, max_size=20))
+def test_the_range_of_a_number(ranges: Sequence[tuple[int, int, int]], queries: Sequence[tuple[int, int]]) -> None:
+    found = index_of(ranges).nth(np.array([one[0] for one in queries]), np.array([one[1] for one in queries])).tolist()
+    for (byte, number), index in zip(queries, found, strict=True):
+        times = sorted(ranges[one][2] for one in covering(ranges, byte))
+        assert (index == NONE) == (number >= len(times))
+        if index != NONE:
+            assert index in covering(ranges, byte)
+            assert ranges[index][2] == times[number]
+
+
 @given(
     first=st.integers(0, 2**32 - 1),
     steps=st.lists(st.integers(-(2**31), 2**31 - 1), max_size=30),
