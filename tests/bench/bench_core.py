@@ -1,4 +1,4 @@
-"""What the TCP core costs: ns a call against an empty program and BCC's way, with few and many connections; start-up.
+"""What measuring costs: goodput and CPU in each mode, ns a call against an empty program and BCC's way, start-up.
 
 Run it by `make bench-overhead`, on a machine that does nothing else. All programs look at the same
 traffic in turns of a fraction of a second, in an order that rotates, so that a change of the
@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import bench_modes
 from rich.console import Console
 from rich.table import Table
 
@@ -38,7 +39,18 @@ from perfcheck.testing import make_scenario
 HERE: Final = Path(__file__).parent
 TARGET: Final = "tcp_probe"
 RETURN_0: Final = struct.pack("<BBhi", 0xB7, 0, 0, 0) + struct.pack("<BBhi", 0x95, 0, 0, 0)
-START: Final = "from perfcheck.collect.tcp import TcpCollector; one = TcpCollector(); one.open(); one.close()"
+START: Final = """
+import contextlib
+from perfcheck.collect import collectors, prepare
+from perfcheck.errors import Unavailable
+prepare({layers!r})
+for one in collectors({layers!r}):
+    with contextlib.suppress(Unavailable):
+        one.check()
+        one.open()
+print(flush=True)
+"""
+STARTS: Final[Mapping[str, str | tuple[str, ...]]] = {"TCP alone": ("tcp",), "all layers": "all"}
 EMPTY: Final = "empty program"
 CORE: Final = "core, whole TCP summary"
 LIKE_BCC: Final = "as BCC's tcprtt does"
@@ -205,40 +217,67 @@ def _with_connections(count: int, rounds: int, turn_s: float) -> Mapping[str, fl
 
 def start_table(rounds: int) -> Table:
     """Seconds from process start until all programs are attached, with an empty cache and with a filled one."""
-    seconds: dict[str, list[float]] = {"cold": [], "warm": []}
+    seconds: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            for times in seconds.values():
-                began = time.perf_counter()
-                subprocess.run(
-                    [sys.executable, "-c", START], check=True, env={**os.environ, "XDG_CACHE_HOME": folder}, timeout=120
-                )
-                times.append(time.perf_counter() - began)
-    table = Table("cache", "median s", "min s", box=None, title="start of the process to the end of attaching")
-    for name, times in seconds.items():
-        table.add_row(name, f"{statistics.median(times):.2f}", f"{min(times):.2f}")
+        for what, layers in STARTS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                for cache_is in ("cold", "warm"):
+                    seconds.setdefault((what, cache_is), []).append(_start_s(START.format(layers=layers), folder))
+    table = Table("collectors", "cache", "median s", "min s", box=None, title="start of the process to all attached")
+    for (what, cache_is), times in seconds.items():
+        table.add_row(what, cache_is, f"{statistics.median(times):.2f}", f"{min(times):.2f}")
     return table
+
+
+def _start_s(program: str, folder: str) -> float:
+    """Give the time until the program says that all is attached."""
+    began = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "XDG_CACHE_HOME": folder}
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        took_s = time.perf_counter() - began
+    if said != b"\n" or process.returncode:
+        raise SystemExit("the collectors could not be attached")
+    return took_s
+
+
+def modes_tables(rounds: int) -> list[Table]:
+    """Goodput and CPU of saturated traffic in each mode, and what each program took of it."""
+    with two_hosts() as lab:
+        turns = bench_modes.measured(lab, scope_of(lab), rounds)
+    return [bench_modes.modes_table(turns), bench_modes.programs_table(turns)]
 
 
 def main() -> int:
     """Print the tables; gives 0."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["cost", "connections", "start"])
+    parser.add_argument("--only", choices=["modes", "cost", "connections", "start"])
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the tables as Markdown, too")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--turn", type=float, default=0.2, metavar="SECONDS")
     arguments = parser.parse_args()
-    tables: dict[str, Callable[[], Table]] = {
-        "cost": lambda: cost_table(arguments.rounds, arguments.turn),
-        "connections": lambda: connections_table(arguments.rounds, arguments.turn),
-        "start": lambda: start_table(max(3, arguments.rounds // 4)),
+    parts: dict[str, Callable[[], list[Table]]] = {
+        "modes": lambda: modes_tables(max(2, arguments.rounds // 2)),
+        "cost": lambda: [cost_table(arguments.rounds, arguments.turn)],
+        "connections": lambda: [connections_table(arguments.rounds, arguments.turn)],
+        "start": lambda: [start_table(max(3, arguments.rounds // 4))],
     }
-    console = Console(width=100)
-    for name, make in tables.items():
+    console = Console(width=120)
+    tables = []
+    for name, make in parts.items():
         if arguments.only in {None, name}:
-            console.print(make())
+            for table in make():
+                console.print(table)
+                tables.append(table)
     environment = fingerprint()
-    console.print(", ".join(str(environment.get(key)) for key in ("kernel.release", "cpu.model", "cpu.count")))
-    console.print(f"load {os.getloadavg()[0]:.1f}")
+    machine = ", ".join(str(environment.get(key)) for key in ("kernel.release", "cpu.model", "cpu.count"))
+    machine = f"{machine} CPUs, load {os.getloadavg()[0]:.1f}"
+    console.print(machine)
+    if arguments.output is not None:
+        page = ["# What measuring costs", "", f"By `make bench-overhead` on {machine}.", ""]
+        arguments.output.write_text("\n".join([*page, *map(bench_modes.markdown, tables)]), encoding="utf-8")
     return 0
 
 
