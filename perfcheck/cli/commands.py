@@ -31,7 +31,8 @@ from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.scenario import json_schema, load_all
 from perfcheck.system import clean as clean_up
-from perfcheck.system.checks import NEEDED, system_checks
+from perfcheck.system.checks import NEEDED, checked, system_checks
+from perfcheck.traffic import generators
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -163,13 +164,17 @@ def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, 
 
 def metrics(arguments: argparse.Namespace) -> int:
     """Print the catalogue, with why a metric cannot be had on this machine."""
-    missing = {check.name: check for check in collect_checks() if not check.ok}
+    generators_here = (checked(name, generator.check) for name, generator in generators().items())
+    missing = {check.name: check for check in (*collect_checks(), *generators_here) if not check.ok}
     specs = [spec for name, spec in CATALOGUE.items() if arguments.pattern in name]
     if not specs:
         raise UsageError(f"no metric's name contains {arguments.pattern!r}; `perfcheck metrics` lists all")
     rows = []
     for spec in specs:
         lacking = [missing[needed] for needed in spec.needs if needed in missing]
+        # Of several generators that report a metric one is enough.
+        if len(lacking) < len(spec.needs) and set(spec.needs) <= set(generators()):
+            lacking = []
         rows.append((spec, lacking[0] if lacking else None))
     if arguments.json:
         print(json.dumps([

@@ -23,9 +23,13 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
     """
     from perfcheck.collect.detail import DetailCollector
     from perfcheck.collect.layer import BpfCollector
+    from perfcheck.collect.ovs import MODULE, OvsCollector
     from perfcheck.collect.sockets import SocketCollector
 
     made = [make() for make, serves in _table().items() if layers == "all" or not serves.isdisjoint(layers)]
+    # Without its module nothing of Open vSwitch is there to be measured: a run lacks nothing.
+    if not MODULE.exists():
+        made = [one for one in made if not isinstance(one, OvsCollector)]
     if mode == "detail":
         made = [one for one in made if not isinstance(one, BpfCollector | SocketCollector)]
     return (*made, *([DetailCollector()] if mode != "summary" else []))
@@ -50,7 +54,10 @@ def doctor_checks() -> tuple[Check, ...]:
     """Try what the collectors need, part by part, then each collector under its own name (MetricSpec.needs)."""
     from perfcheck.collect.checks import all_checks
 
-    return all_checks(collectors("all", "both"))
+    from perfcheck.collect.ovs import MODULE, OvsCollector
+
+    made = collectors("all", "both")
+    return all_checks(made if MODULE.exists() else (*made, OvsCollector()))
 
 
 def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
