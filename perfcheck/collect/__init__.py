@@ -53,7 +53,6 @@ def prepare(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summ
 def doctor_checks() -> tuple[Check, ...]:
     """Try what the collectors need, part by part, then each collector under its own name (MetricSpec.needs)."""
     from perfcheck.collect.checks import all_checks
-
     from perfcheck.collect.ovs import MODULE, OvsCollector
 
     made = collectors("all", "both")
