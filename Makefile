@@ -31,7 +31,7 @@ demo: setup
 	$(PYTEST) $(DEMO) --baseline -q -p no:cacheprovider
 
 test: setup lint
-	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests -q -p no:cacheprovider --durations=10
+	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests -q -p no:cacheprovider --durations=10 --hypothesis-profile=ci
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -39,7 +39,7 @@ lint: setup
 	$(VENV)/bin/mypy
 
 unit: setup
-	$(PYTEST) tests/unit tests/plugin -q
+	$(PYTEST) tests/unit tests/plugin -q --hypothesis-profile=ci
 
 kernel: setup
 	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q
