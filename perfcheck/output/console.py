@@ -12,6 +12,7 @@ from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, unmeasured_case, untrusted
 from perfcheck.output.explain import background
 from perfcheck.output.rows import Row, cause_text, circumstances, needs, notes, remarks, scenario_label, value_text
+from perfcheck.output.stages import stage_lines
 from perfcheck.output.table import plain_table, styled_table, styled_tally
 
 _SHOWN_WITHOUT_ASSERTIONS: Final = tuple(name for name, spec in CATALOGUE.items() if spec.compared)
@@ -72,7 +73,7 @@ class ConsoleOutput:
             self._say(line)
         self._say(styled_table(rows, self._console.width) if self._console.is_terminal else plain_table(rows))
         self._say(f"diagnosis: {cause_text(record.diagnosis[0])}")
-        for line in (*notes(rows), *needs(record), *remarks(record)):
+        for line in (*stage_lines(record), *notes(rows), *needs(record), *remarks(record)):
             self._say(line)
 
     def _print_failures(self, found: tuple[Case, ...], shared: str = "") -> None:
