@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.system import fingerprint
 
 SAME: Final = "A/A"
+_WIDTH: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,20 @@ def report(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: st
         _table(_load_head(), _load_rows(builds)),
         _left_out(builds),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(_wrapped(part) for part in parts)
+
+
+def _wrapped(part: str) -> str:
+    """Wrap prose as the other pages are; tables and headings stay as they are."""
+    return "\n".join(
+        line
+        if line.startswith(("|", "#"))
+        else textwrap.fill(
+            line, _WIDTH, subsequent_indent="  " if line.startswith("- ") else "", break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in part.split("\n")
+    )  # fmt: skip
 
 
 def _how(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: str) -> str:
@@ -182,7 +197,7 @@ def _words_on_builds(builds: Sequence[Build]) -> str:
     words = [
         "`share (95 %)`: the interval of Clopper and Pearson.",
         "A build is not measured where a scenario ended INVALID: it neither passes nor fails.",
-        f"The A/A builds compared {compared} metrics; {confirmed} times a scenario tripped the screen and ran again.",
+        f"The A/A builds compared {compared} metrics; {confirmed} time(s) a scenario tripped the screen and ran again.",
     ]
     for kind in dict.fromkeys(build.kind for build in builds if build.kind != SAME):
         outcomes = [outcome for build in builds if build.kind == kind for outcome in build.outcomes]
