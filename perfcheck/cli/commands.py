@@ -20,7 +20,7 @@ from perfcheck.compare import changed_conditions, judge_records
 from perfcheck.errors import CouldNotMeasure, Stopped, UsageError
 from perfcheck.model.baseline import BaselineLookup
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.metric import Direction
+from perfcheck.model.metric import Direction, MetricSpec
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
@@ -31,7 +31,7 @@ from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.scenario import json_schema, load_all
 from perfcheck.system import clean as clean_up
-from perfcheck.system.checks import NEEDED, checked, system_checks
+from perfcheck.system.checks import NEEDED, Check, checked, system_checks
 from perfcheck.traffic import generators
 
 
@@ -164,18 +164,11 @@ def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, 
 
 def metrics(arguments: argparse.Namespace) -> int:
     """Print the catalogue, with why a metric cannot be had on this machine."""
-    generators_here = (checked(name, generator.check) for name, generator in generators().items())
-    missing = {check.name: check for check in (*collect_checks(), *generators_here) if not check.ok}
+    missing = {check.name: check for check in (*collect_checks(), *_generator_checks()) if not check.ok}
     specs = [spec for name, spec in CATALOGUE.items() if arguments.pattern in name]
     if not specs:
         raise UsageError(f"no metric's name contains {arguments.pattern!r}; `perfcheck metrics` lists all")
-    rows = []
-    for spec in specs:
-        lacking = [missing[needed] for needed in spec.needs if needed in missing]
-        # Of several generators that report a metric one is enough.
-        if len(lacking) < len(spec.needs) and set(spec.needs) <= set(generators()):
-            lacking = []
-        rows.append((spec, lacking[0] if lacking else None))
+    rows = [(spec, _lacking(spec, missing)) for spec in specs]
     if arguments.json:
         print(json.dumps([
             {"name": spec.name, "unit": spec.unit, "layer": spec.layer, "better": spec.direction,
@@ -197,7 +190,7 @@ def metrics(arguments: argparse.Namespace) -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Say what works here and what does not; exit 3 where nothing could be measured at all."""
     del arguments
-    checks = [*system_checks(), *collect_checks()]
+    checks = [*system_checks(), *_generator_checks(), *collect_checks()]
     table = Table("", "what", "metrics", "why not", "to get it", box=None, header_style="bold")
     for check in checks:
         needing = sum(check.name in spec.needs for spec in CATALOGUE.values())
@@ -215,11 +208,24 @@ def doctor(arguments: argparse.Namespace) -> int:
     for check in lacking[:1]:
         console.print(f"Nothing can be measured here: {check.why}; {check.fix}", markup=False)
     if not lacking:
-        missing = {check.name for check in checks if not check.ok}
-        measured = sum(missing.isdisjoint(spec.needs) for spec in CATALOGUE.values())
+        missing = {check.name: check for check in checks if not check.ok}
+        measured = sum(_lacking(spec, missing) is None for spec in CATALOGUE.values())
         rest = "" if measured == len(CATALOGUE) else "; `perfcheck metrics` says which, and why not the others"
         console.print(f"{measured} of {len(CATALOGUE)} metrics can be measured here{rest}", markup=False)
     return 3 if lacking else 0
+
+
+def _generator_checks() -> tuple[Check, ...]:
+    """Check each generator under its own name (MetricSpec.needs)."""
+    return tuple(checked(name, generator.check) for name, generator in generators().items())
+
+
+def _lacking(spec: MetricSpec, missing: Mapping[str, Check]) -> Check | None:
+    """Give what keeps a metric from being measured here; of several generators that report it one is enough."""
+    lacking = [missing[needed] for needed in spec.needs if needed in missing]
+    if len(lacking) < len(spec.needs) and set(spec.needs) <= set(generators()):
+        return None
+    return lacking[0] if lacking else None
 
 
 def clean(arguments: argparse.Namespace) -> int:

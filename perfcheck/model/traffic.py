@@ -190,12 +190,12 @@ class TrafficSpec(Frozen):
     http: HttpSpec | None = Field(
         default=None,
         examples=[{"from": "client", "to": "server", "rate": 200}],
-        description="requests over HTTP by h2load",
+        description="requests over HTTP/2 by h2load, answered by nghttpd (Debian: nghttp2-client, nghttp2-server)",
     )
     sockperf: SockperfSpec | None = Field(
         default=None,
         examples=[{"from": "client", "to": "server", "protocol": "tcp"}],
-        description="messages and their answers by sockperf",
+        description="messages and their answers by sockperf (Debian: sockperf)",
     )
     command: CommandSpec | None = Field(
         default=None,

@@ -13,7 +13,7 @@ from typing import Final
 from perfcheck.errors import PerfcheckError, Unavailable
 from perfcheck.system import commands, netns
 
-TOOLS: Final = ("iperf3", "ip", "tc", "nft", "ethtool", "bpftool")
+TOOLS: Final = ("ip", "tc", "nft", "ethtool", "bpftool")
 
 NEEDED: Final = ("privileges", "network namespaces")
 """Names of the checks without which nothing at all can be measured."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 import interference
 import pytest
-from lab_building import BuildLab, plain_lab
+from lab_building import BuildLab, do_without, plain_lab
 
 from perfcheck.errors import Unavailable
 from perfcheck.system import checks
 from perfcheck.system.rundir import RUN_DIR_VARIABLE
 
-REQUIRE_VARIABLE: Final = "PERFCHECK_REQUIRE_KERNEL"
 HERE: Final = Path(__file__).parent
 
 
@@ -33,9 +31,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         checks.require_privileges()
         checks.require_namespaces()
     except Unavailable as lacking:
-        if os.environ.get(REQUIRE_VARIABLE) == "1":
-            pytest.fail(f"{REQUIRE_VARIABLE}=1, but {lacking}", pytrace=False)
-        pytest.skip(str(lacking))
+        do_without(lacking)
 
 
 @pytest.fixture(autouse=True)

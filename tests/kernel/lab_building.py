@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Final, NoReturn
 
+import pytest
+
+from perfcheck.errors import Unavailable
 from perfcheck.lab import Lab
 from perfcheck.lab.links.veth import VethEmulator
 from perfcheck.system import Journal, new_tag
 from perfcheck.testing import make_scenario
 
+REQUIRE_VARIABLE: Final = "PERFCHECK_REQUIRE_KERNEL"
 BuildLab = Callable[..., AbstractContextManager[Lab]]
+
+
+def do_without(lacking: Unavailable) -> NoReturn:
+    """Skip what the machine lacks the ground for, or fail where CI demands that it be there."""
+    if os.environ.get(REQUIRE_VARIABLE) == "1":
+        pytest.fail(f"{REQUIRE_VARIABLE}=1, but {lacking}", pytrace=False)
+    pytest.skip(str(lacking))
 
 
 @contextmanager

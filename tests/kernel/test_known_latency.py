@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from lab_building import BuildLab
+from lab_building import BuildLab, do_without
 
 from perfcheck.errors import Unavailable
 from perfcheck.model.observation import TrafficReport
@@ -26,7 +26,7 @@ def _tools() -> None:
         try:
             generators()[name].check()
         except Unavailable as lacking:
-            pytest.skip(str(lacking))
+            do_without(lacking)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,12 @@ from perfcheck.baseline import HistoryStore
 from perfcheck.cli import commands, main
 from perfcheck.cli.tolerance import tolerance
 from perfcheck.errors import LabError, Stopped, UsageError
+from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import RunOptions
+from perfcheck.system.commands import missing
 from perfcheck.testing import make_record
 
 SCENARIO = """
@@ -211,3 +213,36 @@ def test_the_list_shows_each_point_of_a_matrix(tmp_path: Path, capsys: pytest.Ca
     shown = capsys.readouterr().out
     assert "m[delay=1ms]" in shown
     assert "m[delay=2ms]" in shown
+
+
+def doctored(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *absent: str) -> str:
+    """Say what doctor prints where all is there but these tools."""
+
+    def find(tool: str) -> str:
+        if tool in absent:
+            raise missing(tool)
+        return tool
+
+    monkeypatch.setattr("perfcheck.system.commands.find", find)
+    monkeypatch.setattr(commands, "collect_checks", tuple)
+    monkeypatch.setattr(commands, "system_checks", tuple)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["doctor"]) == 0
+    return capsys.readouterr().out
+
+
+def test_doctor_names_the_package_of_a_missing_generator(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for tool, package in (("h2load", "nghttp2-client"), ("nghttpd", "nghttp2-server"), ("sockperf", "sockperf")):
+        assert f"apt-get install {package}" in doctored(monkeypatch, capsys, tool)
+    assert "apt-get" not in doctored(monkeypatch, capsys)
+
+
+def test_a_metric_is_lacking_only_where_no_generator_reports_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    latency = sum(name.startswith("app.latency_us") for name in CATALOGUE)
+    # Rate and time-outs of requests come from the same two; resets from h2load alone, goodput from iperf3 too.
+    for absent, lacking in (((), 0), (("sockperf",), 0), (("h2load",), 1), (("h2load", "sockperf"), latency + 3)):
+        assert f"{len(CATALOGUE) - lacking} of {len(CATALOGUE)} metrics" in doctored(monkeypatch, capsys, *absent)
