@@ -42,6 +42,13 @@ def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
+@pytest.fixture(autouse=True)
+def interrupts() -> None:
+    """Shells ignore SIGINT for what they start in the background, and children inherit that: tests send it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def build_lab() -> BuildLab:
     """Give the function that builds a lab of plain links, for a `with` block."""

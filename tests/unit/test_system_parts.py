@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ from perfcheck.system import checks, commands, processes, rundir, sysctl
 from perfcheck.system.clock import now_ns, wait_until
 from perfcheck.system.lock import LOCK_NAME, measuring_lock
 from perfcheck.system.signals import deferred_signals, stop_on_signals
+
+
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """Have SIGINT heard: shells ignore it for what they start in the background."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 def test_a_missing_tool_names_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
