@@ -8,13 +8,20 @@ DEMO ?= scenarios/
 # Arguments of bench-links.
 BENCH ?=
 
-.PHONY: help setup demo test lint unit kernel baselines bench bench-links bench-overhead bench-detail bench-compare \
+# Debian's kernel of `make vm`: 6.1 or 6.12.
+RELEASE ?= 6.12
+# Kernel tests that need more of a kernel than many have: netem, Open vSwitch, tracing of functions.
+VM_MODULES := openvswitch sch_netem nf_conntrack nft_ct
+VM_TESTS := tests/kernel/test_links_netem.py tests/kernel/test_layer_ovs.py tests/kernel/test_layer_times.py
+
+.PHONY: help setup demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-compare \
 	error-rates campaign clean
 
 help:
 	@echo 'make demo            measure the shipped scenarios and compare them with the committed baselines'
 	@echo 'make test            all tests: lint, types, unit, plugin, kernel'
 	@echo 'make unit            the tests that need no root, in seconds'
+	@echo 'make vm              the kernel tests that need more of a kernel, in a guest with Debian'"'"'s (RELEASE=6.1 or 6.12)'
 	@echo 'make baselines       measure and write baselines/ anew'
 	@echo 'make bench           time around the traffic: lab up, programs attached, lab down'
 	@echo 'make bench-links     emulated links: asked and measured (BENCH="--only table --output docs/bench-links.md")'
@@ -43,6 +50,11 @@ unit: setup
 
 kernel: setup
 	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q
+
+vm: setup
+	@VM=1 VENV=$(VENV) .ci/setup
+	$(PYTHON) tests/vm/guest.py --release $(RELEASE) -- sh -c 'modprobe -a $(VM_MODULES) && PERFCHECK_REQUIRE_KERNEL=1 \
+		PERFCHECK_REQUIRE_ALL=1 $(PYTEST) $(VM_TESTS) -q -p no:cacheprovider --tb=short --durations=5'
 
 baselines: setup
 	$(PYTEST) scenarios/ --baseline-save -q

@@ -91,6 +91,17 @@ struct pc_lookups {
 	u64 ipv4, ipv6;
 };
 
+/* ---- times.bpf.c ---- */
+
+#define PC_CALLS_BITS 10
+#define PC_CALLS (1 << PC_CALLS_BITS)
+
+/* A call that has not ended, at the index that a hash of its address gives. */
+struct pc_call {
+	u64 address;		/* 0: free */
+	u64 began_ns;
+};
+
 /* ---- socket.bpf.c ---- */
 
 /* Socket storage: of which trial the connection is. */

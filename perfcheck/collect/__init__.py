@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from perfcheck.errors import Unavailable
 
 if TYPE_CHECKING:
+    from perfcheck.collect.times import FunctionTimesCollector
     from perfcheck.model.seams import Collector
     from perfcheck.system.checks import Check
 
@@ -25,11 +26,14 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
     from perfcheck.collect.layer import BpfCollector
     from perfcheck.collect.ovs import MODULE, OvsCollector
     from perfcheck.collect.sockets import SocketCollector
+    from perfcheck.collect.times import FunctionTimesCollector
 
     made = [make() for make, serves in _table().items() if layers == "all" or not serves.isdisjoint(layers)]
     # Without its module nothing of Open vSwitch is there to be measured: a run lacks nothing.
     if not MODULE.exists():
         made = [one for one in made if not isinstance(one, OvsCollector)]
+    # Nor does it where the kernel does not trace functions: no other hook shows these times.
+    made = [one for one in made if not isinstance(one, FunctionTimesCollector) or _traceable(one)]
     if mode == "detail":
         made = [one for one in made if not isinstance(one, BpfCollector | SocketCollector)]
     return (*made, *([DetailCollector()] if mode != "summary" else []))
@@ -53,10 +57,18 @@ def prepare(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summ
 def doctor_checks() -> tuple[Check, ...]:
     """Try what the collectors need, part by part, then each collector under its own name (MetricSpec.needs)."""
     from perfcheck.collect.checks import all_checks
-    from perfcheck.collect.ovs import MODULE, OvsCollector
 
     made = collectors("all", "both")
-    return all_checks(made if MODULE.exists() else (*made, OvsCollector()))
+    left_out = [one for make in _table() if (one := make()).name not in {other.name for other in made}]
+    return all_checks((*made, *left_out))
+
+
+def _traceable(collector: FunctionTimesCollector) -> bool:
+    try:
+        collector.check()
+    except Unavailable:
+        return False
+    return True
 
 
 def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
@@ -74,6 +86,7 @@ def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
     from perfcheck.collect.sockdiag import SockdiagCollector
     from perfcheck.collect.sockets import SocketCollector
     from perfcheck.collect.tcp import TcpCollector
+    from perfcheck.collect.times import ConntrackTimesCollector, RouteTimesCollector
 
     return {
         TcpCollector: frozenset({"tcp"}),
@@ -82,7 +95,9 @@ def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
         SocketCollector: frozenset({"socket"}),
         DropsCollector: frozenset({"socket", "udp", "ip", "qdisc", "nic"}),
         IpCollector: frozenset({"ip"}),
+        RouteTimesCollector: frozenset({"ip"}),
         ConntrackCollector: frozenset({"ip"}),
+        ConntrackTimesCollector: frozenset({"ip"}),
         OvsCollector: frozenset({"ip"}),
         QdiscCollector: frozenset({"qdisc"}),
         NetlinkCollector: frozenset({"ip", "qdisc", "nic"}),

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from perfcheck.collect import libbpf
+from perfcheck.collect import functions, libbpf
 from perfcheck.collect.image import Image, MapImage, ProgramImage
 from perfcheck.collect.ring import MappedRing
 from perfcheck.errors import Unavailable
@@ -95,8 +95,7 @@ class BpfObject:
         iterator = image.kind == "iter"
         prog_fd = -1
         try:
-            _require_hook(image)
-            prog_fd = self._lib.prog_load(image.target, self._linked(image), _ATTACH[image.kind], image.btf_id)
+            prog_fd = self._put_in(image)
             if iterator:
                 link_fd = self._lib.attach_map_iterator(prog_fd, self._iterated())
             else:
@@ -114,6 +113,14 @@ class BpfObject:
                 raise Unavailable(f"{image.kind}/{image.target}", why, _fix(error)) from error
             raise
         self.programs[image.name] = Program(name=image.name, prog_fd=prog_fd, link_fd=link_fd)
+
+    def _put_in(self, image: ProgramImage) -> int:
+        attach, code = _ATTACH[image.kind], self._linked(image)
+        if image.btf_id or image.kind not in _FUNCTIONS:
+            _require_hook(image)
+            return self._lib.prog_load(image.target, code, attach, image.btf_id)
+        with functions.found(image.target) as place:
+            return self._lib.prog_load(image.target, code, attach, place.btf_id, btf_fd=place.btf_fd)
 
     def _iterated(self) -> int:
         return next(self._fds[one.name] for one in self._images.values() if one.type == libbpf.MAP_SK_STORAGE)

@@ -29,7 +29,7 @@ _LOAD_64: Final = 0x18
 _PSEUDO_MAP_FD: Final = 1
 _ATOMIC_32: Final = 0xC3
 _FETCH_ADD: Final = 0x01
-_HOOKS: Final = {"tp_btf": "btf_trace_", "iter": "bpf_iter_"}
+_HOOKS: Final = {"tp_btf": "btf_trace_", "iter": "bpf_iter_", "fentry": "", "fexit": ""}
 
 # What BCC's own headers need of the kernel's, and nothing else. BCC's copy of the UAPI bpf.h gives the rest.
 _PRELUDE: Final = """
@@ -104,7 +104,7 @@ def _image(bcc: ModuleType, module: Any, source: str, btf: Btf) -> Image:
 
 
 def hook_ids(btf: Btf, functions: Sequence[str]) -> dict[str, int]:
-    """Give what each function attaches to: a `btf_trace_` typedef or a `bpf_iter_` function; 0 where it is missing."""
+    """Give what each function attaches to: a `btf_trace_` typedef or a function; 0 where it is missing."""
     wanted = {name: f"{_HOOKS[kind]}{target}" for name in functions for kind, _, target in [name.partition("__")]}
     found = btf.find((Kind.TYPEDEF, Kind.FUNC), wanted.values())
     return {name: found.get(hook, 0) for name, hook in wanted.items()}

@@ -23,7 +23,7 @@ from perfcheck.model.observation import Overhead, ProgramCost, Scope
 from perfcheck.system.clock import now_ns
 
 SOURCES: Final = (
-    "scope.bpf.c", "socket.bpf.c", "ip.bpf.c", "qdisc.bpf.c", "drops.bpf.c", "nic.bpf.c", "cpu.bpf.c",
+    "scope.bpf.c", "socket.bpf.c", "ip.bpf.c", "qdisc.bpf.c", "drops.bpf.c", "nic.bpf.c", "cpu.bpf.c", "times.bpf.c",
 )  # fmt: skip
 COMMON_MAPS: Final = frozenset({"scope", "namespaces"})
 MAX_HOSTS: Final = 64
@@ -44,8 +44,8 @@ def whole_image() -> Image:
 
 
 def part_of(image: Image, targets: Collection[str]) -> Image:
-    """Give the image's programs for these tracepoints, with no other maps than they use."""
-    programs = tuple(program for program in image.programs if program.target in targets)
+    """Give the image's programs of these names, with no other maps than they use."""
+    programs = tuple(program for program in image.programs if program.name in targets)
     used = {name for program in programs for name in program.maps.values()} | COMMON_MAPS
     return replace(image, programs=programs, maps=tuple(one for one in image.maps if one.name in used))
 
@@ -76,7 +76,10 @@ class LayerPrograms:
     def __init__(
         self, layer: str, targets: Collection[str], sizes: Mapping[str, int], optional: Collection[str] = ()
     ) -> None:
-        """Take the tracepoints to attach to; `sizes` gives maps' numbers of elements; nothing is loaded yet."""
+        """Take the names of the programs to attach (`ProgramImage.name`); nothing is loaded yet.
+
+        `sizes` gives maps' numbers of elements.
+        """
         self._layer = layer
         self._targets = frozenset(targets)
         self._sizes = dict(sizes)
@@ -88,8 +91,8 @@ class LayerPrograms:
 
     @property
     def missing(self) -> Sequence[str]:
-        """Optional tracepoints that this kernel does not have, or whose types it lacks."""
-        known = {program.target for program in whole_image().programs}
+        """Optional hooks that this kernel does not have, or whose types it lacks."""
+        known = {program.name for program in whole_image().programs}
         return (*self._loaded.missing, *sorted(self._optional - known))
 
     @property
@@ -106,7 +109,7 @@ class LayerPrograms:
     def open(self) -> None:
         """Compile (or take from the cache), load and attach; nothing is measured before `follow`."""
         check_bpf()
-        lacking = self._targets - self._optional - {program.target for program in whole_image().programs}
+        lacking = self._targets - self._optional - {program.name for program in whole_image().programs}
         if lacking:
             raise Unavailable(
                 f"tp_btf/{min(lacking)}", "this kernel's types lack what the program reads there",
@@ -204,6 +207,12 @@ def forget(records: npt.NDArray[Any]) -> None:
     for name in records.dtype.names or ():
         if "counts" in (records.dtype[name].names or ()):
             records[name]["spread"]["minimum"] = _NO_MINIMUM
+
+
+def forget_distributions(records: npt.NDArray[Any]) -> None:
+    """As `forget`, for elements that are distributions themselves."""
+    records[:] = 0
+    records["spread"]["minimum"] = _NO_MINIMUM
 
 
 def histogram_of(

@@ -21,6 +21,8 @@ MAP_SK_STORAGE: Final = 24
 MAP_RINGBUF: Final = 27
 F_NO_PREALLOC: Final = 1
 _STATS_RUN_TIME: Final = 0
+_BTF_KIND_FUNC: Final = 12
+_MODULE_NAME_BYTES: Final = 64
 _LOG_BYTES: Final = 1 << 20
 _READ_BYTES: Final = 1 << 16
 _NAME_CHARS: Final = 15  # BPF_OBJ_NAME_LEN less the NUL
@@ -69,6 +71,17 @@ class _ProgOpts(ctypes.Structure):
         ("log_level", _u32),
         ("log_size", _u32),
         ("log_buf", ctypes.c_char_p),
+    )
+
+
+class _BtfInfo(ctypes.Structure):
+    _fields_ = (  # struct bpf_btf_info
+        ("btf", ctypes.c_uint64),
+        ("btf_size", _u32),
+        ("id", _u32),
+        ("name", ctypes.c_uint64),
+        ("name_len", _u32),
+        ("kernel_btf", _u32),
     )
 
 
@@ -155,22 +168,71 @@ class Libbpf:
         while self._lib.bpf_map_get_next_key(_fd(fd), None, key) == 0:
             self._lib.bpf_map_delete_elem(_fd(fd), key)
 
-    def prog_load(self, name: str, code: bytes, attach_type: int, btf_id: int, *, kind: int = PROG_TRACING) -> int:
-        """Load a program; raise VerifierError with the reason where the kernel refuses it."""
+    def kernel_function(self, name: str) -> int:
+        """Give a function's id in the kernel's own BTF; OSError (ENOENT) where it has none of that name."""
+        return self._call("libbpf_find_vmlinux_btf_id", name.encode(), _fd(ATTACH_FENTRY))
+
+    def module_function(self, module: str, name: str) -> int:
+        """Give a function's id in the BTF of a module; OSError where that is not loaded, or has none of that name."""
+        base = self._btf("btf__load_vmlinux_btf")
         try:
-            return self._prog_load(kind, name, code, attach_type, btf_id, None)
+            own = self._btf("btf__load_module_btf", module.encode(), base)
+            try:
+                return self._call("btf__find_by_name_kind", own, name.encode(), _u32(_BTF_KIND_FUNC))
+            finally:
+                self._lib.btf__free(own)
+        finally:
+            self._lib.btf__free(base)
+
+    def _btf(self, function: str, *arguments: object) -> ctypes.c_void_p:
+        load = getattr(self._lib, function)
+        load.restype = ctypes.c_void_p
+        found = load(*arguments)
+        if not found:
+            number = ctypes.get_errno()
+            raise OSError(number, f"{function}: {os.strerror(number)}")
+        return ctypes.c_void_p(found)
+
+    def module_btf(self, module: str) -> int:
+        """Give a descriptor of a loaded module's BTF; OSError (ENOENT) where there is none."""
+        number = _u32(0)
+        while True:
+            self._call("bpf_btf_get_next_id", number, ctypes.byref(number))
+            fd = self._call("bpf_btf_get_fd_by_id", number)
+            name = ctypes.create_string_buffer(_MODULE_NAME_BYTES)
+            info = _BtfInfo(name=ctypes.addressof(name), name_len=len(name))
+            try:
+                self._call(
+                    "bpf_obj_get_info_by_fd", _fd(fd), ctypes.byref(info), ctypes.byref(_u32(ctypes.sizeof(info)))
+                )
+            except OSError:
+                os.close(fd)
+                raise
+            if info.kernel_btf and name.value == module.encode():
+                return fd
+            os.close(fd)
+
+    def prog_load(
+        self, name: str, code: bytes, attach_type: int, btf_id: int, *, kind: int = PROG_TRACING, btf_fd: int = 0
+    ) -> int:
+        """Load a program; raise VerifierError with the reason where the kernel refuses it.
+
+        `btf_fd` is the BTF of the module whose function `btf_id` is; 0: the kernel's own.
+        """
+        opts = _ProgOpts(expected_attach_type=attach_type, attach_btf_id=btf_id, attach_btf_obj_fd=btf_fd)
+        try:
+            return self._prog_load(kind, name, code, opts, None)
         except OSError:
             log = ctypes.create_string_buffer(_LOG_BYTES)
         try:
-            return self._prog_load(kind, name, code, attach_type, btf_id, log)
+            return self._prog_load(kind, name, code, opts, log)
         except OSError as error:
             raise VerifierError(error.errno or 0, name, log.value.decode(errors="replace")[-2000:]) from error
 
     def _prog_load(
-        self, kind: int, name: str, code: bytes, attach_type: int, btf_id: int,
-        log: ctypes.Array[ctypes.c_char] | None,
-    ) -> int:  # fmt: skip
-        opts = _sized(_ProgOpts(expected_attach_type=attach_type, attach_btf_id=btf_id))
+        self, kind: int, name: str, code: bytes, opts: ctypes.Structure, log: ctypes.Array[ctypes.c_char] | None
+    ) -> int:
+        _sized(opts)
         if log is not None:
             opts.log_level, opts.log_size = 1, len(log)
             opts.log_buf = ctypes.cast(log, ctypes.c_char_p)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,8 @@ from perfcheck.errors import Unavailable
 from perfcheck.system import checks
 from perfcheck.system.rundir import RUN_DIR_VARIABLE
 
+REQUIRE_ALL_VARIABLE: Final = "PERFCHECK_REQUIRE_ALL"
+"""At 1 a test that is skipped has failed: the kernel is one that has it all."""
 HERE: Final = Path(__file__).parent
 
 
@@ -33,6 +37,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         checks.require_namespaces()
     except Unavailable as lacking:
         do_without(lacking)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and HERE in item.path.parents and os.environ.get(REQUIRE_ALL_VARIABLE) == "1":
+        report.outcome = "failed"
+        report.longrepr = f"{REQUIRE_ALL_VARIABLE}=1, but it was skipped: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfcheck.analyse.histogram import statistics
-from perfcheck.collect import cache, cpu, drops, ip, layers, loglinear, nic, qdisc, sockets
+from perfcheck.collect import cache, cpu, drops, ip, layers, loglinear, nic, qdisc, sockets, times
 from perfcheck.collect.image import Image, MapImage, ProgramImage
 
 DISTRIBUTION = np.dtype(
@@ -78,6 +78,17 @@ def test_a_part_of_an_image_has_only_its_own_maps() -> None:
     part = layers.part_of(Image(source="x", maps=maps, programs=programs), ["sched_switch"])
     assert [one.name for one in part.maps] == ["scope", "namespaces", "cpus"]
     assert [one.target for one in part.programs] == ["sched_switch"]
+
+
+def test_programs_of_a_function_and_of_its_tracepoint_are_apart() -> None:
+    programs = tuple(
+        ProgramImage(kind=kind, target="fib_table_lookup", btf_id=1, code=b"") for kind in ("tp_btf", "fentry", "fexit")
+    )
+    whole = Image(source="x", maps=(), programs=programs)
+    assert [one.kind for one in layers.part_of(whole, ["fib_table_lookup"]).programs] == ["tp_btf"]
+    assert [one.kind for one in layers.part_of(whole, times.RouteTimesCollector().targets).programs] == [
+        "fentry", "fexit",
+    ]  # fmt: skip
 
 
 def defined(name: str) -> int:

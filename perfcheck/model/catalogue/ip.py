@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfcheck.model.catalogue.declare import NEITHER, Source, count, metric
+from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
 _LOOKUP: Final = Source(hook="tp_btf/fib_table_lookup, tp_btf/fib6_table_lookup", needs="routes")
+_LOOKUP_TIME: Final = Source(hook="fentry and fexit of fib_table_lookup and fib6_table_lookup", needs="route times")
+_CONNTRACK_TIME: Final = Source(hook="fentry and fexit of nf_conntrack_in", needs="conntrack times")
 _SNMP: Final = Source(hook="/proc/net/snmp and snmp6", needs="host")
 _NEIGHBOUR: Final = Source(hook="RTM_GETNEIGH", needs="netlink")
 _CONNTRACK: Final = Source(hook="IPCTNL_MSG_CT_GET_STATS_CPU", needs="conntrack")
@@ -18,6 +20,10 @@ _DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
 
 IP: Final[tuple[MetricSpec, ...]] = (
     count("ip.route_lookups", "routes looked up and found; connections look theirs up once", _LOOKUP, NEITHER),
+    *distribution(
+        "ip.route_lookup_us", "us", "p50 p99 max mean", "time to find a route, with the hooks' own", _LOOKUP_TIME,
+        floor=0.2,
+    ),
     count("ip.no_routes", "packets without a route, in or out", _SNMP),
     count("ip.forwarded", "packets forwarded", _SNMP, NEITHER),
     count("ip.discards", "packets discarded for want of memory or the like", _SNMP),
@@ -41,6 +47,10 @@ IP: Final[tuple[MetricSpec, ...]] = (
     count("ip.conntrack_error", "packets in which connection tracking found an error", _CONNTRACK),
     count("ip.conntrack_entries", "connections tracked, at the fuller of begin and end", _TABLE, NEITHER),
     metric("ip.conntrack_use_pct", "pct", "fill of the fullest host's table of connections", _TABLE, floor=5.0),
+    *distribution(
+        "ip.conntrack_us", "us", "p50 p99 max mean", "time to track a packet's connection, with the hooks' own",
+        _CONNTRACK_TIME, floor=0.2,
+    ),
     count("ip.ovs_hits", "packets for which Open vSwitch's datapath had a flow", _OVS, NEITHER),
     count("ip.ovs_upcalls", "packets that Open vSwitch's datapath handed to user space for want of a flow", _OVS),
     count("ip.ovs_lost", "packets that Open vSwitch's datapath dropped since nobody took the upcall", _OVS),
