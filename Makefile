@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest
 # The scenarios of the demonstration, in the order in which a newcomer should read them.
 DEMO ?= scenarios/
-# Arguments of bench-links.
+# Arguments of bench-links and bench-overhead.
 BENCH ?=
 
 # Debian's kernel of `make vm`: 6.1 or 6.12.
@@ -25,7 +25,7 @@ help:
 	@echo 'make baselines       measure and write baselines/ anew'
 	@echo 'make bench           time around the traffic: lab up, programs attached, lab down'
 	@echo 'make bench-links     emulated links: asked and measured (BENCH="--only table --output docs/bench-links.md")'
-	@echo 'make bench-overhead  what measuring costs'
+	@echo 'make bench-overhead  what measuring costs, beside BCC and bpftrace (BENCH="--only tools --output FILE")'
 	@echo 'make bench-detail    how fast detail mode reads its ring, and whether nothing is lost uncounted'
 	@echo 'make bench-compare   how long judging and history take'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
@@ -68,7 +68,7 @@ bench-links: setup
 	$(PYTHON) tests/bench/bench_links.py $(BENCH)
 
 bench-overhead: setup
-	$(PYTHON) tests/bench/bench_core.py
+	$(PYTHON) tests/bench/bench_core.py $(BENCH)
 
 bench-detail: setup
 	PYTHONPATH=tests/kernel $(PYTHON) tests/bench/bench_detail.py

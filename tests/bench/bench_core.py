@@ -1,4 +1,4 @@
-"""What measuring costs: goodput and CPU in each mode, ns a call against an empty program and BCC's way, start-up.
+"""What measuring costs: goodput, CPU, ns a call against an empty program and BCC's way, BCC's own tools, start-up.
 
 Run it by `make bench-overhead`, on a machine that does nothing else. All programs look at the same
 traffic in turns of a fraction of a second, in an order that rotates, so that a change of the
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import statistics
 import struct
 import subprocess
@@ -18,10 +19,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import bench_modes
+import bench_tools
+from bench_modes import EMPTY
 from rich.console import Console
 from rich.table import Table
 
@@ -30,6 +34,8 @@ from perfcheck.collect.btf import Btf
 from perfcheck.collect.libbpf import ATTACH_RAW_TP, Libbpf
 from perfcheck.collect.tcp import SOURCE, TcpCollector
 from perfcheck.lab import Lab
+from perfcheck.lab.hosts import LabHost
+from perfcheck.lab.links.offloads import turn_offloads_off
 from perfcheck.lab.links.veth import VethEmulator
 from perfcheck.model.observation import Scope
 from perfcheck.system import Journal, fingerprint, new_tag
@@ -51,7 +57,6 @@ for one in collectors({layers!r}):
 print(flush=True)
 """
 STARTS: Final[Mapping[str, str | tuple[str, ...]]] = {"TCP alone": ("tcp",), "all layers": "all"}
-EMPTY: Final = "empty program"
 CORE: Final = "core, whole TCP summary"
 LIKE_BCC: Final = "as BCC's tcprtt does"
 
@@ -245,21 +250,56 @@ def _start_s(program: str, folder: str) -> float:
 
 def modes_tables(rounds: int) -> list[Table]:
     """Goodput and CPU of saturated traffic in each mode, and what each program took of it."""
+    lib, turns = Libbpf(), Turns(0)
+    turns.add_empty()
+    prog_fd, attach = turns.programs[EMPTY]
+
+    @contextmanager
+    def empty() -> Iterator[None]:
+        held = lib.enable_stats(), attach()
+        yield
+        for fd in held:
+            os.close(fd)
+
+    before = lib.run_counters(prog_fd)
     with two_hosts() as lab:
-        turns = bench_modes.measured(lab, scope_of(lab), rounds)
-    return [bench_modes.modes_table(turns), bench_modes.programs_table(turns)]
+        found = bench_modes.measured(lab, scope_of(lab), rounds, empty)
+    after = lib.run_counters(prog_fd)
+    empty_ns = (after.run_ns - before.run_ns) / (after.calls - before.calls)
+    return [bench_modes.modes_table(found), bench_modes.programs_table(found, empty_ns)]
+
+
+def tools_tables(rounds: int) -> list[Table]:
+    """BCC's tools and bpftrace, in turns with the core."""
+    with two_hosts() as lab:
+        return bench_tools.tools_tables(lab, scope_of(lab), rounds)
+
+
+def paced_tables(rounds: int) -> list[Table]:
+    """The core's share of a CPU at 1 Gbit/s, with the link's usual large packets and with packets of the MTU."""
+    with two_hosts() as lab:
+        found = {"as the link has them": bench_modes.paced(lab, scope_of(lab), rounds)}
+        for host in lab.hosts.values():
+            assert isinstance(host, LabHost)
+            for name in host.inside(socket.if_nameindex):
+                if name[1] != "lo":
+                    host.inside(partial(turn_offloads_off, name[1]))
+        found["offloads off"] = bench_modes.paced(lab, scope_of(lab), rounds)
+    return [bench_modes.paced_table(found)]
 
 
 def main() -> int:
     """Print the tables; gives 0."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["modes", "cost", "connections", "start"])
+    parser.add_argument("--only", choices=["modes", "paced", "tools", "cost", "connections", "start"])
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the tables as Markdown, too")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--turn", type=float, default=0.2, metavar="SECONDS")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], list[Table]]] = {
         "modes": lambda: modes_tables(max(2, arguments.rounds // 2)),
+        "paced": lambda: paced_tables(max(3, arguments.rounds // 4)),
+        "tools": lambda: tools_tables(max(2, arguments.rounds // 5)),
         "cost": lambda: [cost_table(arguments.rounds, arguments.turn)],
         "connections": lambda: [connections_table(arguments.rounds, arguments.turn)],
         "start": lambda: [start_table(max(3, arguments.rounds // 4))],

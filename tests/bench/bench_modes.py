@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -26,9 +26,14 @@ from perfcheck.system.clock import wait_until
 
 OFF: Final = "off"
 MODES: Final[tuple[Literal["summary", "detail"], ...]] = ("summary", "detail")
+EMPTY: Final = "empty program"
 SECONDS: Final = 2
+PACED_BPS: Final = 1_000_000_000
 WANTED_ROWS: Final = 14
 """So many programs have a row: those that took most time."""
+
+
+Layers = Literal["all"] | Collection[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,25 +51,29 @@ class Turn:
         return (run_ns / 1e9 + sum(one.overhead.user_cpu_s for one in self.seen)) / SECONDS
 
 
-def measured(lab: Lab, scope: Scope, rounds: int) -> dict[str, list[Turn]]:
-    """Give each mode's turns, one a round."""
+def measured(
+    lab: Lab, scope: Scope, rounds: int, empty: Callable[[], AbstractContextManager[object]]
+) -> dict[str, list[Turn]]:
+    """Give each mode's turns, one a round; `empty` attaches a program that does nothing, which has turns, too."""
     for mode in MODES:
         prepare("all", mode)
-    turns: dict[str, list[Turn]] = {name: [] for name in (OFF, *MODES)}
+    turns: dict[str, list[Turn]] = {name: [] for name in (OFF, EMPTY, *MODES)}
     order = list(turns)
     for _ in range(rounds):
         order = order[1:] + order[:1]
         for name in order:
-            turns[name].append(_turn(lab, scope, name))
+            with empty() if name == EMPTY else nullcontext():
+                turns[name].append(turn(lab, scope, name))
     return turns
 
 
-def _turn(lab: Lab, scope: Scope, name: str) -> Turn:
-    with _attached(name) as attached:
+def turn(lab: Lab, scope: Scope, name: str, layers: Layers = "all", options: Sequence[str] = ()) -> Turn:
+    """Give one transfer with the collectors of a mode attached; with none for a name that is no mode."""
+    with _attached(name, layers) as attached:
         for one in attached:
             one.begin(scope)
         before = _busy_ticks()
-        report = _transfer(lab)
+        report = transfer(lab, options)
         busy, total = (after - was for after, was in zip(_busy_ticks(), before, strict=True))
         seen = tuple(one.end() for one in attached)
     cpus = len(set(_cpu_names()))
@@ -72,11 +81,11 @@ def _turn(lab: Lab, scope: Scope, name: str) -> Turn:
 
 
 @contextmanager
-def _attached(name: str) -> Iterator[Sequence[Collector]]:
+def _attached(name: str, layers: Layers) -> Iterator[Sequence[Collector]]:
     with ExitStack() as stack:
         opened = []
         for mode in MODES:
-            for one in collectors("all", mode) if mode == name else ():
+            for one in collectors(layers, mode) if mode == name else ():
                 try:
                     one.check()
                     one.open()
@@ -99,14 +108,14 @@ def _busy_ticks() -> tuple[float, float]:
     return total - times["cpu.idle"] - times["cpu.iowait"], total
 
 
-def _transfer(lab: Lab) -> float:
-    """Give the goodput of one saturated transfer, in bit/s."""
+def transfer(lab: Lab, options: Sequence[str] = ()) -> float:
+    """Give the goodput of one transfer by iperf3, in bit/s; saturated where the options do not pace it."""
     client, server = lab.hosts["client"], lab.hosts["server"]
     serving = server.popen(["iperf3", "-s", "-1"])
     try:
         if not wait_until(lambda: server.listening(5201), timeout_s=10):
             raise SystemExit("iperf3 does not listen")
-        argv = ["iperf3", "-c", server.address_towards("client"), "-C", "cubic", "-t", str(SECONDS), "-J"]
+        argv = ["iperf3", "-c", server.address_towards("client"), "-C", "cubic", "-t", str(SECONDS), "-J", *options]
         done = client.run(argv, timeout_s=SECONDS + 20)
         report = json.loads(done.stdout)
         if "error" in report:
@@ -137,8 +146,33 @@ def modes_table(turns: dict[str, list[Turn]]) -> Table:
     return table
 
 
-def programs_table(turns: dict[str, list[Turn]]) -> Table:
-    """Calls and ns a call of each program, the kernel's own timing included, those that took most first."""
+def paced(lab: Lab, scope: Scope, rounds: int) -> list[Turn]:
+    """Give turns of all layers in summary mode beside traffic at PACED_BPS."""
+    prepare("all")
+    return [turn(lab, scope, "summary", options=["-b", str(PACED_BPS)]) for _ in range(rounds)]
+
+
+def paced_table(turns: dict[str, list[Turn]]) -> Table:
+    """What the core took of one CPU beside traffic at a given rate; the goal is below 1 %."""
+    table = Table(
+        "packets", "goodput Gbit/s", "BPF programs, % of a CPU", "collectors' own, % of a CPU", "sum", "largest",
+        "calls a second", box=None, title="the core, all layers in summary mode, at 1 Gbit/s",
+    )  # fmt: skip
+    for name, mine in turns.items():
+        costs = [[cost for one in each.seen for cost in one.overhead.programs] for each in mine]
+        bpf = [100 * sum(cost.run_ns for cost in each) / 1e9 / SECONDS for each in costs]
+        own = [100 * sum(one.overhead.user_cpu_s for one in each.seen) / SECONDS for each in mine]
+        both = [100 * each.core_cpus for each in mine]
+        calls = statistics.median(sum(cost.calls for cost in each) for each in costs) / SECONDS
+        table.add_row(
+            name, f"{statistics.median(one.goodput_bps for one in mine) / 1e9:.2f}", f"{statistics.median(bpf):.2f}",
+            f"{statistics.median(own):.2f}", f"{statistics.median(both):.2f}", f"{max(both):.2f}", f"{calls:.0f}",
+        )  # fmt: skip
+    return table
+
+
+def programs_table(turns: dict[str, list[Turn]], empty_ns: float) -> Table:
+    """Calls and ns a call of each program, the kernel's own timing included, and net of an empty one; dearest first."""
     rows: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for mode in MODES:
         for turn in turns[mode]:
@@ -146,7 +180,8 @@ def programs_table(turns: dict[str, list[Turn]]) -> Table:
                 for cost in one.overhead.programs:
                     name = cost.program if "/" in cost.program else f"{one.collector}/{cost.program}"
                     rows.setdefault((mode, name), []).append((cost.calls, cost.run_ns))
-    table = Table("mode", "program", "calls a second", "ns a call", "% of a CPU", box=None, title="programs")
+    table = Table("mode", "program", "calls a second", "ns a call", "net ns", "% of a CPU", box=None,
+                  title=f"programs (an empty one in the same run: {empty_ns:.0f} ns a call)")  # fmt: skip
     summed = {key: (sum(calls for calls, _ in found), sum(ns for _, ns in found)) for key, found in rows.items()}
     for mode in MODES:
         mine = sorted((key for key in summed if key[0] == mode), key=lambda key: -summed[key][1])[:WANTED_ROWS]
@@ -155,7 +190,7 @@ def programs_table(turns: dict[str, list[Turn]]) -> Table:
             seconds = SECONDS * len(turns[mode])
             if calls:
                 table.add_row(mode, key[1], f"{calls / seconds:.0f}", f"{run_ns / calls:.0f}",
-                              f"{run_ns / seconds / 1e7:.2f}")  # fmt: skip
+                              f"{run_ns / calls - empty_ns:.0f}", f"{run_ns / seconds / 1e7:.2f}")  # fmt: skip
     return table
 
 
@@ -165,4 +200,5 @@ def markdown(table: Table) -> str:
     heads = [str(column.header) for column in table.columns]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     lines += [f"| {' | '.join(map(str, row))} |" for row in zip(*columns, strict=True)]
-    return "\n".join([f"## {str(table.title or '').capitalize()}", "", *lines, ""])
+    title = str(table.title or "")
+    return "\n".join([f"## {title[:1].upper()}{title[1:]}", "", *lines, ""])
