@@ -184,12 +184,13 @@ def programs_table(turns: dict[str, list[Turn]], empty_ns: float) -> Table:
                   title=f"programs (an empty one in the same run: {empty_ns:.0f} ns a call)")  # fmt: skip
     summed = {key: (sum(calls for calls, _ in found), sum(ns for _, ns in found)) for key, found in rows.items()}
     for mode in MODES:
-        mine = sorted((key for key in summed if key[0] == mode), key=lambda key: -summed[key][1])[:WANTED_ROWS]
-        for key in mine:
-            calls, run_ns = summed[key]
-            seconds = SECONDS * len(turns[mode])
+        seconds = SECONDS * len(turns[mode])
+        mine = {name: found for (of, name), found in summed.items() if of == mode and found[0]}
+        dearest = sorted(mine, key=lambda name: -mine[name][1])[:WANTED_ROWS]
+        all_calls, all_ns = (sum(found[index] for found in mine.values()) for index in (0, 1))
+        for name, (calls, run_ns) in [("all", (all_calls, all_ns)), *((name, mine[name]) for name in dearest)]:
             if calls:
-                table.add_row(mode, key[1], f"{calls / seconds:.0f}", f"{run_ns / calls:.0f}",
+                table.add_row(mode, name, f"{calls / seconds:.0f}", f"{run_ns / calls:.0f}",
                               f"{run_ns / calls - empty_ns:.0f}", f"{run_ns / seconds / 1e7:.2f}")  # fmt: skip
     return table
 
