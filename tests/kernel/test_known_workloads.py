@@ -60,6 +60,20 @@ def test_dropped_segments_are_counted_as_retransmissions(runner: Runner) -> None
         assert check.ours == pytest.approx(check.theirs, rel=0.02, abs=2), check
 
 
+def test_lost_datagrams_are_those_of_iperf3_and_of_the_kernel(runner: Runner) -> None:
+    traffic = "protocol: udp, rate: 12mbit, length: 1000b, duration: 2s"
+    record = measured(runner, scenario_text("known-udp-loss", "delay: 1ms, seed: 5, forward: {loss: 10%}", traffic))
+    value = {name: metric.value for name, metric in record.metrics.items()}
+    lost = value["udp.datagrams"] * value["udp.loss_pct"] / 100
+    assert value["udp.datagrams"] == pytest.approx(2 * 12e6 / 8000, rel=0.02)
+    assert lost > 200
+    # What the hosts' kernels sent and did not hand on: iperf3's own count is the other source.
+    assert value["udp.datagrams_out"] == pytest.approx(value["udp.datagrams"], rel=0.02)
+    assert value["udp.datagrams_out"] - value["udp.datagrams_in"] == pytest.approx(lost, rel=0.02, abs=3)
+    (delivered,) = [check for check in record.cross_checks if check.name == "udp.delivered_pct"]
+    assert delivered.agrees, delivered
+
+
 @pytest.mark.parametrize("reverse", ["false", "true"])
 def test_bytes_agree_with_iperf3(runner: Runner, reverse: str) -> None:
     record = measured(
