@@ -50,9 +50,10 @@ def test_tcp_gets_the_rate_and_nothing_more(rate_mbit: int) -> None:
 def test_a_fast_link_loses_single_segments_of_super_packets() -> None:
     with relay(delay="2ms", rate="800mbit", queue="2bdp", loss="0.2%", seed=5) as hosts:
         ended, (forward, reverse) = trial(hosts, "-t", "1.5", "-C", "bbr")
-    segments = ended["sum_sent"]["bytes"] / 1448
+    # What iperf3 has sent is what its socket took: at the end megabytes of it may still be in the send buffer.
+    taken, arrived = (ended[side]["bytes"] / 1448 for side in ("sum_sent", "sum_received"))
     assert ended["sum_received"]["bits_per_second"] > 100e6
-    assert forward.received == pytest.approx(segments + ended["sum_sent"]["retransmits"], rel=0.02)
+    assert 0.98 * arrived <= forward.received <= 1.02 * (taken + ended["sum_sent"]["retransmits"])
     assert forward.extra["frames_in"] < forward.received / 2
     assert forward.extra["oversize"] == reverse.extra["oversize"] == 0
     assert forward.dropped_loss == pytest.approx(0.002 * forward.received, rel=0.5)

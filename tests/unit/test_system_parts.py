@@ -20,11 +20,13 @@ from perfcheck.system.signals import deferred_signals, stop_on_signals
 
 
 @pytest.fixture(autouse=True)
-def interrupts() -> Iterator[None]:
-    """Have SIGINT heard: shells ignore it for what they start in the background."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+def ending_signals() -> Iterator[None]:
+    """Have SIGINT and SIGHUP heard: shells and nohup ignore them."""
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, former)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 def test_a_missing_tool_names_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
