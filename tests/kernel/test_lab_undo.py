@@ -181,6 +181,8 @@ def test_processes_of_another_lab_are_left_alone(build_lab: BuildLab) -> None:
 def test_a_process_in_the_host_carries_the_tag_and_is_noted_before_it_runs(build_lab: BuildLab) -> None:
     with build_lab() as lab:
         process = lab.hosts["server"].popen(["sleep", "1000"])
+        # In the middle of its execve(2) a process shows no environment.
+        assert wait_until(lambda: bool(list(tagged(lab.tag))), timeout_s=5.0)
         (found,) = tagged(lab.tag)
         assert found.pid == process.pid
         assert Path(f"/proc/{process.pid}/ns/net").stat().st_ino == lab.hosts["server"].netns_inode
