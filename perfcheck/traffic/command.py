@@ -34,7 +34,7 @@ from perfcheck.model.names import Family
 from perfcheck.model.observation import TrafficReport
 from perfcheck.model.scenario import CommandSpec, TrafficSpec
 from perfcheck.model.seams import Host, TrafficSession
-from perfcheck.traffic.process import Child
+from perfcheck.traffic.process import Child, prepared
 
 KEY: Final = "perfcheck"
 READY_S: Final = 10.0
@@ -56,13 +56,7 @@ class Command:
         del warmup_ns
         if spec.command is None:
             raise TrafficError(f"the generator command was given traffic of {spec.generator}")
-        session = CommandSession(spec=spec.command, hosts=hosts)
-        try:
-            session.prepare()
-        except BaseException:
-            session.stop()
-            raise
-        return session
+        return prepared(CommandSession(spec=spec.command, hosts=hosts))
 
 
 class CommandSession:

@@ -33,7 +33,7 @@ from perfcheck.model.scenario import TrafficSpec
 from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.model.traffic import HttpSpec
 from perfcheck.system import commands
-from perfcheck.traffic.process import Child
+from perfcheck.traffic.process import Child, prepared
 from perfcheck.traffic.requests import Answered, MemoryFile, columns, request_metrics
 
 FIRST_PORT: Final = 8080
@@ -63,13 +63,7 @@ class Http:
         if spec.http is None:
             raise TrafficError(f"the generator http was given traffic of {spec.generator}")
         self.check()
-        session = HttpSession(spec=spec.http, hosts=hosts, warmup_ns=warmup_ns)
-        try:
-            session.prepare()
-        except BaseException:
-            session.stop()
-            raise
-        return session
+        return prepared(HttpSession(spec=spec.http, hosts=hosts, warmup_ns=warmup_ns))
 
 
 class HttpSession:

@@ -27,7 +27,7 @@ from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.system import commands
 from perfcheck.traffic.iperf3_json import Document, parse
 from perfcheck.traffic.iperf3_report import Roles, Run, build_report
-from perfcheck.traffic.process import Child
+from perfcheck.traffic.process import Child, prepared
 
 FIRST_PORT: Final = 5201
 PORTS: Final = 200
@@ -66,13 +66,7 @@ class Iperf3:
             raise TrafficError(f"the generator iperf3 was given traffic of {spec.generator}")
         self.check()
         _check_warmup(spec.iperf3, warmup_ns)
-        session = Iperf3Session(program=self.program, spec=spec.iperf3, hosts=hosts, warmup_ns=warmup_ns)
-        try:
-            session.prepare()
-        except BaseException:
-            session.stop()
-            raise
-        return session
+        return prepared(Iperf3Session(program=self.program, spec=spec.iperf3, hosts=hosts, warmup_ns=warmup_ns))
 
 
 class LostHelloError(TrafficError):

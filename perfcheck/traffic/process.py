@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from perfcheck.errors import TrafficError
 from perfcheck.model.seams import Host
@@ -173,3 +173,26 @@ def _cpu_s(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Preparing(Protocol):
+    """A session whose processes have to be started before its traffic."""
+
+    def prepare(self) -> None:
+        """Start the server and return once it listens."""
+
+    def stop(self) -> None:
+        """End every process of it; safe to call at any time."""
+
+
+S = TypeVar("S", bound=Preparing)
+
+
+def prepared(session: S) -> S:
+    """Prepare the session and give it back; what it has started is ended where that fails."""
+    try:
+        session.prepare()
+    except BaseException:
+        session.stop()
+        raise
+    return session

@@ -26,7 +26,7 @@ from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.model.traffic import SockperfSpec
 from perfcheck.system import commands
 from perfcheck.traffic.http import GRACE_S, KEEP_BYTES, READY_S, free_port
-from perfcheck.traffic.process import Child
+from perfcheck.traffic.process import Child, prepared
 from perfcheck.traffic.requests import Answered, MemoryFile, columns, request_metrics
 
 FIRST_PORT: Final = 11111
@@ -52,13 +52,7 @@ class Sockperf:
         if spec.sockperf is None:
             raise TrafficError(f"the generator sockperf was given traffic of {spec.generator}")
         self.check()
-        session = SockperfSession(spec=spec.sockperf, hosts=hosts, warmup_ns=warmup_ns)
-        try:
-            session.prepare()
-        except BaseException:
-            session.stop()
-            raise
-        return session
+        return prepared(SockperfSession(spec=spec.sockperf, hosts=hosts, warmup_ns=warmup_ns))
 
 
 class SockperfSession:
