@@ -6,12 +6,12 @@ them the processes that carry links. This process counts as neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import layers
+from perfcheck.collect import layers, procfs
 from perfcheck.collect.layer import BpfCollector, Seen
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
@@ -53,7 +53,7 @@ class CpuCollector(BpfCollector):
             if not len(known) and not int(part["stints"].sum()):
                 continue
             found = totals(part)
-            under_way(found, known, self.programs.opened_ns, ended_ns)
+            under_way(found, known, self.programs.opened_ns, ended_ns, procfs.run_delay_ns)
             metrics |= dict(_metrics(prefix, found, length_ns))
             if (delay := layers.histogram_of(part["delay_ns"], "us", divisor=1000.0)) is not None:
                 delays[f"cpu.{prefix}runq_delay_us"] = delay
@@ -65,8 +65,15 @@ def totals(part: npt.NDArray[Any]) -> dict[str, int]:
     return {name: int(part[name].sum(dtype="u8")) for name in _SUMS}
 
 
-def under_way(found: dict[str, int], tasks: npt.NDArray[Any], opened_ns: int, ended_ns: int) -> None:
-    """Add to the totals what tasks have been doing since their last switch, within the window."""
+def under_way(
+    found: dict[str, int], tasks: npt.NDArray[Any], opened_ns: int, ended_ns: int,
+    run_delay_ns: Callable[[int], int | None],
+) -> None:  # fmt: skip
+    """Add to the totals what tasks have been doing since their last switch, within the window.
+
+    How a task that is running came to its CPU would be settled when it leaves: `run_delay_ns` gives by its
+    number how long it has waited in all its life; None where it is gone.
+    """
     for task in tasks:
         in_ns, out_ns = int(task["in_ns"]), int(task["out_ns"])
         if in_ns == out_ns:
@@ -74,6 +81,12 @@ def under_way(found: dict[str, int], tasks: npt.NDArray[Any], opened_ns: int, en
         spent_ns = max(ended_ns - max(in_ns, out_ns, opened_ns), 0)
         if in_ns > out_ns:
             found["busy_ns"] += spent_ns
+            if in_ns > opened_ns and (life_ns := run_delay_ns(int(task["pid"]))) is not None:
+                off_ns = int(task["off_ns"])
+                waited_ns = min(max(life_ns - int(task["run_delay_ns"]), 0), off_ns)
+                found["waited_ns"] += waited_ns
+                found["forced_ns"] += off_ns if task["forced"] else 0
+                found["blocked_ns"] += 0 if task["forced"] else off_ns - waited_ns
         elif task["forced"]:
             # Still waiting for a CPU, and counted nowhere else.
             found["forced_ns"] += spent_ns

@@ -13,6 +13,7 @@ from perfcheck.collect.window import TOO_SHORT, Window
 from perfcheck.errors import CollectError
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Observation, Overhead, Scope
+from perfcheck.system.clock import now_ns
 from perfcheck.system.netns import NetnsThread
 
 T = TypeVar("T")
@@ -110,6 +111,7 @@ class LookingCollector(ABC, Generic[T]):
         self._namespaces: NetnsThread | None = None
         self._paths: Mapping[str, str] = {}
         self._before: T | None = None
+        self._looked_ns = 0
 
     @property
     def name(self) -> str:
@@ -126,6 +128,7 @@ class LookingCollector(ABC, Generic[T]):
         self._window = Window(scope.warmup_ns, self._first_look)
 
     def _first_look(self) -> None:
+        self._looked_ns = now_ns()
         self._before = self._look()
 
     def _look(self) -> T:
@@ -136,8 +139,10 @@ class LookingCollector(ABC, Generic[T]):
     def end(self) -> Observation:
         """Look again and give the differences."""
         started_s = time.thread_time()
-        length_ns = self._window.close() if self._window is not None else 0
-        if length_ns and self._before is not None:
+        opened = self._window is not None and self._window.close() > 0
+        if opened and self._before is not None:
+            # From look to look: a look takes longer than a short trial can do without.
+            length_ns = now_ns() - self._looked_ns
             seen = self.compare(self._before, self._look(), length_ns)
         else:
             seen = Seen(warnings=(TOO_SHORT,))

@@ -81,6 +81,14 @@ def cgroup(root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup
     raise FileNotFoundError(root)
 
 
+def run_delay_ns(pid: int) -> int | None:
+    """Read how long a task has waited for CPUs in all its life (/proc/PID/schedstat); None where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError):
+        return None
+
+
 def key_values(lines: Iterable[str]) -> dict[str, float]:
     """Read lines of `name value`."""
     return {name: float(value) for name, value in (line.split()[:2] for line in lines if line.strip())}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import collect_lab as lab
 import pytest
+from bracketing import bracketed
 
 from perfcheck.analyse.layers import layer_metrics
 from perfcheck.collect.cpu import CpuCollector
+from perfcheck.collect.machine import MachineCollector
 from perfcheck.model.observation import Observation
 from perfcheck.system.clock import now_ns, wait_until
 
@@ -35,7 +40,25 @@ for turn in range({times}):
 print(flush=True)
 while True: pass
 """
-MEASURED_NS = 1_000_000_000
+THROTTLED = """
+import json, os, sys, time
+from perfcheck.collect.machine import MachineCollector
+from perfcheck.model.observation import Scope
+os.sched_setaffinity(0, [int(sys.argv[1])])
+sys.stdin.readline()
+collector = MachineCollector()
+collector.begin(Scope(namespaces={}, netns_paths={}, warmup_ns=0))
+wall, cpu = time.monotonic(), time.process_time()
+while time.monotonic() < wall + 2:
+    pass
+wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+metrics = {name: value for name, value in collector.end().metrics.items() if "throttled" in name}
+print(json.dumps({**metrics, "kept_off_pct": 100 * (1 - cpu / wall), "length_us": 1e6 * wall}))
+"""
+QUOTA_US, PERIOD_US = 20_000, 100_000
+MEASURED_NS = 2_000_000_000
+TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
+"""A running task's account is settled at each tick of the scheduler, which is no longer than this."""
 CPUS = sorted(os.sched_getaffinity(0))
 
 
@@ -80,28 +103,29 @@ def schedstat(process: subprocess.Popen[bytes]) -> tuple[int, int]:
     return int(busy_ns), int(waited_ns)
 
 
-def switches(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+def switches(process: subprocess.Popen[bytes]) -> dict[str, float]:
     """Voluntary and forced switches since the process began."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     fields = dict(line.split(":\t") for line in lines if "_ctxt_switches" in line)
-    return int(fields["voluntary_ctxt_switches"]), int(fields["nonvoluntary_ctxt_switches"])
+    return {"voluntary": int(fields["voluntary_ctxt_switches"]), "forced": int(fields["nonvoluntary_ctxt_switches"])}
 
 
-@dataclass(kw_only=True)
-class Accounts:
-    """What the kernel says that processes used and waited for in about a second, in ns; and how long it really was."""
-
-    busy_ns: int = 0
-    waited_ns: int = 0
-    length_ns: int = 0
+def accounts(processes: Sequence[subprocess.Popen[bytes]]) -> dict[str, float]:
+    """What the kernel says that processes used and waited for in all, in us; `off` is the rest of the time."""
+    now_us, kept = now_ns() / 1000, [schedstat(one) for one in processes]
+    busy_us, waited_us = (sum(one[n] for one in kept) / 1000 for n in (0, 1))
+    return {"us": now_us, "busy": busy_us, "waited": waited_us, "off": len(kept) * now_us - busy_us - waited_us}
 
 
-def a_second(processes: Sequence[subprocess.Popen[bytes]]) -> Accounts:
-    started_ns, before = now_ns(), [schedstat(one) for one in processes]
-    assert wait_until(lambda: now_ns() >= started_ns + MEASURED_NS, timeout_s=10, interval_s=0.02)
-    ended_ns, after = now_ns(), [schedstat(one) for one in processes]
-    busy_ns, waited_ns = (sum(now[n] - was[n] for now, was in zip(after, before, strict=True)) for n in (0, 1))
-    return Accounts(busy_ns=busy_ns, waited_ns=waited_ns, length_ns=ended_ns - started_ns)
+def stalled() -> dict[str, float]:
+    """Time in us in which some task of the machine waited for a CPU, from /proc/pressure."""
+    some, _ = Path("/proc/pressure/cpu").read_text().splitlines()
+    return {"some": int(some.split("total=")[1])}
+
+
+def after_a_while() -> bool:
+    ends_ns = now_ns() + MEASURED_NS
+    return wait_until(lambda: now_ns() >= ends_ns, timeout_s=10, interval_s=0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -117,32 +141,51 @@ def metrics(seen: dict[str, Observation]) -> dict[str, float]:
 
 
 def test_two_hogs_on_one_cpu_wait_for_each_other_half_of_the_time(collector: CpuCollector, pair: lab.Pair) -> None:
-    with running(pair, HOG, CPUS[-1], count=2) as hogs, lab.measuring(pair.scope(), collector) as seen:
-        kept = a_second(hogs)
-    found = metrics(seen)
-    assert found["cpu.runq_wait_pct"] == pytest.approx(100 * kept.waited_ns / (kept.busy_ns + kept.waited_ns), rel=0.05)
+    with (
+        running(pair, HOG, CPUS[-1], count=2) as hogs,
+        bracketed(lambda: accounts(hogs), pair.scope(), collector) as kept,
+    ):
+        assert after_a_while()
+    found = metrics(kept.seen)
+    waited_pct = 100 * kept.least["waited"] / (kept.least["busy"] + kept.least["waited"])
+    assert found["cpu.runq_wait_pct"] == pytest.approx(waited_pct, rel=0.05)
     # Two alone: half and half. Whatever else wants this CPU makes them wait longer.
     assert found["cpu.runq_wait_pct"] > 48
-    assert found["cpu.busy_pct"] == pytest.approx(100 * kept.busy_ns / kept.length_ns, rel=0.05)
-    assert found["cpu.off_forced_us"] == pytest.approx(kept.waited_ns / 1000, rel=0.1)
+    kept.holds("busy", found["cpu.busy_pct"] / 100 * kept.least["us"], pct=5, slack=TICK_US)
+    kept.holds("waited", found["cpu.off_forced_us"], pct=5, slack=TICK_US)
     assert found["cpu.switches_forced"] > 10
     # Each waits while the other has its slice, and slices are milliseconds.
     assert found["cpu.runq_delay_us.max"] > 1000
-    assert seen["cpu"].distributions["cpu.runq_delay_us"].total == pytest.approx(kept.waited_ns / 1000, rel=0.05)
-    assert sum(one.lost_events for one in seen.values()) == 0
+    kept.holds("waited", kept.seen["cpu"].distributions["cpu.runq_delay_us"].total, pct=5, slack=TICK_US)
+    assert sum(one.lost_events for one in kept.seen.values()) == 0
+
+
+def test_the_machines_pressure_and_busiest_cpu_show_two_hogs(pair: lab.Pair) -> None:
+    with (
+        running(pair, HOG, CPUS[-1], count=2),
+        bracketed(lambda: stalled() | {"us": now_ns() / 1000}, pair.scope(), MachineCollector()) as kept,
+    ):
+        assert after_a_while()
+    found = kept.seen["machine"].metrics
+    kept.holds("some", found["cpu.pressure_pct"] / 100 * kept.least["us"], pct=5, slack=TICK_US)
+    # One of the two waits all the time.
+    assert found["cpu.pressure_pct"] == pytest.approx(100, rel=0.05)
+    assert found["cpu.busiest_pct"] == pytest.approx(100, rel=0.05)
 
 
 def test_switches_are_those_that_the_kernel_counts_of_the_task(collector: CpuCollector, pair: lab.Pair) -> None:
-    program = SLEEPER.format(times=300)
-    with running(pair, program, CPUS[-1]) as (sleeper,), lab.measuring(pair.scope(), collector) as seen:
-        before = switches(sleeper)
+    program = SLEEPER.format(times=500)
+    with (
+        running(pair, program, CPUS[-1]) as (sleeper,),
+        bracketed(lambda: switches(sleeper) | accounts([sleeper]), pair.scope(), collector) as kept,
+    ):
         assert said(sleeper)
-        after = switches(sleeper)
-    found = metrics(seen)
-    assert after[0] - before[0] > 200
-    assert found["cpu.switches_voluntary"] == pytest.approx(after[0] - before[0], rel=0.02, abs=2)
-    assert found["cpu.switches_forced"] == pytest.approx(after[1] - before[1], rel=0.02, abs=2)
-    assert found["cpu.off_voluntary_us"] > 0.8 * 200 * 2000
+    found = metrics(kept.seen)
+    assert kept.least["voluntary"] > 400
+    kept.holds("voluntary", found["cpu.switches_voluntary"], slack=2)
+    assert kept.least["forced"] <= found["cpu.switches_forced"] <= kept.most["forced"]
+    # What an idle CPU needs to wake up the scheduler counts as the task's own time, the clock does not.
+    assert found["cpu.off_voluntary_us"] == pytest.approx(kept.least["off"], rel=0.05)
 
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="a task needs a second CPU to go to")
@@ -165,12 +208,52 @@ def test_processes_outside_the_lab_and_this_one_do_not_count(collector: CpuColle
 
 
 def test_a_links_process_is_told_from_the_hosts(collector: CpuCollector, pair: lab.Pair) -> None:
+    """It shares its CPU with a stranger, who is nobody's."""
     argv = ["taskset", "-c", str(CPUS[-1]), sys.executable, "-S", "-c", HOG]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE) as relay:
-        assert said(relay)
-        with lab.measuring(replace(pair.scope(), emulator_pids=(relay.pid,)), collector) as seen:
-            kept = a_second([relay])
-        relay.kill()
-    found = metrics(seen)
-    assert found["cpu.emulator_busy_pct"] == pytest.approx(100 * kept.busy_ns / kept.length_ns, rel=0.05)
+    with contextlib.ExitStack() as stack:
+        relay, stranger = (subprocess.Popen(argv, stdout=subprocess.PIPE) for _ in range(2))
+        for one in (relay, stranger):
+            stack.callback(one.communicate)
+            stack.callback(one.kill)
+            assert said(one)
+        scope = replace(pair.scope(), emulator_pids=(relay.pid,))
+        with bracketed(lambda: accounts([relay]), scope, collector) as kept:
+            assert after_a_while()
+    found = metrics(kept.seen)
+    kept.holds("busy", found["cpu.emulator_busy_pct"] / 100 * kept.least["us"], pct=5, slack=TICK_US)
+    waited_pct = 100 * kept.least["waited"] / (kept.least["busy"] + kept.least["waited"])
+    assert found["cpu.emulator_runq_wait_pct"] == pytest.approx(waited_pct, rel=0.05)
+    waits = kept.seen["cpu"].distributions["cpu.emulator_runq_delay_us"]
+    kept.holds("waited", waits.total, pct=5, slack=TICK_US)
     assert "cpu.busy_pct" not in found
+
+
+@contextlib.contextmanager
+def control_group() -> Iterator[Path]:
+    """A control group of its own for a process whose CPU time is to be limited, of either version."""
+    tag = f"perfcheck-{secrets.token_hex(3)}"
+    version_1, version_2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
+    if (version_1 / "cpu.cfs_quota_us").exists() or (version_1 / "cgroup.procs").exists():
+        made, limits = version_1 / tag, {"cpu.cfs_period_us": str(PERIOD_US), "cpu.cfs_quota_us": str(QUOTA_US)}
+    else:
+        made, limits = version_2 / tag, {"cpu.max": f"{QUOTA_US} {PERIOD_US}"}
+    made.mkdir()
+    try:
+        if not (made / next(iter(limits))).exists():
+            pytest.skip("this machine's control groups do not limit CPU time")
+        for name, value in limits.items():
+            (made / name).write_text(value)
+        yield made
+    finally:
+        made.rmdir()
+
+
+def test_a_quota_throttles_for_as_long_as_the_clock_runs_and_the_process_does_not() -> None:
+    argv = [sys.executable, "-c", THROTTLED, str(CPUS[-1])]
+    with control_group() as group, subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        (group / "cgroup.procs").write_text(str(process.pid))
+        output, _ = process.communicate(b"go\n", timeout=30)
+    found = json.loads(output)
+    assert found["cpu.throttled_pct"] == pytest.approx(found["kept_off_pct"], rel=0.05)
+    assert found["cpu.throttled_periods"] == pytest.approx(found["length_us"] / PERIOD_US, abs=1)
+    assert found["cpu.throttled_pct"] > 60

@@ -6,19 +6,17 @@ For a kernel that traces functions: `make vm` runs these in a guest that has one
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import struct
 import time
 from collections.abc import Iterator
 
 import collect_lab as lab
 import pytest
+from slowing import slowed_function
 
 from perfcheck.analyse.layers import layer_metrics
-from perfcheck.collect import collectors, functions
+from perfcheck.collect import collectors
 from perfcheck.collect.ip import IpCollector
-from perfcheck.collect.libbpf import ATTACH_FENTRY, Libbpf, RunCounters
 from perfcheck.collect.times import ConntrackTimesCollector, FunctionTimesCollector, RouteTimesCollector
 from perfcheck.errors import Unavailable
 
@@ -37,23 +35,6 @@ def opened(collector: FunctionTimesCollector) -> Iterator[FunctionTimesCollector
         yield collector
     finally:
         collector.close()
-
-
-@contextlib.contextmanager
-def slowed(function: str) -> Iterator[int]:
-    """Have the kernel read its clock many times at the function's begin; give the program's descriptor.
-
-    What was attached first runs last: this has to be before the collector's.
-    """
-    lib = Libbpf()
-    code = struct.pack("<BBhi", 0x85, 0, 0, 5) * CLOCK_READS + struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
-    with contextlib.ExitStack() as stack:
-        place = stack.enter_context(functions.found(function))
-        fds = [lib.enable_stats(), lib.prog_load("slow", code, ATTACH_FENTRY, place.btf_id, btf_fd=place.btf_fd)]
-        fds.append(lib.attach_tracepoint(fds[1]))
-        for fd in fds:
-            stack.callback(os.close, fd)
-        yield fds[1]
 
 
 def send(pair: lab.Pair, address: str = "") -> float:
@@ -142,11 +123,11 @@ def test_time_spent_in_the_function_is_in_its_time(
         track(pair)
         with opened(kind()) as times:
             plain_us = mean_us(times, quantity, pair)
-        with slowed(function) as slow_fd, opened(kind()) as times:
+        with slowed_function(function, clock_reads=CLOCK_READS) as spent, opened(kind()) as times:
             slow_us = mean_us(times, quantity, pair)
-            spent: RunCounters = Libbpf().run_counters(slow_fd)
+            slow = spent()
     # What the kernel says that the program which slows it down took a call (bpf_stats).
-    added_us = spent.run_ns / spent.calls / 1000
+    added_us = slow.run_ns / slow.calls / 1000
     assert slow_us - plain_us == pytest.approx(added_us, rel=0.05, abs=0.2)
     assert added_us > 2
 

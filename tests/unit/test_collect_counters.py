@@ -262,24 +262,30 @@ def test_where_no_queue_held_anything_all_packets_passed_by() -> None:
     assert qdisc.longest(queue_records(), {(5, 2): 0}) == {}
 
 
-TASK = np.dtype([("in_ns", "u8"), ("out_ns", "u8"), ("forced", "u4")])
+TASK = np.dtype([(name, "u8") for name in ("pid", "in_ns", "out_ns", "off_ns", "run_delay_ns", "forced")])
+LIFE_NS = {7: 1040}
+"""How long tasks have waited in all their lives."""
 
 
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
-        ((500, 100, 0), {"busy_ns": 500}),
-        ((50, 10, 0), {"busy_ns": 900}),
-        ((100, 600, 1), {"forced_ns": 400, "waited_ns": 400}),
-        ((100, 600, 0), {"blocked_ns": 400}),
-        ((0, 0, 0), {}),
+        ((7, 500, 100, 300, 1000, 0), {"busy_ns": 500, "waited_ns": 40, "blocked_ns": 260}),
+        ((7, 500, 100, 40, 1000, 1), {"busy_ns": 500, "waited_ns": 40, "forced_ns": 40}),
+        # It has waited again meanwhile.
+        ((7, 500, 100, 30, 1000, 1), {"busy_ns": 500, "waited_ns": 30, "forced_ns": 30}),
+        ((8, 500, 100, 300, 1000, 1), {"busy_ns": 500}),
+        ((7, 50, 10, 40, 1000, 1), {"busy_ns": 900}),
+        ((7, 100, 600, 0, 0, 1), {"forced_ns": 400, "waited_ns": 400}),
+        ((7, 100, 600, 0, 0, 0), {"blocked_ns": 400}),
+        ((7, 0, 0, 0, 0, 0), {}),
     ],
 )
 def test_what_a_task_has_been_doing_at_the_end_counts_too(
-    task: tuple[int, int, int], expected: Mapping[str, int]
+    task: tuple[int, int, int, int, int, int], expected: Mapping[str, int]
 ) -> None:
     found = dict.fromkeys(("busy_ns", "forced_ns", "waited_ns", "blocked_ns"), 0)
-    cpu.under_way(found, np.array([task], dtype=TASK), opened_ns=100, ended_ns=1000)
+    cpu.under_way(found, np.array([task], dtype=TASK), 100, 1000, LIFE_NS.get)
     assert {name: value for name, value in found.items() if value} == expected
 
 
