@@ -51,12 +51,11 @@ unit: setup
 kernel: setup
 	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q
 
-# Compiles once beforehand: the guest's clock leaps, over any time limit, while the host reads the compiler for it.
 vm: setup
 	@VM=1 VENV=$(VENV) .ci/setup
 	$(PYTHON) tests/vm/guest.py --release $(RELEASE) -- sh -c 'modprobe -a $(VM_MODULES) && \
-		$(PYTHON) -m perfcheck.collect.build bpf/tcp.bpf.c >/dev/null && PERFCHECK_REQUIRE_KERNEL=1 \
-		PERFCHECK_REQUIRE_ALL=1 $(PYTEST) $(VM_TESTS) -q -p no:cacheprovider --tb=short --durations=5'
+		PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 \
+		$(PYTEST) $(VM_TESTS) -q -p no:cacheprovider --tb=short --durations=5'
 
 baselines: setup
 	$(PYTEST) scenarios/ --baseline-save -q

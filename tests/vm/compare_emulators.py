@@ -59,7 +59,7 @@ def medians(emulator: LinkEmulator, fields: dict[str, Any]) -> tuple[float, floa
 
 
 def one_run(emulator: LinkEmulator, fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[LinkReport, ...]]:
-    """Make one transfer; again where the guest's time leapt over a limit, as it may while the host reads for it."""
+    """Make one transfer; again where the link was not what was asked for."""
     for _ in range(STARTS - 1):
         with contextlib.suppress(LabError), two_hosts(emulator, **fields) as hosts:
             return trial(hosts, "-t", SECONDS, "-O", "1", "-C", "cubic")

@@ -1,16 +1,16 @@
-"""Runs a command under a stock Debian kernel: QEMU in software, on this machine's own files, which stay as they are.
+"""Runs a command under a stock Debian kernel: QEMU in software, on copies of this machine's programs and this folder.
 
     python tests/vm/guest.py [--release 6.1] -- COMMAND...
 
-The guest counts instructions instead of time (one CPU), so that timings repeat to a hundredth of a percent and a
-busy machine only makes it slower. The kernel's package is fetched from Debian once and kept under ~/.cache/perfcheck.
-Needs root, and on Debian 12: apt-get install qemu-system-x86 qemu-system-common busybox-static kmod
+The guest counts instructions instead of time, on one CPU, and has all files in its memory: it waits for nothing but
+its own timers, so that a run takes the same way each time and a busy machine only makes it slower. What the command
+writes to the folder is lost with the guest. The kernel's package is fetched from Debian once and kept under
+~/.cache/perfcheck. Needs root, and on Debian 12: apt-get install qemu-system-x86 busybox-static kmod
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import shlex
@@ -18,31 +18,34 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import initramfs
+import rootfs
 
-VIRTIOFSD: Final = "/usr/lib/qemu/virtiofsd"
 CACHE: Final = Path.home() / ".cache" / "perfcheck" / "kernels"
-MEMORY: Final = "2G"
+MEMORY: Final = "4G"
 NEEDED: Final = {
-    "qemu-system-x86_64": "qemu-system-x86", VIRTIOFSD: "qemu-system-common", str(initramfs.BUSYBOX): "busybox-static",
-    "depmod": "kmod", "dpkg": "dpkg",
+    "qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "depmod": "kmod", "dpkg": "dpkg",
 }  # fmt: skip
 """Programs, and the Debian packages that have them."""
-RUN: Final = """#!/bin/sh
+INIT: Final = """#!/bin/busybox sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C.UTF-8
-export PYTHONDONTWRITEBYTECODE=1
-mkdir -p /usr/lib/modules; ln -sfn {modules} /usr/lib/modules/$(uname -r)
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm; ln -s /proc/self/fd /dev/fd
+mount -t tmpfs tmpfs /run; mkdir /run/netns
+mount -t bpf bpf /sys/fs/bpf; mount -t tracefs tracefs /sys/kernel/tracing; mount -t cgroup2 cgroup /sys/fs/cgroup
+ip link set lo up
 modprobe tun
+stty -F /dev/ttyS1 raw -echo
 cd {directory}
-{command} >/share/stdout 2>/share/stderr </dev/null
-echo $? >/share/status
-sync; exec {busybox} poweroff -f
+{command} >/dev/ttyS1 2>&1 </dev/null
+echo "{ended}$?"
+exec busybox poweroff -f
 """
+ENDED: Final = "the command's exit status: "
+"""What the guest writes to its console in the end."""
 
 
 def check_programs() -> None:
@@ -78,65 +81,29 @@ def fetched(release: str) -> Path:
     return CACHE / package
 
 
-@contextlib.contextmanager
-def shared(folder: Path, tag: str, source: Path, cache: str) -> Iterator[list[str]]:
-    """Serve a directory to the guest under this tag, and give QEMU's arguments for it."""
-    socket = folder / f"{tag}.socket"
-    with (folder / f"{tag}.log").open("wb") as log:
-        server = subprocess.Popen(
-            [VIRTIOFSD, f"--socket-path={socket}", "-o", f"source={source}", "-o", f"cache={cache}",
-             "-o", "sandbox=chroot"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 5
-        while not socket.exists():
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"virtiofsd did not start: {(folder / f'{tag}.log').read_text()}")
-            time.sleep(0.01)
-        yield [
-            "-chardev", f"socket,id={tag},path={socket}", "-device", f"vhost-user-fs-pci,chardev={tag},tag={tag}",
-        ]  # fmt: skip
-    finally:
-        server.terminate()
-        server.wait()
-
-
 def boot(kernel: Path, command: Sequence[str], directory: Path, timeout_s: float) -> int:
-    """Run the command in a guest and give its exit status, its output copied to ours."""
+    """Run the command in a guest and give its exit status; what it writes is written to standard output at once."""
     (modules,) = (kernel / "lib" / "modules").iterdir()
-    with tempfile.TemporaryDirectory(prefix="guest.") as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        share = folder / "share"
-        share.mkdir()
-        (folder / "initrd").write_bytes(initramfs.build(modules))
-        (share / "run").write_text(
-            RUN.format(
-                modules=shlex.quote(str(modules)), directory=shlex.quote(str(directory)),
-                command=shlex.join(command), busybox=initramfs.BUSYBOX,
-            ),
-            encoding="utf-8",
-        )  # fmt: skip
-        shares = [
-            *stack.enter_context(shared(folder, "root", Path("/"), "always")),
-            *stack.enter_context(shared(folder, "share", share, "none")),
-        ]
+    init = INIT.format(directory=shlex.quote(str(directory)), command=shlex.join(command), ended=ENDED)
+    with tempfile.TemporaryDirectory(prefix="guest.") as name:
+        initrd, console = Path(name) / "initrd", Path(name) / "console"
+        with initrd.open("wb") as out:
+            rootfs.write(out, init=init, modules=modules, tree=directory)
         qemu = [
-            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-M", "q35", "-accel", "tcg", "-icount", "shift=2,sleep=off", "-cpu", "max", "-smp", "1", "-m", MEMORY,
-            "-object", f"memory-backend-memfd,id=memory,size={MEMORY},share=on", "-numa", "node,memdev=memory",
-            "-kernel", str(kernel / "boot" / f"vmlinuz-{modules.name}"), "-initrd", str(folder / "initrd"),
-            "-append", "console=ttyS0 panic=-1 quiet loglevel=3",
-            "-chardev", f"file,id=console,path={folder}/console", "-serial", "chardev:console", *shares,
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-M", "q35",
+            "-accel", "tcg", "-icount", "shift=2,sleep=off", "-seed", "1", "-rtc", "clock=vm",
+            "-cpu", "max", "-smp", "1", "-m", MEMORY,
+            "-kernel", str(kernel / "boot" / f"vmlinuz-{modules.name}"), "-initrd", str(initrd),
+            "-append", "console=ttyS0 panic=-1 quiet loglevel=3 nokaslr",
+            "-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
+            "-chardev", "stdio,id=output,signal=off", "-serial", "chardev:output",
         ]  # fmt: skip
         subprocess.run(qemu, stdin=subprocess.DEVNULL, timeout=timeout_s, check=True)
-        if not (share / "status").exists():
-            raise SystemExit(
-                f"the guest did not get as far as the command:\n{(folder / 'console').read_text()[-3000:]}"
-            )
-        sys.stdout.write((share / "stdout").read_text(encoding="utf-8"))
-        sys.stderr.write((share / "stderr").read_text(encoding="utf-8"))
-        return int((share / "status").read_text(encoding="ascii"))
+        told = console.read_text(encoding="utf-8", errors="replace")
+    status = re.search(rf"{ENDED}(\d+)", told)
+    if status is None:
+        raise SystemExit(f"the guest did not get to the end of the command:\n{told[-3000:]}")
+    return int(status[1])
 
 
 def main() -> int:
