@@ -7,29 +7,43 @@
 /* Keeps the compiler from computing an address before the index (of 64 bits) is checked: the verifier would refuse. */
 #define KEEP_CHECKED(index) asm volatile("" : "+r"(index))
 
+/* ---- without a branch: each would double what the verifier has to look at ---- */
+
+/* 1 where a > b, both of 32 bits. The compiler must not see that it is so: it would branch again. */
+INLINE u32 above(u64 a, u64 b)
+{
+	u64 sign = b - a;
+
+	asm volatile("" : "+r"(sign));
+	sign >>= 63;
+	asm volatile("" : "+r"(sign));
+	return sign;
+}
+
 /* BPF has no instruction that counts leading zeros: halve instead. */
 INLINE u32 bucket_of(u32 value)
 {
-	u32 high = value >> (PC_SUB_BITS + 1), shift = 0;
+	u32 high = value >> (PC_SUB_BITS + 1), shift, step;
 
-	if (high) {
-		shift = 1;
-		if (high >> 16) { high >>= 16; shift += 16; }
-		if (high >> 8) { high >>= 8; shift += 8; }
-		if (high >> 4) { high >>= 4; shift += 4; }
-		if (high >> 2) { high >>= 2; shift += 2; }
-		if (high >> 1) shift += 1;
-	}
+	shift = above(high, 0xffff) << 4; high >>= shift;
+	step = above(high, 0xff) << 3; high >>= step; shift += step;
+	step = above(high, 0xf) << 2; high >>= step; shift += step;
+	step = above(high, 0x3) << 1; high >>= step; shift += step;
+	step = above(high, 0x1); high >>= step; shift += step;
+	shift += above(high, 0);
 	return (shift << PC_SUB_BITS) + (value >> shift);
+}
+
+INLINE void extremes_add(struct pc_spread *spread, u32 value)
+{
+	spread->maximum += (value - spread->maximum) * above(value, spread->maximum);
+	spread->minimum -= (spread->minimum - value) * above(spread->minimum, value);
 }
 
 INLINE void spread_add(struct pc_spread *spread, u32 value)
 {
 	spread->total += value;
-	if (value > spread->maximum)
-		spread->maximum = value;
-	if (value < spread->minimum)
-		spread->minimum = value;
+	extremes_add(spread, value);
 }
 
 /* Count `value` as `name` in the record's spread and in the histogram `counts`. */

@@ -11,6 +11,8 @@
 #define PC_SEGS_BUCKETS 416	/* up to 2^17 segments */
 #define PC_SLOTS 65536		/* shortcuts from a socket to its record; a power of two */
 #define PC_CA_STATES 5
+#define PC_PENDING 8		/* samples that wait to be counted; a power of two */
+#define PC_NO_VALUE 0xffffffff
 
 /* One element; user space writes it at the begin of a trial. */
 struct pc_control {
@@ -43,8 +45,17 @@ struct pc_spread {
 	u32 minimum, maximum;
 };
 
+/* What one segment told; rtt_us: PC_NO_VALUE where it gave none. */
+struct pc_sample {
+	u32 rtt, srtt, cwnd, inflight;
+};
+
 struct pc_record {
-	/* The first two cache lines are what tcp_probe touches. */
+	/*
+	 * The first cache line, and one of the two of `samples`, are what tcp_probe touches: with thousands
+	 * of connections none of it is in the cache. Every PC_PENDING samples it counts them, and user space
+	 * counts those that are left.
+	 */
 	u64 cookie;		/* 0: the record is free */
 	u64 window_at_ns;	/* when the warm-up ends */
 	u64 last_ns;		/* when the latest segment came */
@@ -55,11 +66,14 @@ struct pc_record {
 	u32 total_retrans;
 	u32 snd_wnd_bytes;	/* largest in the window */
 	u32 in_window;
-	u64 window_ns;		/* when the window of measurement opened */
-	struct pc_spread rtt_spread, srtt_spread, cwnd_spread, inflight_spread;
+	u32 pending;		/* number of `samples` not yet counted */
+	u32 lost_samples;	/* for which there was no room in `histograms` */
+	struct pc_sample samples[PC_PENDING];
 
+	struct pc_spread rtt_spread, srtt_spread, cwnd_spread, inflight_spread;
 	u32 rtt_above, srtt_above, cwnd_above, inflight_above;	/* beyond the last bucket */
 	u64 syn_ns, established_ns, end_ns;
+	u64 window_ns;		/* when the window of measurement opened */
 	struct pc_counts base, now;	/* at the begin of the window, and at the end */
 	u64 state_ns[PC_CA_STATES], state_since_ns;
 	u32 state_entries[PC_CA_STATES];
@@ -71,7 +85,7 @@ struct pc_record {
 	u32 closed, passive, family;
 	u16 local_port, remote_port;
 	u8 local[16], remote[16], congestion[16];
-	u32 lost_samples;	/* for which there was no room in `histograms` */
+	u32 unused[14];		/* to a multiple of a cache line */
 };
 
 /*

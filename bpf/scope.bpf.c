@@ -7,9 +7,8 @@
  */
 #include "kernel_types.h"
 #include "perfcheck.h"
+#include "histogram.h"
 #include "layers.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 BPF_F_TABLE("array", u32, struct pc_scope, scope, 1, BPF_F_MMAPABLE);
 BPF_TABLE("hash", u32, u32, namespaces, PC_HOSTS);	/* inode number -> number of the host */
@@ -64,44 +63,18 @@ INLINE u32 fetch_add(u32 *counter, u32 value)
 	return value;
 }
 
-/* ---- distributions, without a branch: each would double what the verifier has to look at ---- */
+/* ---- distributions ---- */
 
-/* 1 where a > b, both of 32 bits. The compiler must not see that it is so: it would branch again. */
-INLINE u32 above(u64 a, u64 b)
-{
-	u64 sign = b - a;
-
-	asm volatile("" : "+r"(sign));
-	sign >>= 63;
-	asm volatile("" : "+r"(sign));
-	return sign;
-}
-
-/* As bucket_of() of histogram.h; below PC_BUCKETS for any value. */
+/* Below PC_BUCKETS for any value. */
 INLINE u32 bucket_number(u32 value)
 {
-	u32 high = value >> (PC_SUB_BITS + 1), shift, step;
-
-	shift = above(high, 0xffff) << 4; high >>= shift;
-	step = above(high, 0xff) << 3; high >>= step; shift += step;
-	step = above(high, 0xf) << 2; high >>= step; shift += step;
-	step = above(high, 0x3) << 1; high >>= step; shift += step;
-	step = above(high, 0x1); high >>= step; shift += step;
-	shift += above(high, 0);
-	return ((shift << PC_SUB_BITS) + (value >> shift)) & (PC_BUCKET_SLOTS - 1);
-}
-
-INLINE void extremes_add(struct pc_spread *spread, u32 value)
-{
-	spread->maximum += (value - spread->maximum) * above(value, spread->maximum);
-	spread->minimum -= (spread->minimum - value) * above(spread->minimum, value);
+	return bucket_of(value) & (PC_BUCKET_SLOTS - 1);
 }
 
 /* Where only one CPU writes. */
 INLINE void distribution_add(struct pc_distribution *to, u32 value)
 {
-	to->spread.total += value;
-	extremes_add(&to->spread, value);
+	spread_add(&to->spread, value);
 	to->counts[bucket_number(value)]++;
 }
 

@@ -142,43 +142,60 @@ INLINE struct pc_record *find_or_admit(struct sock *sk, struct tcp_sock *tp)
 
 /* ---- segments ---- */
 
-INLINE struct pc_histograms *new_histograms(struct pc_record *record)
+/* Once a connection; what finds no room is counted in lost_samples when it is to be counted. */
+INLINE void allot_histograms(struct pc_record *record)
 {
 	struct pc_control *ctl = active_control();
-	u32 index;
 
 	if (!ctl)
-		return 0;
-	index = fetch_inc(&ctl->histograms);
-	record->histogram = index + 1;
+		return;
+	record->histogram = fetch_inc(&ctl->histograms) + 1;
 	record->rtt_spread.minimum = record->srtt_spread.minimum = ~0U;
 	record->cwnd_spread.minimum = record->inflight_spread.minimum = ~0U;
-	return histograms.lookup(&index);
+}
+
+INLINE void count_samples(struct pc_record *record)
+{
+	u32 index = record->histogram - 1;
+	struct pc_histograms *set = histograms.lookup(&index);
+	struct pc_sample *one;
+	u32 number;
+
+	if (!set) {
+		record->lost_samples += PC_PENDING;
+		return;
+	}
+	for (number = 0; number < PC_PENDING; number++) {
+		one = &record->samples[number];
+		if (one->rtt != PC_NO_VALUE)
+			HISTOGRAM_ADD(record, rtt, set->times, PC_RTT_BUCKETS, one->rtt);
+		HISTOGRAM_ADD(record, srtt, set->times, PC_RTT_BUCKETS, one->srtt);
+		HISTOGRAM_ADD(record, cwnd, set->segs, PC_SEGS_BUCKETS, one->cwnd);
+		HISTOGRAM_ADD(record, inflight, set->segs, PC_SEGS_BUCKETS, one->inflight);
+	}
 }
 
 INLINE void sample(struct pc_record *record, struct tcp_sock *tp)
 {
-	u32 index = record->histogram - 1;
-	struct pc_histograms *set = record->histogram ? histograms.lookup(&index) : new_histograms(record);
-	u64 pacing_rate;
+	u64 pacing_rate = tp->inet_conn.icsk_inet.sk.sk_pacing_rate;
+	u32 pending = record->pending & (PC_PENDING - 1);
+	struct pc_sample *one = &record->samples[pending];
 
-	if (!set) {
-		record->lost_samples++;
-		return;
-	}
-	if (tp->rack.mstamp)
-		HISTOGRAM_ADD(record, rtt, set->times, PC_RTT_BUCKETS, tp->rack.rtt_us);
-	HISTOGRAM_ADD(record, srtt, set->times, PC_RTT_BUCKETS, tp->srtt_us >> 3);
-	HISTOGRAM_ADD(record, cwnd, set->segs, PC_SEGS_BUCKETS, tp->snd_cwnd);
-	HISTOGRAM_ADD(record, inflight, set->segs, PC_SEGS_BUCKETS,
-		      tp->packets_out + tp->retrans_out - tp->sacked_out - tp->lost_out);
-	pacing_rate = tp->inet_conn.icsk_inet.sk.sk_pacing_rate;
+	if (!record->histogram)
+		allot_histograms(record);
+	one->rtt = tp->rack.mstamp ? tp->rack.rtt_us : PC_NO_VALUE;
+	one->srtt = tp->srtt_us >> 3;
+	one->cwnd = tp->snd_cwnd;
+	one->inflight = tp->packets_out + tp->retrans_out - tp->sacked_out - tp->lost_out;
 	if (pacing_rate != ~0ULL) {
 		record->pacing_total += pacing_rate;
 		record->pacing_samples++;
 	}
 	if (tp->snd_wnd > record->snd_wnd_bytes)
 		record->snd_wnd_bytes = tp->snd_wnd;
+	record->pending = (pending + 1) & (PC_PENDING - 1);
+	if (pending == PC_PENDING - 1)
+		count_samples(record);
 }
 
 /* A segment arrived at an established socket; what is read is the state before it. */

@@ -25,6 +25,15 @@ def bucket_of(value: int) -> int:
     return (shift << SUB_BITS) + (value >> shift)
 
 
+def buckets_of(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Give the bucket of each of an array of values below 2^32."""
+    whole = values.astype(np.int64)
+    # frexp gives the number of bits exactly: a double holds 53.
+    shift = np.maximum(np.frexp(whole.astype(np.float64))[1] - SUB_BITS - 1, 0).astype(np.int64)
+    buckets: npt.NDArray[np.int64] = (shift << SUB_BITS) + (whole >> shift)
+    return buckets
+
+
 def lower_edge(bucket: int) -> int:
     """Give the smallest value of a bucket."""
     shift = max((bucket >> SUB_BITS) - 1, 0)

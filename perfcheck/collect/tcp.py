@@ -49,6 +49,7 @@ import numpy.typing as npt
 from perfcheck.collect import bcc_package, cache, tcp_decode
 from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.libbpf import Libbpf, RunCounters
+from perfcheck.collect.pending import count_pending
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
@@ -141,6 +142,7 @@ class TcpCollector:
             control = _stop(loaded)
             costs = loaded.counters()
         records = loaded.view("records")[: int(control["records"])].copy()
+        count_pending(records, loaded.view("histograms"))
         sockets = self._sockets(loaded, records)
         missed = sum(after.missed - self._costs_before[name].missed for name, after in costs.items())
         self._cpu_s += time.thread_time() - started_s
