@@ -34,7 +34,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     run.add_argument("--mode", choices=("summary", "detail", "both"), help="mode of the measurement core")
     run.add_argument("--events", type=Path, metavar="PATH", help="write the events of detail mode, one JSON a line")
     run.add_argument(
-        "--budget", type=_percent, metavar="PCT", help="share of one CPU that measuring may take, e.g. 10%%"
+        "--budget",
+        type=_percent,
+        metavar="PCT",
+        help="share of one CPU that measuring may take, whatever the traffic, e.g. 10%%",
     )
     run.add_argument("--baseline", action="store_true", help="compare with the stored baselines")
     run.add_argument(

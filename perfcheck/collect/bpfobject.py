@@ -187,6 +187,10 @@ class BpfObject:
         """Run time and calls of each program since it was loaded."""
         return {name: self._lib.run_counters(program.prog_fd) for name, program in self.programs.items()}
 
+    def run_ns(self) -> int:
+        """Run time of all programs since they were loaded."""
+        return sum(one.run_ns for one in self.counters().values())
+
     def map_bytes(self) -> int:
         """Memory that the kernel keeps for the maps, as it accounts for it."""
         return sum(libbpf.map_memory(fd) for fd in self._fds.values())

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from perfcheck.collect import cache, layers
 from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.drops import METRICS, drop_reasons
-from perfcheck.collect.followed import EVERYTHING, Shed, Store, lower_keep, told
+from perfcheck.collect.followed import EVERYTHING, FEW, Shed, Store, lower_keep, narrowed, told
 from perfcheck.collect.libbpf import Libbpf, RunCounters
 from perfcheck.collect.ring import MappedRing
 from perfcheck.errors import CollectError, Unavailable
@@ -145,6 +145,14 @@ class DetailCollector:
             warnings=(*stream.told, *self._warnings()), detail=stream,
         )  # fmt: skip
 
+    def program_ns(self) -> int:
+        """Give the run time of the programs since they were loaded."""
+        return self.loaded.run_ns()
+
+    def do_less(self, share: float) -> str | None:
+        """Follow fewer packets; None where they are so few already that following none is the next thing."""
+        return None if self._drain is None else self._drain.follow_less(share)
+
     def close(self) -> None:
         """Detach and unload; safe to call twice."""
         self._abandon()
@@ -178,6 +186,7 @@ class _Drain(threading.Thread):
         self.cpu_s = 0.0
         self._loaded = loaded
         self._budget = budget
+        self._asked = 1.0
         self._ring: MappedRing = loaded.ring("events")
         self._ring.skip()
         self.record = self._ring.record
@@ -214,6 +223,13 @@ class _Drain(threading.Thread):
             raise CollectError(f"the ring buffer of detail mode cannot be read: {self._problem}") from self._problem
         self._take()
 
+    def follow_less(self, share: float) -> str | None:
+        """Have about `share` of the packets followed, as soon as the ring is looked at; None: they are few already."""
+        if self.keep <= FEW:
+            return None
+        self._asked = share
+        return f"detail mode followed {100 * narrowed(self.keep, share) / EVERYTHING:.3g} % of the packets"
+
     def _lost_in_kernel(self) -> int:
         return int(self._loaded.view("lost")["events"].sum())
 
@@ -236,6 +252,9 @@ class _Drain(threading.Thread):
         if keep != self.keep:
             why = f"it took {100 * cpu_share:.3g} % of a CPU, of {100 * self._budget:.3g} % that it may"
             self._follow_fewer(keep, why if cpu_share > self._budget else "the ring buffer ran full")
+        if self._asked < 1.0:
+            keep, self._asked = min(self.keep, narrowed(self.keep, self._asked)), 1.0
+            self._follow_fewer(keep, "the whole core took more of a CPU than it may")
         while self.store.full and self.keep > 1:
             self._follow_fewer(self.keep // 2, f"no more than {self.store.most:,} records of a trial are kept")
 

@@ -12,6 +12,8 @@ import numpy.typing as npt
 EVERYTHING: Final = 1 << 32
 """All buckets: `pc_detail.keep` (bpf/detail.h)."""
 LEAST: Final = EVERYTHING >> 20
+FEW: Final = EVERYTHING >> 8
+"""So few are followed then that they cost nothing any more."""
 _SMALLEST_STEP: Final = 1 / 16
 _FULL: Final = 0.25
 
@@ -26,8 +28,17 @@ def lower_keep(keep: int, *, ring_use: float, lost: int, cpu_share: float, budge
     if lost or ring_use > _FULL:
         factor = 0.5
     if cpu_share > budget:
-        factor = min(factor, max(0.9 * budget / cpu_share, _SMALLEST_STEP))
+        factor = min(factor, _step(budget / cpu_share))
     return keep if factor == 1.0 else max(int(keep * factor), LEAST)
+
+
+def narrowed(keep: int, share: float) -> int:
+    """Give the threshold under which about `share` (0..1) of what is followed would be, in steps not too long."""
+    return max(int(keep * _step(share)), LEAST)
+
+
+def _step(share: float) -> float:
+    return max(0.9 * share, _SMALLEST_STEP)
 
 
 @dataclass(slots=True)

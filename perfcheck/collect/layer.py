@@ -74,6 +74,15 @@ class BpfCollector(ABC):
             warnings=(*self.programs.warnings(), *seen.warnings),
         )  # fmt: skip
 
+    def program_ns(self) -> int:
+        """Give the run time of the programs since they were loaded."""
+        return self.programs.run_ns()
+
+    def do_less(self, share: float) -> str | None:
+        """Give None: a program sees all events or none."""
+        del share
+        return None
+
     def close(self) -> None:
         """Detach; safe to call twice."""
         self._abandon_window()

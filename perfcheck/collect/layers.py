@@ -165,6 +165,10 @@ class LayerPrograms:
         if self._object is not None:
             self._object.view("scope")[0]["phase"] = _OFF
 
+    def run_ns(self) -> int:
+        """Run time of all programs since they were loaded."""
+        return self._loaded.run_ns()
+
     def lost(self) -> int:
         """How many events found no room, or were skipped by the kernel, since `follow`."""
         after = self._loaded.counters()

@@ -59,6 +59,7 @@ class SocketCollector:
         self._thread: threading.Thread | None = None
         self._problem = ""
         self._time_wait = 0
+        self._period_s = _PERIOD_S
 
     @property
     def name(self) -> str:
@@ -122,6 +123,19 @@ class SocketCollector:
             overhead=Overhead(programs=overhead.programs, user_cpu_s=time.thread_time() - started_s),
         )  # fmt: skip
 
+    def program_ns(self) -> int:
+        """Give the run time of the programs since they were loaded, 0 without BPF."""
+        return 0 if self._programs is None else self._programs.run_ns()
+
+    def do_less(self, share: float) -> str | None:
+        """Look less often, once: shares of looks stay shares of time, only coarser."""
+        del share
+        if self._period_s >= _LONGEST_S:
+            return None
+        done = f"sockets' buffers were looked at every {_LONGEST_S:g} s instead of every {self._period_s:g} s"
+        self._period_s = _LONGEST_S
+        return done
+
     def close(self) -> None:
         """Look no more and detach; safe to call twice."""
         self._stop()
@@ -150,7 +164,7 @@ class SocketCollector:
                 began_s = time.monotonic()
                 self._look()
                 took_s = time.monotonic() - began_s
-                if self._ended.wait(min(max(_PERIOD_S - took_s, _SHARE * took_s), _LONGEST_S)):
+                if self._ended.wait(min(max(self._period_s - took_s, _SHARE * took_s), _LONGEST_S)):
                     break
             self._count_time_wait(scope.netns_paths)
         except (OSError, ValueError) as error:

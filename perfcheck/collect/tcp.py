@@ -168,6 +168,15 @@ class TcpCollector:
             if record["family"] and record["end_ns"]
         )
 
+    def program_ns(self) -> int:
+        """Give the run time of the programs since they were loaded."""
+        return self.loaded.run_ns()
+
+    def do_less(self, share: float) -> str | None:
+        """Give None: a program sees all events or none."""
+        del share
+        return None
+
     def close(self) -> None:
         """Detach and unload; safe to call twice."""
         if self._object is not None:

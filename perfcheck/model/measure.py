@@ -41,7 +41,7 @@ class Measure(Frozen):
     budget_pct: Percent | None = Field(
         default=None,
         alias="budget",
-        description="share of one CPU that measuring may take; past it detail mode follows fewer packets "
-        "(25% in detail mode where nothing is said)",
+        description="share of one CPU that measuring may take, whatever the traffic; past it the core measures less, "
+        "detail mode first (not said: 1% in summary mode, 25% in detail mode, and at rest only)",
         examples=["10%"],
     )

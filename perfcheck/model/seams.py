@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from perfcheck.model.names import Family
 from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
@@ -137,6 +137,17 @@ class Collector(Seam, Protocol):
 
     def close(self) -> None:
         """Detach; safe to call twice."""
+
+
+@runtime_checkable
+class Frugal(Protocol):
+    """A collector whose cost while it measures is known, and that can do with less; both from any thread."""
+
+    def program_ns(self) -> int:
+        """Give the run time of its BPF programs since they were loaded."""
+
+    def do_less(self, share: float) -> str | None:
+        """Do less, so as to take about `share` (0..1) of what it takes; gives what it does now, None: it cannot."""
 
 
 class Output(Protocol):

@@ -10,6 +10,7 @@ from rich.text import Text
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, unmeasured_case, untrusted
+from perfcheck.output.cost import cost_lines
 from perfcheck.output.explain import background
 from perfcheck.output.rows import Row, cause_text, circumstances, needs, notes, remarks, scenario_label, value_text
 from perfcheck.output.stages import stage_lines
@@ -73,7 +74,7 @@ class ConsoleOutput:
             self._say(line)
         self._say(styled_table(rows, self._console.width) if self._console.is_terminal else plain_table(rows))
         self._say(f"diagnosis: {cause_text(record.diagnosis[0])}")
-        for line in (*stage_lines(record), *notes(rows), *needs(record), *remarks(record)):
+        for line in (*stage_lines(record), *notes(rows), *needs(record), *remarks(record), *cost_lines(record)):
             self._say(line)
 
     def _print_failures(self, found: tuple[Case, ...], shared: str = "") -> None:

@@ -33,6 +33,7 @@ class PluginOptions:
     json_path: Path | None
     history_dir: Path | None
     events_path: Path | None = None
+    budget_pct: float | None = None
 
     @property
     def compares(self) -> bool:
@@ -80,6 +81,10 @@ def add_options(parser: pytest.Parser) -> None:
         "--perfcheck-repeat", type=_count, dest="perfcheck_repeat", metavar="N", help="runs of each scenario"
     )
     group.addoption("--perfcheck-mode", choices=MODES, dest="perfcheck_mode", help="mode of the measurement core")
+    group.addoption(
+        "--perfcheck-budget", type=_percent, dest="perfcheck_budget", metavar="PCT",
+        help="share of one CPU that measuring may take, whatever the traffic, e.g. 10%%",
+    )  # fmt: skip
     group.addoption(
         "--perfcheck-events", dest="perfcheck_events", metavar="PATH",
         help="write the events of detail mode, one JSON a line",
@@ -138,6 +143,7 @@ def read(config: pytest.Config) -> PluginOptions:
         json_path=here / json_path if json_path else None,
         history_dir=_history_dir(config),
         events_path=here / given_events if (given_events := config.getoption("perfcheck_events")) else None,
+        budget_pct=config.getoption("perfcheck_budget"),
     )
 
 
@@ -152,6 +158,15 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"expected a number of runs from 1 to 1000, got {text!r}")
     return int(text)
+
+
+def _percent(text: str) -> float:
+    from perfcheck.model.units import parse_percent
+
+    try:
+        return parse_percent(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _tolerances(texts: list[str]) -> tuple[tuple[str, float], ...]:

@@ -9,16 +9,17 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from perfcheck.analyse import events_of
+from perfcheck.collect.core import Core
 from perfcheck.diagnose import RuleSet
 from perfcheck.errors import InvalidLink
 from perfcheck.lab import Lab
 from perfcheck.model.proof import LinkProof
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.seams import Collector, Progress
+from perfcheck.model.seams import Progress
 from perfcheck.model.verdict import Verdict, overall
 from perfcheck.output.events import EventLines
-from perfcheck.runner.detailing import comparisons_left_open, expectations_left_open
+from perfcheck.runner import budget, detailing
 from perfcheck.runner.patience import Patience, await_calm
 from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial, make_trial
@@ -33,13 +34,13 @@ class Bench:
     """One scenario in a lab that is up: trials are made on it and summed up as a record."""
 
     def __init__(
-        self, scenario: Scenario, lab: Lab, collecting: list[Collector], rules: RuleSet, progress: Progress,
+        self, scenario: Scenario, lab: Lab, core: Core, rules: RuleSet, progress: Progress,
         unavailable: Mapping[str, str], events: EventLines | None = None,
     ) -> None:  # fmt: skip
         """Take what the session has made; nothing is measured yet. `events` gets the events of each trial."""
         self._scenario = scenario
         self._lab = lab
-        self._collectors = collecting
+        self._core = core
         self._rules = rules
         self._progress = progress
         self._unavailable = dict(unavailable)
@@ -75,7 +76,7 @@ class Bench:
     def trial(self) -> bool:
         """Make one trial; gives whether it counts. The environment is that of the first one's beginning."""
         self._environment = self._environment or {**fingerprint(), **self._lab.interfaces()}
-        made = make_trial(self._scenario, self._lab, self._collectors, len(self._trials))
+        made = make_trial(self._scenario, self._lab, self._core, len(self._trials))
         if made.followed is not None and self._events is not None:
             self._events.write(
                 events_of(made.followed), run_id=self._run_id, scenario=self._scenario.label, trial=made.record.index
@@ -121,8 +122,10 @@ def judged(
     changed_conditions: Mapping[str, tuple[str, str]] | None = None,
 ) -> RunRecord:
     """Give the record with these judgements, and the verdict that follows from all of them."""
-    lines = record.expectations if expectations is None else expectations_left_open(record, expectations)
-    comparisons = comparisons_left_open(record, comparisons)
+    lines = record.expectations
+    if expectations is not None:
+        lines = budget.expectations_left_open(record, detailing.expectations_left_open(record, expectations))
+    comparisons = budget.comparisons_left_open(record, detailing.comparisons_left_open(record, comparisons))
     verdict = overall([*(line.verdict for line in lines), *(each.verdict for each in comparisons)])
     # An inconclusive comparison is ordinary noise, an expectation left open is a measurement that failed.
     if verdict is Verdict.PASS and any(line.verdict is Verdict.INCONCLUSIVE for line in lines):

@@ -14,22 +14,7 @@ from perfcheck.model.seams import Host
 from perfcheck.model.verdict import Verdict
 
 DETAIL: Final = "detail"
-DEFAULT_BUDGET_PCT: Final = 25.0
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17}
-
-
-def budget_pct(scenario: Scenario) -> float:
-    """Give the share of one CPU that detail mode may take."""
-    chosen = scenario.measure.budget_pct
-    return DEFAULT_BUDGET_PCT if chosen is None else chosen
-
-
-def over_budget(overhead: Mapping[str, object]) -> tuple[str, ...]:
-    """Say that measuring took more than it may, where somebody said how much; detail mode has shed before."""
-    used, budget = overhead.get("cpu_pct"), overhead.get("budget_pct")
-    if not isinstance(used, float) or not isinstance(budget, float) or used <= budget:
-        return ()
-    return (f"measuring took {used:.3g} % of one CPU while the traffic ran, more than its budget of {budget:.3g} %",)
 
 
 def packet_filter(scenario: Scenario, hosts: Mapping[str, Host]) -> DetailFilter:

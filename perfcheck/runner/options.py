@@ -14,7 +14,8 @@ class RunOptions:
     """Options of a session; None leaves the scenario file's own value. `tolerances` are in percent.
 
     `ab` holds the texts of the two sides that are measured in pairs, instead of a baseline.
-    `events` is the file for the events of detail mode, `budget_pct` the share of one CPU that it may take.
+    `events` is the file for the events of detail mode, `budget_pct` the share of one CPU that
+    measuring may take.
     """
 
     baseline: bool = False

@@ -10,6 +10,7 @@ from typing import Self
 
 from perfcheck.baseline import BaselineStore, lookup_of
 from perfcheck.collect import collectors, prepare
+from perfcheck.collect.core import Core
 from perfcheck.compare import changed_conditions, judge, more_runs, planned_metrics
 from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.errors import Unavailable, UsageError
@@ -22,6 +23,7 @@ from perfcheck.model.seams import Collector, Progress
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.events import EventLines
 from perfcheck.runner.bench import Bench, judged
+from perfcheck.runner.budget import core_budget
 from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
@@ -50,7 +52,6 @@ class Runner:
         self.options = options
         self._progress = progress or _Silent()
         self._cleanup = ExitStack()
-        self._collectors: list[Collector] = []
         self._unavailable: dict[str, str] = {}
         self._loaded_rules: RuleSet | None = None
         self._attached: dict[str, Collector] = {}
@@ -115,10 +116,10 @@ class Runner:
         if self.options.baseline:
             self._store().load(scenario)
         sides = None if self.options.ab is None else [Side.parse(text) for text in self.options.ab]
-        with self._ready(scenario):
+        with self._ready(scenario) as core:
             if sides is not None:
-                return self._side_by_side(scenario, sides[0], sides[1])[1]
-            with self._bench(scenario, rules) as bench:
+                return self._side_by_side(scenario, core, sides[0], sides[1])[1]
+            with self._bench(scenario, core, rules) as bench:
                 return self._against_baseline(scenario, bench)
 
     def ab(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
@@ -127,8 +128,8 @@ class Runner:
         Raises as `run` does.
         """
         scenario = self.options.applied_to(scenario)
-        with self._ready(scenario):
-            return self._side_by_side(scenario, a, b)
+        with self._ready(scenario) as core:
+            return self._side_by_side(scenario, core, a, b)
 
     def _against_baseline(self, scenario: Scenario, bench: Bench) -> RunRecord:
         """Measure as often as the scenario says, and again where a comparison asks for more before it may fail."""
@@ -149,30 +150,35 @@ class Runner:
         record = judged(record, comparisons=comparisons, changed_conditions=changed_conditions(record, lookup))
         return diagnosed_against(record, self._rules(), lookup)
 
-    def _side_by_side(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
+    def _side_by_side(self, scenario: Scenario, core: Core, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
         # One valid trial makes a record here: how many pairs are enough is the looks' business.
         scenario = scenario.model_copy(update={"repeat": 1})
         rules = self._rules()
-        with self._bench(a.applied_to(scenario), rules) as first, self._bench(b.applied_to(scenario), rules) as second:
+        one, other = (self._bench(side.applied_to(scenario), core, rules) for side in (a, b))
+        with one as first, other as second:
             return measure_pairs(scenario, {"A": a, "B": b}, {"A": first, "B": second}, self._progress)
 
     @contextmanager
-    def _ready(self, scenario: Scenario) -> Iterator[None]:
+    def _ready(self, scenario: Scenario) -> Iterator[Core]:
         """Hold the machine's lock, with collectors attached and signals turned into exceptions.
 
-        What cannot be had is refused at once, before anybody is waited for.
+        What cannot be had is refused at once, before anybody is waited for. What the core sheds is back afterwards.
         """
         plan(scenario, emulators())
         with stop_on_signals(), measuring_lock(lambda text: self._progress.stage(scenario, text, 0, scenario.repeat)):
-            self._attach(scenario)
-            yield
+            core = Core(self._attach(scenario), core_budget(scenario))
+            try:
+                yield core
+            finally:
+                for name in core.shed_collectors:
+                    self._attached.pop(name).close()
 
     @contextmanager
-    def _bench(self, scenario: Scenario, rules: RuleSet) -> Iterator[Bench]:
+    def _bench(self, scenario: Scenario, core: Core, rules: RuleSet) -> Iterator[Bench]:
         """Build the scenario's lab and prove its links; all of it is undone afterwards."""
         self._progress.stage(scenario, "building hosts and links", 0, scenario.repeat)
         with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
-            bench = Bench(scenario, lab, self._collectors, rules, self._progress, self._unavailable, self._events)
+            bench = Bench(scenario, lab, core, rules, self._progress, self._unavailable, self._events)
             bench.prove()
             yield bench
 
@@ -181,8 +187,8 @@ class Runner:
             self._loaded_rules = load_rules(self.options.rule_dirs)
         return self._loaded_rules
 
-    def _attach(self, scenario: Scenario) -> None:
-        """Attach the collectors of the scenario's layers, as far as they are not attached yet."""
+    def _attach(self, scenario: Scenario) -> list[Collector]:
+        """Give the collectors of the scenario's layers, attached as far as they were not yet."""
         wanted = collectors(scenario.measure.layers, scenario.measure.mode)
         missing = [one for one in wanted if one.name not in self._attached and one.name not in self._unavailable]
         if missing:
@@ -197,7 +203,7 @@ class Runner:
                 continue
             self._cleanup.callback(collector.close)
             self._attached[collector.name] = collector
-        self._collectors = [self._attached[one.name] for one in wanted if one.name in self._attached]
+        return [self._attached[one.name] for one in wanted if one.name in self._attached]
 
     def _check_events(self, scenario: Scenario) -> None:
         if self._events is not None and scenario.measure.mode == "summary":

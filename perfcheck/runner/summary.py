@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from resource import RUSAGE_SELF, getrusage
 from statistics import median
 from typing import Any
 
@@ -18,7 +16,8 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import ExpectationRecord, MetricRecord, RunRecord, ScenarioRef
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
-from perfcheck.runner.detailing import budget_pct, over_budget
+from perfcheck.runner import costs
+from perfcheck.runner.budget import STOPPED, without_stopped
 from perfcheck.runner.trial import Trial
 from perfcheck.scenario import conditions
 
@@ -30,10 +29,11 @@ def summarise(
     """Give the record of these trials, not yet judged: verdict PASS, or INVALID where too few trials count."""
     records = tuple(trial.record for trial in trials)
     valid = [record for record in records if record.valid]
-    metrics = _with_decider(scenario, aggregate(records))
+    overhead = costs.costs(scenario, trials)
+    metrics = without_stopped(_with_decider(scenario, aggregate(records)), records, overhead[STOPPED])
     medians = {name: metric.value for name, metric in metrics.items()}
-    reason, overhead = _why_invalid(scenario, trials), _overhead(scenario, trials)
-    warned = {warning for trial in trials for warning in trial.warnings} | set(over_budget(overhead))
+    reason = _why_invalid(scenario, trials)
+    warned = {warning for trial in trials for warning in trial.warnings} | set(costs.remarks(overhead, trials))
     return RunRecord(
         schema_version=1,
         run_id=run_id,
@@ -90,8 +90,10 @@ def _diagnosis_record(expected: str, record: RunRecord) -> ExpectationRecord:
     found = record.diagnosis[0].cause
     verdict = Verdict.PASS if found == expected else Verdict.FAIL
     reason = None
-    if found == "unknown" and verdict is Verdict.FAIL and record.unavailable:
-        verdict, reason = Verdict.INVALID, next(iter(record.unavailable.values()))
+    lacking, shed = record.unavailable, record.overhead.get(STOPPED, {})
+    if found == "unknown" and verdict is Verdict.FAIL and (lacking or shed):
+        verdict = Verdict.INVALID if lacking else Verdict.INCONCLUSIVE
+        reason = next(iter((lacking or shed).values()))
     return ExpectationRecord(metric="diagnosis", expected=expected, actual=found, verdict=verdict, reason=reason)
 
 
@@ -133,35 +135,3 @@ def _reproduce(scenario: Scenario) -> str:
     if scenario.point:
         words += ["--select", scenario.label]
     return shlex.join(words)
-
-
-def _overhead(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, object]:
-    """Sum what measuring cost over all trials: ns a call and calls of each program, CPU seconds, memory, losses.
-
-    `cpu_pct` is all of it as a share of one CPU while the traffic ran.
-    """
-    costs = [cost for trial in trials for seen in trial.observations for cost in seen.overhead.programs]
-    observed = [seen.overhead for trial in trials for seen in trial.observations]
-    programs: dict[str, dict[str, float]] = {}
-    for name in sorted({cost.program for cost in costs}):
-        calls = sum(cost.calls for cost in costs if cost.program == name)
-        run_ns = sum(cost.run_ns for cost in costs if cost.program == name)
-        programs[name] = {"calls": calls, "run_ns": run_ns} | ({"ns_per_call": run_ns / calls} if calls else {})
-    bpf_cpu_s, user_cpu_s = sum(cost.run_ns for cost in costs) / 1e9, sum(one.user_cpu_s for one in observed)
-    traffic_s = sum(trial.record.traffic_s for trial in trials)
-    maps = [sum(seen.overhead.map_bytes for seen in trial.observations) for trial in trials]
-    return {
-        "programs": programs,
-        "bpf_cpu_s": bpf_cpu_s,
-        "user_cpu_s": user_cpu_s,
-        "cpu_pct": 100 * (bpf_cpu_s + user_cpu_s) / traffic_s if traffic_s else 0.0,
-        "budget_pct": scenario.measure.budget_pct if scenario.measure.mode == "summary" else budget_pct(scenario),
-        "bpf_map_bytes": max(maps, default=0),
-        "lost_events": {
-            name: sum(seen.lost_events for trial in trials for seen in trial.observations if seen.collector == name)
-            for name in sorted({seen.collector for trial in trials for seen in trial.observations})
-        },
-        "rss_bytes": max((overhead.rss_bytes for overhead in observed), default=0)
-        or getrusage(RUSAGE_SELF).ru_maxrss * 1024,
-        "cpus": os.cpu_count(),
-    }

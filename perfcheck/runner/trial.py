@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from resource import RUSAGE_SELF, getrusage
 from typing import Final
 
@@ -18,16 +18,19 @@ from perfcheck.analyse import (
     unmatched_flows,
     why_not_counted,
 )
-from perfcheck.errors import PerfcheckError, TrafficError
+from perfcheck.collect.core import Core
+from perfcheck.errors import TrafficError
 from perfcheck.lab import Lab
 from perfcheck.lab.links.relay.emulator import RelayLink
+from perfcheck.model.budget import Spending
 from perfcheck.model.metric import Metrics
 from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
 from perfcheck.model.record import CrossCheck, TrialRecord
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.seams import Collector, TrafficSession
+from perfcheck.model.seams import TrafficSession
 from perfcheck.model.topology import bottleneck, measured_paths
-from perfcheck.runner.detailing import budget_pct, detail_record, packet_filter
+from perfcheck.runner.budget import detail_budget_pct
+from perfcheck.runner.detailing import detail_record, packet_filter
 from perfcheck.runner.watch import traffic_ends_with
 from perfcheck.traffic import generators
 
@@ -45,6 +48,7 @@ class Trial:
     links: tuple[LinkReport, ...]
     warnings: tuple[str, ...]
     followed: Followed | None = None
+    spending: Spending = field(default_factory=Spending)
 
     def without_detail(self) -> Trial:
         """Give the trial without its packets, of which there may be hundreds of megabytes."""
@@ -53,7 +57,7 @@ class Trial:
         )
 
 
-def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], index: int) -> Trial:
+def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:
     """Drive the scenario's traffic once; TrafficError and CollectError pass through, all processes ended."""
     scope = Scope(
         namespaces={name: host.netns_inode for name, host in lab.hosts.items()},
@@ -61,15 +65,14 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
         warmup_ns=scenario.warmup_ns,
         emulator_pids=tuple(link.pid for link in lab.links if isinstance(link, RelayLink)),
         detail=packet_filter(scenario, lab.hosts),
-        detail_budget_pct=budget_pct(scenario),
+        detail_budget_pct=detail_budget_pct(scenario),
     )
     before_s = _own_cpu_s()
-    with _prepared(scenario, lab) as sessions, _let_go(collectors):
+    with _prepared(scenario, lab) as sessions, _let_go(core):
         lab.begin_trial(index)
-        for collector in collectors:
-            collector.begin(scope)
+        core.begin(scope)
         reports = _driven(sessions, scope.emulator_pids, lab)
-        observations = tuple(collector.end() for collector in collectors)
+        observations = core.end()
         links = lab.end_trial()
     measuring_s = _own_cpu_s() - before_s
     unseen = unmatched_flows(reports, observations)
@@ -98,6 +101,7 @@ def make_trial(scenario: Scenario, lab: Lab, collectors: Sequence[Collector], in
         observations=_charged(observations, measuring_s),
         links=links,
         followed=followed,
+        spending=core.spending,
         warnings=(
             *(text for report in reports for text in report.warnings),
             *(text for seen in observations for text in seen.warnings),
@@ -118,14 +122,12 @@ def _driven(sessions: Sequence[TrafficSession], carriers: Sequence[int], lab: La
 
 
 @contextmanager
-def _let_go(collectors: Sequence[Collector]) -> Iterator[None]:
-    """Have collectors end a trial that fails, too: what they hold of the hosts would outlive them."""
+def _let_go(core: Core) -> Iterator[None]:
+    """Have the core end a trial that fails, too: what it holds of the hosts would outlive them."""
     try:
         yield
     except BaseException:
-        for collector in collectors:
-            with suppress(PerfcheckError, OSError, RuntimeError):
-                collector.end()
+        core.abandon()
         raise
 
 

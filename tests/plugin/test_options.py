@@ -49,12 +49,13 @@ def test_the_command_line_reaches_the_runner(told: Suite) -> None:
     result = told.run(
         "-s", "--baseline", "--baseline-name", "rel-1", "--baseline-dir", "kept", "--perfcheck-repeat", "7",
         "--perfcheck-mode", "detail", "--tolerance", "tcp.rtt_us.p99=5%", "--tolerance", "tcp.rtt_us.p50=7",
-        "--perfcheck-rules", "rules", "--baseline-strict",
+        "--perfcheck-rules", "rules", "--baseline-strict", "--perfcheck-budget", "5%",
     )  # fmt: skip
     path = told.pytester.path
     expected = (
         f"PluginOptions(baseline=True, keep=None, ab=None, strict=True, baseline_name='rel-1', *'{path}/kept')*"
         f"repeat=7, mode='detail', tolerances=(('tcp.rtt_us.p99', 5.0), ('tcp.rtt_us.p50', 7.0)), *'{path}/rules')*"
+        "budget_pct=5.0)*"
     )
     result.stdout.fnmatch_lines([expected])
 
@@ -93,6 +94,7 @@ def test_the_ini_file_gives_defaults_and_the_command_line_wins(told: Suite) -> N
         (("--tolerance", "tcp.rtt_us.p99=much"), "*expected a percentage*"),
         (("--perfcheck-repeat", "0"), "*expected a number of runs from 1 to 1000, got '0'*"),
         (("--perfcheck-repeat", "many"), "*expected a number of runs from 1 to 1000, got 'many'*"),
+        (("--perfcheck-budget", "little"), "*expected a percentage*'little'*"),
         (("--perfcheck-mode", "fast"), "*invalid choice: 'fast'*"),
         (("--baseline-accept", "tcp.rtt_us.p50"), "*--baseline-accept tcp.rtt_us.p50: say why*--reason*"),
         (("--baseline-accept", "tcp.rtt_us.p50", "--reason", " "), "*say why*"),

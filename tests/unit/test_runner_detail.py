@@ -11,7 +11,7 @@ from perfcheck.model.record import DetailRecord, ExpectationRecord, RunRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.bench import judged
-from perfcheck.runner.detailing import DEFAULT_BUDGET_PCT, budget_pct, over_budget, packet_filter, why_incomplete
+from perfcheck.runner.detailing import packet_filter, why_incomplete
 from perfcheck.scenario import load_text
 from perfcheck.testing import make_record, make_scenario
 from perfcheck.testing.fakes import make_hosts
@@ -72,7 +72,6 @@ def test_a_filter_names_a_host_by_its_addresses_in_the_lab() -> None:
     chosen = packet_filter(scenario, make_hosts(scenario))
     assert (chosen.protocol, chosen.port) == (17, 53)
     assert chosen.addresses == tuple(make_hosts(scenario)["server"].addresses)
-    assert budget_pct(scenario) == DEFAULT_BUDGET_PCT
 
 
 def test_a_filters_host_has_to_be_one_of_the_file() -> None:
@@ -80,21 +79,7 @@ def test_a_filters_host_has_to_be_one_of_the_file() -> None:
         load_text(SCENARIO % "{mode: detail, filter: {host: sever}}", "a.yaml")
 
 
-def test_a_budget_on_the_command_line_counts() -> None:
-    (scenario,) = load_text(SCENARIO % "{mode: detail, budget: 5%}", "a.yaml")
-    assert budget_pct(scenario) == 5
-    assert budget_pct(RunOptions(budget_pct=7.0).applied_to(scenario)) == 7
-    assert RunOptions(budget_pct=7.0).applied_to(scenario).measure.mode == "detail"
-
-
 def test_events_are_refused_where_there_are_none(tmp_path: Path) -> None:
     runner = Runner.create(RunOptions(events=tmp_path / "events.jsonl"))
     with pytest.raises(UsageError, match="--mode detail"):
         runner.run(make_scenario())
-
-
-def test_what_measuring_takes_beyond_its_budget_is_said() -> None:
-    assert over_budget({"cpu_pct": 4.0, "budget_pct": None}) == ()
-    assert over_budget({"cpu_pct": 4.0, "budget_pct": 5.0}) == ()
-    (text,) = over_budget({"cpu_pct": 6.25, "budget_pct": 5.0})
-    assert "6.25 % of one CPU" in text

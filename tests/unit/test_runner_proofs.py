@@ -6,8 +6,10 @@ from typing import Any, cast
 
 import pytest
 
+from perfcheck.collect.core import Core
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import InvalidLink
+from perfcheck.model.budget import Budget
 from perfcheck.model.proof import LinkProof
 from perfcheck.model.scenario import Scenario
 from perfcheck.runner import bench as module
@@ -48,7 +50,7 @@ def proved(lab: FakeLab, monkeypatch: pytest.MonkeyPatch, *, calm: bool) -> list
 
     monkeypatch.setattr(CpuLook, "now", look)
     monkeypatch.setattr(module, "await_calm", lambda: waited.append("calm"))
-    Bench(make_scenario(), cast("Any", lab), [], load_rules(()), Silent(), {}).prove()
+    Bench(make_scenario(), cast("Any", lab), Core([], Budget(cpu_pct=1.0)), load_rules(()), Silent(), {}).prove()
     return waited
 
 

@@ -1,0 +1,35 @@
+"""What measuring itself cost, in one line beneath a scenario's results; each program's figures are in the record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfcheck.model.record import RunRecord
+from perfcheck.model.units import format_value
+
+
+def cost_lines(record: RunRecord) -> tuple[str, ...]:
+    """Give the line; nothing for a record without these figures (one that a fake or an older version made)."""
+    cost = record.overhead
+    if not {"cpu_pct", "bpf_cpu_s", "user_cpu_s", "rss_bytes", "bpf_map_bytes"} <= cost.keys():
+        return ()
+    split = f"BPF programs {cost['bpf_cpu_s']:.3g} s, user space {cost['user_cpu_s']:.3g} s"
+    parts = [f"{cost['cpu_pct']:.2g} % of one CPU ({split})"]
+    if "cpu_pct" in cost.get("at_rest", {}):
+        parts.append(f"at rest {cost['at_rest']['cpu_pct']:.2g} %")
+    memory = f"{_megabytes(cost['rss_bytes'])} resident, {_megabytes(cost['bpf_map_bytes'])} of BPF maps"
+    parts += [memory, *_dearest(cost.get("programs", {})), f"{record.lost_events} events lost"]
+    return (f"measuring: {'; '.join(parts)}",)
+
+
+def _dearest(programs: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    called = {name: one for name, one in programs.items() if "ns_per_call" in one}
+    if not called:
+        return ()
+    name = max(called, key=lambda each: called[each]["run_ns"])
+    most = called[name]
+    return (f"dearest program {name}, {most['ns_per_call']:.0f} ns x {format_value(most['calls'], '')} calls",)
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.0f} MB"

@@ -1,0 +1,176 @@
+"""What the core costs at rest by the kernel's own accounts, and what it sheds where that is too much."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import pytest
+from collect_lab import Pair, pair, transfer
+
+from perfcheck.collect import collectors, prepare
+from perfcheck.collect.core import Core
+from perfcheck.errors import Unavailable
+from perfcheck.model.budget import Budget, Spending
+from perfcheck.model.observation import Observation
+from perfcheck.model.verdict import Verdict
+from perfcheck.runner import Runner, RunOptions
+from perfcheck.runner.budget import SUMMARY_PCT
+from perfcheck.scenario import load_text
+
+SETTLED_S: Final = 7.0
+"""So long it takes to shed twice."""
+REST_S: Final = 6.0
+TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def attached(mode: Literal["summary", "both"], budget: Budget, window_s: float = 1.0) -> Iterator[Core]:
+    """All collectors that this machine has, attached."""
+    prepare("all", mode)
+    opened = []
+    try:
+        for one in collectors("all", mode):
+            try:
+                one.check()
+                one.open()
+            except Unavailable:
+                continue
+            opened.append(one)
+        yield Core(opened, budget, window_s)
+    finally:
+        for one in opened:
+            one.close()
+
+
+def process_s() -> float:
+    """User and system time of this process, as /proc/PID/stat has it."""
+    fields = Path(f"/proc/{os.getpid()}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+def programs_s() -> float:
+    """Run time of all BPF programs that this process has loaded, as their descriptors' fdinfo has it."""
+    texts = []
+    for entry in Path("/proc/self/fdinfo").iterdir():
+        try:
+            texts.append(entry.read_text(encoding="ascii"))
+        except FileNotFoundError:  # the descriptor of the listing itself
+            continue
+    lines = [line for text in texts if "prog_type:" in text for line in text.splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("run_time_ns:")) / 1e9
+
+
+@pytest.fixture
+def hosts() -> Iterator[Pair]:
+    with pair() as made:
+        yield made
+
+
+def test_at_rest_all_layers_in_summary_mode_stay_within_the_budget(hosts: Pair) -> None:
+    with attached("summary", Budget(cpu_pct=SUMMARY_PCT)) as core:
+        core.begin(hosts.scope())
+        # Not waited for but slept through: at rest nothing happens that could be waited for.
+        time.sleep(SETTLED_S)
+        began_s, process_before_s, programs_before_s = time.monotonic(), process_s(), programs_s()
+        time.sleep(REST_S)
+        process, programs = process_s() - process_before_s, programs_s() - programs_before_s
+        seconds = time.monotonic() - began_s
+        seen = {one.collector: one for one in core.end()}
+    spent = core.spending
+    assert programs > 0, "the kernel times no programs"
+    assert 100 * (process + programs - TICK_S) / seconds <= SUMMARY_PCT
+    assert not any(one.stopped for one in spent.shed), spent.shed
+    assert {"tcp", "cpu", "nic", "qdisc", "socket"} <= set(seen)
+    assert all(sum(cost.calls for cost in seen[name].overhead.programs) for name in ("cpu", "nic", "socket"))
+    assert spent.rest_s == pytest.approx(SETTLED_S + REST_S, abs=1.5)
+
+
+def test_what_the_core_says_of_its_cost_is_what_the_kernel_says(hosts: Pair) -> None:
+    with attached("both", Budget(cpu_pct=100.0), window_s=0.5) as core:
+        core.begin(hosts.scope())
+        time.sleep(1.0)  # what attaching and the first looks have cost is no part of resting
+        began_s, before_s = time.monotonic(), process_s() + programs_s()
+        time.sleep(REST_S)
+        theirs_pct = 100 * (process_s() + programs_s() - before_s) / (time.monotonic() - began_s)
+        core.end()
+    spent = core.spending
+    ours_pct = 100 * spent.rest_cpu_s / spent.rest_s
+    assert not spent.shed
+    # A tick each way, and what is not the core's: the test's own reading.
+    assert ours_pct == pytest.approx(theirs_pct, abs=200 * TICK_S / REST_S + 0.1)
+
+
+def shed(hosts: Pair, budget: Budget, mode: Literal["summary", "both"]) -> tuple[Spending, dict[str, Observation]]:
+    """Rest, with a core that looks at its cost every 0.2 s."""
+    with attached(mode, budget, window_s=0.2) as core:
+        core.begin(hosts.scope())
+        time.sleep(9.0)
+        seen = {one.collector: one for one in core.end()}
+        again = core.spending
+        core.begin(hosts.scope())
+        assert {one.collector for one in core.end()} == {
+            name for name in seen if name not in {one.collector for one in again.shed if one.stopped}
+        }, "what was stopped did not stay so"
+    return again, seen
+
+
+def test_with_a_tiny_budget_detail_goes_first_then_looks_then_programs_and_it_is_told(hosts: Pair) -> None:
+    spent, seen = shed(hosts, Budget(cpu_pct=0.01), "both")
+    order = [(one.collector, one.stopped) for one in spent.shed]
+    assert order[0] == ("detail", False)
+    stopped = [name for name, stop in order if stop]
+    assert stopped[0] == "detail"
+    first_other = next(index for index, (name, _) in enumerate(order) if name != "detail")
+    assert all(name != "detail" for name, _ in order[first_other:])
+    assert {("sockdiag", False), ("socket", False), ("socket", True)} <= set(order)
+    assert seen["detail"].detail is None
+    assert (seen["socket"].metrics, seen["socket"].socket_buffers) == ({}, ())
+    assert seen["socket"].overhead.programs, "what it cost until then is told all the same"
+    assert "tcp" not in stopped
+    assert all("of 0.01 % that it may" in one.why for one in spent.shed)
+
+
+def test_the_default_budget_leaves_a_loaded_core_alone_and_a_hard_one_does_not(hosts: Pair) -> None:
+    found = {}
+    for always in (False, True):
+        with attached("summary", Budget(cpu_pct=0.01, always=always), window_s=0.2) as core:
+            core.begin(hosts.scope())
+            one, two = hosts.connect()
+            end_s = time.monotonic() + 3.0
+            with one, two:
+                while time.monotonic() < end_s:
+                    transfer(one, two, 1_000_000)
+            core.end()
+        found[always] = core.spending
+    assert not found[False].shed
+    assert found[True].shed
+    assert "while the traffic ran" in found[True].shed[0].why
+
+
+SCENARIO = """
+scenario: frugal
+hosts: {client: {congestion: cubic}, server: {congestion: cubic}}
+links: [{between: [client, server], delay: 2ms}]
+traffic: [{iperf3: {from: client, to: server, rate: 4mbit, duration: 8s}}]
+repeat: 1
+measure: {mode: both, budget: 0.01%}
+expect: {nic.wire_us.p50: ">= 1ms", tcp.rtt_us.p50: "<= 100ms"}
+"""
+
+
+def test_a_run_past_its_budget_says_what_it_shed_and_leaves_open_what_rested_on_it() -> None:
+    (scenario,) = load_text(SCENARIO, "frugal.yaml")
+    with Runner.create(RunOptions()) as runner:
+        record = runner.run(scenario.model_copy(update={"repeat": 2}))
+        assert record.verdict is Verdict.INCONCLUSIVE, record.invalid_reason
+        lines = {line.metric: line for line in record.expectations}
+        assert lines["tcp.rtt_us.p50"].verdict is Verdict.PASS
+        assert lines["nic.wire_us.p50"].verdict is Verdict.INCONCLUSIVE
+        assert "detail was stopped" in str(lines["nic.wire_us.p50"].reason)
+        assert record.overhead["shed"][0]["collector"] == "detail"
+        assert any("detail was stopped" in text and "of 0.01 % that it may" in text for text in record.warnings)
