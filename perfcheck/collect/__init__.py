@@ -40,18 +40,18 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
 
 
 def prepare(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summary") -> None:
-    """Compile the BPF programs of these layers side by side, where they are not in the cache."""
-    from perfcheck.collect import cache, detail, tcp
-    from perfcheck.collect.layers import SOURCES, check_bpf
+    """Begin to compile the BPF programs of these layers side by side, where they are not in the cache.
+
+    Returns at once: a collector's `open` waits for what it needs. Imports little before, for the same reason.
+    """
+    from perfcheck.collect import bpfcheck, cache, functions, sources
 
     with contextlib.suppress(Unavailable):
-        check_bpf()
-        wanted = [(tcp.SOURCE,), SOURCES] if layers == "all" or (len(layers) > 1 and "tcp" in layers) else []
-        if mode == "detail":
-            wanted = wanted[:1]
-        if mode != "summary":
-            wanted.append(detail.SOURCES)
-        cache.prepare(*wanted)
+        bpfcheck.check_bpf()
+        cache.prepare(*sources.groups(layers, mode))
+        if mode != "detail" and (layers == "all" or "ip" in layers):
+            functions.require_traceable(functions.FUNCTIONS[0])
+            cache.prepare(sources.TIMES)
 
 
 def doctor_checks() -> tuple[Check, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import json
@@ -10,8 +12,8 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,40 +47,110 @@ def image_for(*names: str) -> Image:
     """Give the image of these files of bpf/, compiled as one for the running kernel, once for each kernel and text."""
     paths = [sources() / name for name in names]
     stored = _place(paths)
+    if (image := _stored_image(stored)) is not None:
+        return image
+    with _compiling(names):
+        # Whoever was compiling it before us has stored it, where it compiles at all.
+        if (image := _stored_image(stored)) is not None:
+            return image
+        text = _build(paths)
+        store(stored, text)
+    return from_json(text)
+
+
+def _stored_image(stored: Path) -> Image | None:
     try:
         return from_json(_read(stored) or "")
     except ValueError:
-        text = _build(paths)
-        _write(stored, text)
-        return from_json(text)
+        return None
 
 
 def prepare(*groups: Sequence[str]) -> None:
-    """Compile at once, on as many CPUs, what `image_for` would compile one after the other.
+    """Begin to compile what is missing in a child process, side by side; `image_for` waits for what is under way.
 
-    What fails is left to `image_for`, which says why.
+    What fails there is left to `image_for`, which says why.
     """
-    missing = [names for names in groups if not _place([sources() / name for name in names]).exists()]
-    if len(missing) > 1:
-        with ThreadPoolExecutor(len(missing)) as executor:
-            for one in [executor.submit(image_for, *names) for names in missing]:
-                one.exception()
+    wanted, locks = [], []
+    for names in groups:
+        paths = [sources() / name for name in names]
+        stored = _place(paths)
+        if not stored.exists() and (lock := _lock(names)) is not None:
+            locks.append(lock)
+            wanted.append({"sources": [str(path) for path in paths], "place": str(stored), "lock": lock})
+    if not wanted:
+        return
+    argv = [sys.executable, "-P", "-m", "perfcheck.collect.precompile", json.dumps(wanted)]
+    try:
+        with contextlib.suppress(OSError):
+            compiler = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=locks
+            )
+            # Somebody has to take note of its end.
+            threading.Thread(target=compiler.wait, name="compiler", daemon=True).start()
+    finally:
+        for lock in locks:
+            os.close(lock)
 
 
-def enumerators(label: str, names: Sequence[str]) -> dict[str, int]:
-    """Give the running kernel's values of those of its enumerators that it has; looked up once for each kernel."""
+def _lock(names: Sequence[str], *, wait: bool = False) -> int | None:
+    """Take the right to compile a group of sources: a descriptor that holds it while it is open anywhere.
+
+    None where another process has it, or nothing can be kept here.
+    """
+    place = folder()
+    fd = -1
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _private(place):
+            return None
+        fd = os.open(place / f"{_label(names)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        if fd >= 0:
+            os.close(fd)
+        return None
+    return fd
+
+
+@contextlib.contextmanager
+def _compiling(names: Sequence[str]) -> Iterator[None]:
+    """Be the only one to compile these, waiting for another; without a place for a lock nobody is waited for."""
+    lock = _lock(names, wait=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def numbers(
+    label: str, names: Sequence[str], look_up: Callable[[Sequence[str]], Mapping[str, int]]
+) -> dict[str, int]:  # fmt: skip
+    """Give what `look_up` finds in the running kernel's types under these names; looked up once for each kernel."""
     digest = hashlib.blake2b("\n".join((_kernel(), *names)).encode(), digest_size=12)
     stored = folder() / f"{label}-{digest.hexdigest()}.json"
     try:
         return {name: int(value) for name, value in json.loads(_read(stored) or "").items()}
     except (ValueError, AttributeError):
-        found = Btf(VMLINUX.read_bytes()).enumerators(names)
-        _write(stored, json.dumps(found))
+        found = dict(look_up(names))
+        store(stored, json.dumps(found))
         return found
 
 
+def kernel_types() -> Btf:
+    """Read the running kernel's types; Unavailable where it does not have them."""
+    try:
+        return Btf(VMLINUX.read_bytes())
+    except OSError as error:
+        raise _no_types(error) from error
+
+
 def _place(paths: Sequence[Path]) -> Path:
-    return folder() / f"{'-'.join(path.name.partition('.')[0] for path in paths)}-{_key(paths)}.json"
+    return folder() / f"{_label([path.name for path in paths])}-{_key(paths)}.json"
+
+
+def _label(names: Sequence[str]) -> str:
+    return "-".join(name.partition(".")[0] for name in names)
 
 
 def _key(paths: Sequence[Path]) -> str:
@@ -95,9 +167,13 @@ def _kernel() -> str:
         status = VMLINUX.stat()
         return _digest_of(VMLINUX, status.st_mtime_ns, status.st_size)
     except OSError as error:
-        raise Unavailable(
-            "the kernel's BTF", f"{VMLINUX}: {error.strerror}", "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
-        ) from error
+        raise _no_types(error) from error
+
+
+def _no_types(error: OSError) -> Unavailable:
+    return Unavailable(
+        "the kernel's BTF", f"{VMLINUX}: {error.strerror}", "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+    )
 
 
 @functools.cache
@@ -121,7 +197,7 @@ def _read(stored: Path) -> str | None:
         return None
 
 
-def _write(stored: Path, text: str) -> None:
+def store(stored: Path, text: str) -> None:
     """Store atomically; a cache that cannot be written only costs time."""
     try:
         stored.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

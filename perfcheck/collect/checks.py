@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from perfcheck.collect import bcc_package
+from perfcheck.collect.bpfcheck import require_bpf_rights
 from perfcheck.collect.libbpf import Libbpf
-from perfcheck.collect.tcp import require_bpf_rights
 from perfcheck.model.seams import Collector
 from perfcheck.system.checks import Check, checked
 

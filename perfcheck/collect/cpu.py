@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import layers, procfs
+from perfcheck.collect import layers, procfs, sources
 from perfcheck.collect.layer import BpfCollector, Seen
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
@@ -30,7 +30,7 @@ class CpuCollector(BpfCollector):
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
         self._cpus = layers.cpu_count()
-        super().__init__("cpu", TARGETS, {"cpus": 2 * self._cpus})
+        super().__init__("cpu", sources.MACHINE, TARGETS, {"cpus": 2 * self._cpus})
 
     def forget(self, scope: Scope) -> None:
         """Forget all tasks; those that carry links are known beforehand."""

@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from perfcheck.collect import cache, layers
+from perfcheck.collect import cache, layers, sources
+from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.bpfobject import BpfObject
-from perfcheck.collect.drops import METRICS, drop_reasons
+from perfcheck.collect.dropreasons import METRICS, drop_reasons
 from perfcheck.collect.followed import EVERYTHING, FEW, Shed, Store, lower_keep, narrowed, told
 from perfcheck.collect.libbpf import Libbpf, RunCounters
 from perfcheck.collect.ring import MappedRing
@@ -29,7 +30,6 @@ from perfcheck.model.flow import FlowKey, Protocol
 from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
 from perfcheck.system.clock import now_ns
 
-SOURCES: Final = ("scope.bpf.c", "detail.bpf.c", "packets.bpf.c", "streams.bpf.c", "anomalies.bpf.c")
 OPTIONAL: Final = (
     "tcp_sendmsg_locked", "sk_data_ready", "sock_recv_length", "netif_rx", "napi_gro_receive_entry",
     "tcp_retransmit_skb", "tcp_cong_state_set", "kfree_skb", "sock_rcvqueue_full", "udp_fail_queue_rcv_skb",
@@ -70,7 +70,7 @@ class DetailCollector:
 
     def check(self) -> None:
         """Raise Unavailable where BPF cannot be used."""
-        layers.check_bpf()
+        check_bpf()
 
     @property
     def loaded(self) -> BpfObject:
@@ -276,7 +276,7 @@ class _Drain(threading.Thread):
 
 def _image() -> Any:
     try:
-        return cache.image_for(*SOURCES)
+        return cache.image_for(*sources.DETAIL)
     except CollectError as error:
         raise Unavailable(
             "the BPF programs of detail mode", str(error), "report this, with the output of `uname -r`"

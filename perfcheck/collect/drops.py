@@ -1,17 +1,14 @@
-"""Why packets of the lab's hosts were dropped, in whatever layer: bpf/drops.bpf.c and bpf/socket.bpf.c.
-
-The numbers of `enum skb_drop_reason` change with every kernel; its BTF tells them, once for each.
-"""
+"""Why packets of the lab's hosts were dropped, in whatever layer: bpf/drops.bpf.c and bpf/socket.bpf.c."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import cache
+from perfcheck.collect import sources
+from perfcheck.collect.dropreasons import METRICS, drop_reasons
 from perfcheck.collect.layer import BpfCollector, Seen
 from perfcheck.model.observation import Scope
 
@@ -23,28 +20,6 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
 """Tracepoints that say themselves what happened: metric, and member of `pc_refusals`."""
 OPTIONAL: Final = tuple(EVENTS)
 TARGETS: Final = ("kfree_skb", *EVENTS)
-PREFIX: Final = "SKB_DROP_REASON_"
-METRICS: Final[Mapping[str, tuple[str, ...]]] = {
-    "socket.drops_rcvbuf": ("SOCKET_RCVBUFF", "SOCKET_BACKLOG", "PROTO_MEM"),
-    "socket.drops_no_socket": ("NO_SOCKET",),
-    "ip.drops_netfilter": ("NETFILTER_DROP",),
-    "ip.drops_no_route": ("IP_OUTNOROUTES", "IP_INNOROUTES"),
-    "ip.drops_too_big": ("PKT_TOO_BIG",),
-    "ip.drops_rpfilter": ("IP_RPFILTER",),
-    "ip.drops_neighbour": ("NEIGH_CREATEFAIL", "NEIGH_FAILED", "NEIGH_QUEUEFULL", "NEIGH_DEAD"),
-    "ip.drops_fragment": ("DUP_FRAG", "FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR"),
-    "ip.drops_checksum": ("IP_CSUM", "TCP_CSUM", "UDP_CSUM", "ICMP_CSUM", "SKB_CSUM"),
-    "qdisc.drops_full": ("QDISC_OVERLIMIT",),
-    "qdisc.drops_congested": ("QDISC_CONGESTED", "DUALPI2_STEP_DROP"),
-    "qdisc.drops_flow": ("FQ_BAND_LIMIT", "FQ_HORIZON_LIMIT", "FQ_FLOW_LIMIT", "CAKE_FLOOD"),
-    "qdisc.drops_unspecified": ("QDISC_DROP",),
-    "qdisc.drops_filter": ("TC_EGRESS", "TC_INGRESS"),
-    "nic.drops_ring_full": ("FULL_RING",),
-    "nic.drops_backlog": ("CPU_BACKLOG",),
-    "nic.drops_not_ready": ("DEV_READY", "DEV_HDR"),
-    "nic.drops_xdp": ("XDP",),
-}
-"""Which reasons make up which metric; a reason that the running kernel does not tell apart counts nowhere."""
 
 
 class DropsCollector(BpfCollector):
@@ -52,7 +27,7 @@ class DropsCollector(BpfCollector):
 
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
-        super().__init__("drops", TARGETS, optional=OPTIONAL)
+        super().__init__("drops", sources.TRAFFIC, TARGETS, optional=OPTIONAL)
         self._reasons: Mapping[str, int] = {}
 
     def open(self) -> None:
@@ -87,10 +62,3 @@ def by_metric(counts: npt.NDArray[Any], reasons: Mapping[str, int]) -> dict[str,
         if known:
             found[metric] = float(sum(int(counts[number]) for number in known))
     return found
-
-
-@functools.cache
-def drop_reasons() -> Mapping[str, int]:
-    """Give the running kernel's drop reasons by name, without the common prefix."""
-    wanted = [PREFIX + name for names in METRICS.values() for name in names]
-    return {name.removeprefix(PREFIX): value for name, value in cache.enumerators("drop-reasons", wanted).items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 import struct
@@ -12,9 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from perfcheck.collect import cache
 from perfcheck.collect.libbpf import ATTACH_FENTRY, Libbpf
 from perfcheck.errors import Unavailable
 
+FUNCTIONS: Final = ("fib_table_lookup", "fib6_table_lookup", "nf_conntrack_in")
+"""What has been asked for once is looked up together: reading the kernel's types takes longest."""
 MODULES: Final[Mapping[str, str]] = MappingProxyType({"nf_conntrack_in": "nf_conntrack"})
 """Where functions are that a kernel may have in a module."""
 _FIX: Final = (
@@ -36,12 +38,12 @@ class Place:
 def found(name: str) -> Iterator[Place]:
     """Give a function's place, valid in the block; Unavailable where the running kernel does not have it."""
     lib = Libbpf()
+    names = FUNCTIONS if name in FUNCTIONS else (name,)
     try:
-        place = Place(btf_id=lib.kernel_function(name), btf_fd=0)
+        known = cache.numbers("functions", names, lib.kernel_functions)
     except OSError as error:
-        if error.errno not in {errno.ENOENT, errno.ESRCH}:
-            raise Unavailable(name, str(error), _FIX) from error
-        place = _in_module(lib, name)
+        raise Unavailable(name, str(error), _FIX) from error
+    place = Place(btf_id=known[name], btf_fd=0) if name in known else _in_module(lib, name)
     try:
         yield place
     finally:
@@ -61,9 +63,25 @@ def _in_module(lib: Libbpf, name: str) -> Place:
         ) from error
 
 
-@functools.cache
 def require_traceable(name: str) -> None:
-    """Attach a program that does nothing to the function's begin, and take it off; Unavailable where that fails."""
+    """Attach a program that does nothing to the function's begin, and take it off; Unavailable where that fails.
+
+    The kernel's answer is kept for as long as this process lives.
+    """
+    if (refusal := _refusal(name)) is not None:
+        raise refusal
+
+
+@functools.cache
+def _refusal(name: str) -> Unavailable | None:
+    try:
+        _try(name)
+    except Unavailable as refusal:
+        return refusal
+    return None
+
+
+def _try(name: str) -> None:
     lib, prog_fd, link_fd = Libbpf(), -1, -1
     with found(name) as place:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from perfcheck.collect import sources
 from perfcheck.collect.layer import BpfCollector, Seen
 from perfcheck.model.observation import Scope
 
@@ -16,7 +17,7 @@ class IpCollector(BpfCollector):
 
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
-        super().__init__("routes", TARGETS, optional=_OPTIONAL)
+        super().__init__("routes", sources.TRAFFIC, TARGETS, optional=_OPTIONAL)
 
     def forget(self, scope: Scope) -> None:
         """Begin at 0."""

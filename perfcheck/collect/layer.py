@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from perfcheck.collect.layers import LayerPrograms, check_bpf
+from perfcheck.collect.bpfcheck import check_bpf
+from perfcheck.collect.layers import LayerPrograms
+from perfcheck.collect.sources import Group
 from perfcheck.collect.window import TOO_SHORT, Window
 from perfcheck.errors import CollectError
 from perfcheck.model.flow import Histogram
@@ -32,13 +34,13 @@ class BpfCollector(ABC):
     """A layer that BPF programs measure: attached once, counting in the window of each trial."""
 
     def __init__(
-        self, name: str, targets: Collection[str], sizes: Mapping[str, int] | None = None,
+        self, name: str, group: Group, targets: Collection[str], sizes: Mapping[str, int] | None = None,
         optional: Collection[str] = (),
     ) -> None:  # fmt: skip
-        """Take the tracepoints to attach to; nothing is loaded before `open`."""
+        """Take the sources, and the tracepoints to attach to; nothing is loaded before `open`."""
         self._name = name
         self._window: Window | None = None
-        self.programs = LayerPrograms(name, targets, sizes or {}, optional)
+        self.programs = LayerPrograms(name, group, targets, sizes or {}, optional)
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""The BPF programs of the layers beside TCP: compiled together, loaded a layer at a time (bpf/scope.bpf.c)."""
+"""The BPF programs of the layers beside TCP: compiled a few together, loaded a layer at a time (bpf/scope.bpf.c)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from perfcheck.collect import bcc_package, cache, loglinear
+from perfcheck.collect import cache, loglinear
+from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.image import Image
 from perfcheck.collect.libbpf import Libbpf, RunCounters
-from perfcheck.collect.tcp import require_bpf_rights
+from perfcheck.collect.sources import Group
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Overhead, ProgramCost, Scope
 from perfcheck.system.clock import now_ns
 
-SOURCES: Final = (
-    "scope.bpf.c", "socket.bpf.c", "ip.bpf.c", "qdisc.bpf.c", "drops.bpf.c", "nic.bpf.c", "cpu.bpf.c", "times.bpf.c",
-)  # fmt: skip
 COMMON_MAPS: Final = frozenset({"scope", "namespaces"})
 MAX_HOSTS: Final = 64
 _OFF, _TRACK, _COUNT = range(3)  # enum pc_phase
@@ -33,13 +31,13 @@ BUCKETS: Final = 896  # PC_BUCKETS
 
 
 @functools.cache
-def whole_image() -> Image:
-    """All layers' programs, from the cache where they were compiled before; Unavailable where they do not compile."""
+def image_of(group: Group) -> Image:
+    """Give the programs compiled as one text, from the cache where they were before; Unavailable where they are not."""
     try:
-        return cache.image_for(*SOURCES)
+        return cache.image_for(*group)
     except CollectError as error:
         raise Unavailable(
-            "the BPF programs of the layers beside TCP", str(error), "report this, with the output of `uname -r`"
+            f"the BPF programs of {', '.join(group)}", str(error), "report this, with the output of `uname -r`"
         ) from error
 
 
@@ -48,17 +46,6 @@ def part_of(image: Image, targets: Collection[str]) -> Image:
     programs = tuple(program for program in image.programs if program.name in targets)
     used = {name for program in programs for name in program.maps.values()} | COMMON_MAPS
     return replace(image, programs=programs, maps=tuple(one for one in image.maps if one.name in used))
-
-
-def check_bpf() -> None:
-    """Raise Unavailable without the kernel's BTF, the right to use BPF, libbpf, or BCC."""
-    if not cache.VMLINUX.exists():
-        raise Unavailable(
-            "the kernel's BTF", f"{cache.VMLINUX} is missing", "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
-        )
-    require_bpf_rights()
-    Libbpf()
-    bcc_package.find()
 
 
 def cpu_count() -> int:
@@ -74,12 +61,14 @@ class LayerPrograms:
     """
 
     def __init__(
-        self, layer: str, targets: Collection[str], sizes: Mapping[str, int], optional: Collection[str] = ()
-    ) -> None:
-        """Take the names of the programs to attach (`ProgramImage.name`); nothing is loaded yet.
+        self, layer: str, group: Group, targets: Collection[str], sizes: Mapping[str, int],
+        optional: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        """Take the sources and the names of the programs to attach (`ProgramImage.name`); nothing is loaded yet.
 
         `sizes` gives maps' numbers of elements.
         """
+        self._group = group
         self._layer = layer
         self._targets = frozenset(targets)
         self._sizes = dict(sizes)
@@ -92,7 +81,7 @@ class LayerPrograms:
     @property
     def missing(self) -> Sequence[str]:
         """Optional hooks that this kernel does not have, or whose types it lacks."""
-        known = {program.name for program in whole_image().programs}
+        known = {program.name for program in image_of(self._group).programs}
         return (*self._loaded.missing, *sorted(self._optional - known))
 
     @property
@@ -109,13 +98,13 @@ class LayerPrograms:
     def open(self) -> None:
         """Compile (or take from the cache), load and attach; nothing is measured before `follow`."""
         check_bpf()
-        lacking = self._targets - self._optional - {program.name for program in whole_image().programs}
+        lacking = self._targets - self._optional - {program.name for program in image_of(self._group).programs}
         if lacking:
             raise Unavailable(
                 f"tp_btf/{min(lacking)}", "this kernel's types lack what the program reads there",
                 "a kernel with CONFIG_SCHED_INFO=y, CONFIG_NET_SCHED=y and their types in its BTF",
             )  # fmt: skip
-        self._object = BpfObject(part_of(whole_image(), self._targets), self._sizes, self._optional)
+        self._object = BpfObject(part_of(image_of(self._group), self._targets), self._sizes, self._optional)
         try:
             self._stats_fd = Libbpf().enable_stats()
         except OSError:

@@ -168,9 +168,14 @@ class Libbpf:
         while self._lib.bpf_map_get_next_key(_fd(fd), None, key) == 0:
             self._lib.bpf_map_delete_elem(_fd(fd), key)
 
-    def kernel_function(self, name: str) -> int:
-        """Give a function's id in the kernel's own BTF; OSError (ENOENT) where it has none of that name."""
-        return self._call("libbpf_find_vmlinux_btf_id", name.encode(), _fd(ATTACH_FENTRY))
+    def kernel_functions(self, names: Sequence[str]) -> dict[str, int]:
+        """Give functions' ids in the kernel's own BTF, without those that it does not have."""
+        base = self._btf("btf__load_vmlinux_btf")
+        try:
+            found = {name: self._lib.btf__find_by_name_kind(base, name.encode(), _BTF_KIND_FUNC) for name in names}
+        finally:
+            self._lib.btf__free(base)
+        return {name: number for name, number in found.items() if number > 0}
 
     def module_function(self, module: str, name: str) -> int:
         """Give a function's id in the BTF of a module; OSError where that is not loaded, or has none of that name."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import layers
+from perfcheck.collect import layers, sources
 from perfcheck.collect.layer import BpfCollector, Seen
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
@@ -25,7 +25,7 @@ class NicCollector(BpfCollector):
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
         cpus = layers.cpu_count()
-        super().__init__("nic", TARGETS, {"softirqs": 2 * cpus, "napi": cpus})
+        super().__init__("nic", sources.MACHINE, TARGETS, {"softirqs": 2 * cpus, "napi": cpus})
 
     def forget(self, scope: Scope) -> None:
         """Begin at 0."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import layers, rtnetlink
+from perfcheck.collect import layers, rtnetlink, sources
 from perfcheck.collect.layer import BpfCollector, Seen
 from perfcheck.errors import CollectError
 from perfcheck.model.flow import Histogram
@@ -30,7 +30,7 @@ class QdiscCollector(BpfCollector):
 
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
-        super().__init__("qdisc", TARGETS, {"queues": MAX_QUEUES})
+        super().__init__("qdisc", sources.TRAFFIC, TARGETS, {"queues": MAX_QUEUES})
         self._namespaces: NetnsThread | None = None
         self._scope: Scope | None = None
         self._before: dict[Device, rtnetlink.Queue] = {}

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from perfcheck.collect import inetdiag
+from perfcheck.collect import inetdiag, sources
 from perfcheck.collect.buffers import Looks
 from perfcheck.collect.layers import LayerPrograms
 from perfcheck.collect.window import TOO_SHORT
@@ -50,7 +50,7 @@ class SocketCollector:
 
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
-        self._programs: LayerPrograms | None = LayerPrograms("socket", TARGETS, {})
+        self._programs: LayerPrograms | None = LayerPrograms("socket", sources.TRAFFIC, TARGETS, {})
         self._scope: Scope | None = None
         self._diags: dict[str, inetdiag.DiagSocket] = {}
         self._looks = Looks()

@@ -46,15 +46,15 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import bcc_package, cache, tcp_decode
+from perfcheck.collect import cache, sources, tcp_decode
+from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.libbpf import Libbpf, RunCounters
 from perfcheck.collect.pending import count_pending
-from perfcheck.errors import CollectError, Unavailable
+from perfcheck.errors import CollectError
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
 
-SOURCE: Final = "tcp.bpf.c"
 ITERATOR: Final = "bpf_sk_storage_map"
 # Tracepoints that a kernel may lack, with the counters that are then absent.
 _COUNTED_BY: Final = {
@@ -62,9 +62,6 @@ _COUNTED_BY: Final = {
     "tcp_receive_reset": ("resets", "resets_late"),
     "tcp_send_reset": ("resets_sent",),
 }
-_CAP_SYS_ADMIN: Final = 21
-_CAP_PERFMON: Final = 38
-_CAP_BPF: Final = 39
 
 
 class TcpCollector:
@@ -87,20 +84,14 @@ class TcpCollector:
 
     def check(self) -> None:
         """Raise Unavailable without the kernel's BTF, the right to use BPF, libbpf, or BCC."""
-        if not cache.VMLINUX.exists():
-            raise Unavailable(
-                "the kernel's BTF", f"{cache.VMLINUX} is missing", "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
-            )
-        require_bpf_rights()
-        Libbpf()
-        bcc_package.find()
+        check_bpf()
 
     def open(self) -> None:
         """Compile (or take from the cache), load and attach; nothing is measured before `begin`."""
         self.check()
         self.close()
         sizes = {"records": self._max_sockets * 4, "histograms": self._max_sockets}
-        self._object = BpfObject(cache.image_for(SOURCE), sizes, _COUNTED_BY)
+        self._object = BpfObject(cache.image_for(*sources.TCP), sizes, _COUNTED_BY)
         self._stats_fd = _enable_stats()
         self._costs_before = self._object.counters()
 
@@ -224,14 +215,6 @@ def _enable_stats() -> int:
         return Libbpf().enable_stats()
     except OSError:
         return -1
-
-
-def require_bpf_rights() -> None:
-    """Raise Unavailable unless this process holds CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, which includes both."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    held = int(status.split("CapEff:", 1)[1].split()[0], 16)
-    if not (held >> _CAP_SYS_ADMIN & 1 or (held >> _CAP_BPF & 1 and held >> _CAP_PERFMON & 1)):
-        raise Unavailable("BPF", "this process lacks CAP_BPF and CAP_PERFMON", "run as root (sudo)")
 
 
 def resident_bytes() -> int:

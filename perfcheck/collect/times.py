@@ -5,7 +5,7 @@ The times are from the function's begin to its end and have in them what the hoo
 
 from __future__ import annotations
 
-from perfcheck.collect import functions, layers
+from perfcheck.collect import functions, layers, sources
 from perfcheck.collect.layer import BpfCollector, Seen
 from perfcheck.model.observation import Scope
 
@@ -18,7 +18,7 @@ class FunctionTimesCollector(BpfCollector):
         self._function, self._quantity = function, quantity
         optional = [f"{kind}/{one}" for one in also for kind in ("fentry", "fexit")]
         self.targets = (f"fentry/{function}", f"fexit/{function}", *optional)
-        super().__init__(name, self.targets, optional=optional)
+        super().__init__(name, sources.TIMES, self.targets, optional=optional)
 
     def check(self) -> None:
         """Raise Unavailable where BPF cannot be used, or the function not be traced: tried by attaching to it."""

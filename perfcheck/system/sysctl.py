@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from perfcheck.errors import LabError
-from perfcheck.model.seams import UndoLog
+
+if TYPE_CHECKING:
+    from perfcheck.model.seams import UndoLog
 
 ROOT: Final = Path("/proc/sys")
 

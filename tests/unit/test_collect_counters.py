@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfcheck.collect import buffers, conntrack, cpu, drops, ethtool, machine, netlink, procfs, qdisc, rtnetlink
+from perfcheck.collect import (
+    buffers,
+    conntrack,
+    cpu,
+    dropreasons,
+    drops,
+    ethtool,
+    machine,
+    netlink,
+    procfs,
+    qdisc,
+    rtnetlink,
+)
 from perfcheck.collect.hostcounters import parse6
 from perfcheck.collect.inetdiag import DiagLook
 from perfcheck.collect.inetdiag import look_of as diag_look_of
@@ -231,7 +243,7 @@ def test_drops_are_named_by_the_kernels_own_numbers() -> None:
     counts[[7, 9, 255]] = 3, 4, 100
     found = drops.by_metric(counts, {"NEIGH_FAILED": 7, "NEIGH_DEAD": 9, "NETFILTER_DROP": 12, "XDP": 255})
     assert found == {"ip.drops_neighbour": 7, "ip.drops_netfilter": 0}
-    assert drops.METRICS.keys() | {metric for metric, _ in drops.EVENTS.values()} <= CATALOGUE.keys()
+    assert dropreasons.METRICS.keys() | {metric for metric, _ in drops.EVENTS.values()} <= CATALOGUE.keys()
 
 
 def queue_records(*rows: tuple[int, int, int, int]) -> Any:

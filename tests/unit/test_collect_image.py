@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
+import os
 import struct
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,26 +132,96 @@ def test_several_sources_are_compiled_as_one(builds: list[Path]) -> None:
     assert [path.name for path in builds] == list(names)
 
 
-def test_what_is_missing_is_compiled_side_by_side_and_once(builds: list[Path]) -> None:
-    cache.prepare(["tcp.bpf.c"], ["scope.bpf.c", "cpu.bpf.c"])
-    assert sorted(path.name for path in builds) == ["cpu.bpf.c", "scope.bpf.c", "tcp.bpf.c"]
-    cache.prepare(["tcp.bpf.c"], ["scope.bpf.c", "cpu.bpf.c"])
-    cache.image_for("tcp.bpf.c")
-    assert len(builds) == 3
+Compilers = list[list[dict[str, Any]]]
 
 
-def test_a_failure_while_preparing_is_told_by_the_one_who_needs_it(
-    builds: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def compilers(builds: list[Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Compilers]:
+    """What `prepare` has child processes compile; their ends of the locks stay open, as if none had ended."""
     del builds
+    begun: Compilers = []
 
+    class Child:
+        def __init__(self, argv: Sequence[str], *, pass_fds: Sequence[int], **_: object) -> None:
+            begun.append(json.loads(argv[-1]))
+            for one, fd in zip(begun[-1], pass_fds, strict=True):
+                one["lock"] = os.dup(fd)
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", Child)
+    yield begun
+    for one in itertools.chain.from_iterable(begun):
+        with contextlib.suppress(OSError):
+            os.close(one["lock"])
+
+
+def names_of(begun: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    return [[Path(source).name for source in one["sources"]] for one in begun]
+
+
+def test_what_is_missing_is_compiled_by_one_child_and_begun_once(compilers: Compilers) -> None:
+    cache.prepare(["tcp.bpf.c"], ["scope.bpf.c", "cpu.bpf.c"])
+    cache.prepare(["tcp.bpf.c"], ["scope.bpf.c", "nic.bpf.c"])
+    assert [names_of(one) for one in compilers] == [
+        [["tcp.bpf.c"], ["scope.bpf.c", "cpu.bpf.c"]], [["scope.bpf.c", "nic.bpf.c"]],
+    ]  # fmt: skip
+
+
+def test_nothing_is_begun_where_all_is_kept(compilers: Compilers, builds: list[Path]) -> None:
+    cache.image_for("tcp.bpf.c")
+    cache.prepare(["tcp.bpf.c"])
+    assert (compilers, len(builds)) == ([], 1)
+
+
+def test_what_a_child_compiles_is_waited_for_and_not_compiled_again(compilers: Compilers, builds: list[Path]) -> None:
+    cache.prepare(["tcp.bpf.c"])
+    ((only,),) = compilers
+    with ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(cache.image_for, "tcp.bpf.c")
+        assert not wait([waiting], timeout=0.05).done
+        cache.store(Path(only["place"]), image.to_json(IMAGE))
+        os.close(only["lock"])
+        assert waiting.result(timeout=10) == IMAGE
+    assert not builds
+
+
+def test_what_a_child_could_not_compile_is_told_by_the_one_who_needs_it(
+    compilers: Compilers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(paths: Sequence[Path]) -> str:
         raise CollectError(f"{paths[0].name} cannot be compiled")
 
     monkeypatch.setattr(cache, "_build", fail)
-    cache.prepare(["tcp.bpf.c"], ["scope.bpf.c", "cpu.bpf.c"])
+    cache.prepare(["scope.bpf.c", "cpu.bpf.c"])
+    ((only,),) = compilers
+    os.close(only["lock"])
     with pytest.raises(CollectError, match=r"scope\.bpf\.c"):
         cache.image_for("scope.bpf.c", "cpu.bpf.c")
+
+
+def test_nothing_is_begun_where_nothing_can_be_kept(
+    compilers: Compilers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    cache.prepare(["tcp.bpf.c"])
+    assert not compilers
+
+
+def test_numbers_are_looked_up_once_for_a_kernel(builds: list[Path]) -> None:
+    del builds
+    asked: list[Sequence[str]] = []
+
+    def look_up(names: Sequence[str]) -> dict[str, int]:
+        asked.append(names)
+        return {"a": 7}
+
+    assert [cache.numbers("some", ("a", "b"), look_up) for _ in range(2)] == [{"a": 7}, {"a": 7}]
+    cache.VMLINUX.write_bytes(b"types of another kernel")
+    cache.numbers("some", ("a", "b"), look_up)
+    assert asked == [("a", "b")] * 2
 
 
 def test_another_kernel_needs_another_image(builds: list[Path]) -> None:

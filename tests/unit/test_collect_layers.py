@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfcheck.analyse.histogram import statistics
-from perfcheck.collect import cache, cpu, drops, ip, layers, loglinear, nic, qdisc, sockets, times
+from perfcheck.collect import cache, cpu, drops, ip, layers, loglinear, nic, qdisc, sockets, sources, times
 from perfcheck.collect.image import Image, MapImage, ProgramImage
 
 DISTRIBUTION = np.dtype(
@@ -106,6 +106,7 @@ def test_user_space_knows_the_sizes_of_the_header() -> None:
 
 
 def test_each_program_of_the_sources_belongs_to_one_collector() -> None:
-    text = "\n".join((cache.sources() / name).read_text() for name in layers.SOURCES)
+    names = {*sources.TRAFFIC, *sources.MACHINE}
+    text = "\n".join((cache.sources() / name).read_text() for name in sorted(names))
     targets = [*cpu.TARGETS, *drops.TARGETS, *ip.TARGETS, *nic.TARGETS, *qdisc.TARGETS, *sockets.TARGETS]
     assert sorted(re.findall(r"^int (?:tp_btf|iter)__(\w+)\(", text, re.MULTILINE)) == sorted(targets)
