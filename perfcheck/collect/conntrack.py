@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from perfcheck.collect.ctevents import NewConnections
 from perfcheck.collect.layer import LookingCollector, Seen
 from perfcheck.collect.libbpf import Libbpf
 from perfcheck.errors import CollectError, Unavailable
-from perfcheck.model.observation import Scope
+from perfcheck.model.observation import Observation, ProgramCost, Scope
 from perfcheck.system.netns import NetnsThread
 
 _COUNTERS: Final = ("found", "invalid", "insert_failed", "drop", "early_drop", "error")
@@ -36,6 +37,24 @@ class ConntrackCollector(LookingCollector[dict[str, Look]]):
             for host, path in scope.netns_paths.items():
                 self._new[host] = namespaces.inside(path, lambda: NewConnections(lib))
         super().begin(scope)
+
+    def program_ns(self) -> int:
+        """Give the run time of the filters since they were loaded."""
+        return sum(one.cost().run_ns for one in self._new.values())
+
+    def do_less(self, share: float) -> str | None:
+        """Give None: a filter counts all events or none."""
+        del share
+        return None
+
+    def end(self) -> Observation:
+        """Look again and give the differences, and what the filters cost."""
+        costs = [one.cost() for one in self._new.values()]
+        map_bytes = sum(one.map_bytes for one in self._new.values())
+        seen = super().end()
+        calls, run_ns = sum(one.calls for one in costs), sum(one.run_ns for one in costs)
+        programs = (ProgramCost(program="conntrack/ct_new", calls=calls, run_ns=run_ns),) if costs else ()
+        return replace(seen, overhead=replace(seen.overhead, programs=programs, map_bytes=map_bytes))
 
     def close(self) -> None:
         """Let go of the hosts; safe to call twice."""

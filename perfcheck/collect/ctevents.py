@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import Final
 
-from perfcheck.collect.libbpf import PROG_SOCKET_FILTER, Libbpf
+from perfcheck.collect.libbpf import PROG_SOCKET_FILTER, Libbpf, RunCounters, map_memory
 
 _NETLINK_NETFILTER: Final = 12
 _SOL_NETLINK: Final = 270
@@ -43,29 +43,36 @@ class NewConnections:
 
     def __init__(self, lib: Libbpf) -> None:
         """Listen, in the calling thread's namespace."""
+        self._lib = lib
         map_fd = lib.map_create(_MAP_ARRAY, "ct_new", 4, _COUNT.size, 1, _F_MMAPABLE)
         try:
+            self.map_bytes: Final = map_memory(map_fd)
             self._memory = mmap.mmap(map_fd, mmap.PAGESIZE, prot=mmap.PROT_READ)
-            prog_fd = lib.prog_load("ct_new", _counting(map_fd), 0, 0, kind=PROG_SOCKET_FILTER)
+            self._prog_fd = lib.prog_load("ct_new", _counting(map_fd), 0, 0, kind=PROG_SOCKET_FILTER)
         finally:
             os.close(map_fd)
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
         try:
             # Without an address of its own it would pass for the kernel, which does not hear its own events.
             self._socket.bind((0, 0))
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, prog_fd)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, self._prog_fd)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_CONNTRACK_NEW)
         except OSError:
             self.close()
             raise
-        finally:
-            os.close(prog_fd)
 
     def count(self) -> int:
         """How many there were so far."""
         (count,) = _COUNT.unpack_from(self._memory)
         return int(count)
 
+    def cost(self) -> RunCounters:
+        """Run time and calls of the filter so far."""
+        return self._lib.run_counters(self._prog_fd)
+
     def close(self) -> None:
         """Listen no more; safe to call twice."""
         self._socket.close()
+        if self._prog_fd >= 0:
+            os.close(self._prog_fd)
+            self._prog_fd = -1

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -120,7 +121,7 @@ class SocketCollector:
         buffers = tuple(self._looks.buffers({inode: host for host, inode in scope.namespaces.items()}))
         return Observation(
             collector=self.name, socket_buffers=buffers, metrics=metrics, lost_events=lost, warnings=tuple(warnings),
-            overhead=Overhead(programs=overhead.programs, user_cpu_s=time.thread_time() - started_s),
+            overhead=replace(overhead, user_cpu_s=time.thread_time() - started_s),
         )  # fmt: skip
 
     def program_ns(self) -> int:

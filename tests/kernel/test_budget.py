@@ -53,16 +53,25 @@ def process_s() -> float:
     return (int(fields[11]) + int(fields[12])) * TICK_S
 
 
-def programs_s() -> float:
-    """Run time of all BPF programs that this process has loaded, as their descriptors' fdinfo has it."""
+def program_accounts() -> list[dict[str, int]]:
+    """What the kernel says of each BPF program that this process has a descriptor of (fdinfo)."""
     texts = []
     for entry in Path("/proc/self/fdinfo").iterdir():
         try:
             texts.append(entry.read_text(encoding="ascii"))
         except FileNotFoundError:  # the descriptor of the listing itself
             continue
-    lines = [line for text in texts if "prog_type:" in text for line in text.splitlines()]
-    return sum(int(line.split()[1]) for line in lines if line.startswith("run_time_ns:")) / 1e9
+    pairs = [[line.split(":\t") for line in text.splitlines() if ":\t" in line] for text in texts]
+    return [
+        {key: int(value) for key, value in one if key in {"prog_id", "run_time_ns", "run_cnt"}}
+        for one in pairs
+        if "run_cnt" in dict(one)
+    ]  # fmt: skip
+
+
+def programs_s() -> float:
+    """Run time of all BPF programs that this process has loaded."""
+    return sum(one["run_time_ns"] for one in program_accounts()) / 1e9
 
 
 @pytest.fixture
@@ -103,6 +112,28 @@ def test_what_the_core_says_of_its_cost_is_what_the_kernel_says(hosts: Pair) -> 
     assert not spent.shed
     # A tick each way, and what is not the core's: the test's own reading.
     assert ours_pct == pytest.approx(theirs_pct, abs=200 * TICK_S / REST_S + 0.1)
+
+
+def test_the_record_has_every_program_that_is_loaded_and_what_its_maps_take(hosts: Pair) -> None:
+    with attached("both", Budget(cpu_pct=100.0)) as core:
+        before = {one["prog_id"]: one for one in program_accounts()}
+        core.begin(hosts.scope())
+        one, two = hosts.connect()
+        with one, two:
+            transfer(one, two, 3_000_000)
+        loaded = program_accounts()
+        seen = core.end()
+    costs = [cost for each in seen for cost in each.overhead.programs]
+    # Connection tracking's filter is loaded once a host, and is one line of the record.
+    filters = [cost for cost in costs if cost.program == "conntrack/ct_new"]
+    assert len(loaded) == len(costs) + len(filters)
+    theirs = sum(each["run_cnt"] - before.get(each["prog_id"], {"run_cnt": 0})["run_cnt"] for each in loaded)
+    ours = sum(cost.calls for cost in costs)
+    assert theirs > 1000
+    # Programs that see all of the machine's softirqs and switches run while collectors begin and end, too.
+    assert ours == pytest.approx(theirs, rel=0.1)
+    with_maps = {each.collector for each in seen if each.overhead.map_bytes}
+    assert {each.collector for each in seen if each.overhead.programs} == with_maps
 
 
 def shed(hosts: Pair, budget: Budget, mode: Literal["summary", "both"]) -> tuple[Spending, dict[str, Observation]]:
