@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -29,15 +31,18 @@ from perfcheck.output import ConsoleOutput, ConsoleProgress, GithubOutput, JsonL
 from perfcheck.output.cases import untrusted
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
-from perfcheck.scenario import json_schema, load_all
+from perfcheck.scenario import ScenarioFile, json_schema, load_all
 from perfcheck.system import clean as clean_up
 from perfcheck.system.checks import NEEDED, Check, checked, system_checks
 from perfcheck.traffic import generators
 
+T = TypeVar("T")
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure scenarios; every scenario is tried even where an earlier one could not be measured."""
-    scenarios = _selected(arguments.files, arguments.select)
+    files = load_all(arguments.files)
+    scenarios = _selected(files, arguments.files, arguments.select)
     options = RunOptions(
         baseline=arguments.baseline, baseline_dir=arguments.baseline_dir, baseline_name=arguments.baseline_name,
         repeat=arguments.repeat, mode=arguments.mode, tolerances=tuple(arguments.tolerance),
@@ -45,27 +50,17 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     to_stdout = arguments.json == Path("-")
     console = console_for(stderr=to_stdout)
+    outputs = _reports(console, arguments, files)
+    if arguments.json is not None:
+        outputs.append(JsonLinesOutput(None if to_stdout else arguments.json))
+    if arguments.history is not None:
+        outputs.append(HistoryOutput(arguments.history))
     verdicts: list[Verdict] = []
     with ExitStack() as stack:
-        outputs = _reports(console, arguments)
-        if arguments.json is not None:
-            outputs.append(JsonLinesOutput(None if to_stdout else arguments.json))
-        if arguments.history is not None:
-            outputs.append(HistoryOutput(arguments.history))
         _open(outputs, stack)
         progress = stack.enter_context(ConsoleProgress(console))
         runner = stack.enter_context(Runner.create(options, progress))
-        for scenario in scenarios:
-            try:
-                record = runner.run(scenario)
-            except Stopped:
-                raise
-            except CouldNotMeasure as error:
-                verdicts.append(Verdict.INVALID)
-                progress.clear()
-                for output in outputs:
-                    output.not_measured(scenario.label, scenario.file, str(error))
-                continue
+        for record in _measured(scenarios, runner.run, outputs, progress, verdicts):
             verdicts.append(record.verdict)
             for output in outputs:
                 output.write(record)
@@ -74,26 +69,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def side_by_side(arguments: argparse.Namespace) -> int:
     """Measure two settings in interleaved pairs; exit 1 where B is worse, 3 where it could not be measured."""
+    files = load_all([arguments.file])
+    scenarios = _selected(files, [arguments.file], arguments.select)
     options = RunOptions(tolerances=tuple(arguments.tolerance))
     console = console_for()
-    verdicts = []
+    outputs = _reports(console, arguments, files)
+    records = JsonLinesOutput(arguments.json) if arguments.json is not None else None
+    verdicts: list[Verdict] = []
     with ExitStack() as stack:
-        outputs = _reports(console, arguments)
-        records = JsonLinesOutput(arguments.json) if arguments.json is not None else None
         _open([*outputs, *([records] if records is not None else [])], stack)
         progress = stack.enter_context(ConsoleProgress(console))
         runner = stack.enter_context(Runner.create(options, progress))
-        for scenario in _selected([arguments.file], arguments.select):
-            try:
-                before, after = runner.ab(scenario, arguments.a, arguments.b)
-            except Stopped:
-                raise
-            except CouldNotMeasure as error:
-                verdicts.append(Verdict.INVALID)
-                progress.clear()
-                for output in outputs:
-                    output.not_measured(scenario.label, scenario.file, str(error))
-                continue
+        sides = functools.partial(runner.ab, a=arguments.a, b=arguments.b)
+        for before, after in _measured(scenarios, sides, outputs, progress, verdicts):
             progress.clear()
             if records is not None:
                 records.write(before)
@@ -104,11 +92,31 @@ def side_by_side(arguments: argparse.Namespace) -> int:
     return exit_status(verdicts)
 
 
-def _reports(console: Console, arguments: argparse.Namespace) -> list[Output]:
+def _measured(
+    scenarios: Iterable[Scenario], measure: Callable[[Scenario], T], outputs: Sequence[Output],
+    progress: ConsoleProgress, verdicts: list[Verdict],
+) -> Iterator[T]:  # fmt: skip
+    """Measure one scenario after the other; one that cannot be measured is told to the outputs, and is INVALID."""
+    for scenario in scenarios:
+        try:
+            found = measure(scenario)
+        except Stopped:
+            raise
+        except CouldNotMeasure as error:
+            verdicts.append(Verdict.INVALID)
+            progress.clear()
+            for output in outputs:
+                output.not_measured(scenario.label, scenario.file, str(error))
+        else:
+            yield found
+
+
+def _reports(console: Console, arguments: argparse.Namespace, files: Iterable[ScenarioFile] = ()) -> list[Output]:
     """Give what every measuring or comparing command can report to: terminal, GitHub, JUnit."""
-    outputs: list[Output] = [ConsoleOutput(console), GithubOutput()]
+    lines = {file.file: file.lines for file in files}
+    outputs: list[Output] = [ConsoleOutput(console), GithubOutput(lines=lines)]
     if arguments.junit is not None:
-        outputs.append(JunitOutput(arguments.junit))
+        outputs.append(JunitOutput(arguments.junit, lines))
     return outputs
 
 
@@ -255,18 +263,18 @@ def list_scenarios(arguments: argparse.Namespace) -> int:
     table = Table("scenario", "file", "runs", "title", box=None, header_style="bold")
     for column in table.columns[:2]:
         column.no_wrap = True  # a title can be broken, what is typed again cannot
-    for scenario in _selected(arguments.files, None):
+    for scenario in _selected(load_all(arguments.files), arguments.files, None):
         # Text, not markup: the brackets of a matrix point are the label's own.
         table.add_row(Text(scenario.label), scenario.file, str(scenario.repeat), Text(scenario.title))
     console_for().print(table)
     return 0
 
 
-def _selected(files: Sequence[Path], text: str | None) -> list[Scenario]:
-    """Read scenarios; UsageError where none has the text in its label."""
-    scenarios = [scenario for file in load_all(files) for scenario in file.scenarios]
+def _selected(files: Iterable[ScenarioFile], given: Sequence[Path], text: str | None) -> list[Scenario]:
+    """Give the scenarios of the files; UsageError where there is none, or none has the text in its label."""
+    scenarios = [scenario for file in files for scenario in file.scenarios]
     if not scenarios:
-        places = ", ".join(map(str, files))
+        places = ", ".join(map(str, given))
         raise UsageError(f"no scenario in {places}: a scenario is a *.yaml file whose top level has the key `scenario`")
     if text is None:
         return scenarios

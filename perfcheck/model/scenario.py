@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, Literal, Self
 
@@ -22,6 +23,7 @@ from perfcheck.model.quantities import (
     Whole,
 )  # fmt: skip
 from perfcheck.model.traffic import CommandSpec, Iperf3Spec, ServerSpec, TrafficSpec
+from perfcheck.model.units import format_value
 
 _ETHERNET_BYTES: Final = 14
 
@@ -133,6 +135,35 @@ class Impairments(Frozen):
         """Give the schedule's entries after the start."""
         return tuple(change for change in self.schedule or () if change.at_ns > 0)
 
+    def moments(self) -> Iterator[Impairments]:
+        """Give the values of rate and delay as they follow one another in a trial, beside all others."""
+        now = self.at_start()
+        yield now
+        for change in self.later():
+            said = {"rate_bps": change.rate_bps, "delay_ns": change.delay_ns}
+            now = now.model_copy(update={name: value for name, value in said.items() if value is not None})
+            yield now
+
+    def too_early(self) -> str | None:
+        """Say why some packet would have to arrive before it was sent, at some moment; None where none has to."""
+        return next((text for moment in self.moments() if (text := _too_early(moment)) is not None), None)
+
+
+def _too_early(now: Impairments) -> str | None:
+    delay_ns = now.delay_ns or 0
+    if now.jitter is not None and now.jitter.least_delay_ns > delay_ns:
+        spread, delay = format_value(now.jitter.spread_ns, "ns"), format_value(delay_ns, "ns")
+        if now.jitter.distribution == "uniform":
+            return f"jitter {spread} is more than the delay {delay}: a packet would have to arrive before it was sent"
+        least = format_value(now.jitter.least_delay_ns, "ns")
+        return (
+            f"a {now.jitter.distribution} jitter of {spread} needs a delay of at least {least}, not {delay}: packets "
+            "would have to arrive before they were sent"
+        )
+    if now.reorder_pct and not delay_ns:
+        return "reorder needs a delay: a packet overtakes by not waiting for it"
+    return None
+
 
 class LinkSpec(Impairments):
     """A link between two hosts; `forward`/`reverse` override a direction (forward: first host to second)."""
@@ -167,6 +198,8 @@ class LinkSpec(Impairments):
             if direction.queue is not None and direction.at_start().rate_bps is None:
                 raise ValueError(f"a queue without a rate never fills ({way}): give rate: 100mbit or leave queue out")
             self._check_schedule(way, direction)
+            if (early := direction.too_early()) is not None:
+                raise ValueError(f"{early} ({way})")
             frame = self.mtu + _ETHERNET_BYTES
             if direction.policer is not None and direction.policer.burst_bytes < frame:
                 raise ValueError(

@@ -12,6 +12,7 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.explain import Subject, background, details, headline, place, unmeasured
+from perfcheck.output.places import KeyLines, line_of_case
 from perfcheck.output.rows import (
     UNAVAILABLE,
     Row,
@@ -99,17 +100,17 @@ def untrusted(record: RunRecord) -> str | None:
     return None
 
 
-def cases(record: RunRecord, *, strict: bool = False, lines: Mapping[str, int] | None = None) -> tuple[Case, ...]:
+def cases(record: RunRecord, *, strict: bool = False, lines: KeyLines | None = None) -> tuple[Case, ...]:
     """Give the cases of a record: `expect` lines in the file's order, then comparisons.
 
     A record with nothing to assert gives the one case `measured`, and so does an untrusted one.
-    `strict` fails what has no baseline or is unavailable. `lines` maps case names to lines of the
+    `strict` fails what has no baseline or is unavailable. `lines` are the lines of the keys of the
     scenario's file.
     """
     places = lines or {}
     reason = untrusted(record)
     if reason is not None:
-        return (error_case(record, MEASURED, reason),)
+        return (error_case(record, MEASURED, reason, line_of_case(MEASURED, places)),)
     names = expectation_names([(part.metric, part.expected) for part in record.expectations])
     found = [
         *(
@@ -118,7 +119,7 @@ def cases(record: RunRecord, *, strict: bool = False, lines: Mapping[str, int] |
         ),
         *(_comparison_case(record, part, places, strict) for part in record.comparisons),
     ]
-    return tuple(found) or (measured_case(record),)
+    return tuple(found) or (measured_case(record, line_of_case(MEASURED, places)),)
 
 
 def error_case(record: RunRecord, name: str, reason: str, line: int | None = None) -> Case:
@@ -156,9 +157,7 @@ def measured_case(record: RunRecord, line: int | None = None) -> Case:
     )  # fmt: skip
 
 
-def _expectation_case(
-    record: RunRecord, part: ExpectationRecord, name: str, places: Mapping[str, int], strict: bool
-) -> Case:
+def _expectation_case(record: RunRecord, part: ExpectationRecord, name: str, places: KeyLines, strict: bool) -> Case:
     compared = next((other for other in record.comparisons if other.metric == part.metric), None)
     subject = Subject(metric=part.metric, expectation=part, comparison=compared)
     row = Row(
@@ -166,11 +165,11 @@ def _expectation_case(
         against=part.expected, verdict=part.verdict.value, note=part.reason or "",
     )  # fmt: skip
     properties = {"expected": part.expected, "actual": _plain(part.actual)}
-    case = _passed(record, name, row, subject, properties, places.get(name))
+    case = _passed(record, name, row, subject, properties, line_of_case(name, places))
     return _judged(case, record, subject, part.verdict, strict)
 
 
-def _comparison_case(record: RunRecord, part: ComparisonRecord, places: Mapping[str, int], strict: bool) -> Case:
+def _comparison_case(record: RunRecord, part: ComparisonRecord, places: KeyLines, strict: bool) -> Case:
     subject = Subject(metric=part.metric, comparison=part)
     name = comparison_name(part.metric, side_by_side=record.sides is not None)
     row = Row(
@@ -188,7 +187,7 @@ def _comparison_case(record: RunRecord, part: ComparisonRecord, places: Mapping[
         "margin_pct": _plain(part.margin_pct),
         "runs_needed": "" if part.runs_needed is None else str(part.runs_needed),
     }
-    case = _passed(record, name, row, subject, properties, places.get(name))
+    case = _passed(record, name, row, subject, properties, line_of_case(name, places))
     return _judged(case, record, subject, part.verdict, strict)
 
 

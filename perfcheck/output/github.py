@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, cases, failures, unmeasured_case
+from perfcheck.output.places import KeyLines, line_of_case
 from perfcheck.output.rows import headings_of, notes
 from perfcheck.output.table import plain_tally
 
@@ -137,10 +139,17 @@ def publish(found: Sequence[Case], environ: Mapping[str, str], stream: Sink) -> 
 class GithubOutput:
     """Collects cases and publishes them when closed; silent outside GitHub Actions."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ, stream: Sink | None = None) -> None:
-        """Take the environment and the stream of the annotations, standard output by default."""
+    def __init__(
+        self, environ: Mapping[str, str] = os.environ, stream: Sink | None = None,
+        lines: Mapping[str, KeyLines] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """Take the environment and the stream of the annotations, standard output by default.
+
+        `lines` are those of the keys of scenario files, by the file's name.
+        """
         self._environ = environ
         self._stream = stream
+        self._lines = lines
         self._cases: list[Case] = []
 
     @property
@@ -154,11 +163,12 @@ class GithubOutput:
 
     def write(self, record: RunRecord) -> None:
         """Keep the record's cases."""
-        self._cases += cases(record)
+        self._cases += cases(record, lines=self._lines.get(record.scenario.file))
 
     def not_measured(self, label: str, file: str, reason: str) -> None:
         """Keep a scenario of which there is no record."""
-        self._cases.append(unmeasured_case(label, MEASURED, reason, file=file))
+        line = line_of_case(MEASURED, self._lines.get(file, {}))
+        self._cases.append(unmeasured_case(label, MEASURED, reason, file=file, line=line))
 
     def close(self) -> None:
         """Publish once."""

@@ -6,12 +6,14 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import junit_xml
 
 from perfcheck.errors import UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, Status, cases, unmeasured_case
+from perfcheck.output.places import KeyLines, line_of_case
 from perfcheck.output.properties import environment_properties, metric_properties
 from perfcheck.output.rows import scenario_label
 
@@ -19,9 +21,10 @@ from perfcheck.output.rows import scenario_label
 class JunitOutput:
     """Collects records and writes one report when closed, in one piece."""
 
-    def __init__(self, path: Path) -> None:
-        """Touch nothing until `open`."""
+    def __init__(self, path: Path, lines: Mapping[str, KeyLines] = MappingProxyType({})) -> None:
+        """Touch nothing until `open`; `lines` are those of the keys of scenario files, by the file's name."""
         self._path = path
+        self._lines = lines
         self._suites: list[junit_xml.TestSuite] | None = None
 
     @property
@@ -41,11 +44,13 @@ class JunitOutput:
         """Add a suite."""
         properties = dict(environment_properties(record.environment)) | dict(metric_properties(record))
         traffic_s = sum(trial.traffic_s for trial in record.trials)
-        self._add(scenario_label(record), cases(record), record.started_at, properties, traffic_s)
+        found = cases(record, lines=self._lines.get(record.scenario.file))
+        self._add(scenario_label(record), found, record.started_at, properties, traffic_s)
 
     def not_measured(self, label: str, file: str, reason: str) -> None:
         """Add a scenario of which there is no record: one error."""
-        self._add(label, (unmeasured_case(label, MEASURED, reason, file=file),), None, {})
+        line = line_of_case(MEASURED, self._lines.get(file, {}))
+        self._add(label, (unmeasured_case(label, MEASURED, reason, file=file, line=line),), None, {})
 
     def close(self) -> None:
         """Write the file anew; a reader never sees half a report."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perfcheck.errors import ScenarioError
@@ -20,6 +21,7 @@ from perfcheck.output.cases import (
     unmeasured_case,
     untrusted,
 )
+from perfcheck.output.places import line_of_case
 from perfcheck.plugin.measurement import NotMeasured, Outcome
 from perfcheck.scenario import ScenarioFile, read, same_names
 
@@ -50,31 +52,15 @@ def planned(
 
     Side by side there are only comparisons: neither of the two settings needs to be the file's.
     """
-    comparisons = [
-        Assertion(name=comparison_name(metric, side_by_side=side_by_side), line=_compared_line(file, metric))
-        for metric in compared
-    ]
-    found = comparisons if side_by_side else [*_expected(file, scenario), *comparisons]
-    return tuple(found) or (Assertion(name=MEASURED, line=file.line_of("scenario")),)
+    names = [] if side_by_side else list(_expected(scenario))
+    names += [comparison_name(metric, side_by_side=side_by_side) for metric in compared]
+    return tuple(Assertion(name=name, line=line_of_case(name, file.lines) or 1) for name in names or [MEASURED])
 
 
-def _expected(file: ScenarioFile, scenario: Scenario) -> list[Assertion]:
-    names = expectation_names([(line.metric, line.text) for line in scenario.expect])
-    found = [
-        Assertion(name=name, line=file.line_of(f"expect.{line.metric}"))
-        for name, line in zip(names, scenario.expect, strict=True)
-    ]
+def _expected(scenario: Scenario) -> Iterator[str]:
+    yield from expectation_names([(line.metric, line.text) for line in scenario.expect])
     if scenario.expected_cause is not None:
-        found.append(Assertion(name=DIAGNOSIS, line=file.line_of("expect.diagnosis")))
-    return found
-
-
-def _compared_line(file: ScenarioFile, metric: str) -> int:
-    """Give the line that speaks of a compared metric: its tolerance, else its `expect` line, else the scenario's."""
-    for path in (f"tolerance.{metric}", f"expect.{metric}"):
-        if path in file.lines:
-            return file.lines[path]
-    return file.line_of("scenario")
+        yield DIAGNOSIS
 
 
 def case_of(scenario: Scenario, assertion: Assertion, outcome: Outcome, *, strict: bool) -> Case:
@@ -90,7 +76,7 @@ def case_of(scenario: Scenario, assertion: Assertion, outcome: Outcome, *, stric
         return error_case(record, assertion.name, reason, assertion.line)
     if assertion.name == MEASURED:
         return measured_case(record, assertion.line)
-    for case in cases(record, strict=strict, lines={assertion.name: assertion.line}):
+    for case in cases(record, strict=strict):
         if case.name == assertion.name:
-            return case
+            return replace(case, line=assertion.line)
     return error_case(record, assertion.name, "the run has no result for it", assertion.line)

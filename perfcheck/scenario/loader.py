@@ -16,6 +16,7 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.scenario.checks import check
 from perfcheck.scenario.digest import digest, workload_digest
 from perfcheck.scenario.explain import explain
+from perfcheck.scenario.here import check_here
 from perfcheck.scenario.matrix import MATRIX, Point, axes, points
 from perfcheck.scenario.schema import ScenarioDocument
 from perfcheck.scenario.tree import Document, plain
@@ -67,19 +68,19 @@ def read(path: Path) -> ScenarioFile:
             content = stream.read(_MAX_BYTES)
     except OSError as error:
         raise ScenarioError(_first_line(file, f"cannot be read: {error.strerror}")) from None
-    return read_text(_decode(content, file), file)
+    return read_text(_decode(content, file), file, here=True)
 
 
-def read_text(text: str, file: str) -> ScenarioFile:
-    """Read a text as `read` reads a file."""
+def read_text(text: str, file: str, *, here: bool = False) -> ScenarioFile:
+    """Read a text as `read` reads a file; what it names is looked for on this machine where `here` says so."""
     document = parse(text, file)
-    base, problems = _validate(document)
+    base, problems = _validate(document, here=here)
     found, more = axes(document)
     problems += [*document.problems, *more]
     loaded: list[Scenario] = []
     if not problems:
         for point in points(document, found):
-            validated, wrong = _validate(point.document)
+            validated, wrong = _validate(point.document, here=here)
             problems += [_at_point(problem, point) for problem in wrong]
             if validated is not None and not wrong:
                 loaded.append(_scenario(validated, point, file))
@@ -169,8 +170,8 @@ def _decode(content: bytes, file: str) -> str:
         raise ScenarioError(Problem(file=file, line=line, column=column, path="", message=message)) from None
 
 
-def _validate(document: Document) -> tuple[ScenarioDocument | None, list[Problem]]:
-    problems = check(document)
+def _validate(document: Document, *, here: bool) -> tuple[ScenarioDocument | None, list[Problem]]:
+    problems = [*check(document), *(check_here(document) if here else ())]
     try:
         # Only the file's own keys count, not the names that the fields have in Python.
         return ScenarioDocument.model_validate(plain(document.root), by_alias=True, by_name=False), problems

@@ -12,7 +12,7 @@ from perfcheck.cli import commands, main
 from perfcheck.cli.tolerance import tolerance
 from perfcheck.errors import LabError, Stopped, UsageError
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.record import RunRecord
+from perfcheck.model.record import ExpectationRecord, RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import RunOptions
@@ -95,6 +95,28 @@ def test_a_scenario_that_cannot_be_measured_does_not_stop_the_others(
     assert main(["run", str(folder), "--json", str(report)]) == 3
     assert "no namespaces here" in capsys.readouterr().out
     assert len(report.read_text().splitlines()) == 1
+
+
+def test_annotations_name_the_line_of_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = "# why\n" + SCENARIO.format(name="one") + "expect:\n  diagnosis: healthy\n  tcp.rtt_us.p50: <= 1ms\n"
+    (folder / "one.yaml").write_text(expected)
+    line = ExpectationRecord(metric="tcp.rtt_us.p50", expected="<= 1ms", actual=20_000.0, verdict=Verdict.FAIL)
+    file = str(folder / "one.yaml")
+    failed = verdict(Verdict.FAIL)
+    failed = failed.model_copy(
+        update={"expectations": (line,), "scenario": failed.scenario.model_copy(update={"file": file})}
+    )
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    scripted(monkeypatch, one=failed, two=LabError("no namespaces here"))
+    assert main(["run", str(folder)]) == 1
+    commands = [text for text in capsys.readouterr().out.splitlines() if text.startswith("::error")]
+    place = expected.splitlines().index("  tcp.rtt_us.p50: <= 1ms") + 1
+    assert f"file={file},line={place}," in commands[0]
+    assert f"two.yaml,line={SCENARIO.splitlines().index('scenario: {name}') + 1}," in commands[1]
 
 
 def test_a_stop_ends_everything_with_status_3(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,11 +62,6 @@ def test_the_plan_has_a_schedule_as_steps() -> None:
         ),
         ({"rate": "800mbit", "queue": {"size": "1mb", "discipline": "codel"}}, "discipline: codel on a link faster"),
         ({"policer": {"rate": "800mbit", "burst": "1mb"}}, "policer: rate 800 Mbit/s is more than"),
-        (
-            {"delay": "5ms", "jitter": {"spread": "2ms", "distribution": "normal"}},
-            "needs a delay of at least 6 ms, not 5 ms",
-        ),
-        ({"delay": "5ms", "jitter": {"spread": "8ms", "distribution": "pareto"}}, "needs a delay of at least 5.33"),
     ],
 )
 def test_what_it_cannot_carry_over_time_it_refuses(fields: dict[str, object], text: str) -> None:
@@ -112,8 +107,6 @@ def test_the_plan_of_a_burst_loss() -> None:
         ({"rate": "10gbit"}, "forward: rate 10 Gbit/s is more than the relay carries (1 Gbit/s)"),
         ({"rate": "1mbit", "reverse": {"rate": "1001mbit"}}, "reverse: rate 1.001 Gbit/s"),
         ({"delay": "50us"}, "forward: delay 50 us is shorter"),
-        ({"delay": "5ms", "jitter": "6ms"}, "forward: jitter 6 ms is more than the delay 5 ms"),
-        ({"reorder": "1%"}, "forward: reorder needs a delay"),
         ({"rate": "900mbit", "corrupt": "1%", "ecn": True}, "forward: corrupt, ecn on a link faster than 500 Mbit/s"),
         ({"delay": "2ms", "jitter": "1ms", "reverse": {"rate": "900mbit"}}, "forward: jitter on a link faster"),
     ],

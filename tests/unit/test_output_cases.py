@@ -9,6 +9,7 @@ import pytest
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord, TrialRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status, cases, expectation_names, failures, unmeasured_case, untrusted
+from perfcheck.output.places import line_of_case
 from perfcheck.output.properties import case_properties, environment_properties
 from perfcheck.output.rows import (
     Row,
@@ -111,10 +112,26 @@ def test_cases_stand_in_the_order_of_the_file_then_comparisons_with_their_lines(
         ExpectationRecord(metric="diagnosis", expected="healthy", actual="healthy", verdict=Verdict.PASS),
         comparison(Verdict.PASS),
     )
-    lines = {f"expect:{RTT}": 14, "diagnosis": 15}
+    lines = {"scenario": 3, "expect": 13, f"expect.{RTT}": 14, "expect.diagnosis": 15}
     assert [(case.name, case.line) for case in cases(record, lines=lines)] == [
-        (f"expect:{RTT}", 14), ("diagnosis", 15), (f"baseline:{RTT}", None),
+        (f"expect:{RTT}", 14), ("diagnosis", 15), (f"baseline:{RTT}", 14),
     ]  # fmt: skip
+    assert [case.line for case in cases(record)] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (f"expect:{RTT}", 14), (f"expect:{RTT}:<=60ms", 14), ("expect:app.errors", 3), ("diagnosis", 15),
+        (f"baseline:{RTT}", 21), (f"ab:{RTT}", 21), ("baseline:app.errors", 3), ("measured", 3),
+    ],
+)  # fmt: skip
+def test_a_compared_metrics_line_is_its_tolerance_and_what_has_no_line_is_at_the_scenarios_name(
+    name: str, line: int
+) -> None:
+    lines = {"scenario": 3, "expect": 13, f"expect.{RTT}": 14, "expect.diagnosis": 15, f"tolerance.{RTT}": 21}
+    assert line_of_case(name, lines) == line
+    assert line_of_case(name, {}) is None
 
 
 def test_a_metric_with_two_lines_has_two_names() -> None:

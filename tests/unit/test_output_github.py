@@ -114,7 +114,7 @@ def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
 
 def test_the_output_publishes_once_when_closed() -> None:
     stream = io.StringIO()
-    output = GithubOutput({"GITHUB_ACTIONS": "true"}, stream)
+    output = GithubOutput({"GITHUB_ACTIONS": "true"}, stream, {"lan.yaml": {"scenario": 4}})
     output.open()
     output.write(make_record())
     output.not_measured("lan", "lan.yaml", "no iperf3")
@@ -122,3 +122,4 @@ def test_the_output_publishes_once_when_closed() -> None:
     output.close()
     output.close()
     assert stream.getvalue().count("::error") == 1
+    assert "file=lan.yaml,line=4," in stream.getvalue()

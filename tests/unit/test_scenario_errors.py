@@ -204,3 +204,29 @@ def test_any_value_at_any_key_is_read_or_refused(data: st.DataObject) -> None:
         around = around[step]
     around[last] = data.draw(_anything)
     outcome(yaml.safe_dump(content, sort_keys=False))
+
+
+@pytest.mark.parametrize(
+    ("link", "wrong"),
+    [
+        ("delay: 5ms, jitter: {spread: 2ms, distribution: normal}", "needs a delay of at least 6 ms, not 5 ms"),
+        ("delay: 5ms, jitter: {spread: 8ms, distribution: pareto}", "needs a delay of at least 5.33"),
+        ("delay: 5ms, reverse: {jitter: 6ms}", "jitter 6 ms is more than the delay 5 ms"),
+        ("delay: 5ms, jitter: 2ms, schedule: [{at: 1s, delay: 1ms}]", "jitter 2 ms is more than the delay 1 ms"),
+        ("delay: 5ms, jitter: 5ms, reorder: 1%", None),
+        ("delay: 1ms, jitter: 2ms, schedule: [{at: 0s, delay: 2ms}]", None),
+    ],
+)
+def test_no_packet_arrives_before_it_was_sent(link: str, wrong: str | None) -> None:
+    text = f"""
+scenario: a
+hosts: {{client: {{}}, server: {{}}}}
+links: [{{between: [client, server], {link}}}]
+traffic: [{{iperf3: {{from: client, to: server}}}}]
+"""
+    if wrong is None:
+        assert outcome(text) == ""
+    else:
+        (line,) = mistakes_of(text)
+        assert line.startswith("4:")
+        assert wrong in line

@@ -43,6 +43,10 @@ BEYOND_JSON_SCHEMA: Final = frozenset({
     "delay-infinite", "loss-over-100", "queue-half-a-packet", "rate-zero",
     # Knowledge about the kernel, and words.
     "matrix-host-wide-sysctl", "sysctl-host-wide", "sysctl-path", "tag-with-comma",
+    # What this machine has.
+    "congestion-misspelt", "sysctl-misspelt", "trace-missing",
+    # One value against another.
+    "jitter-above-delay", "reorder-without-delay",
     # The YAML of it.
     "duplicate-host", "duplicate-key",
 })  # fmt: skip

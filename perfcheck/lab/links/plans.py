@@ -7,7 +7,6 @@ from typing import Any
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.quantities import Loss
 from perfcheck.model.scenario import Impairments, LinkSpec
-from perfcheck.model.units import format_value
 
 WAYS = ("forward", "reverse")
 
@@ -43,20 +42,6 @@ def way_plan(link: LinkSpec, way: str) -> dict[str, Any]:
         if spec.queue.discipline == "codel":
             plan["codel"] = {"target_ns": spec.queue.target_ns, "interval_ns": spec.queue.interval_ns}
     return plan
-
-
-def early_arrival(spec: Impairments) -> str | None:
-    """Say that a jitter goes below the delay, or None."""
-    jitter, delay_ns = spec.jitter, spec.delay_ns or 0
-    if jitter is None or jitter.least_delay_ns <= delay_ns:
-        return None
-    spread, delay = format_value(jitter.spread_ns, "ns"), format_value(delay_ns, "ns")
-    if jitter.distribution == "uniform":
-        return f"jitter {spread} is more than the delay {delay}: a packet would have to arrive before it was sent"
-    return (
-        f"a {jitter.distribution} jitter of {spread} needs a delay of at least"
-        f" {format_value(jitter.least_delay_ns, 'ns')}, not {delay}: packets would have to arrive before they were sent"
-    )
 
 
 def _scheduled(spec: Impairments) -> dict[str, Any]:

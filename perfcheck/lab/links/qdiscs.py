@@ -10,7 +10,7 @@ from typing import Final
 
 from perfcheck.lab.links.impair.place import ETHERNET_BYTES
 from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
-from perfcheck.lab.links.plans import WAYS, early_arrival, way_plan
+from perfcheck.lab.links.plans import WAYS, way_plan
 from perfcheck.model.quantities import Loss
 from perfcheck.model.scenario import Impairments, LinkSpec
 from perfcheck.model.units import format_value
@@ -59,10 +59,6 @@ def _problem(spec: Impairments, way: str) -> str | None:
     if spec.rate_bps is not None and spec.rate_bps > MAX_RATE_BPS:
         most = format_value(MAX_RATE_BPS, "bps")
         return f"rate {format_value(spec.rate_bps, 'bps')} ({way}) is more than netem carries ({most})"
-    if (early := early_arrival(spec)) is not None:
-        return f"{way}: {early}"
-    if spec.reorder_pct and not spec.delay_ns:
-        return f"reorder ({way}) needs a delay: a packet overtakes by not waiting for it"
     return None
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES
-from perfcheck.lab.links.plans import WAYS, early_arrival
+from perfcheck.lab.links.plans import WAYS
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.scenario import Impairments, LinkSpec
 from perfcheck.model.units import format_value
@@ -32,23 +32,13 @@ def floor(link: LinkSpec) -> str | None:
     fast = _fastest_bps(link) > MAX_SINGLE_BPS
     for way in WAYS:
         spec = link.direction(way)
-        problem = next((text for moment in _moments(spec) if (text := _problem(moment))), None)
+        problem = next((text for moment in spec.moments() if (text := _problem(moment))), None)
         problem = problem or (_fast_problem(spec) if fast else None)
         if problem is None and spec.trace is not None:
             problem = _trace_problem(spec.trace)
         if problem is not None:
             return f"{way}: {problem}"
     return None
-
-
-def _moments(spec: Impairments) -> Iterator[Impairments]:
-    """Give the values of a direction as they follow one another in time."""
-    now = spec.at_start()
-    yield now
-    for change in spec.later():
-        said = {"rate_bps": change.rate_bps, "delay_ns": change.delay_ns}
-        now = now.model_copy(update={name: value for name, value in said.items() if value is not None})
-        yield now
 
 
 def _problem(spec: Impairments) -> str | None:
@@ -63,7 +53,7 @@ def takes_super_packets(link: LinkSpec) -> bool:
 
 
 def _fastest_bps(link: LinkSpec) -> int:
-    return max(moment.rate_bps or 0 for way in WAYS for moment in _moments(link.direction(way)))
+    return max(moment.rate_bps or 0 for way in WAYS for moment in link.direction(way).moments())
 
 
 def _single_packet_keys(spec: Impairments) -> list[str]:
@@ -88,10 +78,6 @@ def _delay_problem(spec: Impairments) -> str | None:
         return (
             f"delay {format_value(delay_ns, 'ns')} is shorter than the relay can keep ({least}); leave it out for none"
         )
-    if (early := early_arrival(spec)) is not None:
-        return early
-    if spec.reorder_pct and not delay_ns:
-        return "reorder needs a delay: a packet overtakes by not waiting for it"
     return None
 
 
