@@ -87,7 +87,7 @@ INLINE struct pc_refusals *refusals_of(struct sock *sk)
 	return within && host_of(within, NETNS(sk->__sk_common.skc_net)) ? refusals.lookup(&zero) : 0;
 }
 
-/* Sockets other than TCP's and UDP's: raw, packet. */
+/* Ping sockets and the like; TCP, UDP, raw and packet sockets have checks of their own. */
 int tp_btf__sock_rcvqueue_full(u64 *ctx)
 {
 	struct pc_refusals *sums = refusals_of((struct sock *)ctx[0]);

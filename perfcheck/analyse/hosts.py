@@ -10,7 +10,7 @@ from perfcheck.model.observation import Observation
 _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "socket.listen_overflows": ("TcpExt.ListenOverflows",),
     "socket.listen_drops": ("TcpExt.ListenDrops",),
-    "socket.rcv_pruned": ("TcpExt.PruneCalled", "TcpExt.RcvPruned", "TcpExt.OfoPruned"),
+    "socket.rcv_pruned": ("TcpExt.PruneCalled",),
     "socket.rcv_collapsed": ("TcpExt.TCPRcvCollapsed",),
     "socket.backlog_drops": ("TcpExt.TCPBacklogDrop",),
     "socket.rcvq_drops": ("TcpExt.TCPRcvQDrop",),

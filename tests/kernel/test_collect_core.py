@@ -83,6 +83,7 @@ def test_each_dropped_segment_is_counted_as_one_retransmission(
     assert dropped > 200
     assert sender.whole_retrans_segs == pytest.approx(dropped, rel=0.02)
     assert sender.whole_retrans_segs == pytest.approx(counter(seen, "Tcp.RetransSegs"), rel=0.02)
+    assert sender.counters["lost_segs"] == pytest.approx(dropped, rel=0.02)
     kinds = [sender.counters[f"retrans_{kind}_segs"] for kind in ("fast", "rto", "tlp")]
     assert sum(kinds) == sender.counters["retrans_segs"]
     assert sender.counters["retrans_fast_segs"] == pytest.approx(counter(seen, "TcpExt.TCPFastRetrans"), rel=0.02)

@@ -12,6 +12,7 @@ from perfcheck.errors import Unavailable
 from perfcheck.model.observation import TrafficReport
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import TrafficSpec
+from perfcheck.model.seams import Host
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.scenario import load_text
@@ -72,14 +73,26 @@ def test_a_message_over_a_delayed_link_takes_a_round_trip(runner: Runner, protoc
 
 
 def reported(build_lab: BuildLab, spec: dict[str, object]) -> TrafficReport:
+    return reported_and_counted(build_lab, spec)[0]
+
+
+def reported_and_counted(build_lab: BuildLab, spec: dict[str, object]) -> tuple[TrafficReport, int]:
+    """Give the report, and how many datagrams the kernel of the client has sent meanwhile."""
     with build_lab() as lab:
         traffic = TrafficSpec.model_validate(spec)
         session = generators()[traffic.generator].prepare(traffic, lab.hosts, 0)
         try:
+            before = datagrams(lab.hosts["client"])
             session.start()
-            return session.wait()
+            report = session.wait()
+            return report, datagrams(lab.hosts["client"]) - before
         finally:
             session.stop()
+
+
+def datagrams(host: Host) -> int:
+    words = host.run(["nstat", "-asz", "UdpOutDatagrams"]).stdout.decode().split()
+    return int(words[words.index("UdpOutDatagrams") + 1])
 
 
 def test_latency_is_what_h2load_itself_reports(build_lab: BuildLab) -> None:
@@ -103,12 +116,18 @@ def microseconds(text: str) -> float:
 
 
 def test_latency_is_what_sockperf_itself_reports(build_lab: BuildLab) -> None:
-    report = reported(build_lab, {"sockperf": {"from": "client", "to": "server", "duration": "2s", "rate": 2000}})
+    report, out = reported_and_counted(
+        build_lab, {"sockperf": {"from": "client", "to": "server", "duration": "2s", "rate": 2000}}
+    )
     said = str(report.raw["stdout"])
     (middle,) = {float(found) for found in re.findall(r"percentile 50\.000 =\s+([\d.]+)", said)}
     (mean,) = {float(found) for found in re.findall(r"avg-rtt=([\d.]+)", said)}
     assert report.metrics["app.latency_us.p50"] == pytest.approx(middle, rel=0.05)
     assert report.metrics["app.latency_us.mean"] == pytest.approx(mean, rel=0.05)
+    sent, answered = (
+        int(found) for found in re.findall(r"\[Total Run\].* SentMessages=(\d+); ReceivedMessages=(\d+)", said)[0]
+    )
+    print(said, report.metrics, out)
     assert report.metrics["app.requests_per_s"] == pytest.approx(2000, rel=0.05)
 
 

@@ -6,10 +6,12 @@ import contextlib
 import re
 import select
 import socket
+import struct
 from collections.abc import Callable, Iterator
 
 import collect_lab as lab
 import pytest
+from bracketing import bracketed
 
 from perfcheck.analyse.histogram import statistics
 from perfcheck.analyse.hosts import host_metrics
@@ -23,6 +25,7 @@ from perfcheck.model.observation import FlowReport, Observation, TrafficReport
 from perfcheck.system.clock import now_ns, wait_until
 
 LOOKED_NS = 600_000_000
+ECHO_REQUEST = 8
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +93,13 @@ def check_a_full_connection(pair: lab.Pair, collector: SocketCollector) -> None:
         two.close()
     ours = buffers(seen, "client", lab.PORT)
     assert ours.sendq_bytes.maximum == sender["sendq"] > 100_000
-    # Buffers grow at first; most looks see them full.
-    assert statistics(ours.snd_use_pct)["p50"] == pytest.approx(100 * sender["w"] / sender["tb"], rel=0.05)
+    # Buffers grow at first; most looks see them full. A histogram's median is within its bucket, 3 % wide.
+    assert 100 * sender["w"] / sender["tb"] <= ours.snd_use_pct.maximum
+    assert statistics(ours.snd_use_pct)["p50"] == pytest.approx(100 * sender["w"] / sender["tb"], rel=0.02)
     assert ours.sndbuf_bytes == sender["tb"]
     theirs = buffers(seen, "server", lab.PORT)
     assert theirs.recvq_bytes.maximum == receiver["recvq"] > 10_000
-    assert statistics(theirs.rcv_use_pct)["p50"] == pytest.approx(100 * receiver["r"] / receiver["rb"], rel=0.05)
+    assert statistics(theirs.rcv_use_pct)["p50"] == pytest.approx(100 * receiver["r"] / receiver["rb"], rel=0.02)
     assert theirs.rcvbuf_bytes == receiver["rb"]
     assert ours.snd_use_pct.count >= 5
     assert abs(ours.snd_use_pct.count - theirs.rcv_use_pct.count) <= 1
@@ -171,12 +175,13 @@ def test_datagrams_that_find_the_buffer_full_are_counted_by_all_sources(
     found = host_metrics(tuple(seen.values()))
     assert found["udp.rcvbuf_errors"] == found["udp.in_errors"] == sent - got > 900
     assert found["udp.datagrams_out"] == sent
-    assert seen["drops"].metrics["udp.rcvqueue_full"] == pytest.approx(sent - got, rel=0.02)
+    for name in ("udp.rcvqueue_full", "socket.drops_rcvbuf"):
+        assert seen["drops"].metrics[name] == pytest.approx(sent - got, rel=0.02), name
     (ours,) = (
         one for one in seen["socket"].socket_buffers if (one.key.protocol, one.key.local_port) == (Protocol.UDP, port)
     )
     assert ours.drops == sent - got
-    assert ours.rcv_use_pct.maximum == pytest.approx(100 * shown["r"] / shown["rb"], rel=0.05)
+    assert ours.rcv_use_pct.maximum == pytest.approx(100 * shown["r"] / shown["rb"], rel=0.02)
 
 
 def received(receive: Callable[[int], bytes]) -> int:
@@ -190,25 +195,64 @@ def received(receive: Callable[[int], bytes]) -> int:
 def test_a_full_accept_queue_shows_and_what_overflows_is_counted(pair: lab.Pair, collector: SocketCollector) -> None:
     host = HostCountersCollector()
     host.open()
+    names = ("TcpExtListenOverflows", "TcpExtListenDrops")
     with contextlib.ExitStack() as stack:
         stack.callback(host.close)
         listener = stack.enter_context(pair.server(lambda: socket.create_server((pair.addresses[1], 6001), backlog=4)))
-        with lab.measuring(pair.scope(), collector, host) as seen:
-            for _ in range(12):
+        with bracketed(lambda: counted(pair, *names), pair.scope(), collector, host) as kept:
+            for _ in range(60):
                 one = stack.enter_context(pair.client(lambda: socket.socket(socket.AF_INET)))
                 one.setblocking(False)
                 with contextlib.suppress(BlockingIOError):
                     one.connect(listener.getsockname())
             assert looked_at()
             shown = ss(pair, 1, "-tl", "( sport = :6001 )")
-    metrics = seen["socket"].metrics
+            # A SYN that was dropped comes again after a second; what came by now is counted.
+    metrics = kept.seen["socket"].metrics
     assert metrics["socket.accept_queue.max"] == shown["recvq"] == 5
     assert metrics["socket.accept_queue_pct.max"] == pytest.approx(100 * shown["recvq"] / shown["sendq"])
-    counters = lab.run("ip", "netns", "exec", pair.names[1], "nstat", "-asz", "TcpExtListenOverflows")
-    overflows = int(counters.split("TcpExtListenOverflows")[1].split()[0])
-    found = host_metrics(tuple(seen.values()))
-    assert found["socket.listen_overflows"] == pytest.approx(overflows, abs=2)
-    assert found["socket.listen_overflows"] > 0
+    found = host_metrics(tuple(kept.seen.values()))
+    for name, counter in zip(("listen_overflows", "listen_drops"), names, strict=True):
+        kept.holds(counter, found[f"socket.{name}"])
+        assert found[f"socket.{name}"] > 50
+
+
+def counted(pair: lab.Pair, *names: str) -> dict[str, float]:
+    """The server's counters by nstat(8)."""
+    words = lab.run("ip", "netns", "exec", pair.names[1], "nstat", "-asz", *names).split()
+    return {name: int(words[words.index(name) + 1]) for name in names}
+
+
+def test_answers_that_a_ping_socket_has_no_room_for_are_counted(pair: lab.Pair) -> None:
+    """Echo requests whose answers nobody reads: what the socket holds in the end can be read, the rest was refused."""
+    sent = 1000
+    lab.run("ip", "netns", "exec", pair.names[0], "sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647")
+    drops = DropsCollector()
+    drops.open()
+    ping = pair.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP))
+    with contextlib.closing(drops), ping:
+        ping.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+        with lab.measuring(pair.scope(), drops) as seen:
+            for number in range(sent):
+                ping.sendto(struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, 0, number) + bytes(1000), (pair.addresses[1], 0))
+        ping.setblocking(False)
+        refused = sent - received(ping.recv)
+    assert refused > 900
+    assert seen["drops"].metrics["socket.rcvqueue_full"] == pytest.approx(refused, rel=0.02)
+
+
+def test_sockets_in_time_wait_are_those_of_ss(pair: lab.Pair, collector: SocketCollector) -> None:
+    with lab.measuring(pair.scope(), collector) as seen:
+        for _ in range(60):
+            one, two = pair.connect()
+            one.close()
+            two.close()
+        assert looked_at()
+        listed = [
+            lab.run("ip", "netns", "exec", name, "ss", "-Hnt", "state", "time-wait").count("\n") for name in pair.names
+        ]
+    assert max(listed) >= 60
+    assert seen["socket"].metrics["socket.time_wait.max"] == max(listed)
 
 
 def test_sockets_of_other_namespaces_and_of_before_are_left_out(pair: lab.Pair, collector: SocketCollector) -> None:

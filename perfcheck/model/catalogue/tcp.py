@@ -344,7 +344,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         "pct",
         _LOW,
         _PATH,
-        "delivered segments that carried ECN's CE mark",
+        "delivered segments that were acknowledged with the echo of ECN's CE mark (ECE)",
         "tcp_sock.delivered_ce / tcp_sock.delivered",
         margin_pct=30.0,
         floor=0.1,
