@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
-from perfcheck.collect import bcc_package
+from perfcheck.collect import bcc_package, machine
 from perfcheck.collect.bpfcheck import require_bpf_rights
 from perfcheck.collect.libbpf import Libbpf
 from perfcheck.model.seams import Collector
@@ -12,12 +13,13 @@ from perfcheck.system.checks import Check, checked
 
 
 def all_checks(collectors: Iterable[Collector]) -> tuple[Check, ...]:
-    """Check BPF's parts, then try each collector itself: opened and closed again."""
+    """Check BPF's parts, then try each collector itself, opened and closed again, and what only some machines have."""
     return (
         checked("CAP_BPF and CAP_PERFMON", require_bpf_rights),
         checked("libbpf", Libbpf),
         checked("BCC", bcc_package.find),
         *(checked(collector.name, lambda collector=collector: _attach(collector)) for collector in collectors),  # type: ignore[misc]
+        *(checked(part, functools.partial(machine.require_part, part)) for part in machine.PARTS),
     )
 
 

@@ -16,6 +16,19 @@ from perfcheck.collect.layer import LookingCollector, Seen
 from perfcheck.errors import Unavailable
 from perfcheck.system.netns import NetnsThread
 
+PARTS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "pressure information": (
+        "pressure", "/proc/pressure cannot be read",
+        "a kernel with CONFIG_PSI=y, booted with psi=1 where that is off by default",
+    ),
+    "several NUMA nodes": ("numa", "this machine has one NUMA node", "a machine with more than one"),
+    "CPU quotas": (
+        "cgroup", "nothing limits the CPU time of this control group",
+        "start it in a control group with the CPU controller (systemd-run -p CPUQuota=100% ...)",
+    ),
+}  # fmt: skip
+"""Sources that not every machine has, by the words of MetricSpec.needs: which one, why it lacks, how to get it."""
+
 Look = Mapping[str, Mapping[str, float]]
 """One moment, by source; a source that this machine does not have is left out."""
 
@@ -51,6 +64,15 @@ class MachineCollector(LookingCollector[Look]):
     def compare(self, before: Look, after: Look, length_ns: int) -> Seen:
         """Give the differences."""
         return Seen(metrics=dict(metrics_of(before, after, length_ns)))
+
+
+def require_part(part: str, sources: Mapping[str, Callable[[], Mapping[str, float]]] = _SOURCES) -> None:
+    """Raise Unavailable where this machine lacks a source of PARTS."""
+    source, why, fix = PARTS[part]
+    try:
+        sources[source]()
+    except (OSError, ValueError) as error:
+        raise Unavailable(part, why, fix) from error
 
 
 def read() -> Look:

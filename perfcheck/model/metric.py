@@ -55,7 +55,8 @@ class MetricSpec:
     `margin_pct` is the change, relative to the baseline, below which a difference is of no
     interest; `floor` is the same as an absolute amount in the metric's unit (for values near 0).
     `compared` says whether it is compared with a baseline by default.
-    `needs` names the collector or the generator it comes from (`tcp`, `sockdiag`, `iperf3`...).
+    `needs` names the collector or the generator it comes from (`tcp`, `sockdiag`, `iperf3`...),
+    and after it what that has on some machines only.
     `host_wide` marks what cannot be told apart from the rest of the machine: everything else is the lab's own.
     """
 

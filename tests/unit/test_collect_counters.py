@@ -28,6 +28,7 @@ from perfcheck.collect.hostcounters import parse6
 from perfcheck.collect.inetdiag import DiagLook
 from perfcheck.collect.inetdiag import look_of as diag_look_of
 from perfcheck.collect.sockets import time_wait
+from perfcheck.errors import Unavailable
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import Protocol
 
@@ -145,6 +146,16 @@ cpu0 {user} 0 0 0 0 0 0 0 0 0
 cpu1 0 0 0 {idle} 0 0 {softirq} {steal} 0 0
 intr {intr} 3 4
 """
+
+
+def test_what_a_machine_lacks_says_why_and_how_to_get_it() -> None:
+    def refuse() -> Mapping[str, float]:
+        raise FileNotFoundError("node1")
+
+    machine.require_part("several NUMA nodes", {"numa": lambda: {"local_node": 1.0}})
+    with pytest.raises(Unavailable, match="one NUMA node") as caught:
+        machine.require_part("several NUMA nodes", {"numa": refuse})
+    assert caught.value.fix == "a machine with more than one"
 
 
 def machine_look(**values: int) -> dict[str, Mapping[str, float]]:

@@ -11,9 +11,11 @@ _SWITCH: Final = Source(hook="tp_btf/sched_switch", needs="cpu")
 _RUNTIME: Final = Source(hook="tp_btf/sched_switch: task_struct.se.sum_exec_runtime", needs="cpu")
 _DELAY: Final = Source(hook="tp_btf/sched_switch: task_struct.sched_info.run_delay", needs="cpu")
 _STAT: Final = Source(hook="/proc/stat", needs="machine", host_wide=True)
-_PRESSURE: Final = Source(hook="/proc/pressure", needs="machine", host_wide=True)
-_NUMA: Final = Source(hook="/sys/devices/system/node/node*/numastat", needs="machine", host_wide=True)
-_CGROUP: Final = Source(hook="cpu.stat of the control group that the run is in", needs="machine")
+_PRESSURE: Final = Source(hook="/proc/pressure", needs="machine", part="pressure information", host_wide=True)
+_NUMA: Final = Source(
+    hook="/sys/devices/system/node/node*/numastat", needs="machine", part="several NUMA nodes", host_wide=True
+)
+_CGROUP: Final = Source(hook="cpu.stat of the control group that the run is in", needs="machine", part="CPU quotas")
 
 CPU: Final[tuple[MetricSpec, ...]] = (
     *distribution(

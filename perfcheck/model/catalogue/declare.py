@@ -18,10 +18,14 @@ _STATS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where metrics come from: the hook, the collector that reads it, and whose figures they are."""
+    """Where metrics come from: the hook, the collector that reads it, and whose figures they are.
+
+    `part` is what that collector reads on some machines only, by the name of its check.
+    """
 
     hook: str
     needs: str
+    part: str = ""
     decided_by: DecidedBy = DecidedBy.MACHINE
     host_wide: bool = False
 
@@ -34,7 +38,8 @@ def metric(
     return MetricSpec(
         name=name, unit=unit, layer=Layer(name.partition(".")[0]), direction=direction, decided_by=source.decided_by,
         meaning=f"{meaning} (whole machine)" if source.host_wide else meaning, source=source.hook,
-        needs=(source.needs,), margin_pct=margin_pct, floor=floor, host_wide=source.host_wide,
+        needs=(source.needs, source.part) if source.part else (source.needs,), margin_pct=margin_pct, floor=floor,
+        host_wide=source.host_wide,
     )  # fmt: skip
 
 
