@@ -38,6 +38,8 @@ _SELDOM_S: Final = 0.5
 _LAST_NOTICES_S: Final = 0.05
 _RECEIVE_BYTES: Final = 1 << 15  # what the kernel puts into one message of a dump at most
 _SHARE_OF_CPU: Final = 0.02
+_SHARE_AT_REST: Final = 0.0025
+"""For a host without connections, too, the kernel walks the whole machine's table of them."""
 _BUFFER_BYTES: Final = 1 << 20
 _INFINITE_SSTHRESH: Final = 0x7FFFFFFF
 _COUNTERS: Final = {
@@ -233,17 +235,23 @@ class SockdiagCollector:
                         self._take(key.data, key.data.notices(), destroyed=True)
                     if time.monotonic() >= due:
                         began_s = time.thread_time()
-                        self._look()
+                        found = self._look()
+                        took_s = time.thread_time() - began_s
                         # With thousands of connections a look takes long: look seldom rather than disturb.
-                        rest_s = (time.thread_time() - began_s) / _SHARE_OF_CPU
+                        rest_s = took_s / _SHARE_OF_CPU if found else min(took_s / _SHARE_AT_REST, _SELDOM_S)
                         due = time.monotonic() + max(self._period_s, rest_s)
         except OSError as error:
             self._problem = str(error)
         self._cpu_s = time.thread_time()
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Give whether any host has a connection."""
+        found = False
         for host in self._hosts:
-            self._take(host, host.looks())
+            looks = host.looks()
+            self._take(host, looks)
+            found = found or bool(looks)
+        return found
 
     def _await_notices(self) -> None:
         """Give notices of sockets that have gone a moment to come: the kernel sends them from a work queue."""
