@@ -30,12 +30,14 @@ int tp_btf__softirq_raise(u64 *ctx)
 int tp_btf__softirq_entry(u64 *ctx)
 {
 	struct pc_softirq *softirq = softirq_of(ctx[0]);
+	struct pc_scope *within;
 	u64 now;
 
 	if (!softirq || !tracking())
 		return 0;
 	now = bpf_ktime_get_ns();
-	if (softirq->raised_ns && counting())
+	within = counting();
+	if (within && softirq->raised_ns && softirq->raised_ns >= within->window_ns)
 		distribution_add(&softirq->delay_ns, short_ns(now - softirq->raised_ns));
 	softirq->raised_ns = 0;
 	softirq->entered_ns = now;

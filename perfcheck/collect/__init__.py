@@ -25,6 +25,7 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
     from perfcheck.collect.detail import DetailCollector
     from perfcheck.collect.layer import BpfCollector
     from perfcheck.collect.ovs import MODULE, OvsCollector
+    from perfcheck.collect.runclock import RunClock, Timed
     from perfcheck.collect.sockets import SocketCollector
     from perfcheck.collect.times import FunctionTimesCollector
 
@@ -36,7 +37,13 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
     made = [one for one in made if not isinstance(one, FunctionTimesCollector) or _traceable(one)]
     if mode == "detail":
         made = [one for one in made if not isinstance(one, BpfCollector | SocketCollector)]
-    return (*made, *([DetailCollector()] if mode != "summary" else []))
+    if mode != "summary":
+        made.append(DetailCollector())
+    clock = RunClock()
+    for one in made:
+        if isinstance(one, Timed):
+            one.timed_by(clock)
+    return tuple(made)
 
 
 def prepare(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summary") -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from perfcheck.collect import functions, libbpf
 from perfcheck.collect.image import Image, MapImage, ProgramImage
 from perfcheck.collect.ring import MappedRing
+from perfcheck.collect.runclock import RunClock
 from perfcheck.errors import Unavailable
 
 _INSTRUCTION: Final = struct.Struct("<BBhi")
@@ -59,9 +60,16 @@ class Program:
 class BpfObject:
     """All maps and programs of an image, loaded and attached; closes what it made when loading fails."""
 
-    def __init__(self, image: Image, sizes: Mapping[str, int], optional: Collection[str] = ()) -> None:
-        """Load; `sizes` gives maps' numbers of elements, `optional` targets whose absence is tolerated."""
+    def __init__(
+        self, image: Image, sizes: Mapping[str, int], optional: Collection[str] = (),
+        clock: RunClock | None = None, sampled: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        """Load; `sizes` gives maps' numbers of elements, `optional` targets whose absence is tolerated.
+
+        `clock` times the programs; of them, `sampled` are those that may be detached and attached meanwhile.
+        """
         self._lib = libbpf.Libbpf()
+        self._clock = RunClock() if clock is None else clock
         self._fds: dict[str, int] = {}
         self._views: dict[str, tuple[mmap.mmap, npt.NDArray[Any]]] = {}
         self._images = {one.name: replace(one, max_entries=sizes.get(one.name, one.max_entries)) for one in image.maps}
@@ -72,9 +80,16 @@ class BpfObject:
                 self._fds[one.name] = self._create(one)
             for program in image.programs:
                 self._load(program, program.name in optional)
+            fds = {name: program.prog_fd for name, program in self.programs.items()}
+            self._clock.watch(tuple(fds.values()), [fd for name, fd in fds.items() if name in sampled])
         except BaseException:
             self.close()
             raise
+
+    @property
+    def timed(self) -> bool:
+        """Whether the kernel times the programs."""
+        return not self._clock.refused
 
     def _create(self, image: MapImage) -> int:
         btf_fd = -1
@@ -183,9 +198,15 @@ class BpfObject:
             self.programs[target] = replace(program, link_fd=-1)
         return program.prog_fd
 
+    def attach(self, target: str) -> None:
+        """Let a detached program run again."""
+        program = self.programs[target]
+        if program.link_fd < 0:
+            self.programs[target] = replace(program, link_fd=self._lib.attach_tracepoint(program.prog_fd))
+
     def counters(self) -> dict[str, libbpf.RunCounters]:
-        """Run time and calls of each program since it was loaded."""
-        return {name: self._lib.run_counters(program.prog_fd) for name, program in self.programs.items()}
+        """Run time and calls of each program since it was loaded; estimated where they run often (RunClock)."""
+        return self._clock.counters({name: program.prog_fd for name, program in self.programs.items()})
 
     def run_ns(self) -> int:
         """Run time of all programs since they were loaded."""
@@ -202,6 +223,7 @@ class BpfObject:
 
     def close(self) -> None:
         """Detach and unload; safe to call twice."""
+        self._clock.forget([program.prog_fd for program in self.programs.values()])
         for fd in self._descriptors():
             os.close(fd)
         self.programs.clear()

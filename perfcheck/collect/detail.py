@@ -22,8 +22,9 @@ from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.dropreasons import METRICS, drop_reasons
 from perfcheck.collect.followed import EVERYTHING, FEW, Shed, Store, lower_keep, narrowed, told
-from perfcheck.collect.libbpf import Libbpf, RunCounters
+from perfcheck.collect.libbpf import RunCounters
 from perfcheck.collect.ring import MappedRing
+from perfcheck.collect.runclock import RunClock
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.detail import DetailFilter, DetailStream, Kind
 from perfcheck.model.flow import FlowKey, Protocol
@@ -57,7 +58,7 @@ class DetailCollector:
         self._ring_bytes = ring_bytes
         self._most = most
         self._object: BpfObject | None = None
-        self._stats_fd = -1
+        self._clock = RunClock()
         self._hosts: dict[int, str] = {}
         self._before: dict[str, RunCounters] = {}
         self._drain: _Drain | None = None
@@ -72,6 +73,10 @@ class DetailCollector:
         """Raise Unavailable where BPF cannot be used."""
         check_bpf()
 
+    def timed_by(self, clock: RunClock) -> None:
+        """Have the programs timed together with other collectors'; before `open`."""
+        self._clock = clock
+
     @property
     def loaded(self) -> BpfObject:
         """The maps and programs in the kernel; CollectError before `open`."""
@@ -85,11 +90,7 @@ class DetailCollector:
         self.close()
         cpus = layers.cpu_count()
         sizes = {"events": self._ring_bytes, "lost": cpus, "sending": cpus * _NESTED}
-        self._object = BpfObject(_image(), sizes, OPTIONAL)
-        try:
-            self._stats_fd = Libbpf().enable_stats()
-        except OSError:
-            self._stats_fd = -1
+        self._object = BpfObject(_image(), sizes, OPTIONAL, self._clock)
 
     def begin(self, scope: Scope) -> None:
         """Follow the packets of the scope's hosts, and keep what is needed once the warm-up is over."""
@@ -108,6 +109,7 @@ class DetailCollector:
         control["lost"] = 0
         control["own_tgid"] = os.getpid()
         control["trial"] += 1
+        self._clock.renew()
         self._before = loaded.counters()
         start_ns = now_ns() + scope.warmup_ns
         self._drain = _Drain(loaded, start_ns, scope.detail_budget_pct / 100, self._most)
@@ -160,9 +162,6 @@ class DetailCollector:
             self._object.close()
             self._object = None
             self._hosts = {}
-        if self._stats_fd >= 0:
-            os.close(self._stats_fd)
-            self._stats_fd = -1
 
     def _abandon(self) -> None:
         if self._drain is not None:

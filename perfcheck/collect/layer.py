@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.layers import LayerPrograms
+from perfcheck.collect.runclock import RunClock
 from perfcheck.collect.sources import Group
 from perfcheck.collect.window import TOO_SHORT, Window
 from perfcheck.errors import CollectError
@@ -35,17 +36,23 @@ class BpfCollector(ABC):
 
     def __init__(
         self, name: str, group: Group, targets: Collection[str], sizes: Mapping[str, int] | None = None,
-        optional: Collection[str] = (),
+        optional: Collection[str] = (), sampled: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Take the sources, and the tracepoints to attach to; nothing is loaded before `open`."""
         self._name = name
         self._window: Window | None = None
-        self.programs = LayerPrograms(name, group, targets, sizes or {}, optional)
+        self.programs = LayerPrograms(name, group, targets, sizes or {}, optional, sampled)
+        self.timed_by(RunClock())
 
     @property
     def name(self) -> str:
         """The collector's name."""
         return self._name
+
+    def timed_by(self, clock: RunClock) -> None:
+        """Have the programs timed together with other collectors'; before `open`."""
+        self._clock = clock
+        self.programs.timed_by(clock)
 
     def check(self) -> None:
         """Raise Unavailable where BPF cannot be used."""
@@ -70,9 +77,10 @@ class BpfCollector(ABC):
         self.programs.stop()
         seen = self.read(length_ns) if length_ns else Seen(warnings=(TOO_SHORT,))
         self.let_go()
+        used_s = time.thread_time() - started_s + self._clock.take_cpu_s()
         return Observation(
             collector=self.name, metrics=seen.metrics, distributions=seen.distributions,
-            overhead=self.programs.overhead(time.thread_time() - started_s), lost_events=self.programs.lost(),
+            overhead=self.programs.overhead(used_s), lost_events=self.programs.lost(),
             warnings=(*self.programs.warnings(), *seen.warnings),
         )  # fmt: skip
 

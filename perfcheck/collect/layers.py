@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from perfcheck.collect import cache, loglinear
 from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.image import Image
-from perfcheck.collect.libbpf import Libbpf, RunCounters
+from perfcheck.collect.libbpf import RunCounters
+from perfcheck.collect.runclock import RunClock
 from perfcheck.collect.sources import Group
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import Histogram
@@ -26,6 +28,7 @@ from perfcheck.system.clock import now_ns
 COMMON_MAPS: Final = frozenset({"scope", "namespaces"})
 MAX_HOSTS: Final = 64
 _OFF, _TRACK, _COUNT = range(3)  # enum pc_phase
+_NEVER_NS: Final = 1 << 62
 _NO_MINIMUM: Final = 0xFFFFFFFF
 BUCKETS: Final = 896  # PC_BUCKETS
 
@@ -62,11 +65,12 @@ class LayerPrograms:
 
     def __init__(
         self, layer: str, group: Group, targets: Collection[str], sizes: Mapping[str, int],
-        optional: Collection[str] = (),
+        optional: Collection[str] = (), sampled: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Take the sources and the names of the programs to attach (`ProgramImage.name`); nothing is loaded yet.
 
-        `sizes` gives maps' numbers of elements.
+        `sizes` gives maps' numbers of elements. `sampled` programs run a part of the time where programs run
+        often (RunClock); they come in the order in which they are to be attached.
         """
         self._group = group
         self._layer = layer
@@ -74,7 +78,12 @@ class LayerPrograms:
         self._sizes = dict(sizes)
         self._optional = frozenset(optional)
         self._object: BpfObject | None = None
-        self._stats_fd = -1
+        self._sampled = tuple(sampled)
+        self._clock = RunClock()
+        # The clock's thread pauses and resumes; its lock is never taken while this one is held.
+        self._pausing = threading.Lock()
+        self._paused = False
+        self._since_ns = self._covered_ns = 0
         self._hosts: dict[int, str] = {}
         self._before: dict[str, RunCounters] = {}
 
@@ -104,11 +113,47 @@ class LayerPrograms:
                 f"tp_btf/{min(lacking)}", "this kernel's types lack what the program reads there",
                 "a kernel with CONFIG_SCHED_INFO=y, CONFIG_NET_SCHED=y and their types in its BTF",
             )  # fmt: skip
-        self._object = BpfObject(part_of(image_of(self._group), self._targets), self._sizes, self._optional)
-        try:
-            self._stats_fd = Libbpf().enable_stats()
-        except OSError:
-            self._stats_fd = -1
+        image = part_of(image_of(self._group), self._targets)
+        self._object = BpfObject(image, self._sizes, self._optional, self._clock, self._sampled)
+        if self._sampled:
+            self._clock.sample(self)
+
+    def timed_by(self, clock: RunClock) -> None:
+        """Have the programs timed together with other layers'; before `open`."""
+        self._clock = clock
+
+    def pause(self) -> None:
+        """Let the programs that are sampled rest."""
+        with self._pausing:
+            self._cover()
+            self._paused, self._since_ns = True, 0
+            if self._object is not None:
+                self._object.view("scope")[0]["window_ns"] = _NEVER_NS
+                for name in reversed(self._sampled):
+                    self._object.detach(name)
+
+    def resume(self) -> None:
+        """Let the programs that are sampled run again; what they saw before they were all attached does not count."""
+        with self._pausing:
+            if self._object is None:
+                return
+            for name in self._sampled:
+                self._object.attach(name)
+            self._paused = False
+            if self._object.view("scope")[0]["phase"] == _COUNT:
+                self._count_from_now()
+
+    def covered_ns(self) -> int:
+        """How long the programs that are sampled have run in the window."""
+        with self._pausing:
+            self._cover()
+            return self._covered_ns
+
+    def _cover(self) -> None:
+        if self._since_ns:
+            ended_ns = now_ns()
+            self._covered_ns += ended_ns - self._since_ns
+            self._since_ns = ended_ns
 
     def view(self, name: str) -> npt.NDArray[Any]:
         """Give an array map's elements, shared with the kernel."""
@@ -126,6 +171,7 @@ class LayerPrograms:
         """Follow the namespaces of the scope from now on."""
         if len(scope.namespaces) > MAX_HOSTS:
             raise CollectError(f"{len(scope.namespaces)} hosts are too many: the core has room for {MAX_HOSTS}")
+        self._clock.renew()
         loaded, hosts = self._loaded, {inode: host for host, inode in scope.namespaces.items()}
         control = loaded.view("scope")[0]
         loaded.replace_keys("namespaces", self._hosts, {inode: index for index, inode in enumerate(hosts)})
@@ -136,6 +182,7 @@ class LayerPrograms:
         control["own_tgid"] = os.getpid()
         control["trial"] += 1
         self._before = loaded.counters()
+        self._since_ns = self._covered_ns = 0
         control["phase"] = _TRACK
 
     @property
@@ -145,14 +192,28 @@ class LayerPrograms:
 
     def count(self) -> None:
         """Open the window: events count from now on."""
-        control = self._loaded.view("scope")[0]
-        control["window_ns"] = now_ns()
-        control["phase"] = _COUNT
+        with self._pausing:
+            control = self._loaded.view("scope")[0]
+            if self._paused:
+                control["window_ns"] = _NEVER_NS
+            else:
+                self._count_from_now()
+            control["phase"] = _COUNT
+
+    def _count_from_now(self) -> None:
+        self._loaded.view("scope")[0]["window_ns"] = self._since_ns = now_ns()
 
     def stop(self) -> None:
         """Let no event count any more."""
-        if self._object is not None:
-            self._object.view("scope")[0]["phase"] = _OFF
+        with self._pausing:
+            self._cover()
+            self._since_ns = 0
+            if self._object is not None:
+                self._object.view("scope")[0]["phase"] = _OFF
+
+    def program_fd(self, name: str) -> int:
+        """Give the descriptor of a loaded program."""
+        return self._loaded.programs[name].prog_fd
 
     def run_ns(self) -> int:
         """Run time of all programs since they were loaded."""
@@ -180,18 +241,16 @@ class LayerPrograms:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures has to know."""
         warnings = [f"{target} cannot be attached: what it counts is missing" for target in self.missing]
-        if self._stats_fd < 0:
+        if not self._loaded.timed:
             warnings.append("the kernel does not time BPF programs (BPF_ENABLE_STATS refused): overhead reads 0")
         return tuple(warnings)
 
     def close(self) -> None:
         """Detach and unload; safe to call twice."""
+        self._clock.forget((), self)
         if self._object is not None:
             self._object.close()
             self._object = None
-        if self._stats_fd >= 0:
-            os.close(self._stats_fd)
-            self._stats_fd = -1
 
 
 def forget(records: npt.NDArray[Any]) -> None:

@@ -20,6 +20,7 @@ from typing import Final
 from perfcheck.collect import inetdiag, sources
 from perfcheck.collect.buffers import Looks
 from perfcheck.collect.layers import LayerPrograms
+from perfcheck.collect.runclock import RunClock
 from perfcheck.collect.window import TOO_SHORT
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import Protocol
@@ -61,6 +62,11 @@ class SocketCollector:
         self._problem = ""
         self._time_wait = 0
         self._period_s = _PERIOD_S
+
+    def timed_by(self, clock: RunClock) -> None:
+        """Have the programs timed together with other collectors'; before `open`."""
+        if self._programs is not None:
+            self._programs.timed_by(clock)
 
     @property
     def name(self) -> str:

@@ -49,8 +49,9 @@ import numpy.typing as npt
 from perfcheck.collect import cache, sources, tcp_decode
 from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.bpfobject import BpfObject
-from perfcheck.collect.libbpf import Libbpf, RunCounters
+from perfcheck.collect.libbpf import RunCounters
 from perfcheck.collect.pending import count_pending
+from perfcheck.collect.runclock import RunClock
 from perfcheck.errors import CollectError
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
@@ -71,7 +72,7 @@ class TcpCollector:
         """Take the bound; nothing is loaded before `open`."""
         self._max_sockets = max_sockets
         self._object: BpfObject | None = None
-        self._stats_fd = -1
+        self._clock = RunClock()
         self._generation = 0
         self._hosts: dict[int, str] = {}
         self._costs_before: dict[str, RunCounters] = {}
@@ -91,9 +92,12 @@ class TcpCollector:
         self.check()
         self.close()
         sizes = {"records": self._max_sockets * 4, "histograms": self._max_sockets}
-        self._object = BpfObject(cache.image_for(*sources.TCP), sizes, _COUNTED_BY)
-        self._stats_fd = _enable_stats()
+        self._object = BpfObject(cache.image_for(*sources.TCP), sizes, _COUNTED_BY, self._clock)
         self._costs_before = self._object.counters()
+
+    def timed_by(self, clock: RunClock) -> None:
+        """Have the programs timed together with other collectors'; before `open`."""
+        self._clock = clock
 
     @property
     def loaded(self) -> BpfObject:
@@ -120,6 +124,7 @@ class TcpCollector:
         loaded.replace_keys("namespaces", self._hosts.keys(), dict.fromkeys(hosts, 1))
         control["namespaces_seen"] = sum({1 << inode % 64 for inode in hosts})
         self._hosts = hosts
+        self._clock.renew()
         self._costs_before = loaded.counters()
         self._generation += 1
         control["generation"] = self._generation
@@ -136,7 +141,7 @@ class TcpCollector:
         count_pending(records, loaded.view("histograms"))
         sockets = self._sockets(loaded, records)
         missed = sum(after.missed - self._costs_before[name].missed for name, after in costs.items())
-        self._cpu_s += time.thread_time() - started_s
+        self._cpu_s += time.thread_time() - started_s + self._clock.take_cpu_s()
         return Observation(
             collector=self.name,
             tcp_sockets=sockets,
@@ -147,7 +152,7 @@ class TcpCollector:
                 map_bytes=loaded.map_bytes(),
             ),
             lost_events=int(control["lost_records"]) + int(records["lost_samples"].sum()) + missed,
-            warnings=_warnings(loaded, self._stats_fd),
+            warnings=_warnings(loaded),
         )
 
     def _sockets(self, loaded: BpfObject, records: npt.NDArray[Any]) -> tuple[TcpSocket, ...]:
@@ -174,9 +179,6 @@ class TcpCollector:
             self._object.close()
             self._object = None
             self._hosts = {}
-        if self._stats_fd >= 0:
-            os.close(self._stats_fd)
-            self._stats_fd = -1
 
 
 @contextlib.contextmanager
@@ -202,19 +204,11 @@ def _costs(before: Mapping[str, RunCounters], after: Mapping[str, RunCounters]) 
     )
 
 
-def _warnings(loaded: BpfObject, stats_fd: int) -> tuple[str, ...]:
+def _warnings(loaded: BpfObject) -> tuple[str, ...]:
     warnings = [f"this kernel has no tp_btf/{target}: {', '.join(_COUNTED_BY[target])}" for target in loaded.missing]
-    if stats_fd < 0:
+    if not loaded.timed:
         warnings.append("the kernel does not time BPF programs (BPF_ENABLE_STATS refused): overhead reads 0")
     return tuple(warnings)
-
-
-def _enable_stats() -> int:
-    """Have programs timed while the descriptor is open; the sysctl kernel.bpf_stats_enabled is left alone."""
-    try:
-        return Libbpf().enable_stats()
-    except OSError:
-        return -1
 
 
 def resident_bytes() -> int:

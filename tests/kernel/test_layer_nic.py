@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,9 +20,11 @@ from slowing import slowed_tracepoint
 
 from perfcheck.analyse.layers import layer_metrics
 from perfcheck.collect.drops import DropsCollector
+from perfcheck.collect.libbpf import Libbpf
 from perfcheck.collect.machine import MachineCollector
 from perfcheck.collect.netlink import NetlinkCollector
 from perfcheck.collect.nic import NicCollector
+from perfcheck.collect.runclock import RunClock
 from perfcheck.system.clock import now_ns, wait_until
 
 DATAGRAMS = 20_000
@@ -34,6 +38,8 @@ CPUS = os.cpu_count() or 1
 @pytest.fixture(scope="module")
 def nic() -> Iterator[NicCollector]:
     made = NicCollector()
+    # However often programs run: these tests count each run.
+    made.timed_by(RunClock(often=math.inf))
     made.open()
     yield made
     made.close()
@@ -157,6 +163,34 @@ def test_the_busiest_cpus_share_is_its_runs_added_up(nic: NicCollector, pair: la
     )
     assert 0 < share < 100
     assert share / 100 * found.least["ns"] / 1000 == pytest.approx(runs.total, rel=0.05)
+
+
+def test_softirqs_timed_a_part_of_the_time_stand_for_all_of_them(pair: lab.Pair) -> None:
+    nic = NicCollector()
+    nic.timed_by(RunClock(often=100))
+    nic.open()
+    # With timing on for all programs the kernel counts each call; the clock's own estimate goes by its spans alone.
+    stats_fd = Libbpf().enable_stats()
+    try:
+        fd = nic.programs.program_fd("napi_poll")
+        calls = Libbpf().run_counters(fd).calls
+        with bracketed(softirqs, pair.scope(), nic) as found:
+            ends_s = time.monotonic() + 4
+            while time.monotonic() < ends_s:
+                flood(pair, 200)
+        calls = Libbpf().run_counters(fd).calls - calls
+    finally:
+        os.close(stats_fd)
+        nic.close()
+    seen = found.seen["nic"]
+    timed = seen.metrics["nic.softirqs_timed_pct"] / 100
+    assert 0.05 < timed < 0.5
+    runs = seen.distributions["nic.rx_softirq_run_us"]
+    assert runs.count / timed == pytest.approx(found.most["NET_RX"], rel=0.2)
+    # A run that began before it could be seen, or that nobody raised as far as could be seen, would be far too long.
+    assert seen.distributions["nic.rx_softirq_delay_us"].count == pytest.approx(runs.count, rel=0.02)
+    estimated = {cost.program: cost.calls for cost in seen.overhead.programs}
+    assert estimated["nic/napi_poll"] == pytest.approx(calls, rel=0.2)
 
 
 def test_every_packet_is_the_work_of_one_poll(nic: NicCollector, pair: lab.Pair) -> None:
