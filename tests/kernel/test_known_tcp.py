@@ -110,7 +110,6 @@ def check_gauges(ours: TcpSocket, info: Mapping[str, int]) -> None:
     # The largest that there was, where TCP_INFO has the last.
     assert ours.gauges["reordering_segs"] >= info["reordering"]
     assert ours.gauges["snd_wnd_bytes"] >= info["snd_wnd"]
-    assert ours.srtt_us.minimum <= info["rtt"] <= ours.srtt_us.maximum
     assert ours.cwnd.minimum <= info["snd_cwnd"]
 
 
