@@ -41,7 +41,7 @@ class Core:
         self._stopped: dict[str, Observation] = {}
         self._thread: _Governor | None = None
         self._spending = Spending()
-        self._touched: set[str] = set()
+        self._earlier: tuple[Shedding, ...] = ()
 
     @property
     def spending(self) -> Spending:
@@ -51,11 +51,12 @@ class Core:
     @property
     def shed_collectors(self) -> frozenset[str]:
         """Names of the collectors that do less than they could."""
-        return frozenset(self._touched)
+        return frozenset(one.collector for one in (*self._earlier, *self._spending.shed))
 
     def begin(self, scope: Scope) -> None:
         """Begin all collectors that are not stopped, and watch what they cost."""
         self._stop_watching()
+        self._earlier += self._spending.shed
         self._stopped, self._spending = {}, Spending()
         self._order = [one.name for one in self._running]
         threads: dict[str, list[threading.Thread]] = {}
@@ -82,8 +83,12 @@ class Core:
 
     def _stop_watching(self) -> None:
         if self._thread is not None:
-            self._spending = self._thread.finish()
-            self._thread = None
+            thread, self._thread = self._thread, None
+            thread.finish()
+            # What was shed counts even where looking went wrong afterwards.
+            self._spending = replace(thread.spending, earlier=self._earlier)
+            if thread.problem is not None:
+                raise CollectError(f"what measuring costs cannot be read: {thread.problem}") from thread.problem
 
     # From here on: in the thread.
 
@@ -94,12 +99,8 @@ class Core:
             return None
         if step.stop:
             self._stop(collector)
-            done: str | None = f"{collector.name} was stopped"
-        else:
-            done = collector.do_less(share) if isinstance(collector, Frugal) else None
-        if done is not None:
-            self._touched.add(collector.name)
-        return done
+            return f"{collector.name} was stopped"
+        return collector.do_less(share) if isinstance(collector, Frugal) else None
 
     def _stop(self, collector: Collector) -> None:
         """Stop and detach: figures of a part of the trial would pass for those of all of it."""
@@ -177,10 +178,10 @@ class _Governor(threading.Thread):
         self._rest_s = self._rest_cpu_s = 0.0
         self._shed: list[Shedding] = []
         self._still_pct: float | None = None
-        self._problem: BaseException | None = None
+        self.problem: BaseException | None = None
 
     def run(self) -> None:
-        """Look again and again; what goes wrong is told by `finish`."""
+        """Look again and again; what goes wrong is kept in `problem`."""
         try:
             before = self._reading()
             while not self._done.wait(self._window_s):
@@ -188,16 +189,18 @@ class _Governor(threading.Thread):
                 shed = self._judge(_look(before, now), now[0] - before[0])
                 # What shedding itself took is left out of the next look.
                 before = self._reading() if shed else now
-        except BaseException as problem:  # noqa: BLE001 - told in the thread that waits
-            self._problem = problem
+        except BaseException as problem:  # noqa: BLE001 - raised in the thread that waits
+            self.problem = problem
 
-    def finish(self) -> Spending:
-        """Look no more; CollectError where that went wrong."""
+    def finish(self) -> None:
+        """Look no more."""
         self._done.set()
         self.join()
         self._meter.close()
-        if self._problem is not None:
-            raise CollectError(f"what measuring costs cannot be read: {self._problem}") from self._problem
+
+    @property
+    def spending(self) -> Spending:
+        """What was spent and shed so far."""
         return Spending(
             rest_s=self._rest_s, rest_cpu_s=self._rest_cpu_s, shed=tuple(self._shed), still_pct=self._still_pct
         )

@@ -29,10 +29,12 @@ class Spending:
     """What the core took of the CPUs in one trial while its lab was at rest, and what it shed.
 
     `rest_cpu_s` CPU seconds (BPF programs and the collectors' threads) in `rest_s` seconds at rest. `still_pct` is
-    what it took of one CPU when there was nothing more to shed, None where it never came to that.
+    what it took of one CPU when there was nothing more to shed, None where it never came to that. `earlier` is what
+    it had shed before the trial, maybe while the other side of a comparison was measured.
     """
 
     rest_s: float = 0.0
     rest_cpu_s: float = 0.0
     shed: tuple[Shedding, ...] = ()
     still_pct: float | None = None
+    earlier: tuple[Shedding, ...] = ()

@@ -48,10 +48,7 @@ def costs(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, Any]:
              "why": one.why, "stopped": one.stopped}
             for trial in trials for one in trial.spending.shed
         ],
-        STOPPED: {
-            one.collector: f"{_told(trial, one)}; {HOW_TO_ALLOW}"
-            for trial in trials for one in trial.spending.shed if one.stopped
-        },
+        STOPPED: {one.collector: f"{text}; {HOW_TO_ALLOW}" for one, text in _sheddings(trials) if one.stopped},
         "bpf_map_bytes": max(maps, default=0),
         "lost_events": {
             name: sum(seen.lost_events for trial in trials for seen in trial.observations if seen.collector == name)
@@ -64,8 +61,7 @@ def costs(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, Any]:
 
 def remarks(overhead: Mapping[str, Any], trials: Sequence[Trial]) -> Iterator[str]:
     """Say what was shed, and where measuring took more than it may all the same."""
-    for trial in trials:
-        yield from (_told(trial, one) for one in trial.spending.shed)
+    yield from (text for _, text in _sheddings(trials))
     still = [trial.spending.still_pct for trial in trials if trial.spending.still_pct is not None]
     if still:
         yield (
@@ -77,5 +73,14 @@ def remarks(overhead: Mapping[str, Any], trials: Sequence[Trial]) -> Iterator[st
         yield f"measuring took {used:.3g} % of one CPU while the traffic ran, more than its budget of {budget:.3g} %"
 
 
-def _told(trial: Trial, shed: Shedding) -> str:
-    return f"{shed.what} from {shed.at_s:.1f} s into run {trial.record.index + 1} on: {shed.why}"
+def _sheddings(trials: Sequence[Trial]) -> Iterator[tuple[Shedding, str]]:
+    """Give all that was shed, each once, with when and why in words."""
+    known: set[Shedding] = set()
+    for trial in trials:
+        run = trial.record.index + 1
+        for one in trial.spending.earlier:
+            if one not in known:
+                yield one, f"{one.what} before run {run}, while the other side was measured: {one.why}"
+        for one in trial.spending.shed:
+            yield one, f"{one.what} from {one.at_s:.1f} s into run {run} on: {one.why}"
+        known.update(trial.spending.earlier, trial.spending.shed)

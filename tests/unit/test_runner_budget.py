@@ -136,3 +136,21 @@ def test_that_nothing_more_can_be_shed_is_said() -> None:
         {"budget_pct": 1.0, "budget_holds": "at rest", "cpu_pct": 0.0}, [trial(0, {}, spending), trial(1, {})]
     )
     assert "still took 3.25 %" in text
+
+
+def test_what_was_shed_while_the_other_side_was_measured_counts_on_both() -> None:
+    spending = Spending(earlier=(STOP,))
+    found = record(
+        "{}", trial(0, {DELAY: 10.0, RTT: 2e3}), trial(1, {RTT: 2e3}, spending), trial(2, {RTT: 2e3}, spending)
+    )
+    assert DELAY not in found.metrics
+    (warning,) = (text for text in found.warnings if "nic was stopped" in text)
+    assert "before run 2, while the other side was measured" in warning
+    assert warning in found.overhead["stopped"]["nic"]
+
+
+def test_what_was_shed_in_a_run_of_the_record_is_told_once() -> None:
+    first, later = Spending(shed=(STOP,)), Spending(earlier=(STOP,))
+    found = record("{}", trial(0, {RTT: 2e3}, first), trial(1, {RTT: 2e3}, later))
+    (warning,) = (text for text in found.warnings if "nic was stopped" in text)
+    assert "into run 1 on" in warning
