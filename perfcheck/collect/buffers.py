@@ -41,7 +41,8 @@ class Looks:
     def __init__(self) -> None:
         """Begin with none."""
         self.count = 0
-        self._lines: list[npt.NDArray[Any]] = []
+        self._written: list[bytes] = []
+        self._dtype: np.dtype[Any] = np.dtype(np.uint8)
         self._diagnosed: dict[tuple[str, int], _Diagnosed] = {}
         self._most = dict.fromkeys(_STATES, 0)
         self._now = dict.fromkeys(_STATES, 0)
@@ -60,10 +61,9 @@ class Looks:
             self._most[name] = max(self._most[name], self._now[name])
 
     def add_lines(self, written: bytes, dtype: np.dtype[Any]) -> None:
-        """Take the iterator's `pc_look` lines of one look."""
-        lines = np.frombuffer(written, dtype)
-        self._lines.append(lines)
-        self._count_states(lines["state"].tolist())
+        """Take the iterator's `pc_look` lines of one look; what is in them is read at the end."""
+        self._written.append(written)
+        self._dtype = dtype
 
     def add(self, host: str, protocol: Protocol, looks: Iterable[DiagLook]) -> None:
         """Take sock_diag's answer of one look at one host."""
@@ -95,16 +95,31 @@ class Looks:
 
     def metrics(self) -> dict[str, float]:
         """Give what is counted over all sockets of the lab."""
+        most = {name: max(self._most[name], *counts) for name, counts in self._counts_of_lines().items()}
         return {
-            **{f"socket.{name}.max": float(most) for name, most in self._most.items()},
+            **{f"socket.{name}.max": float(count) for name, count in most.items()},
             "socket.accept_queue.max": float(self._waiting),
             "socket.accept_queue_pct.max": self._waiting_pct,
         }
 
+    def _lines(self) -> npt.NDArray[Any]:
+        return np.frombuffer(b"".join(self._written), self._dtype)
+
+    def _counts_of_lines(self) -> Mapping[str, Sequence[int]]:
+        """How many connections of each kind each of the iterator's looks saw, and 0: there may have been none."""
+        if not self._written:
+            return dict.fromkeys(_STATES, (0,))
+        states = self._lines()["state"]
+        look = np.repeat(np.arange(len(self._written)), [len(one) // self._dtype.itemsize for one in self._written])
+        return {
+            name: np.bincount(look[np.isin(states, tuple(meant))], minlength=len(self._written)).tolist()
+            for name, meant in _STATES.items()
+        }
+
     def buffers(self, hosts: Mapping[int, str]) -> Iterator[SocketBuffers]:
         """Sum each socket up; `hosts` names network namespaces by inode number."""
-        if self._lines:
-            lines = np.concatenate(self._lines)
+        if self._written:
+            lines = self._lines()
             lines = lines[np.argsort(lines["cookie"], kind="stable")]
             _, begins = np.unique(lines["cookie"], return_index=True)
             for part in np.split(lines, begins[1:]) if len(lines) else ():

@@ -54,11 +54,12 @@ class NetlinkCollector(LookingCollector[dict[str, Look]]):
 def _look_at(namespaces: NetnsThread, host: str, path: str) -> Look:
     what = f"host {host}: reading its interfaces"
     interfaces = namespaces.netlink(path, rtnetlink.interfaces, what=what)
+    qdiscs = namespaces.netlink(path, rtnetlink.qdiscs, what=what)
     neighbours, failed = namespaces.netlink(path, rtnetlink.neighbours, what=what)
     names = [interface.ifname for interface in interfaces.values()]
     return Look(
-        queues=namespaces.netlink(path, rtnetlink.queues, what=what),
-        lanes=namespaces.netlink(path, rtnetlink.lanes, what=what),
+        queues=rtnetlink.queues_of(qdiscs),
+        lanes=rtnetlink.lanes_of(qdiscs),
         interfaces=interfaces,
         drivers=namespaces.inside(path, partial(ethtool.counters, names)),
         offloads=namespaces.inside(path, partial(ethtool.offloads, names)),

@@ -56,9 +56,14 @@ def _wrap(name: str) -> int:
     return 1 << 64 if name == "bytes" else _U32
 
 
+def qdiscs(ip: IPRoute) -> list[Any]:
+    """Give an RTM_GETQDISC dump, of which `queues_of` and `lanes_of` each pick their part."""
+    return list(ip.get_qdiscs())
+
+
 def queues(ip: IPRoute) -> dict[int, Queue]:
     """Root qdiscs that really queue, by interface index."""
-    return queues_of(ip.get_qdiscs())
+    return queues_of(qdiscs(ip))
 
 
 def queues_of(messages: Iterable[Any]) -> dict[int, Queue]:
@@ -76,13 +81,11 @@ def queues_of(messages: Iterable[Any]) -> dict[int, Queue]:
     return found
 
 
-def lanes(ip: IPRoute) -> dict[int, dict[int, int]]:
-    """Packets that each transmit queue of a multiqueue device (qdisc mq, mqprio) has sent, by interface index."""
-    return lanes_of(ip.get_qdiscs())
-
-
 def lanes_of(messages: Iterable[Any]) -> dict[int, dict[int, int]]:
-    """Pick the qdiscs of single transmit queues out of an RTM_GETQDISC dump: those right under a multiqueue root."""
+    """Packets that each transmit queue of a multiqueue device (qdisc mq, mqprio) has sent, by interface index.
+
+    They are those of the qdiscs of an RTM_GETQDISC dump right under a multiqueue root.
+    """
     kept = list(messages)
     roots = {
         (message["index"], message["handle"]) for message in kept

@@ -10,10 +10,8 @@ a byte each.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
-import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -23,24 +21,18 @@ from typing import Final
 import numpy as np
 
 from perfcheck.collect import loglinear
-from perfcheck.collect.tcpinfo import NLMSG_DONE, NLMSG_ERROR, Look, dump_request, look_of, messages
+from perfcheck.collect.hostsockets import HostSockets
+from perfcheck.collect.tcpinfo import Glance, Look
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import FlowKey, Histogram, Protocol, TcpSocket
 from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.clock import now_ns, wait_until
 from perfcheck.system.netns import NetnsThread
 
-_NETLINK_SOCK_DIAG: Final = 4
-_DESTROY_GROUPS: Final = 1 << 0 | 1 << 2  # SKNLGRP_INET_TCP_DESTROY, SKNLGRP_INET6_TCP_DESTROY
-_STATES: Final = 0xFFF & ~(1 << 6 | 1 << 10 | 1 << 3)  # without TIME_WAIT, LISTEN, SYN_RECV
 _PERIOD_S: Final = 0.1
 _SELDOM_S: Final = 0.5
 _LAST_NOTICES_S: Final = 0.05
-_RECEIVE_BYTES: Final = 1 << 15  # what the kernel puts into one message of a dump at most
 _SHARE_OF_CPU: Final = 0.02
-_SHARE_AT_REST: Final = 0.0025
-"""For a host without connections, too, the kernel walks the whole machine's table of them."""
-_BUFFER_BYTES: Final = 1 << 20
 _INFINITE_SSTHRESH: Final = 0x7FFFFFFF
 _COUNTERS: Final = {
     "segs_out": "segs_out", "data_segs_out": "data_segs_out", "retrans_segs": "total_retrans",
@@ -71,62 +63,13 @@ class _Seen:
     inflight: list[int] = field(default_factory=list)
 
 
-class _HostSockets:
-    """The two netlink sockets into one host: one asks, one is told of destroyed sockets."""
-
-    def __init__(self, host: str) -> None:
-        self.host = host
-        self.ask = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
-        self.told = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
-        self.ask.settimeout(1.0)
-        self.told.setblocking(False)
-        self.told.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-        self.lost = 0
-        # Without CAP_NET_ADMIN there are no notices; looks alone then have to do.
-        with contextlib.suppress(PermissionError):
-            self.told.bind((0, _DESTROY_GROUPS))
-
-    def looks(self) -> list[Look]:
-        """Ask for all connections of the host."""
-        found: list[Look] = []
-        self.ask.send(dump_request(_STATES))
-        while True:
-            for kind, payload in messages(self.ask.recv(_RECEIVE_BYTES)):
-                if kind == NLMSG_DONE:
-                    return found
-                if kind == NLMSG_ERROR:
-                    number = -int.from_bytes(payload[:4], "little", signed=True)
-                    raise OSError(number, f"sock_diag: {os.strerror(number)}")
-                look = look_of(payload)
-                if look is not None:
-                    found.append(look)
-
-    def notices(self) -> list[Look]:
-        """Take the notices of destroyed sockets that have come."""
-        found: list[Look] = []
-        while True:
-            try:
-                data = self.told.recv(_RECEIVE_BYTES)
-            except BlockingIOError:
-                return found
-            except OSError:  # ENOBUFS: notices came faster than they were read
-                self.lost += 1
-                continue
-            found += [look for _, payload in messages(data) if (look := look_of(payload)) is not None]
-
-    def close(self) -> None:
-        """Close both; they would keep the namespace alive."""
-        self.ask.close()
-        self.told.close()
-
-
 class SockdiagCollector:
     """Measures the TCP sockets of the scope's namespaces by tcp_info, about ten times a second."""
 
     def __init__(self, period_s: float = _PERIOD_S) -> None:
         """Take the time between looks."""
         self._period_s = period_s
-        self._hosts: list[_HostSockets] = []
+        self._hosts: list[HostSockets] = []
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._thread: threading.Thread | None = None
         self._wake = -1
@@ -143,7 +86,7 @@ class SockdiagCollector:
     def check(self) -> None:
         """Raise Unavailable where the kernel does not answer sock_diag for TCP."""
         try:
-            host = _HostSockets("")
+            host = HostSockets("")
             try:
                 host.looks()
             finally:
@@ -165,7 +108,7 @@ class SockdiagCollector:
         self._unseen = 0
         with NetnsThread() as namespaces:
             for host, path in scope.netns_paths.items():
-                self._hosts.append(namespaces.inside(path, lambda host=host: _HostSockets(host)))  # type: ignore[misc]
+                self._hosts.append(namespaces.inside(path, lambda host=host: HostSockets(host)))  # type: ignore[misc]
         self._look()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._watch, name="sockdiag", daemon=True)
@@ -235,23 +178,17 @@ class SockdiagCollector:
                         self._take(key.data, key.data.notices(), destroyed=True)
                     if time.monotonic() >= due:
                         began_s = time.thread_time()
-                        found = self._look()
-                        took_s = time.thread_time() - began_s
+                        self._look()
                         # With thousands of connections a look takes long: look seldom rather than disturb.
-                        rest_s = took_s / _SHARE_OF_CPU if found else min(took_s / _SHARE_AT_REST, _SELDOM_S)
+                        rest_s = (time.thread_time() - began_s) / _SHARE_OF_CPU
                         due = time.monotonic() + max(self._period_s, rest_s)
         except OSError as error:
             self._problem = str(error)
         self._cpu_s = time.thread_time()
 
-    def _look(self) -> bool:
-        """Give whether any host has a connection."""
-        found = False
+    def _look(self) -> None:
         for host in self._hosts:
-            looks = host.looks()
-            self._take(host, looks)
-            found = found or bool(looks)
-        return found
+            self._take(host, host.looks())
 
     def _await_notices(self) -> None:
         """Give notices of sockets that have gone a moment to come: the kernel sends them from a work queue."""
@@ -268,7 +205,7 @@ class SockdiagCollector:
         for seen in missing:
             seen.closed = True
 
-    def _take(self, host: _HostSockets, looks: Iterable[Look], *, destroyed: bool = False) -> None:
+    def _take(self, host: HostSockets, looks: Iterable[Look], *, destroyed: bool = False) -> None:
         at_ns = now_ns()
         for look in looks:
             seen = self._seen.get((host.host, look.cookie))
@@ -286,8 +223,8 @@ class SockdiagCollector:
             elif seen.base is None and at_ns >= seen.first_ns + self._warmup_ns:
                 seen.base, seen.base_ns = look, at_ns
             elif seen.base is not None:
-                _sample(seen, look.info)
-            seen.last, seen.last_ns = look, _active_ns(look.info, at_ns)
+                _sample(seen, look.glance)
+            seen.last, seen.last_ns = look, _active_ns(look.glance, at_ns)
 
 
 def _key(host: str, look: Look) -> FlowKey:
@@ -297,19 +234,19 @@ def _key(host: str, look: Look) -> FlowKey:
     )
 
 
-def _active_ns(info: Mapping[str, int], at_ns: int) -> int:
+def _active_ns(seen: Glance, at_ns: int) -> int:
     """When a segment last arrived; now while data are unacknowledged."""
-    if info["unacked"]:
+    if seen.unacked:
         return at_ns
-    idle_ms = min(info["last_ack_recv"], info["last_data_recv"])
+    idle_ms = min(seen.last_ack_recv, seen.last_data_recv)
     return at_ns - min(idle_ms * 1_000_000, at_ns)
 
 
-def _sample(seen: _Seen, info: Mapping[str, int]) -> None:
-    if info["rtt"]:
-        seen.srtt_us.append(info["rtt"])
-    seen.cwnd.append(info["snd_cwnd"])
-    seen.inflight.append(max(0, info["unacked"] + info["retrans"] - info["sacked"] - info["lost"]))
+def _sample(into: _Seen, seen: Glance) -> None:
+    if seen.rtt:
+        into.srtt_us.append(seen.rtt)
+    into.cwnd.append(seen.snd_cwnd)
+    into.inflight.append(max(0, seen.unacked + seen.retrans - seen.sacked - seen.lost))
 
 
 def _histogram(unit: str, values: Iterable[int]) -> Histogram:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import socket
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from perfcheck.collect.tcp_decode import address
 
@@ -18,7 +19,13 @@ NLMSG_DONE: Final = 3
 _NLM_F_REQUEST_DUMP: Final = 0x301
 NLMSG: Final = struct.Struct("=IHHII")
 _REQUEST: Final = struct.Struct("=BBBB48sII")
-_MESSAGE: Final = struct.Struct("=B3x4s32s4xQ")
+_REQUEST_ONE: Final = struct.Struct("=BBBBI48s")  # struct inet_diag_req_v2
+_SOCK_DIAG_BY_FAMILY: Final = 20
+_NLM_F_REQUEST: Final = 0x1
+_EXTENSIONS: Final = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_CONG - 1)
+_ANY_STATE: Final = 0xFFF
+_MESSAGE: Final = struct.Struct("=B3x48s")  # family, struct inet_diag_sockid
+_SOCKET_ID: Final = struct.Struct("=4s32s4xQ")  # ports, addresses, interface, cookie
 _MESSAGE_BYTES: Final = 72
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _FIELDS: Final = (
@@ -36,29 +43,60 @@ _FIELDS: Final = (
 LAYOUT: Final = tuple((name, code) for code, names in _FIELDS for name in names.split())
 
 
+class Glance(NamedTuple):
+    """The fields of tcp_info that each look is for."""
+
+    unacked: int
+    sacked: int
+    lost: int
+    retrans: int
+    last_data_recv: int
+    last_ack_recv: int
+    rtt: int
+    snd_cwnd: int
+
+
+_GLANCE: Final = struct.Struct("=24x4I12x2I8xI8xI")
+"""Where they lie: in the part that every kernel's tcp_info has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at one socket; `info` holds the tcp_info fields (without `tcpi_`) that this kernel gives.
-
-    Addresses stay as they came: looks are many, and a socket's name is needed once.
-    """
+    """One look at one socket, as it came: looks are many, and most of what they hold is needed of a few of them."""
 
     cookie: int
     family: int
-    ports: bytes
-    addresses: bytes
-    congestion: str
-    info: Mapping[str, int]
+    socket_id: bytes
+    tcp_info: bytes
+    congestion_name: bytes
+
+    @property
+    def glance(self) -> Glance:
+        """What changes from look to look."""
+        return Glance(*_GLANCE.unpack_from(self.tcp_info))
+
+    @property
+    def info(self) -> Mapping[str, int]:
+        """The tcp_info fields (without `tcpi_`) that this kernel gives."""
+        names, layout = _known_part(len(self.tcp_info))
+        return dict(zip(names, layout.unpack_from(self.tcp_info), strict=True))
+
+    @property
+    def congestion(self) -> str:
+        """Name of the congestion control, empty where the kernel did not tell."""
+        return self.congestion_name.split(b"\0")[0].decode(errors="replace")
 
     @property
     def local(self) -> tuple[str, int]:
         """Address and port of this end."""
-        return address(self.family, self.addresses[:16]), int.from_bytes(self.ports[:2], "big")
+        ports, addresses, _ = _SOCKET_ID.unpack(self.socket_id)
+        return address(self.family, addresses[:16]), int.from_bytes(ports[:2], "big")
 
     @property
     def remote(self) -> tuple[str, int]:
         """Address and port of the other end."""
-        return address(self.family, self.addresses[16:]), int.from_bytes(self.ports[2:], "big")
+        ports, addresses, _ = _SOCKET_ID.unpack(self.socket_id)
+        return address(self.family, addresses[16:]), int.from_bytes(ports[2:], "big")
 
 
 def dump_request(states: int) -> bytes:
@@ -67,9 +105,14 @@ def dump_request(states: int) -> bytes:
     The older of the two requests is the one that takes both families at once: each walk over
     the kernel's table of connections costs half a millisecond, however few there are.
     """
-    extensions = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_CONG - 1)
-    body = _REQUEST.pack(0, 0, 0, extensions, bytes(48), states, 0)
+    body = _REQUEST.pack(0, 0, 0, _EXTENSIONS, bytes(48), states, 0)
     return NLMSG.pack(NLMSG.size + len(body), TCPDIAG_GETSOCK, _NLM_F_REQUEST_DUMP, 0, 0) + body
+
+
+def request_for(look: Look) -> bytes:
+    """Ask for one socket that has been seen, with tcp_info: by its addresses and its cookie, so for no other."""
+    body = _REQUEST_ONE.pack(look.family, socket.IPPROTO_TCP, _EXTENSIONS, 0, _ANY_STATE, look.socket_id)
+    return NLMSG.pack(NLMSG.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0) + body
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -87,12 +130,13 @@ def look_of(payload: bytes) -> Look | None:
     """Decode an inet_diag_msg; None without tcp_info (sockets in TIME_WAIT have none)."""
     if len(payload) < _MESSAGE_BYTES:
         return None
-    family, ports, addresses, cookie = _MESSAGE.unpack_from(payload)
+    family, socket_id = _MESSAGE.unpack_from(payload)
     attributes = dict(_attributes(payload, _MESSAGE_BYTES))
-    if INET_DIAG_INFO not in attributes:
+    info = attributes.get(INET_DIAG_INFO, b"")
+    if len(info) < _GLANCE.size:
         return None
-    congestion = attributes.get(INET_DIAG_CONG, b"").split(b"\0")[0].decode(errors="replace")
-    return Look(cookie, family, ports, addresses, congestion, _info(attributes[INET_DIAG_INFO]))
+    (_, _, cookie) = _SOCKET_ID.unpack(socket_id)
+    return Look(cookie, family, socket_id, info, attributes.get(INET_DIAG_CONG, b""))
 
 
 def _attributes(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
@@ -102,11 +146,6 @@ def _attributes(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
             return
         yield kind, data[at + _ATTRIBUTE.size : at + length]
         at += -(-length // 4) * 4
-
-
-def _info(data: bytes) -> dict[str, int]:
-    names, layout = _known_part(len(data))
-    return dict(zip(names, layout.unpack_from(data), strict=True))
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from perfcheck.collect import (
 from perfcheck.collect.hostcounters import parse6
 from perfcheck.collect.inetdiag import DiagLook
 from perfcheck.collect.inetdiag import look_of as diag_look_of
-from perfcheck.collect.sockets import time_wait
+from perfcheck.collect.sockets import time_wait, unused
 from perfcheck.errors import Unavailable
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import Protocol
@@ -202,6 +202,26 @@ def test_proc_files_are_read_as_the_kernel_writes_them() -> None:
     assert procfs.stalled_us("some avg10=0.00 avg60=0.00 avg300=0.00 total=123\nfull avg10=0.0 total=9\n") == 123
     assert time_wait("sockets: used 20\nTCP: inuse 1 orphan 18 tw 6 alloc 19 mem 173\nUDP: inuse 0 mem 249\n") == 6
     assert time_wait("sockets: used 20\n") == 0
+
+
+def test_what_a_namespace_has_no_socket_of_is_known() -> None:
+    text = b"sockets: used 2\nTCP: inuse 1 orphan 0 tw 6 alloc 19\nUDP: inuse 0 mem 2\nTCP6: inuse 0\nUDP6: inuse 12\n"
+    assert unused(text) == {b"UDP:", b"TCP6:"}
+    assert unused(b"") == frozenset()
+
+
+LINE = np.dtype([("cookie", "u8"), ("state", "u4")])
+
+
+@given(st.lists(st.lists(st.sampled_from([1, 2, 4, 5, 8, 11]), max_size=4), max_size=5))
+def test_the_most_connections_at_once_are_those_of_one_look(looks: list[list[int]]) -> None:
+    gathered = buffers.Looks()
+    for states in looks:
+        gathered.begin()
+        gathered.add_lines(np.array([(1, state) for state in states], LINE).tobytes(), LINE)
+    found = gathered.metrics()
+    for name, meant in (("established", {1}), ("closing", {4, 5, 11}), ("close_wait", {8})):
+        assert found[f"socket.{name}.max"] == max((sum(one in meant for one in states) for states in looks), default=0)
     assert parse6("Ip6InReceives                   \t1\nUdp6InErrors  \t7\n") == {"Ip6InReceives": 1, "Udp6InErrors": 7}
 
 

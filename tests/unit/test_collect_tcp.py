@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfcheck.collect import loglinear, tcp, tcp_decode, tcpinfo
+from perfcheck.collect import hostsockets, loglinear, tcp, tcp_decode, tcpinfo
 from perfcheck.model.flow import TcpSocket
 
 SECOND = 1_000_000_000
@@ -206,6 +206,44 @@ def test_an_older_kernels_shorter_tcp_info_lacks_the_later_fields() -> None:
     assert look is not None
     assert "total_retrans" in look.info
     assert "pacing_rate" not in look.info
+
+
+@given(st.dictionaries(st.sampled_from(tcpinfo.Glance._fields), st.integers(0, 2**32 - 1)))
+def test_a_glance_is_part_of_the_whole(values: dict[str, int]) -> None:
+    look = tcpinfo.look_of(message(socket.AF_INET, tcp_info(**values)))
+    assert look is not None
+    assert look.glance._asdict() == {name: look.info[name] for name in tcpinfo.Glance._fields}
+
+
+def test_a_socket_is_asked_for_by_the_name_that_it_was_seen_under() -> None:
+    seen = message(socket.AF_INET6, tcp_info(rtt=1), cookie=77)
+    look = tcpinfo.look_of(seen)
+    assert look is not None
+    ((kind, payload),) = tcpinfo.messages(tcpinfo.request_for(look))
+    family, protocol, extensions = struct.unpack_from("=BBB", payload)
+    assert (kind, family, protocol) == (20, socket.AF_INET6, socket.IPPROTO_TCP)
+    assert extensions & 1 << (tcpinfo.INET_DIAG_INFO - 1)
+    assert payload[8:] == seen[4:52]
+
+
+SNMP = b"""\
+Ip: Forwarding DefaultTTL
+Ip: 1 64
+Tcp: RtoAlgorithm ActiveOpens PassiveOpens InSegs
+Tcp: 1 12 7 %d
+Udp: InDatagrams
+Udp: 3
+"""
+
+
+def test_opened_connections_are_told_by_two_counters_alone() -> None:
+    assert hostsockets.opens(SNMP % 5) == hostsockets.opens(SNMP % 9) == (b"12", b"7")
+    assert hostsockets.opens(b"Tcp: InSegs\nTcp: 5\n") == ()
+
+
+@given(st.binary(max_size=200))
+def test_no_text_breaks_the_reader_of_counters(text: bytes) -> None:
+    hostsockets.opens(b"Tcp:" + text)
 
 
 @given(st.binary(max_size=200))
