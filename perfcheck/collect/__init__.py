@@ -26,7 +26,9 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
     from perfcheck.collect.layer import BpfCollector
     from perfcheck.collect.ovs import MODULE, OvsCollector
     from perfcheck.collect.runclock import RunClock, Timed
+    from perfcheck.collect.sockdiag import SockdiagCollector
     from perfcheck.collect.sockets import SocketCollector
+    from perfcheck.collect.tcp import TcpCollector
     from perfcheck.collect.times import FunctionTimesCollector
 
     made = [make() for make, serves in _table().items() if layers == "all" or not serves.isdisjoint(layers)]
@@ -35,6 +37,9 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
         made = [one for one in made if not isinstance(one, OvsCollector)]
     # Nor does it where the kernel does not trace functions: no other hook shows these times.
     made = [one for one in made if not isinstance(one, FunctionTimesCollector) or _traceable(one)]
+    # Counts are all that the core is checked against, and two looks make a difference.
+    if any(isinstance(one, TcpCollector) for one in made) and _usable():
+        made = [SockdiagCollector(ask_every=5) if isinstance(one, SockdiagCollector) else one for one in made]
     if mode == "detail":
         made = [one for one in made if not isinstance(one, BpfCollector | SocketCollector)]
     if mode != "summary":
@@ -68,6 +73,16 @@ def doctor_checks() -> tuple[Check, ...]:
     made = collectors("all", "both")
     left_out = [one for make in _table() if (one := make()).name not in {other.name for other in made}]
     return all_checks((*made, *left_out))
+
+
+def _usable() -> bool:
+    from perfcheck.collect.bpfcheck import check_bpf
+
+    try:
+        check_bpf()
+    except Unavailable:
+        return False
+    return True
 
 
 def _traceable(collector: FunctionTimesCollector) -> bool:

@@ -9,6 +9,7 @@ open just before it can be found. Where an answer fails to come, too, and where 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 from collections.abc import Iterable
@@ -50,15 +51,17 @@ class HostSockets:
         self._requests: list[bytes] = []
         self._dump_next = True
 
-    def looks(self) -> list[Look]:
-        """Look at all connections of the host."""
+    def looks(self, *, known: bool = True) -> list[Look]:
+        """Look at all connections of the host; without `known` only where it has opened one."""
         before, self._opens = self._opens, self._opened()
         opened = not self._opens or self._opens != before
-        if opened or self._dump_next or len(self._requests) >= _MANY:
+        if opened or self._dump_next or (known and len(self._requests) >= _MANY):
             found = self._dump()
             self._requests = [request_for(look) for look in found]
             self._dump_next = opened
             return found
+        if not known:
+            return []
         found = self._ask_for_known()
         self._dump_next = len(found) < len(self._requests)
         return found
@@ -122,8 +125,16 @@ def _connections(received: Iterable[bytes]) -> Iterable[Look]:
 
 def opens(snmp: bytes) -> tuple[bytes, ...]:
     """Give the figures of ActiveOpens and PassiveOpens in /proc/net/snmp; nothing where they are missing."""
-    lines = [line.split() for line in snmp.splitlines() if line.startswith(b"Tcp:")]
-    if len(lines) != 2:
+    heads, _, figures = snmp[max(snmp.find(b"Tcp:"), 0) :].partition(b"\n")
+    columns = _columns(heads)
+    words = figures.partition(b"\n")[0].split()
+    if not columns or len(words) <= max(columns) or words[0] != b"Tcp:":
         return ()
-    figures = dict(zip(*lines, strict=False))
-    return tuple(figures[name] for name in _OPENS if name in figures)
+    return tuple(words[column] for column in columns)
+
+
+@functools.lru_cache(maxsize=4)
+def _columns(heads: bytes) -> tuple[int, ...]:
+    """Find the two counters in the line of names, which is the same as long as the kernel runs."""
+    names = heads.split()
+    return tuple(names.index(name) for name in _OPENS) if set(_OPENS) <= set(names) else ()

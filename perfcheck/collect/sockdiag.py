@@ -1,7 +1,8 @@
 """TCP sockets as sock_diag(7) shows them: polled, and once more when the kernel destroys them.
 
 The way to measure where there is no BPF, and an independent check of it where there is. Looks come
-about ten times a second; the kernel's notice of a destroyed socket carries its last tcp_info, so
+about ten times a second, but where only counts are to be checked two a second do for connections that
+are known; the kernel's notice of a destroyed socket carries its last tcp_info, so
 final counts are exact as far as the notice comes in time. Names are those of `collect/tcp.py`, as
 far as tcp_info has them; there is no RTT of single segments (`rtt_us` is empty) and no kind of a
 retransmission; srtt, cwnd and inflight have one value a look; and the kernel counts SYN and FIN as
@@ -66,9 +67,12 @@ class _Seen:
 class SockdiagCollector:
     """Measures the TCP sockets of the scope's namespaces by tcp_info, about ten times a second."""
 
-    def __init__(self, period_s: float = _PERIOD_S) -> None:
-        """Take the time between looks."""
+    def __init__(self, period_s: float = _PERIOD_S, ask_every: int = 1) -> None:
+        """Take the time between looks; connections that are known are asked for in one of `ask_every` alone."""
         self._period_s = period_s
+        self._ask_every = ask_every
+        self._count = 0
+        self._awaits_window = False
         self._hosts: list[HostSockets] = []
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._thread: threading.Thread | None = None
@@ -105,7 +109,8 @@ class SockdiagCollector:
         self._seen = {}
         self._warmup_ns = scope.warmup_ns
         self._problem = ""
-        self._unseen = 0
+        self._unseen = self._count = 0
+        self._awaits_window = False
         with NetnsThread() as namespaces:
             for host, path in scope.netns_paths.items():
                 self._hosts.append(namespaces.inside(path, lambda host=host: HostSockets(host)))  # type: ignore[misc]
@@ -120,7 +125,7 @@ class SockdiagCollector:
         if self._problem:
             raise CollectError(f"sock_diag failed in mid-run: {self._problem}")
         started_s = time.thread_time()
-        self._look()
+        self._look(known=True)
         self._await_notices()
         sockets = tuple(_socket(seen) for seen in self._seen.values())
         lost = sum(host.lost for host in self._hosts)
@@ -141,8 +146,8 @@ class SockdiagCollector:
         del share
         if self._period_s >= _SELDOM_S:
             return None
-        done = f"sock_diag was asked every {_SELDOM_S:g} s instead of every {self._period_s:g} s"
-        self._period_s = _SELDOM_S
+        done = f"sock_diag looked for connections every {_SELDOM_S:g} s instead of every {self._period_s:g} s"
+        self._period_s, self._ask_every = _SELDOM_S, 1
         return done
 
     def close(self) -> None:
@@ -186,9 +191,12 @@ class SockdiagCollector:
             self._problem = str(error)
         self._cpu_s = time.thread_time()
 
-    def _look(self) -> None:
+    def _look(self, *, known: bool = False) -> None:
+        known = known or self._awaits_window or self._count % self._ask_every == 0
+        self._count += 1
+        self._awaits_window = False
         for host in self._hosts:
-            self._take(host, host.looks())
+            self._take(host, host.looks(known=known))
 
     def _await_notices(self) -> None:
         """Give notices of sockets that have gone a moment to come: the kernel sends them from a work queue."""
@@ -224,6 +232,8 @@ class SockdiagCollector:
                 seen.base, seen.base_ns = look, at_ns
             elif seen.base is not None:
                 _sample(seen, look.glance)
+            # Its window is to open on time, however seldom it is asked for afterwards.
+            self._awaits_window |= seen.base is None and not destroyed
             seen.last, seen.last_ns = look, _active_ns(look.glance, at_ns)
 
 

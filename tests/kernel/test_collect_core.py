@@ -281,8 +281,9 @@ def test_bytes_and_retransmissions_agree_with_iperf3(reverse: bool, core: TcpCol
     assert sender.whole_retrans_segs == pytest.approx(end["sum_sent"]["retransmits"], abs=1)
 
 
-def test_sock_diag_and_the_core_agree(core: TcpCollector, pair: lab.Pair) -> None:
-    polled = SockdiagCollector(period_s=0.02)
+@pytest.mark.parametrize("ask_every", [1, 5])
+def test_sock_diag_and_the_core_agree(core: TcpCollector, pair: lab.Pair, ask_every: int) -> None:
+    polled = SockdiagCollector(period_s=0.02, ask_every=ask_every)
     polled.check()
     with lab.measuring(pair.scope(), core, polled) as seen:
         pair.iperf3("-t", "1", "-b", "100M", "-C", "cubic")
