@@ -12,7 +12,11 @@ BENCH ?=
 RELEASE ?= 6.12
 # Kernel tests that need more of a kernel than many have: netem, Open vSwitch, tracing of functions.
 VM_MODULES := openvswitch sch_netem nf_conntrack nft_ct
-VM_TESTS := tests/kernel/test_links_netem.py tests/kernel/test_layer_ovs.py tests/kernel/test_layer_times.py
+VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py layer_ovs.py layer_times.py detail.py detail_anomalies.py \
+	detail_ring.py retransmissions_by_kind.py)
+# Before any of the modules is loaded.
+VM_FIRST := tests/kernel/test_late_modules.py
+VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-compare \
 	error-rates campaign clean
@@ -53,9 +57,8 @@ kernel: setup
 
 vm: setup
 	@VM=1 VENV=$(VENV) .ci/setup
-	$(PYTHON) tests/vm/guest.py --release $(RELEASE) -- sh -c 'modprobe -a $(VM_MODULES) && \
-		PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 \
-		$(PYTEST) $(VM_TESTS) -q -p no:cacheprovider --tb=short --durations=5'
+	$(PYTHON) tests/vm/guest.py --release $(RELEASE) -- sh -c '$(VM_PYTEST) $(VM_FIRST) && \
+		modprobe -a $(VM_MODULES) && $(VM_PYTEST) $(VM_TESTS)'
 
 baselines: setup
 	$(PYTEST) scenarios/ --baseline-save -q

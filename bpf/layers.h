@@ -100,6 +100,7 @@ struct pc_lookups {
 struct pc_call {
 	u64 address;		/* 0: free */
 	u64 began_ns;
+	u64 arguments[2];	/* where the return does not have them any more */
 };
 
 /* ---- socket.bpf.c ---- */

@@ -73,10 +73,13 @@ INLINE void bytes_station(u8 kind, struct pc_scope *within, struct sock *sk, u64
 	events.ringbuf_submit(event, NO_WAKEUP);
 }
 
-int tp_btf__tcp_sendmsg_locked(u64 *ctx)
+/*
+ * Where the kernel has no tracepoint for them, functions take the place of three of these (fentry, fexit): they
+ * begin, or end, where the tracepoint would be, and have the same arguments as far as they are used.
+ */
+
+INLINE int app_writes(struct sock *sk, struct msghdr *message)
 {
-	struct sock *sk = (struct sock *)ctx[0];
-	struct msghdr *message = (struct msghdr *)ctx[1];
 	struct pc_scope *within = counting();
 	struct tcp_sock *tp;
 	struct pc_followed *known;
@@ -91,6 +94,16 @@ int tp_btf__tcp_sendmsg_locked(u64 *ctx)
 	seq = tp->write_seq;
 	bytes_station(PC_AT_WRITE, within, sk, known->out, seq, message->msg_iter.count, seq);
 	return 0;
+}
+
+int tp_btf__tcp_sendmsg_locked(u64 *ctx)
+{
+	return app_writes((struct sock *)ctx[0], (struct msghdr *)ctx[1]);
+}
+
+int fentry__tcp_sendmsg_locked(u64 *ctx)
+{
+	return app_writes((struct sock *)ctx[0], (struct msghdr *)ctx[1]);
 }
 
 int tp_btf__tcp_probe(u64 *ctx)
@@ -117,9 +130,8 @@ int tp_btf__tcp_probe(u64 *ctx)
 	return 0;
 }
 
-int tp_btf__sk_data_ready(u64 *ctx)
+INLINE int app_is_woken(struct sock *sk)
 {
-	struct sock *sk = (struct sock *)ctx[0];
 	struct pc_scope *within = counting();
 	struct tcp_sock *tp;
 	struct pc_followed *known;
@@ -140,16 +152,24 @@ int tp_btf__sk_data_ready(u64 *ctx)
 	return 0;
 }
 
-int tp_btf__sock_recv_length(u64 *ctx)
+int tp_btf__sk_data_ready(u64 *ctx)
 {
-	struct sock *sk = (struct sock *)ctx[0];
-	int got = ctx[1], flags = ctx[2];
+	return app_is_woken((struct sock *)ctx[0]);
+}
+
+int fentry__sock_def_readable(u64 *ctx)
+{
+	return app_is_woken((struct sock *)ctx[0]);
+}
+
+INLINE int app_has_read(struct sock *sk)
+{
 	struct pc_scope *within = counting();
 	struct tcp_sock *tp;
 	struct pc_followed *known;
 	u32 next, before;
 
-	if (!within || got <= 0 || flags & PEEK)
+	if (!within)
 		return 0;
 	tp = skc_to_tcp_sock(sk);
 	known = tp ? follow_socket(within, sk, tp) : 0;
@@ -162,4 +182,19 @@ int tp_btf__sock_recv_length(u64 *ctx)
 	known->read = next;
 	bytes_station(PC_AT_READ, within, sk, known->in, before, next - before, next);
 	return 0;
+}
+
+int tp_btf__sock_recv_length(u64 *ctx)
+{
+	int got = ctx[1], flags = ctx[2];
+
+	if (got <= 0 || flags & PEEK)
+		return 0;
+	return app_has_read((struct sock *)ctx[0]);
+}
+
+/* What only peeks takes nothing. */
+int fexit__tcp_recvmsg(u64 *ctx)
+{
+	return app_has_read((struct sock *)ctx[0]);
 }

@@ -172,7 +172,9 @@ def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, 
 
 def metrics(arguments: argparse.Namespace) -> int:
     """Print the catalogue, with why a metric cannot be had on this machine."""
-    missing = {check.name: check for check in (*collect_checks(), *_generator_checks()) if not check.ok}
+    checks = _with_parts((*collect_checks(), *_generator_checks()))
+    missing = {check.name: check for check in checks if not check.ok}
+    hooks = {check.name: check.hook for check in checks if check.hook}
     specs = [spec for name, spec in CATALOGUE.items() if arguments.pattern in name]
     if not specs:
         raise UsageError(f"no metric's name contains {arguments.pattern!r}; `perfcheck metrics` lists all")
@@ -180,7 +182,7 @@ def metrics(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([
             {"name": spec.name, "unit": spec.unit, "layer": spec.layer, "better": spec.direction,
-             "meaning": spec.meaning, "source": spec.source, "margin_pct": spec.margin_pct,
+             "meaning": spec.meaning, "source": _of(spec, hooks) or spec.source, "margin_pct": spec.margin_pct,
              "host_wide": spec.host_wide,
              "available": why is None, "why": why.why if why else None, "fix": why.fix if why else None}
             for spec, why in rows
@@ -191,7 +193,7 @@ def metrics(arguments: argparse.Namespace) -> int:
         better = "" if spec.direction is Direction.NEITHER else f"{spec.direction} is better"
         here = "measured here" if why is None else f"not here: {why.why}; {why.fix}"
         console.print(f"[bold]{spec.name:<28}[/] {spec.unit:<6} {better:<16} {here}")
-        console.print(f"    {spec.meaning}\n    from {spec.source}", highlight=False, style="dim")
+        console.print(f"    {spec.meaning}\n    from {_of(spec, hooks) or spec.source}", highlight=False, style="dim")
     return 0
 
 
@@ -216,7 +218,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     for check in lacking[:1]:
         console.print(f"Nothing can be measured here: {check.why}; {check.fix}", markup=False)
     if not lacking:
-        missing = {check.name: check for check in checks if not check.ok}
+        missing = {check.name: check for check in _with_parts(checks) if not check.ok}
         measured = sum(_lacking(spec, missing) is None for spec in CATALOGUE.values())
         rest = "" if measured == len(CATALOGUE) else "; `perfcheck metrics` says which, and why not the others"
         console.print(f"{measured} of {len(CATALOGUE)} metrics can be measured here{rest}", markup=False)
@@ -228,8 +230,20 @@ def _generator_checks() -> tuple[Check, ...]:
     return tuple(checked(name, generator.check) for name, generator in generators().items())
 
 
+def _with_parts(checks: Iterable[Check]) -> tuple[Check, ...]:
+    return tuple(one for check in checks for one in (check, *check.parts))
+
+
+def _of(spec: MetricSpec, by_metric: Mapping[str, T]) -> T | None:
+    """Give what is said of a metric, by its name or by its name without the stat."""
+    return by_metric.get(spec.name, by_metric.get(spec.name.rpartition(".")[0]))
+
+
 def _lacking(spec: MetricSpec, missing: Mapping[str, Check]) -> Check | None:
     """Give what keeps a metric from being measured here; of several generators that report it one is enough."""
+    part = _of(spec, missing)
+    if part is not None:
+        return part
     lacking = [missing[needed] for needed in spec.needs if needed in missing]
     if len(lacking) < len(spec.needs) and set(spec.needs) <= set(generators()):
         return None

@@ -62,7 +62,7 @@ def prepare(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summ
         bpfcheck.check_bpf()
         cache.prepare(*sources.groups(layers, mode))
         if mode != "detail" and (layers == "all" or "ip" in layers):
-            functions.require_traceable(functions.FUNCTIONS[0])
+            functions.way_to(functions.FUNCTIONS[0])
             cache.prepare(sources.TIMES)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from perfcheck.collect import functions, libbpf
+from perfcheck.collect import functions, kprobe, libbpf
 from perfcheck.collect.image import Image, MapImage, ProgramImage
 from perfcheck.collect.ring import MappedRing
 from perfcheck.collect.runclock import RunClock
@@ -25,7 +25,8 @@ _ATTACH: Final = {
     "tp_btf": libbpf.ATTACH_RAW_TP, "iter": libbpf.ATTACH_ITER, "fentry": libbpf.ATTACH_FENTRY,
     "fexit": libbpf.ATTACH_FEXIT,
 }  # fmt: skip
-_FUNCTIONS: Final = frozenset({"fentry", "fexit"})
+_FUNCTIONS: Final = frozenset({"fentry", "fexit", "kprobe", "kretprobe"})
+_PROBES: Final = frozenset({"kprobe", "kretprobe"})
 SCALARS: Final = {
     "char": "S1", "signed char": "i1", "unsigned char": "u1", "short": "i2", "unsigned short": "u2", "int": "i4",
     "unsigned int": "u4", "long": "i8", "unsigned long": "u8", "long long": "i8", "unsigned long long": "u8",
@@ -107,14 +108,10 @@ class BpfObject:
                 os.close(btf_fd)
 
     def _load(self, image: ProgramImage, optional: bool) -> None:
-        iterator = image.kind == "iter"
         prog_fd = -1
         try:
             prog_fd = self._put_in(image)
-            if iterator:
-                link_fd = self._lib.attach_map_iterator(prog_fd, self._iterated())
-            else:
-                link_fd = self._lib.attach_tracepoint(prog_fd)
+            link_fd = self._attach(image, prog_fd)
         except (OSError, Unavailable) as error:
             if prog_fd >= 0:
                 os.close(prog_fd)
@@ -129,8 +126,19 @@ class BpfObject:
             raise
         self.programs[image.name] = Program(name=image.name, prog_fd=prog_fd, link_fd=link_fd)
 
+    def _attach(self, image: ProgramImage, prog_fd: int) -> int:
+        if image.kind == "iter":
+            return self._lib.attach_map_iterator(prog_fd, self._iterated())
+        if image.kind in _PROBES:
+            return kprobe.attach(self._lib, prog_fd, image.target, at_return=image.kind == "kretprobe")
+        return self._lib.attach_tracepoint(prog_fd)
+
     def _put_in(self, image: ProgramImage) -> int:
-        attach, code = _ATTACH[image.kind], self._linked(image)
+        code = self._linked(image)
+        if image.kind in _PROBES:
+            kprobe.require_source()
+            return self._lib.prog_load(image.target, code, 0, 0, kind=kprobe.PROG_KPROBE)
+        attach = _ATTACH[image.kind]
         if image.btf_id or image.kind not in _FUNCTIONS:
             _require_hook(image)
             return self._lib.prog_load(image.target, code, attach, image.btf_id)
@@ -205,8 +213,18 @@ class BpfObject:
             self.programs[target] = replace(program, link_fd=self._lib.attach_tracepoint(program.prog_fd))
 
     def counters(self) -> dict[str, libbpf.RunCounters]:
-        """Run time and calls of each program since it was loaded; estimated where they run often (RunClock)."""
-        return self._clock.counters({name: program.prog_fd for name, program in self.programs.items()})
+        """Run time and calls of each program since it was loaded; estimated where they run often (RunClock).
+
+        Calls that the kernel skipped are exact.
+        """
+        counted = self._clock.counters({name: program.prog_fd for name, program in self.programs.items()})
+        return {name: self._with_missed(self.programs[name], one) for name, one in counted.items()}
+
+    def _with_missed(self, program: Program, counted: libbpf.RunCounters) -> libbpf.RunCounters:
+        """What a kprobe skipped the kernel counts apart from what the program did."""
+        if program.name.partition("/")[0] not in _PROBES or program.link_fd < 0:
+            return counted
+        return replace(counted, missed=counted.missed + (kprobe.missed(self._lib, program.link_fd) or 0))
 
     def run_ns(self) -> int:
         """Run time of all programs since they were loaded."""

@@ -33,7 +33,9 @@ _LOAD_64: Final = 0x18
 _PSEUDO_MAP_FD: Final = 1
 _ATOMIC_32: Final = 0xC3
 _FETCH_ADD: Final = 0x01
-_HOOKS: Final = {"tp_btf": "btf_trace_", "iter": "bpf_iter_", "fentry": "", "fexit": ""}
+_HOOKS: Final = {"tp_btf": "btf_trace_", "iter": "bpf_iter_", "fentry": "", "fexit": "", "kprobe": "", "kretprobe": ""}
+_OURS: Final = "on_"
+"""Before a kind for which BCC would attach functions so named by itself (`kprobe__`)."""
 
 # What BCC's own headers need of the kernel's, and nothing else. BCC's copy of the UAPI bpf.h gives the rest.
 _PRELUDE: Final = """
@@ -115,15 +117,21 @@ def _image(bcc: ModuleType, module: Any, source: str, btf: Btf) -> Image:
     hooks = hook_ids(btf, functions)
     programs = []
     for function in functions:
-        kind, _, target = function.partition("__")
+        kind, target = attached_to(function)
         code, maps = relocatable(module.dump_func(function.encode()), names)
         programs.append(ProgramImage(kind=kind, target=target, btf_id=hooks[function], code=code, maps=maps))
     return Image(source=source, maps=tuple(fds.values()), programs=tuple(programs))
 
 
+def attached_to(function: str) -> tuple[str, str]:
+    """Give the kind and the target that a function of bpf/ is named by: `tp_btf__X`, `on_kprobe__X`."""
+    kind, _, target = function.partition("__")
+    return kind.removeprefix(_OURS), target
+
+
 def hook_ids(btf: Btf, functions: Sequence[str]) -> dict[str, int]:
     """Give what each function attaches to: a `btf_trace_` typedef or a function; 0 where it is missing."""
-    wanted = {name: f"{_HOOKS[kind]}{target}" for name in functions for kind, _, target in [name.partition("__")]}
+    wanted = {name: f"{_HOOKS[kind]}{target}" for name in functions for kind, target in [attached_to(name)]}
     found = btf.find((Kind.TYPEDEF, Kind.FUNC), wanted.values())
     return {name: found.get(hook, 0) for name, hook in wanted.items()}
 

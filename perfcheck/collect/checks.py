@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from perfcheck.collect import bcc_package, machine
 from perfcheck.collect.bpfcheck import require_bpf_rights
 from perfcheck.collect.libbpf import Libbpf
+from perfcheck.collect.parts import InParts
 from perfcheck.model.seams import Collector
 from perfcheck.system.checks import Check, checked
 
@@ -23,9 +24,10 @@ def all_checks(collectors: Iterable[Collector]) -> tuple[Check, ...]:
     )
 
 
-def _attach(collector: Collector) -> None:
+def _attach(collector: Collector) -> tuple[Check, ...]:
     collector.check()
     try:
         collector.open()
+        return collector.parts() if isinstance(collector, InParts) else ()
     finally:
         collector.close()

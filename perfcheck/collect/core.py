@@ -53,6 +53,10 @@ class Core:
         """Names of the collectors that do less than they could."""
         return frozenset(one.collector for one in (*self._earlier, *self._spending.shed))
 
+    def join(self, collectors: Iterable[Collector]) -> None:
+        """Have these measure as well, from the next trial on."""
+        self._running += collectors
+
     def begin(self, scope: Scope) -> None:
         """Begin all collectors that are not stopped, and watch what they cost."""
         self._stop_watching()

@@ -17,11 +17,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from perfcheck.collect import cache, layers, sources
+from perfcheck.collect import cache, layers, sources, stations
 from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.dropreasons import METRICS, drop_reasons
 from perfcheck.collect.followed import EVERYTHING, FEW, Shed, Store, lower_keep, narrowed, told
+from perfcheck.collect.image import Image
 from perfcheck.collect.libbpf import RunCounters
 from perfcheck.collect.ring import MappedRing
 from perfcheck.collect.runclock import RunClock
@@ -29,14 +30,9 @@ from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.detail import DetailFilter, DetailStream, Kind
 from perfcheck.model.flow import FlowKey, Protocol
 from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
+from perfcheck.system.checks import Check
 from perfcheck.system.clock import now_ns
 
-OPTIONAL: Final = (
-    "tcp_sendmsg_locked", "sk_data_ready", "sock_recv_length", "netif_rx", "napi_gro_receive_entry",
-    "tcp_retransmit_skb", "tcp_cong_state_set", "kfree_skb", "sock_rcvqueue_full", "udp_fail_queue_rcv_skb",
-    "sched_switch",
-)  # fmt: skip
-"""Stations and anomalies that a kernel may lack: paths and the stream of events then lack them, too."""
 RING_BYTES: Final = 16 << 20
 MOST_RECORDS: Final = 2_000_000
 LEAD_NS: Final = 1_000_000_000
@@ -90,7 +86,11 @@ class DetailCollector:
         self.close()
         cpus = layers.cpu_count()
         sizes = {"events": self._ring_bytes, "lost": cpus, "sending": cpus * _NESTED}
-        self._object = BpfObject(_image(), sizes, OPTIONAL, self._clock)
+        self._object = BpfObject(_image(), sizes, stations.OPTIONAL, self._clock)
+
+    def parts(self) -> tuple[Check, ...]:
+        """Name the metrics that this kernel lacks the hooks of, or has by others; valid while open."""
+        return stations.parts(self.loaded.programs)
 
     def begin(self, scope: Scope) -> None:
         """Follow the packets of the scope's hosts, and keep what is needed once the warm-up is over."""
@@ -273,9 +273,9 @@ class _Drain(threading.Thread):
         return (used_s - before_s) / (now_s - then_s)
 
 
-def _image() -> Any:
+def _image() -> Image:
     try:
-        return cache.image_for(*sources.DETAIL)
+        return stations.chosen(cache.image_for(*sources.DETAIL))
     except CollectError as error:
         raise Unavailable(
             "the BPF programs of detail mode", str(error), "report this, with the output of `uname -r`"

@@ -10,7 +10,9 @@ import numpy.typing as npt
 from perfcheck.collect import sources
 from perfcheck.collect.dropreasons import METRICS, drop_reasons
 from perfcheck.collect.layer import BpfCollector, Seen
+from perfcheck.collect.parts import NEWER, lacking
 from perfcheck.model.observation import Scope
+from perfcheck.system.checks import Check
 
 EVENTS: Final[Mapping[str, tuple[str, str]]] = {
     "sock_rcvqueue_full": ("socket.rcvqueue_full", "queue_full"),
@@ -34,6 +36,15 @@ class DropsCollector(BpfCollector):
         """Load and attach; Unavailable where the kernel gives no reasons (before 5.17)."""
         super().open()
         self._reasons = drop_reasons()
+
+    def parts(self) -> tuple[Check, ...]:
+        """Name the metrics that this kernel has no reason or tracepoint for; valid while open."""
+        reasons = tuple(
+            Check(name=metric, ok=False, why=f"this kernel's drops have no reason {' or '.join(names)}", fix=NEWER)
+            for metric, names in METRICS.items()
+            if self._reasons.keys().isdisjoint(names)
+        )
+        return (*reasons, *lacking(self.name, self.programs.missing))
 
     def forget(self, scope: Scope) -> None:
         """Begin at 0."""

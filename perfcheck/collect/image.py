@@ -27,8 +27,8 @@ class MapImage:
 class ProgramImage:
     """One program.
 
-    `kind` is `tp_btf`, `iter`, `fentry` or `fexit`, `target` the tracepoint's, iterator's or function's
-    name, `btf_id` the type it attaches to in the kernel's BTF (0: this kernel has no such hook).
+    `kind` is `tp_btf`, `iter`, `fentry`, `fexit`, `kprobe` or `kretprobe`, `target` the tracepoint's, iterator's or
+    function's name, `btf_id` the type it attaches to in the kernel's BTF (0: this kernel has no such hook).
     `maps` gives, for the index of each instruction that loads a map's address, the map's name.
     """
 

@@ -256,6 +256,17 @@ class Libbpf:
         opts = _sized(_LinkOpts(iter_info=ctypes.cast(ctypes.byref(info), ctypes.c_void_p), iter_info_len=4))
         return self._call("bpf_link_create", _fd(prog_fd), _fd(0), ATTACH_ITER, ctypes.byref(opts))
 
+    def link_create(self, prog_fd: int, target_fd: int, attach_type: int) -> int:
+        """Attach a program to what another descriptor stands for; give the link's."""
+        return self._call("bpf_link_create", _fd(prog_fd), _fd(target_fd), attach_type, None)
+
+    def link_info(self, link_fd: int, most_bytes: int) -> bytes:
+        """Read a link's struct bpf_link_info, as far as this kernel has it."""
+        info = ctypes.create_string_buffer(most_bytes)
+        size = _u32(most_bytes)
+        self._call("bpf_obj_get_info_by_fd", _fd(link_fd), info, ctypes.byref(size))
+        return info.raw[: size.value]
+
     def run_iterator(self, link_fd: int) -> bytes:
         """Run an iterator's program once for each element; give what it wrote (bpf_seq_write)."""
         fd = self._call("bpf_iter_create", _fd(link_fd))

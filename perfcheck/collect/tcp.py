@@ -50,11 +50,13 @@ from perfcheck.collect import cache, sources, tcp_decode
 from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.libbpf import RunCounters
+from perfcheck.collect.parts import lacking
 from perfcheck.collect.pending import count_pending
 from perfcheck.collect.runclock import RunClock
 from perfcheck.errors import CollectError
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
+from perfcheck.system.checks import Check
 
 ITERATOR: Final = "bpf_sk_storage_map"
 # Tracepoints that a kernel may lack, with the counters that are then absent.
@@ -154,6 +156,10 @@ class TcpCollector:
             lost_events=int(control["lost_records"]) + int(records["lost_samples"].sum()) + missed,
             warnings=_warnings(loaded),
         )
+
+    def parts(self) -> tuple[Check, ...]:
+        """Name the metrics that this kernel has no tracepoint for; valid while open."""
+        return lacking(self.name, self.loaded.missing)
 
     def _sockets(self, loaded: BpfObject, records: npt.NDArray[Any]) -> tuple[TcpSocket, ...]:
         histograms, jiffy_us = loaded.view("histograms"), tcp_decode.jiffy_us()

@@ -30,6 +30,7 @@ from perfcheck.runner.sides import Side
 from perfcheck.runner.summary import diagnosed_against
 from perfcheck.system import Journal, clean, measuring_lock, new_tag, stop_on_signals
 from perfcheck.system.checks import require_privileges
+from perfcheck.system.modules import loaded_modules
 
 
 class _Silent:
@@ -53,6 +54,7 @@ class Runner:
         self._progress = progress or _Silent()
         self._cleanup = ExitStack()
         self._unavailable: dict[str, str] = {}
+        self._modules: frozenset[str] = frozenset()
         self._loaded_rules: RuleSet | None = None
         self._attached: dict[str, Collector] = {}
         self._events = EventLines(options.events) if options.events is not None else None
@@ -178,6 +180,7 @@ class Runner:
         """Build the scenario's lab and prove its links; all of it is undone afterwards."""
         self._progress.stage(scenario, "building hosts and links", 0, scenario.repeat)
         with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
+            core.join(self._attached_late(scenario))
             bench = Bench(scenario, lab, core, rules, self._progress, self._unavailable, self._events)
             bench.prove()
             yield bench
@@ -187,8 +190,17 @@ class Runner:
             self._loaded_rules = load_rules(self.options.rule_dirs)
         return self._loaded_rules
 
+    def _attached_late(self, scenario: Scenario) -> list[Collector]:
+        """Attach what could not be before, and give it: the lab may have had the kernel load modules that it needs."""
+        if not loaded_modules() - self._modules:
+            return []
+        self._unavailable.clear()
+        before = set(self._attached)
+        return [one for one in self._attach(scenario) if one.name not in before]
+
     def _attach(self, scenario: Scenario) -> list[Collector]:
         """Give the collectors of the scenario's layers, attached as far as they were not yet."""
+        self._modules = loaded_modules()
         wanted = collectors(scenario.measure.layers, scenario.measure.mode)
         missing = [one for one in wanted if one.name not in self._attached and one.name not in self._unavailable]
         if missing:

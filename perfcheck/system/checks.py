@@ -24,12 +24,18 @@ _LOOPBACK_INDEX: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that perfcheck can use: whether it is there, why not, and how to get it."""
+    """One thing that perfcheck can use: whether it is there, why not, and how to get it.
+
+    `hook` says what is used for it where there is a choice. `parts` are what it gives (by metric, with or without
+    the stat) that is not as it is elsewhere: missing, or by another hook.
+    """
 
     name: str
     ok: bool
     why: str = ""
     fix: str = ""
+    hook: str = ""
+    parts: tuple[Check, ...] = ()
 
 
 def system_checks() -> tuple[Check, ...]:
@@ -45,14 +51,15 @@ def system_checks() -> tuple[Check, ...]:
 
 
 def checked(name: str, require: Callable[[], object]) -> Check:
-    """Make a Check of a function that raises Unavailable where something is missing."""
+    """Make a Check of a function that raises Unavailable where something is missing, and may give a tuple of parts."""
     try:
-        require()
+        found = require()
     except Unavailable as lacking:
         return Check(name=name, ok=False, why=lacking.why, fix=lacking.fix)
     except PerfcheckError as problem:
         return Check(name=name, ok=False, why=str(problem))
-    return Check(name=name, ok=True)
+    parts = tuple(one for one in found if isinstance(one, Check)) if isinstance(found, tuple) else ()
+    return Check(name=name, ok=True, parts=parts)
 
 
 def require_privileges() -> None:

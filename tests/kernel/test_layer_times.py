@@ -16,6 +16,7 @@ from slowing import slowed_function
 
 from perfcheck.analyse.layers import layer_metrics
 from perfcheck.collect import collectors
+from perfcheck.collect.functions import Way
 from perfcheck.collect.ip import IpCollector
 from perfcheck.collect.times import ConntrackTimesCollector, FunctionTimesCollector, RouteTimesCollector
 from perfcheck.errors import Unavailable
@@ -66,10 +67,11 @@ def tracks(pair: lab.Pair) -> bool:
     return any(int(lab.run("ip", "netns", "exec", name, "cat", count)) for name in pair.names)
 
 
+@pytest.mark.parametrize("way", list(Way))
 @pytest.mark.parametrize("address", ["198.18.0.2", "2001:2::2"])
-def test_each_route_that_is_found_is_timed_once(address: str) -> None:
+def test_each_route_that_is_found_is_timed_once(address: str, way: Way) -> None:
     routes = IpCollector()
-    with opened(RouteTimesCollector()) as times, contextlib.closing(routes), lab.pair() as pair:
+    with opened(RouteTimesCollector(way)) as times, contextlib.closing(routes), lab.pair() as pair:
         routes.open()
         lab.run("ip", "netns", "exec", pair.names[0], "ping", "-c1", "-W2", address)
         with lab.measuring(pair.scope(), times, routes) as seen:
@@ -84,8 +86,9 @@ def test_each_route_that_is_found_is_timed_once(address: str) -> None:
     assert 0 < found["ip.route_lookup_us.p50"] <= found["ip.route_lookup_us.p99"] <= found["ip.route_lookup_us.max"]
 
 
-def test_packets_are_timed_where_they_are_tracked() -> None:
-    with opened(ConntrackTimesCollector()) as times, lab.pair() as pair, lab.pair() as others:
+@pytest.mark.parametrize("way", list(Way))
+def test_packets_are_timed_where_they_are_tracked(way: Way) -> None:
+    with opened(ConntrackTimesCollector(way)) as times, lab.pair() as pair, lab.pair() as others:
         with lab.measuring(pair.scope(), times) as before:
             send(pair)
         tracked = tracks(pair)
@@ -109,6 +112,7 @@ def mean_us(collector: FunctionTimesCollector, quantity: str, pair: lab.Pair) ->
     return timed.total / timed.count
 
 
+@pytest.mark.parametrize("way", list(Way))
 @pytest.mark.parametrize(
     ("kind", "quantity", "function"),
     [
@@ -117,19 +121,39 @@ def mean_us(collector: FunctionTimesCollector, quantity: str, pair: lab.Pair) ->
     ],
 )
 def test_time_spent_in_the_function_is_in_its_time(
-    kind: type[RouteTimesCollector | ConntrackTimesCollector], quantity: str, function: str
+    kind: type[RouteTimesCollector | ConntrackTimesCollector], quantity: str, function: str, way: Way
 ) -> None:
     with lab.pair() as pair:
         track(pair)
-        with opened(kind()) as times:
+        with opened(kind(way)) as times:
             plain_us = mean_us(times, quantity, pair)
-        with slowed_function(function, clock_reads=CLOCK_READS) as spent, opened(kind()) as times:
+        with slowed_function(function, clock_reads=CLOCK_READS) as spent, opened(kind(way)) as times:
             slow_us = mean_us(times, quantity, pair)
             slow = spent()
     # What the kernel says that the program which slows it down took a call (bpf_stats).
     added_us = slow.run_ns / slow.calls / 1000
     assert slow_us - plain_us == pytest.approx(added_us, rel=0.05, abs=0.2)
     assert added_us > 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "quantity"), [(RouteTimesCollector, "ip.route_lookup_us"), (ConntrackTimesCollector, "ip.conntrack_us")]
+)
+def test_both_ways_count_the_same_calls(
+    kind: type[RouteTimesCollector | ConntrackTimesCollector], quantity: str
+) -> None:
+    with opened(kind(Way.FENTRY)) as typed, opened(kind(Way.KPROBE)) as probed, lab.pair() as pair:
+        track(pair)
+        typed.begin(pair.scope())
+        probed.begin(pair.scope())
+        send(pair)
+        seen = {way: one.end() for way, one in ((Way.FENTRY, typed), (Way.KPROBE, probed))}
+        hooks = [part.hook for one in (typed, probed) for part in one.parts()]
+    assert [hook.partition(" ")[0] for hook in hooks] == list(Way)
+    timed = {way: one.distributions[quantity] for way, one in seen.items()}
+    assert timed[Way.KPROBE].count == pytest.approx(timed[Way.FENTRY].count, rel=0.02)
+    assert timed[Way.FENTRY].count >= SENT
+    assert [one.lost_events for one in seen.values()] == [0, 0]
 
 
 def test_where_functions_are_traced_a_run_times_them() -> None:

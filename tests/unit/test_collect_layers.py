@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from perfcheck.analyse.histogram import statistics
 from perfcheck.collect import cache, cpu, drops, ip, layers, loglinear, nic, qdisc, sockets, sources, times
+from perfcheck.collect.functions import Way
 from perfcheck.collect.image import Image, MapImage, ProgramImage
 
 DISTRIBUTION = np.dtype(
@@ -82,13 +83,15 @@ def test_a_part_of_an_image_has_only_its_own_maps() -> None:
 
 def test_programs_of_a_function_and_of_its_tracepoint_are_apart() -> None:
     programs = tuple(
-        ProgramImage(kind=kind, target="fib_table_lookup", btf_id=1, code=b"") for kind in ("tp_btf", "fentry", "fexit")
+        ProgramImage(kind=kind, target="fib_table_lookup", btf_id=1, code=b"")
+        for kind in ("tp_btf", *Way.FENTRY.kinds, *Way.KPROBE.kinds)
     )
     whole = Image(source="x", maps=(), programs=programs)
     assert [one.kind for one in layers.part_of(whole, ["fib_table_lookup"]).programs] == ["tp_btf"]
-    assert [one.kind for one in layers.part_of(whole, times.RouteTimesCollector().targets).programs] == [
-        "fentry", "fexit",
-    ]  # fmt: skip
+    for way in Way:
+        begin, end = way.kinds
+        targets = times.RouteTimesCollector(way).targets
+        assert [one.kind for one in layers.part_of(whole, targets).programs] == [begin, end]
 
 
 def defined(name: str) -> int:

@@ -8,8 +8,12 @@ from perfcheck.model.catalogue.declare import NEITHER, Source, count, distributi
 from perfcheck.model.metric import MetricSpec
 
 _LOOKUP: Final = Source(hook="tp_btf/fib_table_lookup, tp_btf/fib6_table_lookup", needs="routes")
-_LOOKUP_TIME: Final = Source(hook="fentry and fexit of fib_table_lookup and fib6_table_lookup", needs="route times")
-_CONNTRACK_TIME: Final = Source(hook="fentry and fexit of nf_conntrack_in", needs="conntrack times")
+_LOOKUP_TIME: Final = Source(
+    hook="fentry and fexit, or kprobe and kretprobe, of fib_table_lookup and fib6_table_lookup", needs="route times"
+)
+_CONNTRACK_TIME: Final = Source(
+    hook="fentry and fexit, or kprobe and kretprobe, of nf_conntrack_in", needs="conntrack times"
+)
 _SNMP: Final = Source(hook="/proc/net/snmp and snmp6", needs="host")
 _NEIGHBOUR: Final = Source(hook="RTM_GETNEIGH", needs="netlink")
 _CONNTRACK: Final = Source(hook="IPCTNL_MSG_CT_GET_STATS_CPU", needs="conntrack")

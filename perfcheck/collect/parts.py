@@ -1,0 +1,46 @@
+"""What of a collector's metrics this kernel does not have, or has by another hook than the catalogue's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Final, Protocol, runtime_checkable
+
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.metric import MetricSpec
+from perfcheck.system.checks import Check
+
+NEWER: Final = "use a newer kernel"
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """A collector that knows of such metrics."""
+
+    def parts(self) -> tuple[Check, ...]:
+        """Give them by name, with or without the stat; valid while open."""
+
+
+def lacking(collector: str, hooks: Collection[str], fix: str = NEWER) -> tuple[Check, ...]:
+    """Name the collector's metrics that rest on tracepoints which this kernel does not have."""
+    return tuple(
+        Check(name=spec.name, ok=False, why=f"this kernel has no tracepoint {hook}", fix=fix)
+        for hook in hooks
+        for spec in _resting_on(collector, hook)
+    )
+
+
+def by_another(collector: str, hooks: Mapping[str, str]) -> tuple[Check, ...]:
+    """Name the collector's metrics that are measured by another hook instead of a tracepoint, `{tracepoint: hook}`."""
+    found: dict[str, Check] = {}
+    for tracepoint, hook in hooks.items():
+        for spec in _resting_on(collector, tracepoint):
+            before = found.get(spec.name, Check(name=spec.name, ok=True, hook=spec.source))
+            found[spec.name] = replace(before, hook=re.sub(rf"tp_btf/{tracepoint}\b", hook, before.hook))
+    return tuple(found.values())
+
+
+def _resting_on(collector: str, tracepoint: str) -> list[MetricSpec]:
+    named = re.compile(rf"tp_btf/{tracepoint}\b")
+    return [spec for spec in CATALOGUE.values() if collector in spec.needs and named.search(spec.source)]
