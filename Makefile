@@ -10,10 +10,11 @@ BENCH ?=
 
 # Debian's kernel of `make vm`: 6.1 or 6.12.
 RELEASE ?= 6.12
-# Kernel tests that need more of a kernel than many have: netem, Open vSwitch, tracing of functions.
+# Kernel tests that need more of a kernel than many have (netem, Open vSwitch, tracing of functions), and those of what
+# other kernels have other hooks for.
 VM_MODULES := openvswitch sch_netem nf_conntrack nft_ct
 VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py layer_ovs.py layer_times.py detail.py detail_anomalies.py \
-	detail_ring.py retransmissions_by_kind.py)
+	retransmissions_by_kind.py)
 # Before any of the modules is loaded.
 VM_FIRST := tests/kernel/test_late_modules.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5

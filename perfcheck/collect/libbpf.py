@@ -227,12 +227,13 @@ class Libbpf:
         opts = _ProgOpts(expected_attach_type=attach_type, attach_btf_id=btf_id, attach_btf_obj_fd=btf_fd)
         try:
             return self._prog_load(kind, name, code, opts, None)
-        except OSError:
-            log = ctypes.create_string_buffer(_LOG_BYTES)
+        except OSError as refused:
+            # A log that does not fit makes another error of it.
+            number, log = refused.errno or 0, ctypes.create_string_buffer(_LOG_BYTES)
         try:
             return self._prog_load(kind, name, code, opts, log)
         except OSError as error:
-            raise VerifierError(error.errno or 0, name, log.value.decode(errors="replace")[-2000:]) from error
+            raise VerifierError(number, name, log.value.decode(errors="replace")[-2000:]) from error
 
     def _prog_load(
         self, kind: int, name: str, code: bytes, opts: ctypes.Structure, log: ctypes.Array[ctypes.c_char] | None
