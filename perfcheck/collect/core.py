@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from perfcheck.collect import budget as decision
+from perfcheck.collect.runclock import Timed
 from perfcheck.errors import CollectError, PerfcheckError
 from perfcheck.model.budget import Budget, Shedding, Spending
 from perfcheck.model.observation import Observation, Scope
@@ -68,6 +69,8 @@ class Core:
             before = set(threading.enumerate())
             collector.begin(scope)
             threads[collector.name] = [one for one in threading.enumerate() if one not in before]
+        clocks = {id(one.clock): one.clock for one in self._running if isinstance(one, Timed)}
+        threads[_OWN] = [thread for clock in clocks.values() for thread in clock.threads]
         self._thread = _Governor(self, self._watch, _Meter(self._running, threads, scope.netns_paths), self._window_s)
         self._thread.start()
 
@@ -141,7 +144,7 @@ class _Meter:
         used = {name: sum(map(self._thread_s, mine)) for name, mine in self._threads.items()}
         for name, collector in self._frugal.items():
             used[name] += collector.program_ns() / 1e9
-        return used | {_OWN: time.thread_time()}
+        return used | {_OWN: used[_OWN] + time.thread_time()}
 
     def _thread_s(self, number: int) -> float:
         # A thread that has ended has no clock any more (EINVAL): what it had used remains.

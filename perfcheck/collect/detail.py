@@ -69,6 +69,11 @@ class DetailCollector:
         """Raise Unavailable where BPF cannot be used."""
         check_bpf()
 
+    @property
+    def clock(self) -> RunClock:
+        """The clock that times the programs."""
+        return self._clock
+
     def timed_by(self, clock: RunClock) -> None:
         """Have the programs timed together with other collectors'; before `open`."""
         self._clock = clock

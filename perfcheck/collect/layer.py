@@ -49,6 +49,11 @@ class BpfCollector(ABC):
         """The collector's name."""
         return self._name
 
+    @property
+    def clock(self) -> RunClock:
+        """The clock that times the programs."""
+        return self._clock
+
     def timed_by(self, clock: RunClock) -> None:
         """Have the programs timed together with other collectors'; before `open`."""
         self._clock = clock

@@ -39,6 +39,10 @@ class Sampled(Protocol):
 class Timed(Protocol):
     """A collector whose BPF programs can share a clock with others'."""
 
+    @property
+    def clock(self) -> RunClock:
+        """The clock that times the programs."""
+
     def timed_by(self, clock: RunClock) -> None:
         """Take the clock; before the programs are loaded."""
 
@@ -100,6 +104,11 @@ class RunClock:
     def refused(self) -> bool:
         """Whether the kernel does not time programs."""
         return self._refused
+
+    @property
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """The thread, while there is one."""
+        return () if self._thread is None else (self._thread,)
 
     def watch(self, prog_fds: Sequence[int], sampled: Collection[int] = ()) -> None:
         """Time these programs from now on; calls of `sampled` ones are counted for the spans they run in alone."""

@@ -81,6 +81,7 @@ class SocketCollector:
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
         self._programs: LayerPrograms | None = LayerPrograms("socket", sources.TRAFFIC, TARGETS, {})
+        self._clock = RunClock()
         self._scope: Scope | None = None
         self._diags: dict[str, inetdiag.DiagSocket] = {}
         self._in_use: dict[str, _InUse] = {}
@@ -92,8 +93,14 @@ class SocketCollector:
         self._time_wait = 0
         self._period_s = _PERIOD_S
 
+    @property
+    def clock(self) -> RunClock:
+        """The clock that times the programs."""
+        return self._clock
+
     def timed_by(self, clock: RunClock) -> None:
         """Have the programs timed together with other collectors'; before `open`."""
+        self._clock = clock
         if self._programs is not None:
             self._programs.timed_by(clock)
 

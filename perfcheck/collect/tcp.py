@@ -97,6 +97,11 @@ class TcpCollector:
         self._object = BpfObject(cache.image_for(*sources.TCP), sizes, _COUNTED_BY, self._clock)
         self._costs_before = self._object.counters()
 
+    @property
+    def clock(self) -> RunClock:
+        """The clock that times the programs."""
+        return self._clock
+
     def timed_by(self, clock: RunClock) -> None:
         """Have the programs timed together with other collectors'; before `open`."""
         self._clock = clock

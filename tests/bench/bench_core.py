@@ -272,7 +272,7 @@ def modes_tables(rounds: int) -> list[Table]:
     with two_hosts() as lab:
         found = bench_modes.measured(lab, scope_of(lab), rounds, empty)
     after = lib.run_counters(prog_fd)
-    empty_ns = (after.run_ns - before.run_ns) / (after.calls - before.calls)
+    empty_ns = (after.run_ns - before.run_ns) / max(after.calls - before.calls, 1)
     return [bench_modes.modes_table(found), bench_modes.programs_table(found, empty_ns)]
 
 
@@ -304,7 +304,7 @@ def main() -> int:
     parser.add_argument("--turn", type=float, default=0.2, metavar="SECONDS")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], list[Table]]] = {
-        "modes": lambda: modes_tables(max(2, arguments.rounds // 2)),
+        "modes": lambda: modes_tables(max(2, arguments.rounds)),
         "paced": lambda: paced_tables(max(3, arguments.rounds // 4)),
         "tools": lambda: tools_tables(max(2, arguments.rounds // 5)),
         "cost": lambda: [cost_table(arguments.rounds, arguments.turn)],

@@ -1,7 +1,7 @@
 """What measuring costs saturated traffic: goodput and CPU with the core off, in summary and in detail mode, in turns.
 
-Part of `make bench-overhead` (bench_core.py). Each round gives every mode a turn of its own between the same two hosts,
-in an order that rotates; each figure is a ratio to the turn without the core in the same round.
+Part of `make bench-overhead` (bench_core.py). Each round gives every mode a turn of its own within one transfer
+(bench_saturated.py), in an order that rotates; each figure is a ratio to the turn without the core in the same round.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import bench_saturated
 from rich.table import Table
 
 from perfcheck.collect import collectors, prepare
@@ -47,12 +48,13 @@ class Turn:
     goodput_bps: float
     busy_cpus: float
     seen: tuple[Observation, ...] = ()
+    seconds: float = SECONDS
 
     @property
     def core_cpus(self) -> float:
         """CPUs that the BPF programs and the collectors' own work took."""
         run_ns = sum(cost.run_ns for one in self.seen for cost in one.overhead.programs)
-        return (run_ns / 1e9 + sum(one.overhead.user_cpu_s for one in self.seen)) / SECONDS
+        return (run_ns / 1e9 + sum(one.overhead.user_cpu_s for one in self.seen)) / self.seconds
 
 
 def measured(
@@ -65,10 +67,27 @@ def measured(
     order = list(turns)
     for _ in range(rounds):
         order = order[1:] + order[:1]
-        for name in order:
-            with empty() if name == EMPTY else nullcontext():
-                turns[name].append(turn(lab, scope, name))
+        longest_s = 2 * len(order) * (bench_saturated.SETTLE_S + bench_saturated.WINDOW_S)
+        with bench_saturated.saturating(lab, longest_s) as server_pid:
+            for name in order:
+                with empty() if name == EMPTY else nullcontext():
+                    turns[name].append(_turn_within(scope, name, server_pid))
     return turns
+
+
+def _turn_within(scope: Scope, name: str, server_pid: int) -> Turn:
+    """Give a part of a transfer that goes on: the core has found its pace before goodput is looked at."""
+    with _attached(name, "all") as attached:
+        began_s = time.monotonic()
+        for one in attached:
+            one.begin(scope)
+        time.sleep(bench_saturated.SETTLE_S)
+        before = _busy_ticks()
+        goodput_bps = bench_saturated.goodput_bps(server_pid)
+        busy, total = (after - was for after, was in zip(_busy_ticks(), before, strict=True))
+        seen, seconds = tuple(one.end() for one in attached), time.monotonic() - began_s
+    cpus = len(set(_cpu_names()))
+    return Turn(goodput_bps=goodput_bps, busy_cpus=cpus * busy / total, seen=seen, seconds=seconds)
 
 
 def turn(lab: Lab, scope: Scope, name: str, layers: Layers = "all", options: Sequence[str] = ()) -> Turn:
@@ -133,7 +152,8 @@ def transfer(lab: Lab, options: Sequence[str] = (), seconds: int = SECONDS) -> f
 def modes_table(turns: dict[str, list[Turn]]) -> Table:
     """Goodput and CPU of each mode, each round against its own turn without the core."""
     table = Table(
-        "core", "goodput Gbit/s", "of off", "range", "busy CPUs of off", "core's CPUs", "% of a CPU per Gbit/s",
+        "core", "goodput Gbit/s", "of off", "95 % interval", "range", "busy CPUs of off", "core's CPUs",
+        "% of a CPU per Gbit/s",
         box=None, title="saturated iperf3 between two plain hosts",
     )  # fmt: skip
     for name, mine in turns.items():
@@ -143,7 +163,7 @@ def modes_table(turns: dict[str, list[Turn]]) -> Table:
         each = [100 * one.core_cpus / (one.goodput_bps / 1e9) for one in mine]
         table.add_row(
             name, f"{statistics.median(one.goodput_bps for one in mine) / 1e9:.2f}",
-            f"{statistics.median(goodput):.3f}",
+            f"{statistics.median(goodput):.3f}", "{:.3f} to {:.3f}".format(*bench_saturated.median_interval(goodput)),
             f"{min(goodput):.3f} to {max(goodput):.3f}", f"{statistics.median(busy):.3f}",
             f"{statistics.median(one.core_cpus for one in mine):.3f}", f"{statistics.median(each):.2f}",
         )  # fmt: skip
@@ -225,7 +245,7 @@ def programs_table(turns: dict[str, list[Turn]], empty_ns: float) -> Table:
                   title=f"programs (an empty one in the same run: {empty_ns:.0f} ns a call)")  # fmt: skip
     summed = {key: (sum(calls for calls, _ in found), sum(ns for _, ns in found)) for key, found in rows.items()}
     for mode in MODES:
-        seconds = SECONDS * len(turns[mode])
+        seconds = sum(turn.seconds for turn in turns[mode])
         mine = {name: found for (of, name), found in summed.items() if of == mode and found[0]}
         dearest = sorted(mine, key=lambda name: -mine[name][1])[:WANTED_ROWS]
         all_calls, all_ns = (sum(found[index] for found in mine.values()) for index in (0, 1))

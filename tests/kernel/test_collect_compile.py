@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perfcheck.collect import cache, collectors, image, prepare, sources
+from perfcheck.collect import cache, collectors, image, layers, prepare, sources
 
 # As BCC compiles where nothing is kept from it.
 PLAIN = """
@@ -23,6 +23,8 @@ print(image.to_json(build.compile_sources(paths, cache.kernel_types())))
 @pytest.fixture
 def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    # What this process has read before it would not read again.
+    layers.image_of.cache_clear()
     return cache.folder()
 
 

@@ -1,0 +1,69 @@
+"""Saturated traffic in which modes of the core take turns: within one transfer, so that what differs is the core alone.
+
+Part of `make bench-overhead` (bench_modes.py). Where the scheduler puts iperf3's two processes, and how long a queue
+of segments congestion control lets grow, each change goodput by more than any core does: the processes are held to a
+CPU each, and the socket buffers are small enough that nothing is lost and the data stay in the CPUs' caches.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from perfcheck.lab import Lab
+from perfcheck.system.clock import wait_until
+
+SETTLE_S: Final = 0.6
+WINDOW_S: Final = 0.8
+SLACK_S: Final = 5
+RESAMPLED: Final = 2000
+BUFFER: Final = "256K"
+
+
+@contextmanager
+def saturating(lab: Lab, seconds: float) -> Iterator[int]:
+    """Have iperf3 send as fast as it goes for as long as the block lasts, at most `seconds`; gives the server's id."""
+    client, server = lab.hosts["client"], lab.hosts["server"]
+    serving = server.popen(["iperf3", "-s", "-1"])
+    try:
+        if not wait_until(lambda: server.listening(5201), timeout_s=10):
+            raise SystemExit("iperf3 does not listen")
+        argv = ["iperf3", "-c", server.address_towards("client"), "-C", "cubic", "-w", BUFFER]
+        first, *others = sorted(os.sched_getaffinity(0))
+        if others:
+            argv += ["-A", f"{first},{others[0]}"]
+        running = client.popen([*argv, "-t", str(round(seconds) + SLACK_S)])
+        try:
+            yield serving.pid
+        finally:
+            running.terminate()
+            running.communicate()
+    finally:
+        serving.terminate()
+        serving.communicate()
+
+
+def goodput_bps(server_pid: int) -> float:
+    """Give the rate at which bytes arrive at the server's interface over WINDOW_S, headers included, in bit/s."""
+    began_s, before = time.monotonic(), _received_bytes(server_pid)
+    time.sleep(WINDOW_S)
+    bits = 8 * (_received_bytes(server_pid) - before)
+    return bits / (time.monotonic() - began_s)
+
+
+def _received_bytes(pid: int) -> int:
+    rows = (line.partition(":") for line in Path(f"/proc/{pid}/net/dev").read_text(encoding="ascii").splitlines()[2:])
+    return sum(int(values.split()[0]) for name, _, values in rows if name.strip() != "lo")
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Give the 95 % interval of the median, by resampling (always the same way)."""
+    chance = random.Random(1)  # noqa: S311 - nothing secret
+    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(RESAMPLED))
+    return medians[RESAMPLED // 40], medians[-RESAMPLED // 40 - 1]
