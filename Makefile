@@ -71,6 +71,7 @@ bench-links: setup
 	$(PYTHON) tests/bench/bench_links.py $(BENCH)
 
 bench-overhead: setup
+	@BENCH_TOOLS=1 VENV=$(VENV) .ci/setup
 	$(PYTHON) tests/bench/bench_core.py $(BENCH)
 
 bench-detail: setup
