@@ -73,6 +73,7 @@ def watch(item: pytest.Item) -> None:
 
 def begin(item: pytest.Item) -> None:
     """The test begins."""
-    marker = item.get_closest_marker("flaky")
-    if marker is not None:
-        marker.kwargs["condition"].begin()
+    for marker in item.iter_markers("flaky"):
+        # A test's own mark has no condition.
+        if "condition" in marker.kwargs:
+            marker.kwargs["condition"].begin()
