@@ -158,21 +158,11 @@ INLINE void count_samples(struct pc_record *record)
 {
 	u32 index = record->histogram - 1;
 	struct pc_histograms *set = histograms.lookup(&index);
-	struct pc_sample *one;
-	u32 number;
 
-	if (!set) {
+	if (set)
+		add_samples(record, set);
+	else
 		record->lost_samples += PC_PENDING;
-		return;
-	}
-	for (number = 0; number < PC_PENDING; number++) {
-		one = &record->samples[number];
-		if (one->rtt != PC_NO_VALUE)
-			HISTOGRAM_ADD(record, rtt, set->times, PC_RTT_BUCKETS, one->rtt);
-		HISTOGRAM_ADD(record, srtt, set->times, PC_RTT_BUCKETS, one->srtt);
-		HISTOGRAM_ADD(record, cwnd, set->segs, PC_SEGS_BUCKETS, one->cwnd);
-		HISTOGRAM_ADD(record, inflight, set->segs, PC_SEGS_BUCKETS, one->inflight);
-	}
 }
 
 INLINE void sample(struct pc_record *record, struct tcp_sock *tp)

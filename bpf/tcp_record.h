@@ -125,3 +125,19 @@ INLINE void read_out(struct pc_record *record, struct tcp_sock *tp, u64 now)
 	if (ops)
 		bpf_probe_read_kernel(record->congestion, sizeof(record->congestion), ops->name);
 }
+
+/* Count the samples that wait. */
+INLINE void add_samples(struct pc_record *record, struct pc_histograms *set)
+{
+	struct pc_sample *one;
+	u32 number;
+
+	for (number = 0; number < PC_PENDING; number++) {
+		one = &record->samples[number];
+		if (one->rtt != PC_NO_VALUE)
+			HISTOGRAM_ADD(record, rtt, set->times, PC_RTT_BUCKETS, one->rtt);
+		HISTOGRAM_ADD(record, srtt, set->times, PC_RTT_BUCKETS, one->srtt);
+		HISTOGRAM_ADD(record, cwnd, set->segs, PC_SEGS_BUCKETS, one->cwnd);
+		HISTOGRAM_ADD(record, inflight, set->segs, PC_SEGS_BUCKETS, one->inflight);
+	}
+}

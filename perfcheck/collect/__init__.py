@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from perfcheck.errors import Unavailable
 
 if TYPE_CHECKING:
-    from perfcheck.collect.times import FunctionTimesCollector
     from perfcheck.model.seams import Collector
     from perfcheck.system.checks import Check
 
@@ -22,6 +21,7 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
 
     In mode `detail` the TCP core and what needs no BPF measures beside the packets' paths, in `both` all does.
     """
+    from perfcheck.collect.bpfcheck import check_bpf
     from perfcheck.collect.detail import DetailCollector
     from perfcheck.collect.layer import BpfCollector
     from perfcheck.collect.ovs import MODULE, OvsCollector
@@ -36,9 +36,9 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
     if not MODULE.exists():
         made = [one for one in made if not isinstance(one, OvsCollector)]
     # Nor does it where the kernel does not trace functions: no other hook shows these times.
-    made = [one for one in made if not isinstance(one, FunctionTimesCollector) or _traceable(one)]
+    made = [one for one in made if not isinstance(one, FunctionTimesCollector) or _passes(one.check)]
     # Counts are all that the core is checked against, and two looks make a difference.
-    if any(isinstance(one, TcpCollector) for one in made) and _usable():
+    if any(isinstance(one, TcpCollector) for one in made) and _passes(check_bpf):
         made = [SockdiagCollector(ask_every=5) if isinstance(one, SockdiagCollector) else one for one in made]
     if mode == "detail":
         made = [one for one in made if not isinstance(one, BpfCollector | SocketCollector)]
@@ -75,19 +75,9 @@ def doctor_checks() -> tuple[Check, ...]:
     return all_checks((*made, *left_out))
 
 
-def _usable() -> bool:
-    from perfcheck.collect.bpfcheck import check_bpf
-
+def _passes(check: Callable[[], None]) -> bool:
     try:
-        check_bpf()
-    except Unavailable:
-        return False
-    return True
-
-
-def _traceable(collector: FunctionTimesCollector) -> bool:
-    try:
-        collector.check()
+        check()
     except Unavailable:
         return False
     return True

@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from perfcheck.collect import loglinear
+from perfcheck.collect import loglinear, tcp_decode
 
-QUANTITIES: Final[Mapping[str, str]] = {"rtt": "times", "srtt": "times", "cwnd": "segs", "inflight": "segs"}
+QUANTITIES: Final[Mapping[str, str]] = {name: array for name, array, _ in tcp_decode.HISTOGRAMS}
 """Members of `pc_sample`, and the array of `pc_histograms` that each is counted in."""
 NO_VALUE: Final = 0xFFFFFFFF  # PC_NO_VALUE
 

@@ -27,7 +27,7 @@ _SEGMENTS: Final = (
     "reord_seen_events", "ooo_segs",
 )  # fmt: skip
 _LIMITS: Final = ("busy", "rwnd_limited", "sndbuf_limited")
-_HISTOGRAMS: Final = (
+HISTOGRAMS: Final = (
     ("rtt", "times", "us"), ("srtt", "times", "us"), ("cwnd", "segs", "segs"), ("inflight", "segs", "segs"),
 )  # fmt: skip
 
@@ -109,7 +109,7 @@ def _histograms(record: Record, sets: npt.NDArray[Any]) -> tuple[Histogram, Hist
     """Decode the record's histogram set (counted from 1; 0 or beyond the end: no samples)."""
     number = int(record["histogram"])
     made = []
-    for name, array, unit in _HISTOGRAMS:
+    for name, array, unit in HISTOGRAMS:
         scale = loglinear.edges(sets.dtype[array].shape[0])
         if 0 < number <= len(sets):
             counts, above = sets[number - 1][array][name], int(record[f"{name}_above"])

@@ -124,8 +124,8 @@ def judged(
     """Give the record with these judgements, and the verdict that follows from all of them."""
     lines = record.expectations
     if expectations is not None:
-        lines = budget.expectations_left_open(record, detailing.expectations_left_open(record, expectations))
-    comparisons = budget.comparisons_left_open(record, detailing.comparisons_left_open(record, comparisons))
+        lines = budget.left_open(record, detailing.expectations_left_open(record, expectations))
+    comparisons = budget.left_open(record, detailing.comparisons_left_open(record, comparisons))
     verdict = overall([*(line.verdict for line in lines), *(each.verdict for each in comparisons)])
     # An inconclusive comparison is ordinary noise, an expectation left open is a measurement that failed.
     if verdict is Verdict.PASS and any(line.verdict is Verdict.INCONCLUSIVE for line in lines):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from perfcheck.model.budget import Budget
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, MetricRecord, RunRecord, TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
+
+Line = TypeVar("Line", ExpectationRecord, ComparisonRecord)
 
 SUMMARY_PCT: Final = 1.0
 DETAIL_PCT: Final = 25.0
@@ -61,18 +63,8 @@ def why_shed(record: RunRecord, metric: str) -> str | None:
     return next((stopped[needed] for needed in CATALOGUE[metric].needs if needed in stopped), None)
 
 
-def expectations_left_open(record: RunRecord, lines: Iterable[ExpectationRecord]) -> tuple[ExpectationRecord, ...]:
-    """Leave open what rests on a collector that was stopped: neither passed nor failed."""
-    return tuple(
-        line.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": why})
-        if (why := why_shed(record, line.metric)) is not None and line.verdict is Verdict.INVALID
-        else line
-        for line in lines
-    )
-
-
-def comparisons_left_open(record: RunRecord, lines: Iterable[ComparisonRecord]) -> tuple[ComparisonRecord, ...]:
-    """Leave open what rests on a collector that was stopped: neither better nor worse."""
+def left_open(record: RunRecord, lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Leave open what rests on a collector that was stopped: neither passed nor failed, neither better nor worse."""
     return tuple(
         line.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": why})
         if (why := why_shed(record, line.metric)) is not None and line.verdict is Verdict.INVALID

@@ -26,6 +26,7 @@ from typing import Any, Final
 import bench_modes
 import bench_tools
 from bench_modes import EMPTY
+from bench_saturated import saturating
 from rich.console import Console
 from rich.table import Table
 
@@ -154,21 +155,6 @@ def like_bcc() -> Iterator[tuple[int, Attach]]:
 
 
 @contextmanager
-def saturated(lab: Lab, seconds: float) -> Iterator[None]:
-    """iperf3 as fast as it goes."""
-    client, server = lab.hosts["client"], lab.hosts["server"]
-    serving = server.popen(["iperf3", "-s", "-1"])
-    if not wait_until(lambda: server.listening(5201), timeout_s=10):
-        raise SystemExit("iperf3 does not listen")
-    argv = ["iperf3", "-c", server.address_towards("client"), "-C", "cubic", "-t", str(round(seconds + 1))]
-    running = client.popen(argv)
-    yield
-    running.terminate()
-    running.wait()
-    serving.wait()
-
-
-@contextmanager
 def taking_turns(lab: Lab, connections: int, seconds: float) -> Iterator[None]:
     """So many connections that take turns."""
     client, server = lab.hosts["client"], lab.hosts["server"]
@@ -194,7 +180,7 @@ def cost_table(rounds: int, turn_s: float) -> Table:
         turns.add_empty()
         turns.add(CORE, collector.loaded.detach(TARGET))
         turns.add(LIKE_BCC, *stack.enter_context(like_bcc()))
-        stack.enter_context(saturated(lab, rounds * turn_s * len(turns.programs) * 1.5))
+        stack.enter_context(saturating(lab, rounds * turn_s * len(turns.programs) * 1.5))
         costs = turns.measure(rounds)
     net = {name: cost - costs[EMPTY] for name, cost in costs.items()}
     table = Table("program at tcp_probe", "ns a call", "net ns", "of BCC's net", box=None, title="cost of a call")

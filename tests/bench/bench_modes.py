@@ -68,7 +68,7 @@ def measured(
     for _ in range(rounds):
         order = order[1:] + order[:1]
         longest_s = 2 * len(order) * (bench_saturated.SETTLE_S + bench_saturated.WINDOW_S)
-        with bench_saturated.saturating(lab, longest_s) as server_pid:
+        with bench_saturated.saturating(lab, longest_s, bench_saturated.steady_options()) as server_pid:
             for name in order:
                 with empty() if name == EMPTY else nullcontext():
                     turns[name].append(_turn_within(scope, name, server_pid))

@@ -27,18 +27,15 @@ BUFFER: Final = "256K"
 
 
 @contextmanager
-def saturating(lab: Lab, seconds: float) -> Iterator[int]:
+def saturating(lab: Lab, seconds: float, options: Sequence[str] = ()) -> Iterator[int]:
     """Have iperf3 send as fast as it goes for as long as the block lasts, at most `seconds`; gives the server's id."""
     client, server = lab.hosts["client"], lab.hosts["server"]
     serving = server.popen(["iperf3", "-s", "-1"])
     try:
         if not wait_until(lambda: server.listening(5201), timeout_s=10):
             raise SystemExit("iperf3 does not listen")
-        argv = ["iperf3", "-c", server.address_towards("client"), "-C", "cubic", "-w", BUFFER]
-        first, *others = sorted(os.sched_getaffinity(0))
-        if others:
-            argv += ["-A", f"{first},{others[0]}"]
-        running = client.popen([*argv, "-t", str(round(seconds) + SLACK_S)])
+        argv = ["iperf3", "-c", server.address_towards("client"), "-C", "cubic", "-t", str(round(seconds) + SLACK_S)]
+        running = client.popen([*argv, *options])
         try:
             yield serving.pid
         finally:
@@ -47,6 +44,12 @@ def saturating(lab: Lab, seconds: float) -> Iterator[int]:
     finally:
         serving.terminate()
         serving.communicate()
+
+
+def steady_options() -> tuple[str, ...]:
+    """Give what holds iperf3's processes to a CPU each, where there are two, and its socket buffers small."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    return ("-w", BUFFER, *(("-A", f"{first},{others[0]}") if others else ()))
 
 
 def goodput_bps(server_pid: int) -> float:

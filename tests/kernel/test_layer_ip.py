@@ -115,12 +115,17 @@ def test_without_a_route_nothing_is_sent(pair: lab.Pair, collectors: tuple[Colle
     assert host_metrics(tuple(seen.values()))["ip.no_routes"] == pytest.approx(100, abs=6)
 
 
-def test_connection_tracking_is_that_of_the_hosts(pair: lab.Pair) -> None:
+def tracking() -> ConntrackCollector:
     conntrack = ConntrackCollector()
     try:
         conntrack.check()
     except Unavailable as lacking:
         do_without(lacking)
+    return conntrack
+
+
+def test_connection_tracking_is_that_of_the_hosts(pair: lab.Pair) -> None:
+    conntrack = tracking()
     for end in (0, 1):
         pair.nft(end, "add table ip t", "add chain ip t c { type filter hook prerouting priority 0; }",
                  "add rule ip t c ct state invalid counter", "add counter ip t k",
@@ -162,11 +167,7 @@ def conntrack_columns(pair: lab.Pair) -> dict[str, float]:
 
 def test_what_fits_no_connection_is_counted_by_proc_and_nft_alike(pair: lab.Pair) -> None:
     """Segments that are no TCP (their checksum is wrong), which the client's own rules take for invalid, too."""
-    conntrack = ConntrackCollector()
-    try:
-        conntrack.check()
-    except Unavailable as lacking:
-        do_without(lacking)
+    conntrack = tracking()
     for end in (0, 1):
         pair.nft(end, "add table ip t", "add counter ip t k")
         for hook in ("prerouting", "output"):
