@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from perfcheck.collect import budget as decision
-from perfcheck.collect.runclock import Timed
+from perfcheck.collect.runclock import RunClock, Timed
 from perfcheck.errors import CollectError, PerfcheckError
 from perfcheck.model.budget import Budget, Shedding, Spending
 from perfcheck.model.observation import Observation, Scope
@@ -64,13 +64,13 @@ class Core:
         self._earlier += self._spending.shed
         self._stopped, self._spending = {}, Spending()
         self._order = [one.name for one in self._running]
-        threads: dict[str, list[threading.Thread]] = {}
+        for clock in self._clocks():
+            clock.renew()
+        threads = {_OWN: [thread for clock in self._clocks() for thread in clock.threads]}
         for collector in self._running:
             before = set(threading.enumerate())
             collector.begin(scope)
             threads[collector.name] = [one for one in threading.enumerate() if one not in before]
-        clocks = {id(one.clock): one.clock for one in self._running if isinstance(one, Timed)}
-        threads[_OWN] = [thread for clock in clocks.values() for thread in clock.threads]
         self._thread = _Governor(self, self._watch, _Meter(self._running, threads, scope.netns_paths), self._window_s)
         self._thread.start()
 
@@ -78,6 +78,7 @@ class Core:
         """Give what was seen since `begin`, of a collector that was stopped what it cost alone."""
         self._stop_watching()
         seen = {one.name: one.end() for one in self._running} | self._stopped
+        self._let_clocks_rest()
         return tuple(seen[name] for name in self._order)
 
     def abandon(self) -> None:
@@ -87,6 +88,14 @@ class Core:
         for collector in self._running:
             with contextlib.suppress(*_TROUBLE):
                 collector.end()
+        self._let_clocks_rest()
+
+    def _clocks(self) -> Iterable[RunClock]:
+        return {id(one.clock): one.clock for one in self._running if isinstance(one, Timed)}.values()
+
+    def _let_clocks_rest(self) -> None:
+        for clock in self._clocks():
+            clock.rest()
 
     def _stop_watching(self) -> None:
         if self._thread is not None:

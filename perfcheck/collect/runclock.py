@@ -4,6 +4,7 @@ With BPF_ENABLE_STATS the kernel reads its clock twice for each call of each pro
 of perfcheck's programs themselves. Up to OFTEN calls a second that is nothing, and all calls are timed. Beyond, spans
 of ON_S are timed and about nine times as long is not, at random so that no traffic keeps step with it; what the
 timed spans saw stands for the time around them. Programs that may be `sampled` are detached outside of these spans.
+As long as they run seldom, a look is at the few that run most, and only now and then at all. Between trials it rests.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ OFTEN: Final = 50_000
 ON_S: Final = 0.05
 OFF_S: Final = (0.25, 0.65)
 LOOK_S: Final = 0.25
+WHOLE_LOOK: Final = 4
+"""One in so many looks at programs that run seldom is at all of them."""
+_BUSIEST: Final = 4
+_SUSPECT: Final = 0.5
+"""From this share of OFTEN on, by the looks at a few, it is worth knowing how often all of them run."""
 _NOTHING: Final = RunCounters(0, 0, 0)
 
 
@@ -56,6 +62,13 @@ class _Account:
     calls: float = 0.0
     run_ns: float = 0.0
     span: tuple[int, int] = (0, 0)
+    seen: tuple[int, float] = (0, 0.0)
+    """Calls that the last look found, and when."""
+
+    def rate(self, calls: int, now_s: float) -> float:
+        """Give calls a second since the last look, for which this one now stands."""
+        before, self.seen = self.seen, (calls, now_s)
+        return (calls - before[0]) / (now_s - before[1]) if now_s > before[1] else 0.0
 
     def look(self, now: RunCounters) -> None:
         """Take what the kernel has counted since the span began."""
@@ -94,6 +107,8 @@ class RunClock:
         self._accounts: dict[int, _Account] = {}
         self._sampled: list[Sampled] = []
         self._span = _Span()
+        self._busiest: list[int] = []
+        self._looks = 0
         self._stats_fd = -1
         self._refused = False
         self._thread: threading.Thread | None = None
@@ -116,10 +131,7 @@ class RunClock:
             for fd in prog_fds:
                 self._accounts[fd] = _Account(whole_spans=fd in sampled)
             self._begin_anew()
-            if self._thread is None and not self._refused:
-                self._done = threading.Event()
-                self._thread = threading.Thread(target=self._run, args=(self._done,), name="run clock", daemon=True)
-                self._thread.start()
+            self._start()
 
     def sample(self, group: Sampled) -> None:
         """Have a group of programs run in timed spans alone while programs run often; it runs now."""
@@ -128,10 +140,23 @@ class RunClock:
             self._sampled.append(group)
 
     def renew(self) -> None:
-        """End a span that is not timed: what begins now is nothing like what was before."""
+        """Time again after a rest, and end a span that is not timed: what begins now is nothing like what was."""
         with self._lock:
             if self._stats_fd < 0 and self._accounts:
                 self._begin_anew()
+                self._start()
+
+    def rest(self) -> None:
+        """Time nothing until `renew`: between trials nobody asks."""
+        with self._lock:
+            if not self._span.ended_s:
+                self._close_span()
+            self._settle()
+            now_s = self._clock()
+            self._span = _Span(now_s, now_s)
+            self._let_rest()
+            thread = self._stop()
+        _await(thread)
 
     def forget(self, prog_fds: Collection[int], group: Sampled | None = None) -> None:
         """Time these programs no more; safe to call twice."""
@@ -141,11 +166,9 @@ class RunClock:
                 self._accounts.pop(fd, None)
             if self._accounts:
                 return
-            thread, self._thread = self._thread, None
-            self._done.set()
+            thread = self._stop()
             self._let_rest()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        _await(thread)
 
     def counters(self, prog_fds: Mapping[str, int]) -> dict[str, RunCounters]:
         """Give each program's calls and run time since `watch`, which never fall; `missed` is exact."""
@@ -158,6 +181,18 @@ class RunClock:
         with self._lock:
             taken, self._cpu_s = self._cpu_s, 0.0
             return taken
+
+    def _start(self) -> None:
+        if self._thread is None and not self._refused:
+            self._done = threading.Event()
+            self._thread = threading.Thread(target=self._run, args=(self._done,), name="run clock", daemon=True)
+            self._thread.start()
+
+    def _stop(self) -> threading.Thread | None:
+        """Give the thread that is to be waited for, without the lock that it may wait for."""
+        thread, self._thread = self._thread, None
+        self._done.set()
+        return thread
 
     def _counters(self, fd: int, weight: float) -> RunCounters:
         mine, kernels = self._accounts[fd], self._read(fd)
@@ -187,9 +222,12 @@ class RunClock:
                 self._refused = True
             for group in self._sampled:
                 group.resume()
+        now_s = self._clock()
         for fd, account in self._accounts.items():
             account.before = self._read(fd)
-        self._span = _Span(began_s=self._clock())
+            account.seen = account.before.calls, now_s
+        self._busiest = []
+        self._span = _Span(began_s=now_s)
 
     def _close_span(self) -> None:
         """Take what the kernel has counted; it may go on counting."""
@@ -227,13 +265,37 @@ class RunClock:
             self._settle()
             self._begin_span()
             return ON_S
+        if self._busiest:
+            if self._rate() <= _SUSPECT * self._often:
+                return LOOK_S
+            self._begin_anew()
+            return ON_S
         self._close_span()
         calls = sum(account.span[0] for account in self._accounts.values())
         if calls <= self._often * (self._span.ended_s - self._span.began_s):
+            busiest = sorted(self._accounts, key=lambda fd: self._accounts[fd].span[0])[-_BUSIEST:]
             self._settle()
             self._begin_span()
+            self._busiest = busiest
             return LOOK_S
         for group in self._sampled:
             group.pause()
         self._let_rest()
         return random.uniform(*OFF_S)  # noqa: S311 - nothing secret
+
+    def _rate(self) -> float:
+        """Give how often the programs ran that were looked at."""
+        self._looks += 1
+        whole, now_s = self._looks % WHOLE_LOOK == 0, self._clock()
+        rates = {
+            fd: self._accounts[fd].rate(self._read(fd).calls, now_s)
+            for fd in (self._accounts if whole else self._busiest) if fd in self._accounts
+        }  # fmt: skip
+        if whole:
+            self._busiest = sorted(rates, key=rates.__getitem__)[-_BUSIEST:]
+        return sum(rates.values())
+
+
+def _await(thread: threading.Thread | None) -> None:
+    if thread is not None and thread is not threading.current_thread():
+        thread.join()

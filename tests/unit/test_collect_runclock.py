@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfcheck.collect.libbpf import Libbpf, RunCounters
-from perfcheck.collect.runclock import LOOK_S, OFF_S, ON_S, RunClock
+from perfcheck.collect.runclock import LOOK_S, OFF_S, ON_S, WHOLE_LOOK, RunClock
 
 OFTEN = 50_000
 NS_A_CALL = 100
@@ -180,3 +180,69 @@ def test_its_thread_lives_as_long_as_there_is_something_to_time() -> None:
     clock.forget([4])
     assert threading.active_count() == before
     assert not kernel.on()
+
+
+def test_a_few_programs_tell_that_all_run_often(steady: tuple[Kernel, RunClock]) -> None:
+    kernel, clock = steady
+    for _ in range(3):
+        kernel.passes(LOOK_S)
+        assert clock.turn() == LOOK_S
+    kernel.rates[3] = 10.0 * OFTEN
+    kernel.passes(LOOK_S)
+    before = clock.counters({"a": 3})["a"].calls
+    assert clock.turn() == ON_S
+    kernel.passes(ON_S)
+    assert OFF_S[0] <= clock.turn() <= OFF_S[1]
+    assert not kernel.on()
+    kernel.passes(1.0)
+    calls = clock.counters({"a": 3})["a"].calls - before
+    assert calls == pytest.approx(10 * OFTEN * (ON_S + 1.0), rel=0.001)
+
+
+def test_a_program_that_was_not_among_the_busiest_is_found_by_the_look_at_all() -> None:
+    kernel = Kernel(dict.fromkeys(range(3, 11), 100.0) | {11: 0.0})
+    clock = Idle(OFTEN, kernel, kernel.clock)
+    clock.watch(list(kernel.rates))
+    kernel.passes(LOOK_S)
+    assert clock.turn() == LOOK_S
+    kernel.rates[11] = 2.0 * OFTEN
+    lasts = []
+    for _ in range(WHOLE_LOOK):
+        kernel.passes(LOOK_S)
+        lasts.append(clock.turn())
+    assert lasts == [*[LOOK_S] * (WHOLE_LOOK - 1), ON_S]
+    clock.forget(list(kernel.rates))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.01, 0.3), st.sampled_from([100.0, 400_000.0])), max_size=20))
+def test_what_is_told_stands_still_while_it_rests(steps: list[tuple[bool, float, float]]) -> None:
+    kernel = Kernel({3: 100.0})
+    clock = Idle(OFTEN, kernel, kernel.clock)
+    clock.watch([3])
+    told = 0
+    for rests, seconds, rate in steps:
+        kernel.rates[3] = rate
+        if rests:
+            clock.rest()
+            told = clock.counters({"a": 3})["a"].calls
+            kernel.passes(seconds)
+            assert clock.counters({"a": 3})["a"].calls == told
+            assert not kernel.on()
+            assert not clock.threads
+            clock.renew()
+            assert kernel.on()
+            assert len(clock.threads) == 1
+        else:
+            kernel.passes(seconds)
+            clock.turn()
+        calls = clock.counters({"a": 3})["a"].calls
+        assert calls >= told
+        told = calls
+    clock.forget([3])
+
+
+def test_a_clock_that_has_nothing_to_time_may_be_told_to_rest() -> None:
+    clock = RunClock(OFTEN, Kernel({}))
+    clock.rest()
+    clock.renew()
+    assert not clock.threads
