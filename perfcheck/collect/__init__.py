@@ -39,7 +39,7 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
     made = [one for one in made if not isinstance(one, FunctionTimesCollector) or _passes(one.check)]
     # Counts are all that the core is checked against, and two looks make a difference.
     if any(isinstance(one, TcpCollector) for one in made) and _passes(check_bpf):
-        made = [SockdiagCollector(ask_every=5) if isinstance(one, SockdiagCollector) else one for one in made]
+        made = [SockdiagCollector(counts_only=True) if isinstance(one, SockdiagCollector) else one for one in made]
     if mode == "detail":
         made = [one for one in made if not isinstance(one, BpfCollector | SocketCollector)]
     if mode != "summary":

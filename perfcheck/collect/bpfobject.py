@@ -227,8 +227,8 @@ class BpfObject:
         return replace(counted, missed=counted.missed + (kprobe.missed(self._lib, program.link_fd) or 0))
 
     def run_ns(self) -> int:
-        """Run time of all programs since they were loaded."""
-        return sum(one.run_ns for one in self.counters().values())
+        """Run time of all programs since they were loaded, as it was known about a second ago at the latest."""
+        return self._clock.known_ns([program.prog_fd for program in self.programs.values()])
 
     def map_bytes(self) -> int:
         """Memory that the kernel keeps for the maps, as it accounts for it."""

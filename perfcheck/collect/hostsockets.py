@@ -41,6 +41,8 @@ class HostSockets:
         self.told.setblocking(False)
         self.told.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         self.lost = 0
+        self.opened = False
+        """Whether the last look found that the host had opened a connection since the one before."""
         # Without CAP_NET_ADMIN there are no notices; looks alone then have to do.
         with contextlib.suppress(PermissionError):
             self.told.bind((0, _DESTROY_GROUPS))
@@ -54,11 +56,11 @@ class HostSockets:
     def looks(self, *, known: bool = True) -> list[Look]:
         """Look at all connections of the host; without `known` only where it has opened one."""
         before, self._opens = self._opens, self._opened()
-        opened = not self._opens or self._opens != before
-        if opened or self._dump_next or (known and len(self._requests) >= _MANY):
+        self.opened = not self._opens or self._opens != before
+        if self.opened or self._dump_next or (known and len(self._requests) >= _MANY):
             found = self._dump()
             self._requests = [request_for(look) for look in found]
-            self._dump_next = opened
+            self._dump_next = self.opened
             return found
         if not known:
             return []

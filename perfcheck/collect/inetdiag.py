@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 from perfcheck.collect.tcp_decode import address
@@ -17,12 +17,14 @@ ANY: Final = 0xFFF
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
 _REQUEST_DUMP: Final = 0x301
+_REQUEST_ONE: Final = 0x1
 _SKMEMINFO: Final = 7
 _REQUEST: Final = struct.Struct("=BBBBI48s")
 _MESSAGE: Final = struct.Struct("=BBxx2s2s16s16s4xQ4xII8x")
+_SOCKET_ID: Final = slice(4, 52)
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _MEMORY: Final = struct.Struct("=9I")  # rmem_alloc rcvbuf wmem_alloc sndbuf fwd_alloc wmem_queued optmem backlog drops
-_RECEIVE_BYTES: Final = 1 << 18
+_RECEIVE_BYTES: Final = 1 << 15  # what the kernel puts into one message of a dump at most
 
 
 class DiagLook(NamedTuple):
@@ -39,6 +41,7 @@ class DiagLook(NamedTuple):
     snd_bytes: int
     sndbuf_bytes: int
     drops: int
+    socket_id: bytes
 
 
 class DiagSocket:
@@ -51,8 +54,7 @@ class DiagSocket:
 
     def dump(self, family: int, protocol: int, states: int) -> Iterator[DiagLook]:
         """Ask for all sockets in any of the states (bits); OSError where the kernel refuses."""
-        body = _REQUEST.pack(family, protocol, 1 << (_SKMEMINFO - 1), 0, states, bytes(48))
-        self._socket.send(NLMSG.pack(NLMSG.size + len(body), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 0, 0) + body)
+        self._socket.send(_request(family, protocol, states, bytes(48), _REQUEST_DUMP))
         while True:
             for kind, payload in messages(self._socket.recv(_RECEIVE_BYTES)):
                 if kind == NLMSG_DONE:
@@ -63,9 +65,27 @@ class DiagSocket:
                 if (look := look_of(payload)) is not None:
                     yield look
 
+    def ask(self, requests: Collection[bytes]) -> Iterator[DiagLook]:
+        """Ask for single sockets (`request_for`); of one that is gone nothing comes."""
+        self._socket.send(b"".join(requests))
+        for _ in requests:
+            for kind, payload in messages(self._socket.recv(_RECEIVE_BYTES)):
+                if kind != NLMSG_ERROR and (look := look_of(payload)) is not None:
+                    yield look
+
     def close(self) -> None:
         """Close it: it would keep the namespace alive."""
         self._socket.close()
+
+
+def request_for(family: int, protocol: int, look: DiagLook) -> bytes:
+    """Ask for one socket that has been seen, by its addresses and its cookie, so for no other."""
+    return _request(family, protocol, ANY, look.socket_id, _REQUEST_ONE)
+
+
+def _request(family: int, protocol: int, states: int, socket_id: bytes, flags: int) -> bytes:
+    body = _REQUEST.pack(family, protocol, 1 << (_SKMEMINFO - 1), 0, states, socket_id)
+    return NLMSG.pack(NLMSG.size + len(body), _SOCK_DIAG_BY_FAMILY, flags, 0, 0) + body
 
 
 def look_of(payload: bytes) -> DiagLook | None:
@@ -80,7 +100,7 @@ def look_of(payload: bytes) -> DiagLook | None:
     return DiagLook(
         cookie, state, (address(family, source), int.from_bytes(sport, "big")),
         (address(family, target), int.from_bytes(dport, "big")), recvq, sendq, rmem, rcvbuf,
-        max(wmem_queued, wmem_alloc), sndbuf, drops,
+        max(wmem_queued, wmem_alloc), sndbuf, drops, payload[_SOCKET_ID],
     )  # fmt: skip
 
 

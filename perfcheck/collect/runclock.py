@@ -23,10 +23,11 @@ OFTEN: Final = 50_000
 ON_S: Final = 0.05
 OFF_S: Final = (0.25, 0.65)
 LOOK_S: Final = 0.25
-WHOLE_LOOK: Final = 4
+FEW_S: Final = 0.5
+WHOLE_LOOK: Final = 2
 """One in so many looks at programs that run seldom is at all of them."""
 _BUSIEST: Final = 4
-_SUSPECT: Final = 0.5
+_SUSPECT: Final = 0.8
 """From this share of OFTEN on, by the looks at a few, it is worth knowing how often all of them run."""
 _NOTHING: Final = RunCounters(0, 0, 0)
 
@@ -176,6 +177,12 @@ class RunClock:
             weight = self._span.weight(self._clock())
             return {name: self._counters(fd, weight) for name, fd in prog_fds.items()}
 
+    def known_ns(self, prog_fds: Collection[int]) -> int:
+        """Give the programs' run time since `watch` as the last look at all had it: the kernel is not asked."""
+        with self._lock:
+            weight = self._span.weight(self._clock()) if self._span.ended_s else 1.0
+            return round(sum(self._accounts[fd].sums(weight)[1] for fd in prog_fds))
+
     def take_cpu_s(self) -> float:
         """Give the CPU seconds that the thread has taken and nobody has been told of."""
         with self._lock:
@@ -267,7 +274,7 @@ class RunClock:
             return ON_S
         if self._busiest:
             if self._rate() <= _SUSPECT * self._often:
-                return LOOK_S
+                return FEW_S
             self._begin_anew()
             return ON_S
         self._close_span()
@@ -287,10 +294,11 @@ class RunClock:
         """Give how often the programs ran that were looked at."""
         self._looks += 1
         whole, now_s = self._looks % WHOLE_LOOK == 0, self._clock()
-        rates = {
-            fd: self._accounts[fd].rate(self._read(fd).calls, now_s)
-            for fd in (self._accounts if whole else self._busiest) if fd in self._accounts
-        }  # fmt: skip
+        rates: dict[int, float] = {}
+        for fd, account in self._accounts.items():
+            if whole or fd in self._busiest:
+                account.look(kernels := self._read(fd))
+                rates[fd] = account.rate(kernels.calls, now_s)
         if whole:
             self._busiest = sorted(rates, key=rates.__getitem__)[-_BUSIEST:]
         return sum(rates.values())

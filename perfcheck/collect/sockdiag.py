@@ -1,16 +1,17 @@
 """TCP sockets as sock_diag(7) shows them: polled, and once more when the kernel destroys them.
 
 The way to measure where there is no BPF, and an independent check of it where there is. Looks come
-about ten times a second, but where only counts are to be checked two a second do for connections that
-are known; the kernel's notice of a destroyed socket carries its last tcp_info, so
-final counts are exact as far as the notice comes in time. Names are those of `collect/tcp.py`, as
-far as tcp_info has them; there is no RTT of single segments (`rtt_us` is empty) and no kind of a
-retransmission; srtt, cwnd and inflight have one value a look; and the kernel counts SYN and FIN as
-a byte each.
+about ten times a second. Where only counts are to be checked two a second do for connections that
+are known, and for all once none was opened for a second. The kernel's notice of a destroyed socket
+carries its last tcp_info, so final counts are exact as far as the notice comes in time. Names are
+those of `collect/tcp.py`, as far as tcp_info has them; there is no RTT of single segments (`rtt_us`
+is empty) and no kind of a retransmission; srtt, cwnd and inflight have one value a look; and the
+kernel counts SYN and FIN as a byte each.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import threading
@@ -32,6 +33,8 @@ from perfcheck.system.netns import NetnsThread
 
 _PERIOD_S: Final = 0.1
 _SELDOM_S: Final = 0.5
+_UNSETTLED_S: Final = 1.0
+"""So long after a connection was opened others are looked for in short steps: a generator opens several."""
 _LAST_NOTICES_S: Final = 0.05
 _SHARE_OF_CPU: Final = 0.02
 _INFINITE_SSTHRESH: Final = 0x7FFFFFFF
@@ -67,11 +70,11 @@ class _Seen:
 class SockdiagCollector:
     """Measures the TCP sockets of the scope's namespaces by tcp_info, about ten times a second."""
 
-    def __init__(self, period_s: float = _PERIOD_S, ask_every: int = 1) -> None:
-        """Take the time between looks; connections that are known are asked for in one of `ask_every` alone."""
+    def __init__(self, period_s: float = _PERIOD_S, *, counts_only: bool = False) -> None:
+        """Take the time between looks; with `counts_only` distributions of what changes meanwhile are coarse."""
         self._period_s = period_s
-        self._ask_every = ask_every
-        self._count = 0
+        self._counts_only = counts_only
+        self._asked_s = self._opened_s = -math.inf
         self._awaits_window = False
         self._hosts: list[HostSockets] = []
         self._seen: dict[tuple[str, int], _Seen] = {}
@@ -109,7 +112,8 @@ class SockdiagCollector:
         self._seen = {}
         self._warmup_ns = scope.warmup_ns
         self._problem = ""
-        self._unseen = self._count = 0
+        self._unseen = 0
+        self._asked_s, self._opened_s = -math.inf, time.monotonic()
         self._awaits_window = False
         with NetnsThread() as namespaces:
             for host, path in scope.netns_paths.items():
@@ -147,7 +151,7 @@ class SockdiagCollector:
         if self._period_s >= _SELDOM_S:
             return None
         done = f"sock_diag looked for connections every {_SELDOM_S:g} s instead of every {self._period_s:g} s"
-        self._period_s, self._ask_every = _SELDOM_S, 1
+        self._period_s = _SELDOM_S
         return done
 
     def close(self) -> None:
@@ -186,17 +190,26 @@ class SockdiagCollector:
                         self._look()
                         # With thousands of connections a look takes long: look seldom rather than disturb.
                         rest_s = (time.thread_time() - began_s) / _SHARE_OF_CPU
-                        due = time.monotonic() + max(self._period_s, rest_s)
+                        due = time.monotonic() + max(self._rest_s(), rest_s)
         except OSError as error:
             self._problem = str(error)
         self._cpu_s = time.thread_time()
 
+    def _rest_s(self) -> float:
+        steady = self._counts_only and time.monotonic() - self._opened_s > _UNSETTLED_S
+        return _SELDOM_S if steady else self._period_s
+
     def _look(self, *, known: bool = False) -> None:
-        known = known or self._awaits_window or self._count % self._ask_every == 0
-        self._count += 1
+        now_s = time.monotonic()
+        due = not self._counts_only or now_s - self._asked_s >= _SELDOM_S - self._period_s / 2
+        known = known or self._awaits_window or due
+        if known:
+            self._asked_s = now_s
         self._awaits_window = False
         for host in self._hosts:
             self._take(host, host.looks(known=known))
+            if host.opened:
+                self._opened_s = now_s
 
     def _await_notices(self) -> None:
         """Give notices of sockets that have gone a moment to come: the kernel sends them from a work queue."""

@@ -1,4 +1,4 @@
-"""The socket layer: how full buffers and queues of the lab's sockets are, looked at 10 times a second.
+"""The socket layer: how full buffers and queues of the lab's sockets are, looked at 5 times a second.
 
 Connections of TCP by an iterator (bpf/socket.bpf.c) over those that were made since the trial began,
 or, without BPF, by sock_diag. UDP sockets and listening ones by sock_diag always: there
@@ -30,13 +30,16 @@ from perfcheck.system.netns import NetnsThread
 
 TARGETS: Final = ("inet_sock_set_state", "bpf_sk_storage_map")
 _ITERATOR: Final = "bpf_sk_storage_map"
-_PERIOD_S: Final = 0.1
+_PERIOD_S: Final = 0.2
 _SHARE: Final = 20
 """A look may take one part in so many of the time."""
 _LONGEST_S: Final = 0.5
 """One look that was held up says little of the next."""
-_ROUND: Final = 5
+_ROUND: Final = 3
 """In one look of so many all questions are asked, in the others those that had an answer then."""
+_Question = tuple[str, int, int, int]
+_MANY: Final = 8
+"""From so many listening sockets of a host on, one question about all is the cheaper."""
 _QUESTIONS: Final = tuple(
     (family, protocol, states)
     for family in (socket.AF_INET, socket.AF_INET6)
@@ -86,7 +89,7 @@ class SocketCollector:
         self._diags: dict[str, inetdiag.DiagSocket] = {}
         self._in_use: dict[str, _InUse] = {}
         self._looks = Looks()
-        self._answered: set[tuple[str, int, int, int]] = set()
+        self._answered: dict[_Question, list[bytes]] = {}
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._problem = ""
@@ -220,28 +223,37 @@ class SocketCollector:
         self._looks.begin()
         if self._programs is not None:
             self._looks.add_lines(self._programs.run_iterator(_ITERATOR), self._programs.view("look").dtype)
-        questions = [
-            (host, *question) for host in self._diags for question in _QUESTIONS
-            if question[2] != inetdiag.CONNECTED or self._programs is None
-        ]  # fmt: skip
         if (self._looks.count - 1) % _ROUND:
-            questions = [question for question in questions if question in self._answered]
+            questions = list(self._answered)
         else:
-            # A question about what there is none of costs as much as another.
-            none = {host: in_use.none() for host, in_use in self._in_use.items()}
-            questions = [
-                question for question in questions if _NAMES[question[1], question[2]] not in none[question[0]]
-            ]
+            questions = self._all_questions()
             self._answered.clear()
         for question in questions:
-            host, family, protocol, states = question
-            if not (found := _dump(self._diags[host], family, protocol, states)):
-                continue
-            self._answered.add(question)
+            host, _, protocol, states = question
+            found = self._ask(question)
             if states == inetdiag.LISTEN:
                 self._looks.add_listening(found)
-            else:
+            elif found:
                 self._looks.add(host, Protocol.TCP if protocol == socket.IPPROTO_TCP else Protocol.UDP, found)
+
+    def _all_questions(self) -> list[_Question]:
+        """A question about what there is none of costs as much as another."""
+        none = {host: in_use.none() for host, in_use in self._in_use.items()}
+        return [
+            (host, family, protocol, states) for host in self._diags for family, protocol, states in _QUESTIONS
+            if (states != inetdiag.CONNECTED or self._programs is None)
+            and _NAMES[family, protocol] not in none[host]
+        ]  # fmt: skip
+
+    def _ask(self, question: _Question) -> list[inetdiag.DiagLook]:
+        """Listening sockets come and go seldom: those that are known are asked for by name, which costs a fourth."""
+        host, family, protocol, states = question
+        if requests := self._answered.get(question):
+            return list(self._diags[host].ask(requests))
+        if found := _dump(self._diags[host], family, protocol, states):
+            by_name = found if states == inetdiag.LISTEN and len(found) < _MANY else []
+            self._answered[question] = [inetdiag.request_for(family, protocol, one) for one in by_name]
+        return found
 
     def _count_time_wait(self, paths: Mapping[str, str]) -> None:
         with NetnsThread() as namespaces:

@@ -336,7 +336,7 @@ def diag(cookie: int, **more: int) -> DiagLook:
     values = {"recvq": 0, "sendq": 0, "rcv_bytes": 0, "rcvbuf_bytes": 1000, "snd_bytes": 0, "sndbuf_bytes": 2000}
     return DiagLook(
         cookie=cookie, state=1, local=("198.18.0.1", 1), remote=("198.18.0.2", cookie), drops=more.pop("drops", 0),
-        **{**values, **more},
+        socket_id=bytes(48), **{**values, **more},
     )  # fmt: skip
 
 
