@@ -91,7 +91,7 @@ class LayerPrograms:
     def missing(self) -> Sequence[str]:
         """Optional hooks that this kernel does not have, or whose types it lacks."""
         known = {program.name for program in image_of(self._group).programs}
-        return (*self._loaded.missing, *sorted(self._optional - known))
+        return (*self.loaded.missing, *sorted(self._optional - known))
 
     @property
     def hosts(self) -> Sequence[str]:
@@ -99,7 +99,8 @@ class LayerPrograms:
         return tuple(self._hosts.values())
 
     @property
-    def _loaded(self) -> BpfObject:
+    def loaded(self) -> BpfObject:
+        """The maps and programs in the kernel; CollectError before `open`."""
         if self._object is None:
             raise CollectError(f"the {self._layer} collector is not open")
         return self._object
@@ -157,22 +158,22 @@ class LayerPrograms:
 
     def view(self, name: str) -> npt.NDArray[Any]:
         """Give an array map's elements, shared with the kernel."""
-        return self._loaded.view(name)
+        return self.loaded.view(name)
 
     def run_iterator(self, target: str) -> bytes:
         """Run an iterator's program once for each element; give what it wrote."""
-        return self._loaded.run_iterator(target)
+        return self.loaded.run_iterator(target)
 
     def clear(self, name: str) -> None:
         """Delete all elements of a hash map."""
-        self._loaded.clear(name)
+        self.loaded.clear(name)
 
     def follow(self, scope: Scope) -> None:
         """Follow the namespaces of the scope from now on."""
         if len(scope.namespaces) > MAX_HOSTS:
             raise CollectError(f"{len(scope.namespaces)} hosts are too many: the core has room for {MAX_HOSTS}")
         self._clock.renew()
-        loaded, hosts = self._loaded, {inode: host for host, inode in scope.namespaces.items()}
+        loaded, hosts = self.loaded, {inode: host for host, inode in scope.namespaces.items()}
         control = loaded.view("scope")[0]
         loaded.replace_keys("namespaces", self._hosts, {inode: index for index, inode in enumerate(hosts)})
         self._hosts = hosts
@@ -188,12 +189,12 @@ class LayerPrograms:
     @property
     def opened_ns(self) -> int:
         """When the window was opened; 0: it was not yet."""
-        return int(self._loaded.view("scope")[0]["window_ns"])
+        return int(self.loaded.view("scope")[0]["window_ns"])
 
     def count(self) -> None:
         """Open the window: events count from now on."""
         with self._pausing:
-            control = self._loaded.view("scope")[0]
+            control = self.loaded.view("scope")[0]
             if self._paused:
                 control["window_ns"] = _NEVER_NS
             else:
@@ -201,7 +202,7 @@ class LayerPrograms:
             control["phase"] = _COUNT
 
     def _count_from_now(self) -> None:
-        self._loaded.view("scope")[0]["window_ns"] = self._since_ns = now_ns()
+        self.loaded.view("scope")[0]["window_ns"] = self._since_ns = now_ns()
 
     def stop(self) -> None:
         """Let no event count any more."""
@@ -213,21 +214,21 @@ class LayerPrograms:
 
     def program_fd(self, name: str) -> int:
         """Give the descriptor of a loaded program."""
-        return self._loaded.programs[name].prog_fd
+        return self.loaded.programs[name].prog_fd
 
     def run_ns(self) -> int:
         """Run time of all programs since they were loaded."""
-        return self._loaded.run_ns()
+        return self.loaded.run_ns()
 
     def lost(self) -> int:
         """How many events found no room, or were skipped by the kernel, since `follow`."""
-        after = self._loaded.counters()
+        after = self.loaded.counters()
         missed = sum(now.missed - self._before[name].missed for name, now in after.items())
-        return int(self._loaded.view("scope")[0]["lost"]) + missed
+        return int(self.loaded.view("scope")[0]["lost"]) + missed
 
     def overhead(self, user_cpu_s: float = 0.0) -> Overhead:
         """What the programs cost since `follow`, beside the time spent in user space."""
-        after = self._loaded.counters()
+        after = self.loaded.counters()
         costs = (
             ProgramCost(
                 program=f"{self._layer}/{name}",
@@ -236,12 +237,12 @@ class LayerPrograms:
             )
             for name, now in sorted(after.items())
         )
-        return Overhead(programs=tuple(costs), user_cpu_s=user_cpu_s, map_bytes=self._loaded.map_bytes())
+        return Overhead(programs=tuple(costs), user_cpu_s=user_cpu_s, map_bytes=self.loaded.map_bytes())
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures has to know."""
         warnings = [f"{target} cannot be attached: what it counts is missing" for target in self.missing]
-        if not self._loaded.timed:
+        if not self.loaded.timed:
             warnings.append("the kernel does not time BPF programs (BPF_ENABLE_STATS refused): overhead reads 0")
         return tuple(warnings)
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import bench_modes
+import bench_switched
 import bench_tools
 from bench_modes import EMPTY
 from bench_saturated import saturating
@@ -262,6 +263,12 @@ def modes_tables(rounds: int) -> list[Table]:
     return [bench_modes.modes_table(found), bench_modes.programs_table(found, empty_ns)]
 
 
+def switched_tables(transfers: int) -> list[Table]:
+    """Goodput of saturated traffic in summary mode, near enough to that without the core to tell a few percent."""
+    with two_hosts() as lab:
+        return [bench_switched.table(*bench_switched.measured(lab, scope_of(lab), transfers))]
+
+
 def tools_tables(rounds: int) -> list[Table]:
     """BCC's tools and bpftrace, in turns with the core."""
     with two_hosts() as lab:
@@ -284,12 +291,13 @@ def paced_tables(rounds: int) -> list[Table]:
 def main() -> int:
     """Print the tables; gives 0."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["modes", "paced", "tools", "cost", "connections", "start"])
+    parser.add_argument("--only", choices=["switched", "modes", "paced", "tools", "cost", "connections", "start"])
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the tables as Markdown, too")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--turn", type=float, default=0.2, metavar="SECONDS")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], list[Table]]] = {
+        "switched": lambda: switched_tables(max(2, arguments.rounds // 5)),
         "modes": lambda: modes_tables(max(2, arguments.rounds)),
         "paced": lambda: paced_tables(max(3, arguments.rounds // 4)),
         "tools": lambda: tools_tables(max(2, arguments.rounds // 5)),

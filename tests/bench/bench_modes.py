@@ -21,6 +21,7 @@ from rich.table import Table
 from perfcheck.collect import collectors, prepare
 from perfcheck.collect.core import Core
 from perfcheck.collect.procfs import cpu_times
+from perfcheck.collect.runclock import RunClock, Timed
 from perfcheck.errors import Unavailable
 from perfcheck.lab import Lab
 from perfcheck.lab.hosts import LabHost
@@ -34,7 +35,7 @@ MODES: Final[tuple[Literal["summary", "detail"], ...]] = ("summary", "detail")
 EMPTY: Final = "empty program"
 SECONDS: Final = 2
 PACED_BPS: Final = 1_000_000_000
-PACED_SECONDS: Final = 6
+PACED_SECONDS: Final = 10
 WANTED_ROWS: Final = 14
 """So many programs have a row: those that took most time."""
 
@@ -78,7 +79,7 @@ def measured(
 
 def _turn_within(scope: Scope, name: str, server_pid: int) -> Turn:
     """Give a part of a transfer that goes on: the core has found its pace before goodput is looked at."""
-    with _attached(name, "all") as attached:
+    with attached_core(name, "all") as attached:
         began_s = time.monotonic()
         for one in attached:
             one.begin(scope)
@@ -93,7 +94,7 @@ def _turn_within(scope: Scope, name: str, server_pid: int) -> Turn:
 
 def turn(lab: Lab, scope: Scope, name: str, layers: Layers = "all", options: Sequence[str] = ()) -> Turn:
     """Give one transfer with the collectors of a mode attached; with none for a name that is no mode."""
-    with _attached(name, layers) as attached:
+    with attached_core(name, layers) as attached:
         for one in attached:
             one.begin(scope)
         before = _busy_ticks()
@@ -105,13 +106,16 @@ def turn(lab: Lab, scope: Scope, name: str, layers: Layers = "all", options: Seq
 
 
 @contextmanager
-def _attached(name: str, layers: Layers) -> Iterator[Sequence[Collector]]:
+def attached_core(name: str, layers: Layers, clock: RunClock | None = None) -> Iterator[Sequence[Collector]]:
+    """Give a mode's collectors, attached; none for a name that is no mode. `clock` instead of the usual one."""
     with ExitStack() as stack:
         opened = []
         for mode in MODES:
             for one in collectors(layers, mode) if mode == name else ():
                 try:
                     one.check()
+                    if clock is not None and isinstance(one, Timed):
+                        one.timed_by(clock)
                     one.open()
                 except Unavailable:
                     continue
@@ -173,7 +177,7 @@ def modes_table(turns: dict[str, list[Turn]]) -> Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paced:
-    """One transfer at PACED_BPS: what all programs took of one CPU, and this process, but for the benchmark itself.
+    """One transfer: what all programs took of one CPU, and this process, but for the benchmark itself.
 
     `once_s` is what each trial costs, however long it is: begin and end of all collectors.
     """
@@ -188,11 +192,12 @@ class Paced:
 def paced(lab: Lab, scope: Scope, rounds: int) -> list[Paced]:
     """Give transfers of PACED_SECONDS beside all layers in summary mode."""
     prepare("all")
-    with _attached("summary", "all") as attached:
-        return [_paced(lab, scope, attached) for _ in range(rounds)]
+    with attached_core("summary", "all") as attached:
+        return [beside(lab, scope, attached, ["-b", str(PACED_BPS)]) for _ in range(rounds)]
 
 
-def _paced(lab: Lab, scope: Scope, attached: Sequence[Collector]) -> Paced:
+def beside(lab: Lab, scope: Scope, attached: Sequence[Collector], options: Sequence[str]) -> Paced:
+    """Give what the core took beside one transfer."""
     # Nothing is shed: it is the whole core's cost that is asked for.
     core = Core(attached, Budget(cpu_pct=100.0))
     began_s = time.process_time()
@@ -200,7 +205,7 @@ def _paced(lab: Lab, scope: Scope, attached: Sequence[Collector]) -> Paced:
     begin_s = time.process_time() - began_s
     # While the traffic runs this thread and the lab's do the benchmark's work and no other; collectors have their own.
     began_s, mine_s, clock_s = time.process_time(), _benchmarks_s(lab), time.monotonic()
-    goodput_bps = transfer(lab, ["-b", str(PACED_BPS)], PACED_SECONDS)
+    goodput_bps = transfer(lab, options, PACED_SECONDS)
     length_s = time.monotonic() - clock_s
     own_s = time.process_time() - began_s - (_benchmarks_s(lab) - mine_s)
     began_s = time.process_time()

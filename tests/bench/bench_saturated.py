@@ -52,10 +52,10 @@ def steady_options() -> tuple[str, ...]:
     return ("-w", BUFFER, *(("-A", f"{first},{others[0]}") if others else ()))
 
 
-def goodput_bps(server_pid: int) -> float:
-    """Give the rate at which bytes arrive at the server's interface over WINDOW_S, headers included, in bit/s."""
+def goodput_bps(server_pid: int, seconds: float = WINDOW_S) -> float:
+    """Give the rate at which bytes arrive at the server's interface from now on, headers included, in bit/s."""
     began_s, before = time.monotonic(), _received_bytes(server_pid)
-    time.sleep(WINDOW_S)
+    time.sleep(seconds)
     bits = 8 * (_received_bytes(server_pid) - before)
     return bits / (time.monotonic() - began_s)
 
