@@ -63,11 +63,11 @@ class BpfObject:
 
     def __init__(
         self, image: Image, sizes: Mapping[str, int], optional: Collection[str] = (),
-        clock: RunClock | None = None, sampled: Collection[str] = (),
+        clock: RunClock | None = None,
     ) -> None:  # fmt: skip
         """Load; `sizes` gives maps' numbers of elements, `optional` targets whose absence is tolerated.
 
-        `clock` times the programs; of them, `sampled` are those that may be detached and attached meanwhile.
+        `clock` times the programs.
         """
         self._lib = libbpf.Libbpf()
         self._clock = RunClock() if clock is None else clock
@@ -81,8 +81,7 @@ class BpfObject:
                 self._fds[one.name] = self._create(one)
             for program in image.programs:
                 self._load(program, program.name in optional)
-            fds = {name: program.prog_fd for name, program in self.programs.items()}
-            self._clock.watch(tuple(fds.values()), [fd for name, fd in fds.items() if name in sampled])
+            self._clock.watch([program.prog_fd for program in self.programs.values()])
         except BaseException:
             self.close()
             raise

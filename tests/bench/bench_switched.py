@@ -48,10 +48,9 @@ class _Still(RunClock):
 class Switch:
     """The BPF programs of all layers, attached or not, timed or not."""
 
-    def __init__(self, objects: Sequence[BpfObject], sampled: Sequence[str]) -> None:
-        """Take the programs, which are attached, and which of them run only while they are timed."""
+    def __init__(self, objects: Sequence[BpfObject]) -> None:
+        """Take the programs, which are attached."""
         self._objects = objects
-        self._sampled = frozenset(sampled)
         self._lib = Libbpf()
         self._stats_fd = -1
 
@@ -64,7 +63,7 @@ class Switch:
             for name, program in tuple(one.programs.items()):
                 if name == ITERATOR or "/" in name:
                     continue
-                if state == OFF or (state == UNTIMED and name in self._sampled):
+                if state == OFF:
                     one.detach(name)
                 elif program.link_fd < 0:
                     one.attach(name)
@@ -81,7 +80,7 @@ def _switch(scope: Scope) -> Iterator[Switch]:
                 one.begin(scope)
                 objects.append(one.programs.loaded if isinstance(one, BpfCollector) else one.loaded)
         clock.rest()
-        switch = Switch(objects, ("softirq_raise", "softirq_entry", "softirq_exit"))
+        switch = Switch(objects)
         try:
             yield switch
         finally:
