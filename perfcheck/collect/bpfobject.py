@@ -63,11 +63,11 @@ class BpfObject:
 
     def __init__(
         self, image: Image, sizes: Mapping[str, int], optional: Collection[str] = (),
-        clock: RunClock | None = None,
+        clock: RunClock | None = None, sampled: Collection[str] = (),
     ) -> None:  # fmt: skip
         """Load; `sizes` gives maps' numbers of elements, `optional` targets whose absence is tolerated.
 
-        `clock` times the programs.
+        `clock` times the programs; of them, `sampled` are those that may be detached and attached meanwhile.
         """
         self._lib = libbpf.Libbpf()
         self._clock = RunClock() if clock is None else clock
@@ -81,7 +81,8 @@ class BpfObject:
                 self._fds[one.name] = self._create(one)
             for program in image.programs:
                 self._load(program, program.name in optional)
-            self._clock.watch([program.prog_fd for program in self.programs.values()])
+            fds = {name: program.prog_fd for name, program in self.programs.items()}
+            self._clock.watch(tuple(fds.values()), [fd for name, fd in fds.items() if name in sampled])
         except BaseException:
             self.close()
             raise

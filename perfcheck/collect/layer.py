@@ -36,12 +36,12 @@ class BpfCollector(ABC):
 
     def __init__(
         self, name: str, group: Group, targets: Collection[str], sizes: Mapping[str, int] | None = None,
-        optional: Collection[str] = (),
+        optional: Collection[str] = (), sampled: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Take the sources, and the tracepoints to attach to; nothing is loaded before `open`."""
         self._name = name
         self._window: Window | None = None
-        self.programs = LayerPrograms(name, group, targets, sizes or {}, optional)
+        self.programs = LayerPrograms(name, group, targets, sizes or {}, optional, sampled)
         self.timed_by(RunClock())
 
     @property

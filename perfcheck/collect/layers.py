@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from perfcheck.system.clock import now_ns
 COMMON_MAPS: Final = frozenset({"scope", "namespaces"})
 MAX_HOSTS: Final = 64
 _OFF, _TRACK, _COUNT = range(3)  # enum pc_phase
+_NEVER_NS: Final = 1 << 62
 _NO_MINIMUM: Final = 0xFFFFFFFF
 BUCKETS: Final = 896  # PC_BUCKETS
 
@@ -63,11 +65,12 @@ class LayerPrograms:
 
     def __init__(
         self, layer: str, group: Group, targets: Collection[str], sizes: Mapping[str, int],
-        optional: Collection[str] = (),
+        optional: Collection[str] = (), sampled: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Take the sources and the names of the programs to attach (`ProgramImage.name`); nothing is loaded yet.
 
-        `sizes` gives maps' numbers of elements.
+        `sizes` gives maps' numbers of elements. `sampled` programs run a part of the time where programs run
+        often (RunClock); they come in the order in which they are to be attached.
         """
         self._group = group
         self._layer = layer
@@ -75,7 +78,12 @@ class LayerPrograms:
         self._sizes = dict(sizes)
         self._optional = frozenset(optional)
         self._object: BpfObject | None = None
+        self._sampled = tuple(sampled)
         self._clock = RunClock()
+        # The clock's thread pauses and resumes; its lock is never taken while this one is held.
+        self._pausing = threading.Lock()
+        self._paused = False
+        self._since_ns = self._covered_ns = 0
         self._hosts: dict[int, str] = {}
         self._before: dict[str, RunCounters] = {}
 
@@ -107,11 +115,46 @@ class LayerPrograms:
                 "a kernel with CONFIG_SCHED_INFO=y, CONFIG_NET_SCHED=y and their types in its BTF",
             )  # fmt: skip
         image = part_of(image_of(self._group), self._targets)
-        self._object = BpfObject(image, self._sizes, self._optional, self._clock)
+        self._object = BpfObject(image, self._sizes, self._optional, self._clock, self._sampled)
+        if self._sampled:
+            self._clock.sample(self)
 
     def timed_by(self, clock: RunClock) -> None:
         """Have the programs timed together with other layers'; before `open`."""
         self._clock = clock
+
+    def pause(self) -> None:
+        """Let the programs that are sampled rest."""
+        with self._pausing:
+            self._cover()
+            self._paused, self._since_ns = True, 0
+            if self._object is not None:
+                self._object.view("scope")[0]["window_ns"] = _NEVER_NS
+                for name in reversed(self._sampled):
+                    self._object.detach(name)
+
+    def resume(self) -> None:
+        """Let the programs that are sampled run again; what they saw before they were all attached does not count."""
+        with self._pausing:
+            if self._object is None:
+                return
+            for name in self._sampled:
+                self._object.attach(name)
+            self._paused = False
+            if self._object.view("scope")[0]["phase"] == _COUNT:
+                self._count_from_now()
+
+    def covered_ns(self) -> int:
+        """How long the programs that are sampled have run in the window."""
+        with self._pausing:
+            self._cover()
+            return self._covered_ns
+
+    def _cover(self) -> None:
+        if self._since_ns:
+            ended_ns = now_ns()
+            self._covered_ns += ended_ns - self._since_ns
+            self._since_ns = ended_ns
 
     def view(self, name: str) -> npt.NDArray[Any]:
         """Give an array map's elements, shared with the kernel."""
@@ -140,6 +183,7 @@ class LayerPrograms:
         control["own_tgid"] = os.getpid()
         control["trial"] += 1
         self._before = loaded.counters()
+        self._since_ns = self._covered_ns = 0
         control["phase"] = _TRACK
 
     @property
@@ -149,14 +193,24 @@ class LayerPrograms:
 
     def count(self) -> None:
         """Open the window: events count from now on."""
-        control = self.loaded.view("scope")[0]
-        control["window_ns"] = now_ns()
-        control["phase"] = _COUNT
+        with self._pausing:
+            control = self.loaded.view("scope")[0]
+            if self._paused:
+                control["window_ns"] = _NEVER_NS
+            else:
+                self._count_from_now()
+            control["phase"] = _COUNT
+
+    def _count_from_now(self) -> None:
+        self.loaded.view("scope")[0]["window_ns"] = self._since_ns = now_ns()
 
     def stop(self) -> None:
         """Let no event count any more."""
-        if self._object is not None:
-            self._object.view("scope")[0]["phase"] = _OFF
+        with self._pausing:
+            self._cover()
+            self._since_ns = 0
+            if self._object is not None:
+                self._object.view("scope")[0]["phase"] = _OFF
 
     def program_fd(self, name: str) -> int:
         """Give the descriptor of a loaded program."""
@@ -194,6 +248,7 @@ class LayerPrograms:
 
     def close(self) -> None:
         """Detach and unload; safe to call twice."""
+        self._clock.forget((), self)
         if self._object is not None:
             self._object.close()
             self._object = None

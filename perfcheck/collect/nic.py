@@ -15,7 +15,9 @@ from perfcheck.collect.layer import BpfCollector, Seen
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
 
-TARGETS: Final = ("softirq_raise", "softirq_entry", "softirq_exit", "napi_poll")
+# In the order in which they are attached: no run is seen to begin whose end is not, and no wait.
+SOFTIRQS: Final = ("softirq_exit", "softirq_entry", "softirq_raise")
+TARGETS: Final = (*SOFTIRQS, "napi_poll")
 _VECTORS: Final = (("tx", 0), ("rx", 1))
 
 
@@ -26,7 +28,7 @@ class NicCollector(BpfCollector):
         """Nothing is loaded before `open`."""
         cpus = layers.cpu_count()
         sizes = {"softirqs": 2 * cpus, "napi": cpus}
-        super().__init__("nic", sources.MACHINE, TARGETS, sizes)
+        super().__init__("nic", sources.MACHINE, TARGETS, sizes, sampled=SOFTIRQS)
 
     def forget(self, scope: Scope) -> None:
         """Begin at 0."""
@@ -37,12 +39,18 @@ class NicCollector(BpfCollector):
     def read(self, length_ns: int) -> Seen:
         """Add all CPUs up; the share of time is the busiest one's."""
         softirqs, napi = self.programs.view("softirqs"), self.programs.view("napi")
-        metrics = dict(softirq_metrics(softirqs, length_ns)) | dict(napi_metrics(napi))
+        covered_ns = min(self.programs.covered_ns(), length_ns)
+        metrics = {"nic.softirqs_timed_pct": 100 * covered_ns / length_ns} | dict(napi_metrics(napi))
+        if covered_ns:
+            metrics |= dict(softirq_metrics(softirqs, covered_ns))
         return Seen(metrics=metrics, distributions=dict(_distributions(softirqs, napi)))
 
 
 def softirq_metrics(softirqs: npt.NDArray[Any], length_ns: int) -> Iterator[tuple[str, float]]:
-    """Give the busiest CPU's share of time in each of the two softirqs, from `pc_softirq` records by CPU and vector."""
+    """Give the busiest CPU's share of time in each of the two softirqs, from `pc_softirq` records by CPU and vector.
+
+    `length_ns` is the time in which they were watched.
+    """
     for name, vector in _VECTORS:
         run_ns = softirqs[vector::2]["run_ns"]["spread"]["total"]
         yield f"nic.{name}_softirq_pct", 100 * float(run_ns.max(initial=0)) / length_ns

@@ -3,8 +3,8 @@
 With BPF_ENABLE_STATS the kernel reads its clock twice for each call of each program, which takes longer than most
 of perfcheck's programs themselves. Up to OFTEN calls a second that is nothing, and all calls are timed. Beyond, spans
 of ON_S are timed and about fifteen times as long is not, at random so that no traffic keeps step with it; what the
-timed spans saw stands for the time around them. As long as they run seldom, a look is at the few that run most, and
-only now and then at all. Between trials it rests.
+timed spans saw stands for the time around them. Programs that may be `sampled` are detached outside of these spans.
+As long as they run seldom, a look is at the few that run most, and only now and then at all. Between trials it rests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
@@ -32,6 +32,16 @@ _SUSPECT: Final = 0.8
 _NOTHING: Final = RunCounters(0, 0, 0)
 
 
+class Sampled(Protocol):
+    """Programs that need not run all the time."""
+
+    def pause(self) -> None:
+        """Detach them."""
+
+    def resume(self) -> None:
+        """Attach them again."""
+
+
 @runtime_checkable
 class Timed(Protocol):
     """A collector whose BPF programs can share a clock with others'."""
@@ -48,6 +58,7 @@ class Timed(Protocol):
 class _Account:
     """One program: what the kernel had counted when the span began, and what came of all spans."""
 
+    whole_spans: bool
     before: RunCounters = _NOTHING
     calls: float = 0.0
     run_ns: float = 0.0
@@ -66,6 +77,7 @@ class _Account:
 
     def sums(self, weight: float) -> tuple[float, float]:
         """Give calls and run time of all spans, this one as often as it stands for."""
+        weight = 1.0 if self.whole_spans else weight
         return self.calls + self.span[0] * weight, self.run_ns + self.span[1] * weight
 
 
@@ -94,6 +106,7 @@ class RunClock:
         self._clock = clock
         self._lock = threading.RLock()
         self._accounts: dict[int, _Account] = {}
+        self._sampled: list[Sampled] = []
         self._span = _Span()
         self._busiest: list[int] = []
         self._looks = 0
@@ -113,13 +126,19 @@ class RunClock:
         """The thread, while there is one."""
         return () if self._thread is None else (self._thread,)
 
-    def watch(self, prog_fds: Collection[int]) -> None:
-        """Time these programs from now on."""
+    def watch(self, prog_fds: Sequence[int], sampled: Collection[int] = ()) -> None:
+        """Time these programs from now on; calls of `sampled` ones are counted for the spans they run in alone."""
         with self._lock:
             for fd in prog_fds:
-                self._accounts[fd] = _Account()
+                self._accounts[fd] = _Account(whole_spans=fd in sampled)
             self._begin_anew()
             self._start()
+
+    def sample(self, group: Sampled) -> None:
+        """Have a group of programs run in timed spans alone while programs run often; it runs now."""
+        with self._lock:
+            self._begin_anew()
+            self._sampled.append(group)
 
     def renew(self) -> None:
         """Time again after a rest, and end a span that is not timed: what begins now is nothing like what was."""
@@ -140,9 +159,10 @@ class RunClock:
             thread = self._stop()
         _await(thread)
 
-    def forget(self, prog_fds: Collection[int]) -> None:
+    def forget(self, prog_fds: Collection[int], group: Sampled | None = None) -> None:
         """Time these programs no more; safe to call twice."""
         with self._lock:
+            self._sampled = [one for one in self._sampled if one is not group]
             for fd in prog_fds:
                 self._accounts.pop(fd, None)
             if self._accounts:
@@ -207,6 +227,8 @@ class RunClock:
                 self._stats_fd = self._lib.enable_stats()
             except OSError:
                 self._refused = True
+            for group in self._sampled:
+                group.resume()
         now_s = self._clock()
         for fd, account in self._accounts.items():
             account.before = self._read(fd)
@@ -263,6 +285,8 @@ class RunClock:
             self._begin_span()
             self._busiest = busiest
             return LOOK_S
+        for group in self._sampled:
+            group.pause()
         self._let_rest()
         return random.uniform(*OFF_S)  # noqa: S311 - nothing secret
 

@@ -48,9 +48,10 @@ class _Still(RunClock):
 class Switch:
     """The BPF programs of all layers, attached or not, timed or not."""
 
-    def __init__(self, objects: Sequence[BpfObject]) -> None:
-        """Take the programs, which are attached."""
+    def __init__(self, objects: Sequence[BpfObject], sampled: Sequence[str]) -> None:
+        """Take the programs, which are attached, and which of them run only while they are timed."""
         self._objects = objects
+        self._sampled = frozenset(sampled)
         self._lib = Libbpf()
         self._stats_fd = -1
 
@@ -63,7 +64,7 @@ class Switch:
             for name, program in tuple(one.programs.items()):
                 if name == ITERATOR or "/" in name:
                     continue
-                if state == OFF:
+                if state == OFF or (state == UNTIMED and name in self._sampled):
                     one.detach(name)
                 elif program.link_fd < 0:
                     one.attach(name)
@@ -80,7 +81,7 @@ def _switch(scope: Scope) -> Iterator[Switch]:
                 one.begin(scope)
                 objects.append(one.programs.loaded if isinstance(one, BpfCollector) else one.loaded)
         clock.rest()
-        switch = Switch(objects)
+        switch = Switch(objects, ("softirq_raise", "softirq_entry", "softirq_exit"))
         try:
             yield switch
         finally:

@@ -55,6 +55,20 @@ class Kernel(Libbpf):
                 self.calls[fd] += rate * seconds
 
 
+class Group:
+    def __init__(self) -> None:
+        self._running = True
+
+    def pause(self) -> None:
+        self._running = False
+
+    def resume(self) -> None:
+        self._running = True
+
+    def running(self) -> bool:
+        return self._running
+
+
 class Idle(RunClock):
     """Without the thread: a test takes its turns itself."""
 
@@ -106,15 +120,36 @@ def test_what_was_timed_stands_for_what_was_not(steps: list[float], rate: float)
     assert not kernel.on()
 
 
+def test_a_sampled_group_runs_in_timed_spans_alone_and_counts_for_itself() -> None:
+    kernel, group = Kernel({3: 200_000.0, 4: 1000.0}), Group()
+    clock = Idle(OFTEN, kernel, kernel.clock)
+    clock.watch([3, 4], sampled=[4])
+    clock.sample(group)
+    kernel.passes(LOOK_S)
+    clock.turn()
+    assert not group.running()
+    assert not kernel.on()
+    kernel.passes(0.5)
+    assert clock.turn() == ON_S
+    assert group.running()
+    kernel.passes(ON_S)
+    found = clock.counters({"all": 3, "sampled": 4})
+    assert found["sampled"].calls == pytest.approx(1000 * (LOOK_S + ON_S), abs=5)
+    assert found["all"].calls == pytest.approx(200_000 * (LOOK_S + 0.5 + ON_S), rel=0.001)
+    clock.forget([3, 4], group)
+
+
 def test_a_new_trial_is_timed_from_its_begin_on() -> None:
-    kernel = Kernel({3: 200_000.0})
+    kernel, group = Kernel({3: 200_000.0}), Group()
     clock = Idle(OFTEN, kernel, kernel.clock)
     clock.watch([3])
+    clock.sample(group)
     kernel.passes(LOOK_S)
     clock.turn()
     assert not kernel.on()
     clock.renew()
     assert kernel.on()
+    assert group.running()
     kernel.rates[3] = 0.0
     before = clock.counters({"a": 3})["a"].calls
     kernel.passes(5.0)

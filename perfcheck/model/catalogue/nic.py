@@ -39,6 +39,8 @@ def _softirq(way: str, what: str) -> tuple[MetricSpec, ...]:
 NIC: Final[tuple[MetricSpec, ...]] = (
     *_softirq("rx", "packets are received"),
     *_softirq("tx", "sent packets are cleaned up and held queues go on"),
+    metric("nic.softirqs_timed_pct", "pct", "share of the time in which runs of NET_RX and NET_TX were timed: a part, "
+           "at random, while BPF programs would run more than 50,000 times a second", _RUN, NEITHER),
     count("nic.napi_polls", "polls of devices and backlogs for received packets", _POLL, NEITHER),
     metric("nic.napi_full_pct", "pct", "share of polls that used their whole budget", _POLL, floor=5.0),
     *distribution("nic.napi_work_packets", "packets", "p50 p99 mean max", "packets that one poll received", _POLL,
