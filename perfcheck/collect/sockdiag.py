@@ -1,9 +1,9 @@
 """TCP sockets as sock_diag(7) shows them: polled, and once more when the kernel destroys them.
 
 The way to measure where there is no BPF, and an independent check of it where there is. Looks come
-about ten times a second. Where only counts are to be checked two a second do for connections that
-are known, and for all once none was opened for a second. The kernel's notice of a destroyed socket
-carries its last tcp_info, so final counts are exact as far as the notice comes in time. Names are
+about ten times a second. Where only counts are to be checked, one a second does for connections that
+are known, and two for new ones, once none was opened for a second. The kernel's notice of a destroyed
+socket carries its last tcp_info, so final counts are exact as far as the notice comes in time. Names are
 those of `collect/tcp.py`, as far as tcp_info has them; there is no RTT of single segments (`rtt_us`
 is empty) and no kind of a retransmission; srtt, cwnd and inflight have one value a look; and the
 kernel counts SYN and FIN as a byte each.
@@ -33,6 +33,7 @@ from perfcheck.system.netns import NetnsThread
 
 _PERIOD_S: Final = 0.1
 _SELDOM_S: Final = 0.5
+_COUNTS_S: Final = 1.0
 _UNSETTLED_S: Final = 1.0
 """So long after a connection was opened others are looked for in short steps: a generator opens several."""
 _LAST_NOTICES_S: Final = 0.05
@@ -201,7 +202,7 @@ class SockdiagCollector:
 
     def _look(self, *, known: bool = False) -> None:
         now_s = time.monotonic()
-        due = not self._counts_only or now_s - self._asked_s >= _SELDOM_S - self._period_s / 2
+        due = not self._counts_only or now_s - self._asked_s >= _COUNTS_S - self._period_s / 2
         known = known or self._awaits_window or due
         if known:
             self._asked_s = now_s
