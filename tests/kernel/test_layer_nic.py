@@ -15,7 +15,7 @@ from pathlib import Path
 
 import collect_lab as lab
 import pytest
-from bracketing import bracketed
+from bracketing import Bracket, bracketed
 from slowing import slowed_tracepoint
 
 from perfcheck.analyse.layers import layer_metrics
@@ -33,6 +33,7 @@ IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 RING = 100
 CLOCK_READS = 4000
 CPUS = os.cpu_count() or 1
+TRIES = 20
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +110,39 @@ def statistics(pair: lab.Pair) -> dict[str, int]:
     return {name: sum(int(values[index]) for values in hosts) for index, name in enumerate(names)}
 
 
-# Not understood: in about one try of six the kernel calls none of the programs for some 4 ms (25 of 2,000 runs, with
-# nothing told as missed), napi_poll's among them.
-@pytest.mark.flaky(reruns=3)
+def shown(nic: NicCollector, pair: lab.Pair, load: Callable[[lab.Pair, int], None]) -> Bracket:
+    """Measure a load; again where the kernel called no program for softirqs that it counted.
+
+    A virtual machine's kernel did so for as long as a thread of process 1 was current on a CPU: none of the programs
+    at 23 tracepoints was called there, for interrupts and softirqs that came meanwhile neither, and none was told as
+    missed. Of NET_TX as many runs were not seen as the queue's rate gives for that time (551 in 120 tries, 571 by
+    the time; correlation 0.99). More than 2 were not seen in 21 tries of 120, and in 0 of 160 in which a SCHED_FIFO
+    task kept all others from the CPU that served them.
+    """
+    lib, program = Libbpf(), nic.programs.program_fd("softirq_entry")
+
+    def counted() -> tuple[int, int, int]:
+        """Softirqs of all vectors, and before and after it the kernel's own count of calls: no work of the program."""
+        before, runs, after = lib.run_counters(program).calls, softirqs(), lib.run_counters(program).calls
+        return sum(runs.values()), before, after
+
+    for _ in range(TRIES):
+        with bracketed(softirqs, pair.scope(), nic) as found:
+            runs_before, _, calls_before = counted()
+            load(pair, 2000)
+            runs_after, calls_after, _ = counted()
+        # At the most: what came between two counts must hide none.
+        not_shown = runs_after - runs_before - (calls_after - calls_before)
+        if not_shown <= CPUS:
+            return found
+    raise AssertionError(f"{not_shown} softirqs called no program, as some in each of {TRIES} tries")
+
+
 @pytest.mark.parametrize(("way", "load"), [("rx", flood), ("tx", released)])
 def test_each_run_of_a_network_softirq_is_measured_once(
     nic: NicCollector, pair: lab.Pair, way: str, load: Callable[[lab.Pair, int], None]
 ) -> None:
-    with bracketed(softirqs, pair.scope(), nic) as found:
-        load(pair, 2000)
+    found = shown(nic, pair, load)
     runs = found.seen["nic"].distributions[f"nic.{way}_softirq_run_us"]
     # A run may be under way on each CPU when the source is read.
     found.holds(f"NET_{way.upper()}", runs.count, slack=CPUS)
