@@ -177,6 +177,20 @@ def test_runs_of_softirqs_are_held_against_proc(counted: int, agrees: bool) -> N
     assert [one.agrees for one in cross_checks(0, [], observations)] == [agrees]
 
 
+@pytest.mark.parametrize(("timed_pct", "expected"), [(100.0, [False]), (99.5, [False]), (20.0, [])])
+def test_softirqs_that_were_watched_a_part_of_the_time_are_not_held_against_all_of_them(
+    timed_pct: float, expected: list[bool]
+) -> None:
+    observations = [
+        Observation(
+            collector="nic", metrics={"nic.softirqs_timed_pct": timed_pct},
+            distributions={"nic.rx_softirq_run_us": of_values("us", *[15.0] * 200)},
+        ),
+        Observation(collector="machine", metrics={"nic.rx_softirqs": 1000.0}),
+    ]  # fmt: skip
+    assert [one.agrees for one in cross_checks(0, [], observations)] == expected
+
+
 @pytest.mark.parametrize("observations", [[], observed([])])
 def test_nothing_seen_gives_nothing(observations: Sequence[Observation]) -> None:
     assert buffer_metrics(observations, [traffic(flow(40000))]) == {}
