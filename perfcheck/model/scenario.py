@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,7 +45,7 @@ class HostSpec(Frozen):
     congestion: str | None = Field(
         default=None, description="default TCP congestion control", examples=["cubic"], min_length=1
     )
-    cpus: tuple[Whole, ...] | None = Field(
+    cpus: tuple[Annotated[Whole, Field(ge=0)], ...] | None = Field(
         default=None, description="CPUs that this host's processes are pinned to", examples=[[0, 1]], min_length=1
     )
     router: Flag = Field(default=False, description="forward packets between this host's links", examples=[True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ class JunitOutput:
         """See that the folder is there, so that a wrong path is told before minutes of measuring."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         except OSError as error:
             raise UsageError(f"{self._path}: cannot write a JUnit report: {error.strerror}") from error
         self._suites = []

@@ -8,6 +8,7 @@ from typing import Final, Literal, Self
 
 from perfcheck.errors import LabError, UsageError
 from perfcheck.model.scenario import HostSpec, Scenario, TrafficSpec
+from perfcheck.scenario import refusal, unknown_congestion
 from perfcheck.system import commands
 
 Kind = Literal["file", "sysctl", "congestion", "nic", "command"]
@@ -34,7 +35,7 @@ class Side:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `sysctl net.ipv4.tcp_rmem=4096 65536 65536`; UsageError lists the forms."""
+        """Parse `sysctl net.ipv4.tcp_rmem=4096 65536 65536`; UsageError says what is wrong with it."""
         kind, _, rest = text.strip().partition(" ")
         rest = rest.strip()
         match kind:
@@ -44,10 +45,13 @@ class Side:
                 return cls(kind="command", text=text, value=rest)
             case "congestion" if rest and "=" not in rest:
                 host, name = _host(rest)
+                _refuse(text, unknown_congestion(name))
                 return cls(kind="congestion", text=text, host=host, value=name)
             case "sysctl" | "nic" if "=" in rest:
                 host, setting = _host(rest)
                 key, _, value = (part.strip() for part in setting.partition("="))
+                if kind == "sysctl" and key and value:
+                    _refuse(text, refusal(key))
                 if key and value and (kind == "sysctl" or value in ("on", "off")):
                     return cls(kind="sysctl" if kind == "sysctl" else "nic", text=text, host=host, key=key, value=value)
         raise UsageError(f"a side is one of: {'; '.join(FORMS.values())}; got {text!r}")
@@ -92,6 +96,12 @@ class Side:
         if self.host not in (None, sender):
             return entry
         return entry.model_copy(update={"iperf3": spec.model_copy(update={"congestion": self.value})})
+
+
+def _refuse(text: str, why: str | None) -> None:
+    """Say before anything is measured what can only be a mistake."""
+    if why is not None:
+        raise UsageError(f"side {text!r}: {why}")
 
 
 def _host(text: str) -> tuple[str | None, str]:

@@ -1,6 +1,7 @@
 """Scenario files (schema 1): reading with located errors, the matrix, digests, and the JSON Schema for editors."""
 
 from perfcheck.scenario.digest import conditions, digest, workload_digest
+from perfcheck.scenario.here import unknown_congestion
 from perfcheck.scenario.loader import (
     ScenarioFile,
     find,
@@ -13,6 +14,7 @@ from perfcheck.scenario.loader import (
     same_names,
 )
 from perfcheck.scenario.schema import json_schema
+from perfcheck.scenario.sysctls import refusal
 
 __all__ = [
     "ScenarioFile",
@@ -26,6 +28,8 @@ __all__ = [
     "load_text",
     "read",
     "read_text",
+    "refusal",
     "same_names",
+    "unknown_congestion",
     "workload_digest",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -43,13 +44,20 @@ def check_here(document: Document) -> Iterator[Problem]:
 
 def _congestion(document: Document, loc: Loc) -> Iterator[Problem]:
     name = document.text(*loc)
-    if name is None or name in CONGESTION_CONTROLS:
-        return
-    known = sorted({*CONGESTION_CONTROLS, *(sysctl.read(_AVAILABLE) or ())})
-    if name not in known and not _has_module(name):
+    message = None if name is None else unknown_congestion(name)
+    if message is not None:
         found = document.find(loc)
-        message = f"unknown congestion control {name!r}: neither Linux nor this machine has it{hint(name, known)}"
         yield document.problem(found.node.place, found.path, message)
+
+
+def unknown_congestion(name: str) -> str | None:
+    """Say that there is no such congestion control, or None where Linux or this machine has it."""
+    if name in CONGESTION_CONTROLS:
+        return None
+    known = sorted({*CONGESTION_CONTROLS, *(sysctl.read(_AVAILABLE) or ())})
+    if name in known or _has_module(name):
+        return None
+    return f"unknown congestion control {name!r}: neither Linux nor this machine has it{hint(name, known)}"
 
 
 def _has_module(name: str) -> bool:
@@ -94,10 +102,19 @@ def _trace(document: Document, loc: Loc) -> Iterator[Problem]:
     name = document.text(*loc)
     if not name:
         return
-    try:
-        with Path(name).open("rb"):
-            return
-    except OSError as error:
+    why = _unreadable(Path(name))
+    if why is not None:
         found = document.find(loc)
-        message = f"the trace {name!r} cannot be read: {error.strerror}; a path is taken from the working directory"
+        message = f"the trace {name!r} cannot be read: {why}; a path is taken from the working directory"
         yield document.problem(found.node.place, found.path, message)
+
+
+def _unreadable(path: Path) -> str | None:
+    """Say why a file cannot be read; a device or a pipe might never end, and is not even opened."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            return "not a file"
+        with path.open("rb"):
+            return None
+    except OSError as error:
+        return error.strerror

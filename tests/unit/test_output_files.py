@@ -190,6 +190,11 @@ def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_in_a_reports_place_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot write a JUnit report: Is a directory"):
+        JunitOutput(tmp_path).open()
+
+
 def test_junit_without_records_is_still_a_report(tmp_path: Path) -> None:
     output = JunitOutput(tmp_path / "report.xml")
     output.open()

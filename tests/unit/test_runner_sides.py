@@ -73,6 +73,21 @@ def test_other_texts_are_refused_with_the_forms(text: str, capsys: pytest.Captur
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("sysctl foo=1", "begins with net."),
+        ("sysctl server:vm.swappiness=1", "begins with net."),
+        ("sysctl net.nf_conntrack_max=1", "the whole machine's"),
+        ("congestion cubik", "did you mean 'cubic'"),
+        ("congestion server:cubik", "did you mean 'cubic'"),
+    ],
+)
+def test_a_setting_that_no_host_can_have_is_bad_usage(text: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        Side.parse(text)
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_a_side_or_a_usage_error(text: str) -> None:
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,16 @@ def test_a_trace_has_to_be_there(tmp_path: Path) -> None:
         load(path)
     trace.write_text("1\n")
     assert load(path)
+
+
+def test_a_trace_that_may_never_end_is_not_opened(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for name in (pipe, Path("/dev/zero")):
+        with pytest.raises(ScenarioError, match=r"links\[0\].trace: the trace .* cannot be read: not a file"):
+            load(write(tmp_path, link=f"trace: {name}"))
+    with pytest.raises(ScenarioError, match="cannot be read: Is a directory"):
+        load(write(tmp_path, link=f"trace: {tmp_path}"))
 
 
 def test_a_text_that_is_no_file_of_this_machine_is_not_looked_up() -> None:
