@@ -38,6 +38,7 @@ _PITFALLS: Final = (
     (re.compile(r"[0-9]+(:[0-9]+)+"), "YAML readers differ on ':' in numbers; give a unit, such as 600s"),
     (re.compile(r"[-+]?0([0-9]+|x[0-9a-fA-F]+|o[0-7]+|b[01]+)"), "write it in decimal digits without a leading 0"),
 )
+_LIMITS: Final = ("more than", "at least", "less than", "at most")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _KEY: Final = "[key]"
 
@@ -132,7 +133,10 @@ def _message(mistake: _Mistake) -> str:
     wanted = _wanted(mistake)
     if wanted is None:
         return f"{mistake.details['msg']}, got {_got(node)}"
-    return f"expected {wanted}{_such_as(mistake.loc)}, got {_got(node)}{_advice(wanted, node)}"
+    such_as = _such_as(mistake.loc)
+    if such_as and wanted.startswith(_LIMITS):
+        such_as = f",{such_as}"
+    return f"expected {wanted}{such_as}, got {_got(node)}{_advice(wanted, node)}"
 
 
 def _either(branches: list[_Mistake]) -> str:
