@@ -150,8 +150,9 @@ def _actual(record: RunRecord, subject: Subject, actual: float | str | None) -> 
         return text
     low, high = (format_value(bound, subject.unit) for bound in (min(metric.per_trial), max(metric.per_trial)))
     # A comparison may rest on some of the runs only: those that were made to confirm it.
-    of = "median of " if actual == metric.value else ""
-    return f"{text}  ({of}{len(metric.per_trial)} runs, {low} to {high})"
+    count = len(metric.per_trial)
+    of = f"median of {count} runs," if actual == metric.value else f"median of the runs that decided; all {count}:"
+    return f"{text}  ({of} {low} to {high})"
 
 
 def _change(compared: ComparisonRecord) -> str:

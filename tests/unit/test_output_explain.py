@@ -47,6 +47,12 @@ REGRESSED = make_record(
 )  # fmt: skip
 
 
+def test_an_actual_value_of_the_confirming_runs_is_not_called_the_median_of_all() -> None:
+    confirmed = compared(RTT, Verdict.REGRESSED, 46.7e3, 61.3e3)
+    shown = details(REGRESSED, Subject(metric=RTT, comparison=confirmed))
+    assert "  actual     61.3 ms  (median of the runs that decided; all 3: 61 ms to 61.4 ms)" in shown.splitlines()
+
+
 def test_a_regression_of_what_should_be_low() -> None:
     subject = Subject(metric=RTT, comparison=REGRESSED.comparisons[0])
     assert headline(REGRESSED, subject) == f"{RTT} went from 46.7 ms to 61.2 ms (+31.0 %), margin 5 %"
