@@ -17,6 +17,7 @@ VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py layer_ovs.py layer_tim
 	retransmissions_by_kind.py)
 # Before any of the modules is loaded.
 VM_FIRST := tests/kernel/test_late_modules.py
+UNIT := $(PYTEST) tests/unit tests/plugin -q -n 2 --hypothesis-profile=ci
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-compare \
@@ -42,8 +43,10 @@ setup:
 demo: setup
 	$(PYTEST) $(DEMO) --baseline -q -p no:cacheprovider
 
+# Kernel tests measure: nothing may run beside them.
 test: setup lint
-	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests -q -p no:cacheprovider --durations=10 --hypothesis-profile=ci
+	$(UNIT) -p no:cacheprovider
+	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q -p no:cacheprovider --durations=10 --hypothesis-profile=ci
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -51,7 +54,7 @@ lint: setup
 	$(VENV)/bin/mypy
 
 unit: setup
-	$(PYTEST) tests/unit tests/plugin -q --hypothesis-profile=ci
+	$(UNIT)
 
 kernel: setup
 	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q

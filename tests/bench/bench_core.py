@@ -297,7 +297,7 @@ def main() -> int:
     parser.add_argument("--turn", type=float, default=0.2, metavar="SECONDS")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], list[Table]]] = {
-        "switched": lambda: switched_tables(max(2, arguments.rounds // 5)),
+        "switched": lambda: switched_tables(max(2, arguments.rounds // 2)),
         "modes": lambda: modes_tables(max(2, arguments.rounds)),
         "paced": lambda: paced_tables(max(3, arguments.rounds // 4)),
         "tools": lambda: tools_tables(max(2, arguments.rounds // 5)),
