@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from collect_lab import pair
 
 from perfcheck.collect import collectors, prepare
 from perfcheck.collect.core import Core
+from perfcheck.collect.runclock import RunClock, Timed
 from perfcheck.errors import Unavailable
 from perfcheck.model.budget import Budget
 
@@ -25,14 +26,16 @@ Mode = Literal["summary", "both"]
 
 
 @contextmanager
-def attached(mode: Mode, budget: Budget, window_s: float = 1.0) -> Iterator[Core]:
-    """All collectors that this machine has, attached."""
+def attached(mode: Mode, budget: Budget, window_s: float = 1.0, clock: RunClock | None = None) -> Iterator[Core]:
+    """All collectors that this machine has, attached; `clock` instead of their own."""
     prepare("all", mode)
     opened = []
     try:
         for one in collectors("all", mode):
             try:
                 one.check()
+                if clock is not None and isinstance(one, Timed):
+                    one.timed_by(clock)
                 one.open()
             except Unavailable:
                 continue
@@ -58,6 +61,12 @@ def program_accounts() -> dict[int, Mapping[str, int]]:
         if "run_cnt" in dict(one)
     ]  # fmt: skip
     return {one["prog_id"]: one for one in accounts}
+
+
+def calls_since(before: Mapping[int, Mapping[str, int]], others: Collection[int]) -> int:
+    """Calls of all programs but `others` since accounts were read; a program without one was loaded since."""
+    now = {number: one["run_cnt"] for number, one in program_accounts().items() if number not in others}
+    return sum(calls - before.get(number, {}).get("run_cnt", 0) for number, calls in now.items())
 
 
 def programs_s() -> float:
