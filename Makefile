@@ -17,7 +17,9 @@ VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py layer_ovs.py layer_tim
 	retransmissions_by_kind.py)
 # Before any of the modules is loaded.
 VM_FIRST := tests/kernel/test_late_modules.py
-UNIT := $(PYTEST) tests/unit tests/plugin -q -n 2 --hypothesis-profile=ci
+UNIT := $(PYTEST) -q -p no:cacheprovider --hypothesis-profile=ci
+# They start workers themselves, which two CPUs are busy enough with.
+WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-compare \
@@ -45,7 +47,8 @@ demo: setup
 
 # Kernel tests measure: nothing may run beside them.
 test: setup lint
-	$(UNIT) -p no:cacheprovider
+	$(UNIT) -n 2 tests/unit tests/plugin --ignore=$(WORKERS)
+	$(UNIT) $(WORKERS)
 	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q -p no:cacheprovider --durations=10 --hypothesis-profile=ci
 
 lint: setup
@@ -54,7 +57,8 @@ lint: setup
 	$(VENV)/bin/mypy
 
 unit: setup
-	$(UNIT)
+	$(UNIT) -n 2 tests/unit tests/plugin --ignore=$(WORKERS)
+	$(UNIT) $(WORKERS)
 
 kernel: setup
 	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q

@@ -20,7 +20,7 @@ from perfcheck.collect.runclock import RunClock, Timed
 from perfcheck.errors import Unavailable
 from perfcheck.model.budget import Budget
 
-LOOKS: Final = 6
+LOOKS: Final = 4
 LOOK_S: Final = 1.0
 Mode = Literal["summary", "both"]
 
