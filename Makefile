@@ -79,7 +79,7 @@ bench-links: setup
 
 bench-overhead: setup
 	@BENCH_TOOLS=1 VENV=$(VENV) .ci/setup
-	$(PYTHON) tests/bench/bench_core.py $(BENCH)
+	PYTHONPATH=tests/kernel $(PYTHON) tests/bench/bench_core.py $(BENCH)
 
 bench-detail: setup
 	PYTHONPATH=tests/kernel $(PYTHON) tests/bench/bench_detail.py

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from perfcheck.errors import Unavailable
 
 if TYPE_CHECKING:
+    from perfcheck.collect.runclock import RunClock
     from perfcheck.model.seams import Collector
     from perfcheck.system.checks import Check
 
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 Mode = Literal["summary", "detail", "both"]
 
 
-def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summary") -> tuple[Collector, ...]:
+def collectors(
+    layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summary", clock: RunClock | None = None
+) -> tuple[Collector, ...]:
     """Make the collectors of these layers, the BPF core first; each says by `check()` whether it can measure here.
 
-    In mode `detail` the TCP core and what needs no BPF measures beside the packets' paths, in `both` all does.
+    Their programs share `clock`, or one that is made for them. In mode `detail` the TCP core and what needs no BPF
+    measures beside the packets' paths, in `both` all does.
     """
     from perfcheck.collect.bpfcheck import check_bpf
     from perfcheck.collect.detail import DetailCollector
@@ -44,7 +48,7 @@ def collectors(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "s
         made = [one for one in made if not isinstance(one, BpfCollector | SocketCollector)]
     if mode != "summary":
         made.append(DetailCollector())
-    clock = RunClock()
+    clock = RunClock() if clock is None else clock
     for one in made:
         if isinstance(one, Timed):
             one.timed_by(clock)

@@ -15,12 +15,11 @@ import socket
 from collections.abc import Iterable
 from typing import Final
 
-from perfcheck.collect.tcpinfo import NLMSG_DONE, NLMSG_ERROR, Look, dump_request, look_of, messages, request_for
+from perfcheck.collect.diagsocket import RECEIVE_BYTES, asked, dumped, opened, payloads
+from perfcheck.collect.tcpinfo import Look, dump_request, look_of, request_for
 
-_NETLINK_SOCK_DIAG: Final = 4
 _DESTROY_GROUPS: Final = 1 << 0 | 1 << 2  # SKNLGRP_INET_TCP_DESTROY, SKNLGRP_INET6_TCP_DESTROY
 _STATES: Final = 0xFFF & ~(1 << 6 | 1 << 10 | 1 << 3)  # without TIME_WAIT, LISTEN, SYN_RECV
-_RECEIVE_BYTES: Final = 1 << 15  # what the kernel puts into one message of a dump at most
 _BUFFER_BYTES: Final = 1 << 20
 _MANY: Final = 12
 """From so many connections on a dump is the cheaper."""
@@ -35,8 +34,8 @@ class HostSockets:
     def __init__(self, host: str) -> None:
         """Open them in the network namespace of the calling thread; OSError where that is refused."""
         self.host = host
-        self.ask = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
-        self.told = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+        self.ask = opened()
+        self.told = opened()
         self.ask.settimeout(1.0)
         self.told.setblocking(False)
         self.told.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
@@ -76,38 +75,26 @@ class HostSockets:
             return ()
 
     def _dump(self) -> list[Look]:
-        found: list[Look] = []
-        self.ask.send(dump_request(_STATES))
-        while True:
-            for kind, payload in messages(self.ask.recv(_RECEIVE_BYTES)):
-                if kind == NLMSG_DONE:
-                    return found
-                if kind == NLMSG_ERROR:
-                    number = -int.from_bytes(payload[:4], "little", signed=True)
-                    raise OSError(number, f"sock_diag: {os.strerror(number)}")
-                look = look_of(payload)
-                if look is not None:
-                    found.append(look)
+        return _connections(dumped(self.ask, dump_request(_STATES)))
 
     def _ask_for_known(self) -> list[Look]:
         """Each request has one answer: the connection, an error where it is gone, or what waits in its place."""
         if not self._requests:
             return []
-        self.ask.send(b"".join(self._requests))
-        return list(_connections(self.ask.recv(_RECEIVE_BYTES) for _ in self._requests))
+        return _connections(asked(self.ask, self._requests))
 
     def notices(self) -> list[Look]:
         """Take the notices of destroyed sockets that have come."""
         found: list[Look] = []
         while True:
             try:
-                data = self.told.recv(_RECEIVE_BYTES)
+                data = self.told.recv(RECEIVE_BYTES)
             except BlockingIOError:
                 return found
             except OSError:  # ENOBUFS: notices came faster than they were read
                 self.lost += 1
                 continue
-            found += _connections([data])
+            found += _connections(payloads(data))
 
     def close(self) -> None:
         """Close both, and the counters; they would keep the namespace alive."""
@@ -118,11 +105,8 @@ class HostSockets:
             self._snmp = -1
 
 
-def _connections(received: Iterable[bytes]) -> Iterable[Look]:
-    for data in received:
-        for kind, payload in messages(data):
-            if kind != NLMSG_ERROR and (look := look_of(payload)) is not None:
-                yield look
+def _connections(found: Iterable[bytes]) -> list[Look]:
+    return [look for payload in found if (look := look_of(payload)) is not None]
 
 
 def opens(snmp: bytes) -> tuple[bytes, ...]:

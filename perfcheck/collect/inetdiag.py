@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from perfcheck.collect.diagsocket import asked, dumped, opened
 from perfcheck.collect.tcp_decode import address
-from perfcheck.collect.tcpinfo import NLMSG, NLMSG_DONE, NLMSG_ERROR, messages
+from perfcheck.collect.tcpinfo import ANY_STATE, request_by_family
 
 LISTEN: Final = 1 << 10
 CONNECTED: Final = 0xFFF & ~(1 << 6 | 1 << 10 | 1 << 3)  # without TIME_WAIT, LISTEN, SYN_RECV
-ANY: Final = 0xFFF
-_NETLINK_SOCK_DIAG: Final = 4
-_SOCK_DIAG_BY_FAMILY: Final = 20
-_REQUEST_DUMP: Final = 0x301
-_REQUEST_ONE: Final = 0x1
+ANY: Final = ANY_STATE
 _SKMEMINFO: Final = 7
-_REQUEST: Final = struct.Struct("=BBBBI48s")
+_EXTENSIONS: Final = 1 << (_SKMEMINFO - 1)
 _MESSAGE: Final = struct.Struct("=BBxx2s2s16s16s4xQ4xII8x")
 _SOCKET_ID: Final = slice(4, 52)
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _MEMORY: Final = struct.Struct("=9I")  # rmem_alloc rcvbuf wmem_alloc sndbuf fwd_alloc wmem_queued optmem backlog drops
-_RECEIVE_BYTES: Final = 1 << 15  # what the kernel puts into one message of a dump at most
 
 
 class DiagLook(NamedTuple):
@@ -49,29 +43,16 @@ class DiagSocket:
 
     def __init__(self) -> None:
         """Open it."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+        self._socket = opened()
         self._socket.settimeout(1.0)
 
     def dump(self, family: int, protocol: int, states: int) -> Iterator[DiagLook]:
         """Ask for all sockets in any of the states (bits); OSError where the kernel refuses."""
-        self._socket.send(_request(family, protocol, states, bytes(48), _REQUEST_DUMP))
-        while True:
-            for kind, payload in messages(self._socket.recv(_RECEIVE_BYTES)):
-                if kind == NLMSG_DONE:
-                    return
-                if kind == NLMSG_ERROR:
-                    number = -int.from_bytes(payload[:4], "little", signed=True)
-                    raise OSError(number, f"sock_diag: {os.strerror(number)}")
-                if (look := look_of(payload)) is not None:
-                    yield look
+        return _looks(dumped(self._socket, request_by_family(family, protocol, _EXTENSIONS, states, None)))
 
     def ask(self, requests: Collection[bytes]) -> Iterator[DiagLook]:
         """Ask for single sockets (`request_for`); of one that is gone nothing comes."""
-        self._socket.send(b"".join(requests))
-        for _ in requests:
-            for kind, payload in messages(self._socket.recv(_RECEIVE_BYTES)):
-                if kind != NLMSG_ERROR and (look := look_of(payload)) is not None:
-                    yield look
+        return _looks(asked(self._socket, requests))
 
     def close(self) -> None:
         """Close it: it would keep the namespace alive."""
@@ -80,12 +61,11 @@ class DiagSocket:
 
 def request_for(family: int, protocol: int, look: DiagLook) -> bytes:
     """Ask for one socket that has been seen, by its addresses and its cookie, so for no other."""
-    return _request(family, protocol, ANY, look.socket_id, _REQUEST_ONE)
+    return request_by_family(family, protocol, _EXTENSIONS, ANY, look.socket_id)
 
 
-def _request(family: int, protocol: int, states: int, socket_id: bytes, flags: int) -> bytes:
-    body = _REQUEST.pack(family, protocol, 1 << (_SKMEMINFO - 1), 0, states, socket_id)
-    return NLMSG.pack(NLMSG.size + len(body), _SOCK_DIAG_BY_FAMILY, flags, 0, 0) + body
+def _looks(payloads: Iterable[bytes]) -> Iterator[DiagLook]:
+    return (look for payload in payloads if (look := look_of(payload)) is not None)
 
 
 def look_of(payload: bytes) -> DiagLook | None:

@@ -19,11 +19,11 @@ NLMSG_DONE: Final = 3
 _NLM_F_REQUEST_DUMP: Final = 0x301
 NLMSG: Final = struct.Struct("=IHHII")
 _REQUEST: Final = struct.Struct("=BBBB48sII")
-_REQUEST_ONE: Final = struct.Struct("=BBBBI48s")  # struct inet_diag_req_v2
+_REQUEST_V2: Final = struct.Struct("=BBBBI48s")  # struct inet_diag_req_v2
 _SOCK_DIAG_BY_FAMILY: Final = 20
 _NLM_F_REQUEST: Final = 0x1
 _EXTENSIONS: Final = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_CONG - 1)
-_ANY_STATE: Final = 0xFFF
+ANY_STATE: Final = 0xFFF
 _MESSAGE: Final = struct.Struct("=B3x48s")  # family, struct inet_diag_sockid
 _SOCKET_ID: Final = struct.Struct("=4s32s4xQ")  # ports, addresses, interface, cookie
 _MESSAGE_BYTES: Final = 72
@@ -111,8 +111,14 @@ def dump_request(states: int) -> bytes:
 
 def request_for(look: Look) -> bytes:
     """Ask for one socket that has been seen, with tcp_info: by its addresses and its cookie, so for no other."""
-    body = _REQUEST_ONE.pack(look.family, socket.IPPROTO_TCP, _EXTENSIONS, 0, _ANY_STATE, look.socket_id)
-    return NLMSG.pack(NLMSG.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0) + body
+    return request_by_family(look.family, socket.IPPROTO_TCP, _EXTENSIONS, ANY_STATE, look.socket_id)
+
+
+def request_by_family(family: int, protocol: int, extensions: int, states: int, socket_id: bytes | None) -> bytes:
+    """Ask for the socket of that struct inet_diag_sockid, or (None) for all in any of the states (bits)."""
+    flags = _NLM_F_REQUEST_DUMP if socket_id is None else _NLM_F_REQUEST
+    body = _REQUEST_V2.pack(family, protocol, extensions, 0, states, socket_id or bytes(48))
+    return NLMSG.pack(NLMSG.size + len(body), _SOCK_DIAG_BY_FAMILY, flags, 0, 0) + body
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import attaching
 import bench_saturated
+from attaching import Layers
 from rich.table import Table
 
-from perfcheck.collect import collectors, prepare
+from perfcheck.collect import prepare
 from perfcheck.collect.core import Core
 from perfcheck.collect.procfs import cpu_times
-from perfcheck.collect.runclock import RunClock, Timed
-from perfcheck.errors import Unavailable
+from perfcheck.collect.runclock import RunClock
 from perfcheck.lab import Lab
 from perfcheck.lab.hosts import LabHost
 from perfcheck.model.budget import Budget
@@ -38,9 +39,6 @@ PACED_BPS: Final = 1_000_000_000
 PACED_SECONDS: Final = 10
 WANTED_ROWS: Final = 14
 """So many programs have a row: those that took most time."""
-
-
-Layers = Literal["all"] | Collection[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,19 +106,11 @@ def turn(lab: Lab, scope: Scope, name: str, layers: Layers = "all", options: Seq
 @contextmanager
 def attached_core(name: str, layers: Layers, clock: RunClock | None = None) -> Iterator[Sequence[Collector]]:
     """Give a mode's collectors, attached; none for a name that is no mode. `clock` instead of the usual one."""
-    with ExitStack() as stack:
-        opened = []
-        for mode in MODES:
-            for one in collectors(layers, mode) if mode == name else ():
-                try:
-                    one.check()
-                    if clock is not None and isinstance(one, Timed):
-                        one.timed_by(clock)
-                    one.open()
-                except Unavailable:
-                    continue
-                stack.callback(one.close)
-                opened.append(one)
+    modes = [mode for mode in MODES if mode == name]
+    if not modes:
+        yield ()
+        return
+    with attaching.attached(layers, modes[0], clock) as opened:
         yield opened
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import statistics
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -19,7 +18,7 @@ import bench_modes
 import bench_saturated
 from rich.table import Table
 
-from perfcheck.collect import prepare
+from perfcheck.collect import nic, prepare
 from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.layer import BpfCollector
 from perfcheck.collect.libbpf import Libbpf
@@ -36,13 +35,6 @@ OFF: Final = "off"
 UNTIMED: Final = "programs, as they run most of the time"
 TIMED: Final = "programs, while they are timed"
 TIMED_SHARE: Final = ON_S / (ON_S + sum(OFF_S) / 2)
-
-
-class _Still(RunClock):
-    """Times nothing by itself: the benchmark says when."""
-
-    def _run(self, done: threading.Event) -> None:
-        done.wait()
 
 
 class Switch:
@@ -74,14 +66,15 @@ class Switch:
 
 @contextmanager
 def _switch(scope: Scope) -> Iterator[Switch]:
-    clock, objects = _Still(), list[BpfObject]()
+    clock, objects = RunClock(), list[BpfObject]()
     with bench_modes.attached_core("summary", "all", clock) as attached:
         for one in attached:
             if isinstance(one, BpfCollector | TcpCollector):
                 one.begin(scope)
                 objects.append(one.programs.loaded if isinstance(one, BpfCollector) else one.loaded)
+        # From here on this benchmark says when programs are timed.
         clock.rest()
-        switch = Switch(objects, ("softirq_raise", "softirq_entry", "softirq_exit"))
+        switch = Switch(objects, nic.SOFTIRQS)
         try:
             yield switch
         finally:
@@ -130,8 +123,6 @@ def table(ratios: dict[str, list[float]], threads: Sequence[bench_modes.Paced]) 
         middle += shares[state] * statistics.median(values)
         low, high = low + shares[state] * bounds[0], high + shares[state] * bounds[1]
     own = statistics.median(one.own_pct for one in threads) / 100
-    made.add_row(
-        "collectors' threads, by the CPU time they took of one", "1.00", str(len(threads)), f"{1 - own:.3f}", ""
-    )
+    made.add_row("collectors' threads, by their share of one CPU", "1.00", str(len(threads)), f"{1 - own:.3f}", "")
     made.add_row("all of it", "", "", f"{middle - own:.3f}", f"{low - own:.3f} to {high - own:.3f}")
     return made

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 import bench_modes
+from attaching import Layers
 from bench_modes import OFF, SECONDS
 from rich.table import Table
 
@@ -192,7 +193,7 @@ def _beside(lab: Lab, tool: Tool) -> Cost:
     return Cost(goodput_bps=goodput_bps, user_cpus=user_s / SECONDS, bpf_cpus=run_ns / SECONDS / 1e9, calls=calls)
 
 
-def _beside_core(lab: Lab, scope: Scope, layers: bench_modes.Layers) -> Cost:
+def _beside_core(lab: Lab, scope: Scope, layers: Layers) -> Cost:
     turn = bench_modes.turn(lab, scope, "summary", layers)
     costs = [cost for one in turn.seen for cost in one.overhead.programs]
     return Cost(

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import attaching
 from collect_lab import pair
 
-from perfcheck.collect import collectors, prepare
+from perfcheck.collect import prepare
 from perfcheck.collect.core import Core
-from perfcheck.collect.runclock import RunClock, Timed
-from perfcheck.errors import Unavailable
+from perfcheck.collect.runclock import RunClock
 from perfcheck.model.budget import Budget
 
 LOOKS: Final = 4
@@ -29,21 +29,8 @@ Mode = Literal["summary", "both"]
 def attached(mode: Mode, budget: Budget, window_s: float = 1.0, clock: RunClock | None = None) -> Iterator[Core]:
     """All collectors that this machine has, attached; `clock` instead of their own."""
     prepare("all", mode)
-    opened = []
-    try:
-        for one in collectors("all", mode):
-            try:
-                one.check()
-                if clock is not None and isinstance(one, Timed):
-                    one.timed_by(clock)
-                one.open()
-            except Unavailable:
-                continue
-            opened.append(one)
+    with attaching.attached("all", mode, clock) as opened:
         yield Core(opened, budget, window_s)
-    finally:
-        for one in opened:
-            one.close()
 
 
 def program_accounts() -> dict[int, Mapping[str, int]]:
