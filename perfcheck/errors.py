@@ -2,6 +2,7 @@
 
 PerfcheckError                 exit status 3 unless a subclass says otherwise
 ├── UsageError                 2: wrong arguments on the command line
+├── UnreadableFile             2: a file cannot be read: missing, a device, too large, not text
 ├── FileError                  2: a file of the user's is wrong; carries where
 │   ├── ScenarioError          2: a scenario file
 │   ├── RuleError              2: a diagnosis rule file
@@ -18,6 +19,7 @@ PerfcheckError                 exit status 3 unless a subclass says otherwise
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -31,6 +33,18 @@ class UsageError(PerfcheckError):
     """Wrong arguments on the command line."""
 
     exit_status = 2
+
+
+class UnreadableFile(PerfcheckError):  # noqa: N818 - like Unavailable, says what is the matter
+    """A file cannot be read; `reason` says why in words that stand behind a place, too."""
+
+    exit_status = 2
+
+    def __init__(self, path: os.PathLike[str] | str, reason: str) -> None:
+        """Keep the reason apart, for callers that know where the file was named; the text stays on one line."""
+        name = os.fspath(path)
+        super().__init__(f"{name if name.isprintable() else ascii(name)}: cannot be read: {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
