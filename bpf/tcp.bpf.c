@@ -376,22 +376,34 @@ int tp_btf__tcp_send_reset(u64 *ctx)
 	return 0;
 }
 
-/* One call a socket that lives: bring its record up to date. */
+INLINE void bring_up_to_date(struct pc_record *record, struct tcp_sock *tp)
+{
+	if (tp && record && record->cookie && !record->closed)
+		read_out(record, tp, bpf_ktime_get_ns());
+}
+
+/* One call a socket of the trial that lives. */
 int iter__bpf_sk_storage_map(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct pc_control *ctl = active_control();
 	struct pc_socket *socket = ctx->value;
 	struct sock *sk = ctx->sk;
-	struct pc_record *record;
-	struct tcp_sock *tp;
 	u32 index;
 
 	if (!ctl || !socket || !sk || socket->generation != ctl->generation)
 		return 0;
 	index = socket->record;
-	tp = skc_to_tcp_sock(sk);
-	record = records.lookup(&index);
-	if (tp && record && record->cookie && !record->closed)
-		read_out(record, tp, bpf_ktime_get_ns());
+	bring_up_to_date(records.lookup(&index), skc_to_tcp_sock(sk));
+	return 0;
+}
+
+/* One call a socket of the network namespace in which it is read: where the kernel refuses iterators over maps. */
+int iter__tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	struct tcp_sock *tp = common ? skc_to_tcp_sock(common) : 0;
+
+	if (tp)
+		bring_up_to_date(find((struct sock *)tp), tp);
 	return 0;
 }

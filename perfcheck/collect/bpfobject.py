@@ -26,6 +26,7 @@ _ATTACH: Final = {
     "fexit": libbpf.ATTACH_FEXIT,
 }  # fmt: skip
 _FUNCTIONS: Final = frozenset({"fentry", "fexit", "kprobe", "kretprobe"})
+_MAP_ITERATORS: Final = frozenset({"bpf_sk_storage_map"})
 _PROBES: Final = frozenset({"kprobe", "kretprobe"})
 SCALARS: Final = {
     "char": "S1", "signed char": "i1", "unsigned char": "u1", "short": "i2", "unsigned short": "u2", "int": "i4",
@@ -128,6 +129,8 @@ class BpfObject:
 
     def _attach(self, image: ProgramImage, prog_fd: int) -> int:
         if image.kind == "iter":
+            if image.target not in _MAP_ITERATORS:
+                return self._lib.link_create(prog_fd, 0, libbpf.ATTACH_ITER)
             return self._lib.attach_map_iterator(prog_fd, self._iterated())
         if image.kind in _PROBES:
             return kprobe.attach(self._lib, prog_fd, image.target, at_return=image.kind == "kretprobe")

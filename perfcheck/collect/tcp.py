@@ -41,6 +41,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,16 +50,21 @@ import numpy.typing as npt
 from perfcheck.collect import cache, sources, tcp_decode
 from perfcheck.collect.bpfcheck import check_bpf
 from perfcheck.collect.bpfobject import BpfObject
+from perfcheck.collect.image import Image
 from perfcheck.collect.libbpf import RunCounters
 from perfcheck.collect.parts import lacking
 from perfcheck.collect.pending import count_pending
 from perfcheck.collect.runclock import RunClock
-from perfcheck.errors import CollectError
+from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
 from perfcheck.system.checks import Check
+from perfcheck.system.netns import NetnsThread
 
-ITERATOR: Final = "bpf_sk_storage_map"
+_ITERATOR: Final = "bpf_sk_storage_map"
+_HOST_ITERATOR: Final = "tcp"
+"""Goes over all sockets of the namespace in which it is read."""
+ITERATORS: Final = frozenset({_ITERATOR, _HOST_ITERATOR})
 # Tracepoints that a kernel may lack, with the counters that are then absent.
 _COUNTED_BY: Final = {
     "tcp_cong_state_set": (*(f"state_{state}_us" for state in tcp_decode.STATES), "rto_events", "recovery_events"),
@@ -77,6 +83,7 @@ class TcpCollector:
         self._clock = RunClock()
         self._generation = 0
         self._hosts: dict[int, str] = {}
+        self._paths: Mapping[str, str] = {}
         self._costs_before: dict[str, RunCounters] = {}
         self._cpu_s = 0.0
 
@@ -93,9 +100,17 @@ class TcpCollector:
         """Compile (or take from the cache), load and attach; nothing is measured before `begin`."""
         self.check()
         self.close()
-        sizes = {"records": self._max_sockets * 4, "histograms": self._max_sockets}
-        self._object = BpfObject(cache.image_for(*sources.TCP), sizes, _COUNTED_BY, self._clock)
+        image = cache.image_for(*sources.TCP)
+        try:
+            self._object = self._load(_without(image, _HOST_ITERATOR))
+        except Unavailable:
+            # Some kernels refuse iterators over a map's elements (EPERM), and load all else.
+            self._object = self._load(_without(image, _ITERATOR))
         self._costs_before = self._object.counters()
+
+    def _load(self, image: Image) -> BpfObject:
+        sizes = {"records": self._max_sockets * 4, "histograms": self._max_sockets}
+        return BpfObject(image, sizes, _COUNTED_BY, self._clock)
 
     @property
     def clock(self) -> RunClock:
@@ -130,7 +145,7 @@ class TcpCollector:
         hosts = {inode: host for host, inode in scope.namespaces.items()}
         loaded.replace_keys("namespaces", self._hosts.keys(), dict.fromkeys(hosts, 1))
         control["namespaces_seen"] = sum({1 << inode % 64 for inode in hosts})
-        self._hosts = hosts
+        self._hosts, self._paths = hosts, scope.netns_paths
         self._clock.renew()
         self._costs_before = loaded.counters()
         self._generation += 1
@@ -141,7 +156,7 @@ class TcpCollector:
         started_s = time.thread_time()
         loaded = self.loaded
         with _kernel_refusals():
-            loaded.run_iterator(ITERATOR)
+            self._read_live_sockets(loaded)
             control = _stop(loaded)
             costs = loaded.counters()
         records = loaded.view("records")[: int(control["records"])].copy()
@@ -161,6 +176,14 @@ class TcpCollector:
             lost_events=int(control["lost_records"]) + int(records["lost_samples"].sum()) + missed,
             warnings=_warnings(loaded),
         )
+
+    def _read_live_sockets(self, loaded: BpfObject) -> None:
+        if _ITERATOR in loaded.programs:
+            loaded.run_iterator(_ITERATOR)
+            return
+        with NetnsThread() as namespaces:
+            for path in self._paths.values():
+                namespaces.inside(path, lambda: loaded.run_iterator(_HOST_ITERATOR))
 
     def parts(self) -> tuple[Check, ...]:
         """Name the metrics that this kernel has no tracepoint for; valid while open."""
@@ -190,6 +213,10 @@ class TcpCollector:
             self._object.close()
             self._object = None
             self._hosts = {}
+
+
+def _without(image: Image, name: str) -> Image:
+    return replace(image, programs=tuple(program for program in image.programs if program.name != name))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from perfcheck.collect.bpfobject import BpfObject
 from perfcheck.collect.layer import BpfCollector
 from perfcheck.collect.libbpf import Libbpf
 from perfcheck.collect.runclock import OFF_S, ON_S, RunClock
-from perfcheck.collect.tcp import ITERATOR, TcpCollector
+from perfcheck.collect.tcp import ITERATORS, TcpCollector
 from perfcheck.lab import Lab
 from perfcheck.model.observation import Scope
 
@@ -54,7 +54,7 @@ class Switch:
             self._stats_fd = -1
         for one in self._objects:
             for name, program in tuple(one.programs.items()):
-                if name == ITERATOR or "/" in name:
+                if name in ITERATORS or "/" in name:
                     continue
                 if state == OFF or (state == UNTIMED and name in self._sampled):
                     one.detach(name)
