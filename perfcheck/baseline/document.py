@@ -12,8 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from perfcheck.errors import BaselineError, Problem
 from perfcheck.model.baseline import AcceptedChange, Baseline, BaselineSession
+from perfcheck.system.yaml_bounds import YamlBounds, excess, fastest_loader
 
 SCHEMA: Final = 1
+BOUNDS: Final = YamlBounds(characters=8_000_000, values=200_000, depth=8, scalar=10_000)
+"""Some 80 sessions of 20 runs; `save` refuses what would exceed it."""
+
 _DIGITS: Final = 10
 _HEADER: Final = (
     "# A baseline of perfcheck: each metric's value in every run, session by session.\n"
@@ -85,6 +89,10 @@ def dump(baseline: Baseline) -> str:
 
 def parse(text: str, file: str) -> Baseline:
     """Read a file's text; BaselineError gives the place of whatever is wrong, damaged or cut off."""
+    over = excess(text, BOUNDS)
+    if over is not None:
+        message = f"not a valid baseline: {over.message}. {_MEND}"
+        raise BaselineError(Problem(file=file, line=over.line, column=over.column, path="", message=message))
     root = _compose(text, file)
     data = _construct(root, file)
     if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
@@ -163,14 +171,9 @@ def _verify(document: _Document, baseline: Baseline, root: yaml.Node, file: str)
         raise BaselineError(*problems)
 
 
-def _loader() -> Any:
-    """Give libyaml's loader where PyYAML was built with it: ten times as fast, the same marks."""
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
 def _compose(text: str, file: str) -> yaml.Node:
     try:
-        root = yaml.compose(text, Loader=_loader())
+        root = yaml.compose(text, Loader=fastest_loader())
     except (yaml.YAMLError, RecursionError) as error:
         raise BaselineError(_from_yaml(error, text, file)) from None
     if not isinstance(root, yaml.MappingNode):

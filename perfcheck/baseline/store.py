@@ -6,16 +6,18 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from perfcheck.baseline.document import dump, parse
+from perfcheck.baseline.document import BOUNDS, dump, parse
 from perfcheck.baseline.files import locked_folder, replace_file
 from perfcheck.baseline.matching import last_saved, nearest
 from perfcheck.baseline.naming import file_name, flat, folder_of, stem_of
 from perfcheck.baseline.sessions import environment_of, with_accepted, with_session
-from perfcheck.errors import BaselineError, CouldNotMeasure, Problem
+from perfcheck.errors import BaselineError, CouldNotMeasure, Problem, UnreadableFile
 from perfcheck.model.baseline import Baseline, BaselineLookup
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
+from perfcheck.system.bounded_read import read_bounded
+from perfcheck.system.yaml_bounds import excess
 
 
 class BaselineStore:
@@ -71,7 +73,10 @@ class BaselineStore:
         path = self._path(record)
         try:
             with locked_folder(path.parent):
-                replace_file(path, dump(change(_read(path) if path.exists() else None)))
+                text = dump(change(_read(path) if path.exists() else None))
+                if (over := excess(text, BOUNDS)) is not None:
+                    raise BaselineError(_too_large(path, over.message))
+                replace_file(path, text)
         except OSError as error:
             reason = f"cannot write this baseline: {error.strerror or error}"
             raise BaselineError(Problem(file=str(path), line=1, column=1, path="", message=reason)) from error
@@ -98,14 +103,19 @@ def _missing(folder: Path, candidates: tuple[Baseline, ...]) -> str:
 
 def _read(path: Path) -> Baseline:
     try:
-        text = path.read_bytes().decode()
+        text = read_bounded(path, BOUNDS.characters).decode()
     except UnicodeDecodeError as error:
         before = error.object[: error.start]
         column = error.start - (before.rfind(b"\n") + 1) + 1
         raise BaselineError(_unreadable(path, before.count(b"\n") + 1, column, "it is not UTF-8 text")) from None
-    except OSError as error:
-        raise BaselineError(_unreadable(path, 1, 1, error.strerror or str(error))) from None
+    except UnreadableFile as error:
+        raise BaselineError(_unreadable(path, 1, 1, error.reason)) from None
     return parse(text, str(path))
+
+
+def _too_large(path: Path, message: str) -> Problem:
+    told = f"cannot add this session: {message}. --baseline-update starts anew"
+    return Problem(file=str(path), line=1, column=1, path="", message=told)
 
 
 def _unreadable(path: Path, line: int, column: int, why: str) -> Problem:

@@ -23,6 +23,8 @@ from perfcheck.output import ConsoleProgress
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.scenario import read
 from perfcheck.scenario.edit import with_values
+from perfcheck.scenario.loader import MAX_BYTES
+from perfcheck.system.bounded_read import read_bounded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,8 +111,7 @@ def _widest(found: Sequence[Calibration]) -> dict[str, float]:
 
 def _text(path: Path) -> str:
     # Without newline translation: what is written back must be the same bytes.
-    with path.open(encoding="utf-8", newline="") as stream:
-        return stream.read()
+    return read_bounded(path, MAX_BYTES).decode("utf-8")
 
 
 def _patch(before: str, after: str, path: Path) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.scenario.suggest import hint
 
+MAX_CHARACTERS: Final = 200
+
 
 def tolerance(text: str) -> tuple[str, float]:
     """Parse `tcp.rtt_us.p99=5%` to (metric, percent); UsageError names the nearest metric."""
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"--tolerance: expected METRIC=PCT such as tcp.rtt_us.p99=5%, got {len(text)} characters")
     name, equals, percent = text.partition("=")
     number = percent.strip().removesuffix("%")
     if not equals or not number:

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from perfcheck.diagnose.condition import Condition
 from perfcheck.diagnose.located import LocatedFile, read_located, show_path
-from perfcheck.diagnose.parsing import ConditionError, Terms, parse_condition, parse_term
+from perfcheck.diagnose.parsing import MAX_NAME, ConditionError, Terms, parse_condition, parse_term
 from perfcheck.diagnose.rule import (
     Counter,
     CounterForm,
@@ -27,15 +27,19 @@ from perfcheck.diagnose.rule import (
     Term,
     TermForm,
 )
-from perfcheck.errors import Problem, RuleError
+from perfcheck.errors import Problem, RuleError, UnreadableFile
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.metric import MetricSpec
+from perfcheck.system.bounded_read import read_bounded_text
 
 Catalogue = Mapping[str, MetricSpec]
 Parsed = TypeVar("Parsed")
 
-MAX_FILE_BYTES: Final = 1_000_000
+MAX_FILE_BYTES: Final = 200_000
+MAX_FILES: Final = 200
+MAX_RULES: Final = 1000
+"""Rules and symptoms of all files together."""
 _SUFFIXES: Final = (".yaml", ".yml")
 _FORMS: Final[Mapping[str, type[BaseModel]]] = {
     "terms": TermForm,
@@ -86,15 +90,13 @@ def _of_directory(directory: Path) -> Iterator[tuple[str, str]]:
     files = sorted(path for path in directory.iterdir() if path.suffix in _SUFFIXES)
     if not files:
         raise RuleError(_problem(str(directory), "no rule file (*.yaml) in it"))
+    if len(files) > MAX_FILES:
+        raise RuleError(_problem(str(directory), f"expected at most {MAX_FILES} rule files, got {len(files)}"))
     for file in files:
         try:
-            if file.stat().st_size > MAX_FILE_BYTES:
-                raise RuleError(_problem(str(file), f"larger than {MAX_FILE_BYTES} bytes: not a rule file"))
-            yield str(file), file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise RuleError(_problem(str(file), f"not UTF-8 text: {error.reason} at byte {error.start}")) from None
-        except OSError as error:
-            raise RuleError(_problem(str(file), f"cannot be read: {error.strerror}")) from None
+            yield str(file), read_bounded_text(file, MAX_FILE_BYTES)
+        except UnreadableFile as error:
+            raise RuleError(_problem(str(file), f"cannot be read: {error.reason}")) from None
 
 
 def _problem(file: str, message: str) -> Problem:
@@ -308,5 +310,5 @@ def _known_keys(path: Sequence[str | int]) -> tuple[str, ...]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name, list(known), n=1) if len(name) <= MAX_NAME else []
     return f"; did you mean {near[0]}?" if near else ""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import yaml
 
 from perfcheck.errors import Problem, RuleError
+from perfcheck.system.yaml_bounds import YamlBounds, excess
+
+_BOUNDS: Final = YamlBounds(characters=200_000, values=10_000, depth=16, scalar=4000)
 
 Path = tuple[str | int, ...]
 Place = tuple[int, int]
@@ -62,6 +66,9 @@ class LocatedFile:
 
 def read_located(file: str, text: str) -> LocatedFile:
     """Read YAML; RuleError says where it is not YAML, repeats a key or uses an alias."""
+    over = excess(text, _BOUNDS)
+    if over is not None:
+        raise RuleError(Problem(file=file, line=over.line, column=over.column, path="", message=over.message))
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

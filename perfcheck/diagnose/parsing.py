@@ -51,6 +51,8 @@ NO_TERMS: Final[Mapping[str, Quantity | Condition]] = MappingProxyType({})
 
 MAX_LENGTH: Final = 2000
 MAX_DEPTH: Final = 60
+MAX_NAME: Final = 100
+"""Longer names are no misspelling of a known one, and are not compared with them."""
 
 _LITERAL: Final = re.compile(r"(?<![\w.])(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)(?P<unit>[A-Za-z]+|%)(?![\w.])")
 _COMPARATORS: Final[Mapping[type[ast.cmpop], Comparator]] = {
@@ -321,5 +323,5 @@ class _Reader:
 
 
 def _nearest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name, list(known), n=1) if len(name) <= MAX_NAME else []
     return f"; did you mean {near[0]}?" if near else ""

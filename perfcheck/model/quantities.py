@@ -6,7 +6,15 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema, model_validator
 
-from perfcheck.model.units import parse_duration_ns, parse_percent, parse_rate_bps, parse_size_bytes, split_quantity
+from perfcheck.model.units import (
+    MAX_QUANTITY_CHARACTERS,
+    parse_duration_ns,
+    parse_percent,
+    parse_rate_bps,
+    parse_size_bytes,
+    shown,
+    split_quantity,
+)  # fmt: skip
 
 MAX_QUEUE_BDP: Final = 10_000
 MAX_QUEUE_PACKETS: Final = 10_000_000
@@ -16,7 +24,13 @@ _NUMBER: Final = r"^\s*[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*"
 
 def _quantity_schema(units: str, examples: list[str], what: str) -> WithJsonSchema:
     return WithJsonSchema(
-        {"type": "string", "pattern": f"{_NUMBER}({units})\\s*$", "examples": examples, "description": what}
+        {
+            "type": "string",
+            "maxLength": MAX_QUANTITY_CHARACTERS,
+            "pattern": f"{_NUMBER}({units})\\s*$",
+            "examples": examples,
+            "description": what,
+        }
     )
 
 
@@ -72,7 +86,7 @@ def parse_queue_size(value: object) -> object:
     """Parse `1bdp`, `100p`, `256kb`; ValueError says what was expected."""
     if isinstance(value, QueueSize):
         return value
-    expected = f"expected a queue size such as 1bdp, 100p or 256kb, got {value!r}"
+    expected = f"expected a queue size such as 1bdp, 100p or 256kb, got {shown(value)}"
     parts = split_quantity(value)
     if parts is None or isinstance(value, bool):
         raise ValueError(expected)
@@ -188,7 +202,7 @@ def parse_loss(value: object) -> object:
         return Loss(p_pct=f"{parse_percent(value)}%")
     except ValueError:
         raise ValueError(
-            f"expected a percentage such as 0.1%, or {{model: gilbert-elliott, p: 1%, r: 30%}}, got {value!r}"
+            f"expected a percentage such as 0.1%, or {{model: gilbert-elliott, p: 1%, r: 30%}}, got {shown(value)}"
         ) from None
 
 

@@ -17,24 +17,46 @@ SIZE_BYTES: Final = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10
 LARGEST: Final = 2**62
 """Quantities stay below this, so that sums of two still fit the kernel's signed 64 bits."""
 
-_QUANTITY: Final = re.compile(r"\s*(?P<number>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*(?P<unit>[a-z%]*)\s*")
+MAX_QUANTITY_CHARACTERS: Final = 64
+"""No quantity that means anything is longer; the bound is checked before the text is looked at."""
+
+# The text is stripped before; blanks are then matched in one place only, so that the time is linear in the length.
+_QUANTITY: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(?:\s*(?P<unit>[a-z%]+))?")
+
+_MAX_SHOWN: Final = 60
 
 
 def split_quantity(text: object) -> tuple[float, str] | None:
-    """Give `(number, unit)` of a text such as `10ms`, or None when it is no finite quantity; the unit may be empty."""
-    match = _QUANTITY.fullmatch(str(text).lower())
+    """Return `(number, unit)` of a text such as `10ms`, the unit may be empty; None when it is no finite quantity."""
+    written = ""
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        written = repr(float(text)) if abs(text) < LARGEST else ""
+    elif isinstance(text, str) and len(text) <= MAX_QUANTITY_CHARACTERS:
+        written = text.strip().lower()
+    match = _QUANTITY.fullmatch(written)
     if match is None or not math.isfinite(number := float(match["number"])):
         return None
-    return number, match["unit"]
+    return number, match["unit"] or ""
+
+
+def shown(value: object) -> str:
+    """Return a value as messages quote it, cut where it is long."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _MAX_SHOWN else f"{value[: _MAX_SHOWN - 3]}...")
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        return "a number beyond 62 bits"
+    if isinstance(value, dict | list | tuple):
+        return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)}" if value else repr(value)
+    return repr(value)[:_MAX_SHOWN]
 
 
 def _parse(text: object, table: dict[str, int], what: str, example: str) -> float:
     parts = split_quantity(text)
     if isinstance(text, bool) or parts is None or parts[1] not in table:
-        raise ValueError(f"expected {what} such as {example}, got {text!r}")
+        raise ValueError(f"expected {what} such as {example}, got {shown(text)}")
     value = parts[0] * table[parts[1]]
     if value >= LARGEST:
-        raise ValueError(f"expected {what} that fits 62 bits, such as {example}, got {text!r}")
+        raise ValueError(f"expected {what} that fits 62 bits, such as {example}, got {shown(text)}")
     return value
 
 
@@ -57,7 +79,7 @@ def parse_percent(text: object) -> float:
     """Parse `0.1%` to 0.1, within 0..100; ValueError says what was expected."""
     value = _parse(text, {"%": 1}, "a percentage", "0.1%")
     if value > 100:
-        raise ValueError(f"expected a percentage from 0% to 100%, got {text!r}")
+        raise ValueError(f"expected a percentage from 0% to 100%, got {shown(text)}")
     return value
 
 
@@ -69,7 +91,7 @@ def parse_in_unit(text: object, unit: str) -> float:
     """
     parts = split_quantity(text)
     if isinstance(text, bool) or parts is None:
-        raise ValueError(f"expected a number in {unit}, got {text!r}")
+        raise ValueError(f"expected a number in {unit}, got {shown(text)}")
     number, given = parts
     if not given:
         return number
@@ -77,9 +99,9 @@ def parse_in_unit(text: object, unit: str) -> float:
         own = {"bps": "bit", "bytes": "b", "pct": "%"}.get(unit, unit)
         if own in table:
             if given not in table:
-                raise ValueError(f"expected a number in {unit}, or with a unit ({', '.join(table)}), got {text!r}")
+                raise ValueError(f"expected a number in {unit}, or with a unit ({', '.join(table)}), got {shown(text)}")
             return number * table[given] / table[own]
-    raise ValueError(f"expected a plain number ({unit}), got {text!r}")
+    raise ValueError(f"expected a plain number ({unit}), got {shown(text)}")
 
 
 def format_value(value: float, unit: str) -> str:

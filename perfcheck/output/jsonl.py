@@ -10,8 +10,14 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from perfcheck.errors import Problem, RecordError, UsageError
+from perfcheck.errors import Problem, RecordError, UnreadableFile, UsageError
 from perfcheck.model.record import RunRecord
+from perfcheck.system.bounded_read import read_bounded_text
+from perfcheck.system.json_bounds import json_fault
+
+MAX_BYTES: Final = 256_000_000
+MAX_LINE: Final = 16_000_000
+"""A record of 1000 runs with all metrics has some 5 million characters."""
 
 _MOST_PROBLEMS: Final = 5  # a file that is something else altogether has one in each line
 
@@ -75,15 +81,20 @@ class JsonLinesOutput:
 def read_records(path: Path) -> tuple[RunRecord, ...]:
     """Read a file of records; RecordError names each bad line, with what is wrong in it."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        problem = Problem(file=str(path), line=1, column=1, path="", message=f"cannot read run records: {reason}")
-        raise RecordError(problem) from error
+        text = read_bounded_text(path, MAX_BYTES)
+    except UnreadableFile as error:
+        problem = Problem(file=str(path), line=1, column=1, path="", message=f"cannot read run records: {error.reason}")
+        raise RecordError(problem) from None
     records = []
     problems: list[Problem] = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
+            continue
+        if len(problems) >= _MOST_PROBLEMS:
+            break
+        fault = _fault(line)
+        if fault is not None:
+            problems.append(Problem(file=str(path), line=number, column=1, path="", message=fault))
             continue
         try:
             records.append(RunRecord.model_validate_json(line))
@@ -96,6 +107,12 @@ def read_records(path: Path) -> tuple[RunRecord, ...]:
     if problems:
         raise RecordError(*problems[:_MOST_PROBLEMS])
     return tuple(records)
+
+
+def _fault(line: str) -> str | None:
+    if len(line) > MAX_LINE:
+        return f"expected a run record of at most {MAX_LINE:,} characters, got {len(line):,}"
+    return json_fault(line)
 
 
 def _problems(path: Path, line: int, error: ValidationError) -> list[Problem]:

@@ -21,6 +21,7 @@ FORMS: Final = {
     "command": "command ARGV (run on this machine before each of its runs)",
 }
 COMMAND_TIMEOUT_S: Final = 60.0
+MAX_CHARACTERS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class Side:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse `sysctl net.ipv4.tcp_rmem=4096 65536 65536`; UsageError says what is wrong with it."""
+        if len(text) > MAX_CHARACTERS:
+            raise UsageError(f"a side has at most {MAX_CHARACTERS} characters, got {len(text)}")
         kind, _, rest = text.strip().partition(" ")
         rest = rest.strip()
         match kind:

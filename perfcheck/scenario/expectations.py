@@ -21,15 +21,26 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.metric import MetricSpec
 from perfcheck.model.scenario import Expectation
-from perfcheck.model.units import DURATION_NS, RATE_BPS, SIZE_BYTES, parse_in_unit, split_quantity
+from perfcheck.model.units import (
+    DURATION_NS,
+    MAX_QUANTITY_CHARACTERS,
+    RATE_BPS,
+    SIZE_BYTES,
+    parse_in_unit,
+    shown,
+    split_quantity,
+)
 from perfcheck.scenario.suggest import hint
 
 DIAGNOSIS: Final = "diagnosis"
 SEE_METRICS: Final = "; `perfcheck metrics` lists them"
 MAX_TOLERANCE_PCT: Final = 1000.0
 
-_LINE: Final = re.compile(r"\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<threshold>\S(?:.*\S)?)\s*", re.DOTALL)
+MAX_LINE_CHARACTERS: Final = 100
+
+_LINE: Final = re.compile(r"(?P<operator><=|>=|==|!=|<|>)(?P<threshold>.+)", re.DOTALL)
 _NUMBER: Final = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+_BARE_LINE: Final = rf"^\s*(<=|>=|<|>|==|!=)\s*{_NUMBER}\s*$"
 _EXAMPLES: Final = {"us": "60ms", "bps": "85mbit", "pct": "0.5%", "bytes": "64kb"}
 
 Operator = Literal["<=", ">=", "<", ">", "==", "!="]
@@ -46,14 +57,14 @@ class Expected:
 def read_line(metric: str, text: object) -> Expectation:
     """Read one line such as `("tcp.rtt_us.p99", "<= 60ms")`; ValueError says what was expected."""
     spec = CATALOGUE[metric]
-    match = _LINE.fullmatch(text) if isinstance(text, str) else None
+    match = _LINE.fullmatch(text.strip()) if isinstance(text, str) and len(text) <= MAX_LINE_CHARACTERS else None
     if match is None or not isinstance(text, str):
-        raise ValueError(f"expected a comparison such as '{example_line(spec)}', got {text!r}")
+        raise ValueError(f"expected a comparison such as '{example_line(spec)}', got {shown(text)}")
     try:
-        threshold = parse_in_unit(match["threshold"], spec.unit)
+        threshold = parse_in_unit(match["threshold"].strip(), spec.unit)
     except ValueError as error:
         wanted = str(error).partition(", got ")[0]
-        raise ValueError(f"{wanted}, such as '{example_line(spec)}', got {text!r}") from None
+        raise ValueError(f"{wanted}, such as '{example_line(spec)}', got {shown(text)}") from None
     operator = cast("Operator", match["operator"])
     return Expectation(metric=metric, operator=operator, threshold=threshold, text=text.strip())
 
@@ -63,7 +74,7 @@ def read_cause(text: object) -> str:
     if text == "none":
         return "healthy"
     if not isinstance(text, str) or text not in CAUSES:
-        raise ValueError(f"expected none or a cause's name, got {text!r}{hint(str(text), ('none', *CAUSES))}")
+        raise ValueError(f"expected none or a cause's name, got {shown(text)}{hint(str(text), ('none', *CAUSES))}")
     return text
 
 
@@ -85,7 +96,7 @@ def _read_all(value: object) -> Expected:
         return value
     if not isinstance(value, dict):
         wanted = "a mapping such as {tcp.rtt_us.p99: '<= 60ms', diagnosis: none}"
-        raise ValueError(f"expected {wanted}, got {value!r}")  # noqa: TRY004 - the type that the library takes
+        raise ValueError(f"expected {wanted}, got {shown(value)}")  # noqa: TRY004 - the type that the library takes
     lines: list[Expectation] = []
     causes: list[str] = []
     mistakes: list[InitErrorDetails] = []
@@ -113,7 +124,7 @@ def _mistake(loc: tuple[str, ...], value: object, message: str) -> InitErrorDeta
 def _read_tolerance(value: object) -> float:
     parts = split_quantity(value)
     if isinstance(value, bool) or parts is None or parts[1] != "%" or parts[0] > MAX_TOLERANCE_PCT:
-        raise ValueError(f"expected a percentage such as 5%, at most {MAX_TOLERANCE_PCT:g}%, got {value!r}")
+        raise ValueError(f"expected a percentage such as 5%, at most {MAX_TOLERANCE_PCT:g}%, got {shown(value)}")
     return parts[0]
 
 
@@ -124,7 +135,8 @@ def _line_schema(spec: MetricSpec) -> dict[str, Any]:
     return {
         "type": "string",
         "description": f"{spec.meaning} ({spec.unit}; {spec.direction.value} is better)",
-        "pattern": rf"^\s*(<=|>=|<|>|==|!=)\s*{_NUMBER}\s*({units})?\s*$",
+        "maxLength": MAX_LINE_CHARACTERS,
+        "pattern": rf"^\s*(<=|>=|<|>|==|!=)\s*{_NUMBER}(\s*({units}))?\s*$" if units else _BARE_LINE,
         "examples": [example_line(spec)],
     }
 
@@ -143,6 +155,7 @@ def _tolerance_schema() -> dict[str, Any]:
     properties = {
         name: {
             "type": "string",
+            "maxLength": MAX_QUANTITY_CHARACTERS,
             "pattern": rf"^\s*{_NUMBER}\s*%\s*$",
             "description": f"{spec.meaning}; {spec.margin_pct:g}% where nothing is said",
             "examples": [f"{spec.margin_pct:g}%"],

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from perfcheck.errors import Problem, ScenarioError, UsageError
+from perfcheck.errors import Problem, ScenarioError, UnreadableFile, UsageError
 from perfcheck.model.scenario import Scenario
 from perfcheck.scenario.checks import check
 from perfcheck.scenario.digest import digest, workload_digest
@@ -20,11 +20,13 @@ from perfcheck.scenario.here import check_here
 from perfcheck.scenario.matrix import MATRIX, Point, axes, points
 from perfcheck.scenario.schema import ScenarioDocument
 from perfcheck.scenario.tree import Document, plain
-from perfcheck.scenario.yamltree import MAX_CHARACTERS, parse, top_level_keys
+from perfcheck.scenario.yamltree import parse, top_level_keys
+from perfcheck.system.bounded_read import read_bounded
 
 SUFFIX: Final = ".yaml"
 
-_MAX_BYTES: Final = 4 * (MAX_CHARACTERS + 1)  # UTF-8 takes up to four for a character
+MAX_BYTES: Final = 1_000_000
+"""A file's size; what is larger is not read."""
 
 _KEY_LINE: Final = re.compile(r"^(scenario|'scenario'|\"scenario\")\s*:", re.MULTILINE)
 
@@ -63,11 +65,9 @@ def read(path: Path) -> ScenarioFile:
     """Read a file with the places of its keys; ScenarioError lists every mistake, or why the file cannot be read."""
     file = str(path)
     try:
-        # Bounded, for a path that never ends (a device); beyond it `parse` refuses the file anyway.
-        with path.open("rb") as stream:
-            content = stream.read(_MAX_BYTES)
-    except OSError as error:
-        raise ScenarioError(_first_line(file, f"cannot be read: {error.strerror}")) from None
+        content = read_bounded(path, MAX_BYTES)
+    except UnreadableFile as error:
+        raise ScenarioError(_first_line(file, f"cannot be read: {error.reason}")) from None
     return read_text(_decode(content, file), file, here=True)
 
 
@@ -142,9 +142,8 @@ def is_scenario(path: Path) -> bool:
     A file that is no valid YAML counts when a line of it begins with `scenario:`, so that its error is shown.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_CHARACTERS).decode("utf-8", "replace")
-    except OSError:
+        text = read_bounded(path, MAX_BYTES).decode("utf-8", "replace")
+    except UnreadableFile:
         return False
     if "scenario" not in text:
         return False

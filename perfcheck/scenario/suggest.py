@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
+
+MAX_WORD: Final = 100
+"""Longer words are no misspelling of a known one; comparing them would take time by the square of their length."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Give the known word that is most like this one, or None where none is alike."""
+    """Return the known word that is most like this one, or None where none is alike."""
     words = list(known)
+    if len(word) > MAX_WORD:
+        return None
     longer = [name for name in words if name.startswith(f"{word}.")]
     matches = longer or difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
     return matches[0] if matches else None

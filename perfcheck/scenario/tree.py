@@ -10,6 +10,8 @@ from perfcheck.errors import Problem
 
 MAX_PATH: Final = 200
 """Characters of a path that messages show."""
+MAX_MESSAGE: Final = 1000
+"""Characters of one message."""
 
 Loc = tuple[str | int, ...]
 """Keys and indices from the document's root to a value, as the validating library gives them."""
@@ -147,8 +149,14 @@ class Document:
 
 def problem_at(file: str, place: Place, path: str, message: str) -> Problem:
     """Make a problem that stays on one line whatever keys the file has."""
-    shown = path if len(path) <= MAX_PATH else f"{path[: MAX_PATH - 3]}..."
-    return Problem(file=file, line=place.line, column=place.column, path=_one_line(shown), message=_one_line(message))
+    return Problem(
+        file=file, line=place.line, column=place.column,
+        path=_one_line(_cut(path, MAX_PATH)), message=_one_line(_cut(message, MAX_MESSAGE)),
+    )  # fmt: skip
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _one_line(text: str) -> str:

@@ -27,10 +27,15 @@ from yaml.reader import ReaderError
 
 from perfcheck.errors import Problem, ScenarioError
 from perfcheck.scenario.tree import Document, Entry, Listing, Node, Place, Scalar, Table, join, problem_at
+from perfcheck.system.yaml_bounds import YamlBounds, excess, fastest_loader
 
-MAX_CHARACTERS: Final = 1_000_000
+MAX_CHARACTERS: Final = 250_000
 MAX_DEPTH: Final = 32
-MAX_VALUES: Final = 20_000
+MAX_VALUES: Final = 10_000
+MAX_SCALAR: Final = 10_000
+_BOUNDS: Final = YamlBounds(
+    characters=MAX_CHARACTERS, values=MAX_VALUES, depth=MAX_DEPTH, scalar=MAX_SCALAR, references=True
+)
 
 _NULL: Final = ("", "~", "null", "Null", "NULL")
 _BOOLEAN: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -67,8 +72,9 @@ class _Mark(Protocol):
 def parse(text: str, file: str) -> Document:
     """Parse one file's text; duplicate keys are in the document's `problems`, all else raises ScenarioError."""
     builder = _Builder(file=file)
-    if len(text) > MAX_CHARACTERS:
-        raise builder.fatal(Place(line=1, column=1), f"the file is larger than {MAX_CHARACTERS:,} characters")
+    over = excess(text, _BOUNDS)
+    if over is not None:
+        raise builder.fatal(Place(line=over.line, column=over.column), over.message)
     try:
         for event in _events(text):
             builder.feed(event)
@@ -87,7 +93,7 @@ def top_level_keys(text: str) -> set[str]:
     keys: set[str] = set()
     depth, is_key = 0, True
     try:
-        for event in _events(text):
+        for event in yaml.parse(text, Loader=fastest_loader()):
             if depth == 0 and isinstance(event, SequenceStartEvent):
                 break
             if depth == 1 and not isinstance(event, CollectionEndEvent):
@@ -97,7 +103,7 @@ def top_level_keys(text: str) -> set[str]:
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             if depth > MAX_DEPTH:
                 break
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: surrogates that libyaml cannot encode
         pass
     return keys
 
@@ -146,12 +152,16 @@ class _Builder:
     root: Node | None = None
     problems: list[Problem] = field(default_factory=list)
     documents: int = 0
+    events: int = 0
     frames: list[_Frame] = field(default_factory=list)
     anchors: dict[str, Node] = field(default_factory=dict)
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
         place = _place(event.start_mark) if event.start_mark is not None else Place(line=1, column=1)
+        self.events += 1
+        if self.events > 2 * MAX_VALUES:  # a text that libyaml refuses comes here unbounded
+            raise self.fatal(place, f"more than {MAX_VALUES:,} values")
         if isinstance(event, DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:

@@ -168,7 +168,7 @@ def handed_back(stdout: str, command: str) -> dict[str, float]:
 
 def _checked(name: str, value: object, command: str) -> float:
     if name not in CATALOGUE:
-        near = difflib.get_close_matches(name, CATALOGUE, n=1)
+        near = difflib.get_close_matches(name[:100], CATALOGUE, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "`perfcheck metrics` lists them"
         raise TrafficError(f"{command} handed back {name!r}, which is no metric: {hint}")
     try:
