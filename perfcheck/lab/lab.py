@@ -21,10 +21,10 @@ from perfcheck.model.observation import LinkReport
 from perfcheck.model.proof import LinkProof
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import EmulatedLink, Host, LinkEmulator, LinkEnd
-from perfcheck.system import commands, sysctl
+from perfcheck.system import cgroup, commands, sysctl
 from perfcheck.system.clock import wait_until
 from perfcheck.system.journal import Journal
-from perfcheck.system.netns import NetnsThread
+from perfcheck.system.netns import NetnsThread, path_of
 from perfcheck.system.signals import deferred_signals
 
 CARRIER_TIMEOUT_S: Final = 5.0
@@ -80,6 +80,7 @@ class Lab:
         self._links: list[EmulatedLink] = []
         self._late: dict[str, list[tuple[str, str]]] = {}
         self._route_congestion: dict[str, str] = {}
+        self._group: Path | None = None
 
     @property
     def tag(self) -> str:
@@ -158,6 +159,7 @@ class Lab:
                 stack.callback(host.reap)
             stack.callback(self._journal.undo)
             stack.callback(self._thread.close)
+            stack.callback(self._leave_group)
             for link in self._links:
                 stack.callback(link.close)
             self._links = []
@@ -165,6 +167,7 @@ class Lab:
     # building
 
     def _build(self) -> None:
+        self._enter_group()
         for name in self._topology.hosts:
             self._make_host(name)
         for link, emulator in zip(self._topology.links, self._chosen, strict=True):
@@ -183,11 +186,23 @@ class Lab:
             for command in spec.setup:
                 self._run_setup(self._hosts[name], command)
 
+    def _enter_group(self) -> None:
+        """Have all processes of the lab born in a control group of its own, where this machine allows that."""
+        group = cgroup.make(self._journal)
+        if group is not None:
+            with contextlib.suppress(OSError):
+                self._thread.call(partial(cgroup.enter, group))
+                self._group = group
+
+    def _leave_group(self) -> None:
+        if self._group is not None:
+            self._thread.call(partial(cgroup.leave, self._group))
+            self._group = None
+
     def _make_host(self, name: str) -> None:
         netns_name = f"pc-{self.tag}-{name}"
-        self._journal.note("netns", netns_name)
-        path = self._thread.create(netns_name)
-        host = LabHost(name, path, self._topology, self._thread, self._journal)
+        self._thread.create(netns_name, self._journal)
+        host = LabHost(name, path_of(netns_name), self._topology, self._thread, self._journal)
         self._hosts[name] = host
         self._write_settings(host)
 

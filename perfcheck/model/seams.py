@@ -81,7 +81,7 @@ class UndoLog(Protocol):
         """Random tag of this lab; names of all that it makes begin with it."""
 
     def note(self, kind: str, name: str, **detail: str) -> None:
-        """Write durably that `name` of `kind` (`netns`, `process`, `sysctl`, `file`) is about to be made."""
+        """Write durably that `name` of `kind` (`netns`, `process`, `sysctl`, `cgroup`) is about to be made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

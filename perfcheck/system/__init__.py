@@ -1,7 +1,8 @@
 """What perfcheck does to the machine and knows of it: commands, time, namespaces, the journal, the fingerprint."""
 
+from perfcheck.system.cleaning import CleanReport, clean
 from perfcheck.system.environment import difference, fingerprint, machine_digest
-from perfcheck.system.journal import CleanReport, Journal, clean
+from perfcheck.system.journal import Journal
 from perfcheck.system.lock import measuring_lock
 from perfcheck.system.rundir import new_tag, run_dir
 from perfcheck.system.signals import deferred_signals, stop_on_signals

@@ -13,8 +13,11 @@ import errno
 import fcntl
 import functools
 import os
-from collections.abc import Callable, Iterator
+import socket
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -25,16 +28,45 @@ if TYPE_CHECKING:
 
     from pyroute2 import IPRoute
 
+    from perfcheck.model.seams import UndoLog
+
 NETNS_DIR: Final = Path("/run/netns")
 OWN_NETNS: Final = "/proc/thread-self/ns/net"
 
 _CLONE_NEWNET: Final = 0x40000000
 _MNT_DETACH: Final = 2
+_UMOUNT_NOFOLLOW: Final = 8
 _MS_BIND: Final = 4096
 _MS_REC: Final = 16384
 _MS_SHARED: Final = 1 << 20
+_SO_NETNS_COOKIE: Final = 71
+"""include/uapi/asm-generic/socket.h, since Linux 5.14"""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What tells one network namespace from every other of this boot.
+
+    The kernel gives the inode number of a removed namespace to the next one. It never uses a cookie twice.
+    """
+
+    inode: int
+    cookie: int | None
+
+    def detail(self) -> Mapping[str, str]:
+        """Return the mark as a journal's note holds it."""
+        return {"inode": str(self.inode)} | ({} if self.cookie is None else {"cookie": str(self.cookie)})
+
+    @classmethod
+    def of(cls, detail: Mapping[str, str]) -> Mark | None:
+        """Return the mark in a journal's note, or None where there is none."""
+        try:
+            cookie = detail.get("cookie")
+            return cls(inode=int(detail["inode"]), cookie=None if cookie is None else int(cookie))
+        except (KeyError, ValueError):
+            return None
 
 
 @functools.cache
@@ -64,9 +96,13 @@ class NetnsThread:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netns")
         self._netlink: dict[str, IPRoute] = {}
 
-    def create(self, name: str) -> str:
-        """Make a network namespace and give its path; it must have been journalled before."""
-        return self._executor.submit(_create, name).result()
+    def create(self, name: str, undo: UndoLog) -> Mark:
+        """Make a network namespace and return its mark; `undo` knows both before it has a name."""
+        return self._executor.submit(_create, name, undo).result()
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns when called in this thread, in the namespace of the caller."""
+        return self._executor.submit(work).result()
 
     def inside(self, path: str, work: Callable[[], T]) -> T:
         """Give what `work` gives when called inside the namespace."""
@@ -125,47 +161,65 @@ def inode_of(path: str) -> int:
     return Path(path).stat().st_ino
 
 
-def remove(name: str) -> bool:
-    """Remove a named network namespace; whether there was one."""
+def mark_of(path: str) -> Mark:
+    """Return the mark of the network namespace at a path; OSError where there is none or it cannot be entered."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="mark") as executor:
+        return executor.submit(_work_inside, path, _own_mark).result()
+
+
+def remove(name: str, mark: Mark | None) -> bool:
+    """Remove a named network namespace; False where there is none of this name and mark.
+
+    What else has the name is left alone: another namespace, a link, a file with content. An empty file is
+    what a process leaves that was killed between making the file and mounting the namespace on it.
+    """
     path = path_of(name)
     found = False
-    try:
-        _call("umount2", os.fsencode(path), _MNT_DETACH)
-        found = True
-    except OSError as problem:
-        # EINVAL: the file is there, but killed in between the namespace was not mounted on it yet.
-        if problem.errno not in {errno.ENOENT, errno.EINVAL}:
-            raise
     with contextlib.suppress(FileNotFoundError):
-        Path(path).unlink()
-        found = True
+        if _is_namespace(path):
+            if mark is None or Path(path).lstat().st_ino != mark.inode or mark_of(path) != mark:
+                return False
+            _detach(path)
+            found = True
+        status = Path(path).lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0 and status.st_uid == os.geteuid():
+            Path(path).unlink()
+            found = True
     return found
 
 
-def remove_device(ifname: str) -> bool:
-    """Remove a network interface of the caller's own namespace; whether there was one."""
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    def delete(ip: IPRoute) -> bool:
-        try:
-            ip.link("del", ifname=ifname)
-        except NetlinkError as refused:
-            if refused.code == errno.ENODEV:
-                return False
-            raise OSError(refused.code, os.strerror(refused.code)) from refused
-        return True
-
-    with NetnsThread() as thread:
-        return thread.netlink(OWN_NETNS, delete, what=f"removing {ifname}")
+def _is_namespace(path: str) -> bool:
+    return Path(path).lstat().st_dev == Path("/proc/self/ns/net").stat().st_dev
 
 
-def _create(name: str) -> str:
+def _detach(path: str) -> None:
+    try:
+        _call("umount2", os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW)
+    except OSError as problem:
+        # Somebody beside us has unmounted it.
+        if problem.errno not in {errno.ENOENT, errno.EINVAL}:
+            raise
+
+
+def _own_mark() -> Mark:
+    cookie = None
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        cookie = int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
+    return Mark(inode=inode_of(OWN_NETNS), cookie=cookie)
+
+
+def _create(name: str, undo: UndoLog) -> Mark:
     path = path_of(name)
     try:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         _prepare_directory()
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
         with _own_namespace_kept():
             _call("unshare", _CLONE_NEWNET)
+            # Noted while it has no name and ends with this thread: an undo never has to guess whose it is.
+            mark = _own_mark()
+            undo.note("netns", name, **mark.detail())
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
             _call("mount", OWN_NETNS.encode(), os.fsencode(path), b"none", _MS_BIND, None)
     except PermissionError as refused:
         raise Unavailable(
@@ -173,7 +227,7 @@ def _create(name: str) -> str:
         ) from None
     except OSError as problem:
         raise LabError(f"network namespace {name} could not be made: {problem.strerror} ({problem.filename})") from None
-    return path
+    return mark
 
 
 def _prepare_directory() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,15 @@ def make_run_dir(directory: Path) -> Path:
 
 def check_trusted(directory: Path) -> None:
     """Raise Unavailable where others may write: they could have a privileged undo remove what was never made."""
-    status = directory.stat()
+    try:
+        status = directory.stat()
+        _check_way(directory)
+    except OSError as problem:
+        raise Unavailable(
+            str(directory), f"it cannot be used: {problem.strerror}", f"run as root, or set {RUN_DIR_VARIABLE}"
+        ) from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise Unavailable(str(directory), "it is not a directory", f"remove it, or set {RUN_DIR_VARIABLE}")
     me = os.geteuid()
     if me not in {status.st_uid, 0}:
         raise Unavailable(
@@ -48,8 +57,24 @@ def check_trusted(directory: Path) -> None:
             f"run as {'root (sudo)' if status.st_uid == 0 else 'that user'}, or set {RUN_DIR_VARIABLE}",
         )  # fmt: skip
     if status.st_uid != me or status.st_mode & 0o022:
-        raise Unavailable(
-            str(directory),
-            f"it belongs to user {status.st_uid} with mode {status.st_mode & 0o777:o}: others may write there",
-            f"remove it, or set {RUN_DIR_VARIABLE} to a directory of your own",
-        )
+        raise _untrusted(directory, f"it belongs to user {status.st_uid} with mode {status.st_mode & 0o777:o}")
+
+
+def _check_way(directory: Path) -> None:
+    """Raise Unavailable where others could put another directory in this one's place."""
+    trusted = {0, os.geteuid()}
+    for path in (directory.absolute(), *directory.absolute().parents):
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode) and status.st_uid not in trusted:
+            raise _untrusted(directory, f"{path} is a symbolic link of user {status.st_uid}")
+    for path in directory.resolve().parents:
+        status = path.stat()
+        if status.st_mode & 0o002 and not status.st_mode & stat.S_ISVTX:
+            raise _untrusted(directory, f"{path} has mode {status.st_mode & 0o7777:o}")
+
+
+def _untrusted(directory: Path, why: str) -> Unavailable:
+    return Unavailable(
+        str(directory), f"{why}: others may write there",
+        f"remove it, or set {RUN_DIR_VARIABLE} to a directory of your own",
+    )  # fmt: skip

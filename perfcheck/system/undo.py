@@ -1,17 +1,29 @@
-"""Undoing what a journal notes: one function a kind, each fine with things that are already gone."""
+"""Undoing what a journal notes: one function a kind, each fine with things that are already gone.
+
+A thing is undone only where it is provably the lab's: its name carries the tag, and the mark that the kernel
+gave it (a namespace's cookie, a group's inode number, a process's start) is the noted one, in the boot of the
+note. No path outside /run/netns and the control groups is ever removed.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from perfcheck.system import netns, processes, sysctl
+from perfcheck.errors import PerfcheckError
+from perfcheck.system import cgroup, netns, processes, sysctl
+from perfcheck.system.netns import Mark
+from perfcheck.system.owner import Owner
 from perfcheck.system.processes import ProcessId
 
-Kind = Literal["netns", "device", "file", "process", "sysctl"]
+Kind = Literal["netns", "process", "sysctl", "cgroup"]
+
+_HOST: Final = r"[a-z0-9][a-z0-9_.-]{0,63}"
+_SYSCTLS: Final = "net"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +38,15 @@ class Entry:
         """Raise ValueError for a note that could make an undo reach beyond the lab of this tag."""
         if "\0" in self.name or not self.name:
             raise ValueError(f"expected a name, got {self.name!r}")
-        if self.kind in {"netns", "device", "file"} and tag not in self.name:
-            raise ValueError(f"the name of a {self.kind} must carry the lab's tag {tag}, got {self.name!r}")
-        if self.kind in {"netns", "device"} and "/" in self.name:
-            raise ValueError(f"expected the name of a {self.kind} without a path, got {self.name!r}")
-        if self.kind == "file" and (not self.name.startswith("/") or ".." in Path(self.name).parts):
-            raise ValueError(f"expected an absolute path, got {self.name!r}")
+        if self.kind == "netns" and not re.fullmatch(f"pc-{tag}-{_HOST}", self.name):
+            raise ValueError(f"expected the name of a namespace such as pc-{tag}-client, got {self.name!r}")
+        if self.kind == "cgroup":
+            path = Path(self.name)
+            if not path.is_absolute() or ".." in path.parts or path.name != f"{cgroup.PREFIX}{tag}":
+                raise ValueError(f"expected the path of a control group {cgroup.PREFIX}{tag}, got {self.name!r}")
         if self.kind == "sysctl":
-            sysctl.path_of(self.name)
+            if sysctl.path_of(self.name).relative_to(sysctl.ROOT).parts[0] != _SYSCTLS:
+                raise ValueError(f"expected a sysctl of {_SYSCTLS}.*, got {self.name!r}")
             if not {"old", "new"} <= self.detail.keys():
                 raise ValueError(f"a note of the sysctl {self.name} needs its old and its new value")
 
@@ -48,38 +61,73 @@ class Undone:
     reason: str = ""
 
     def __str__(self) -> str:
-        """Give one line for a person."""
-        return f"{self.kind} {self.name}: {self.outcome}{f' ({self.reason})' if self.reason else ''}"
+        """Return one line for a person; what is not printable in a name is shown as an escape."""
+        name = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in self.name)
+        return f"{self.kind} {name}: {self.outcome}{f' ({self.reason})' if self.reason else ''}"
 
 
-def undo_all(entries: Sequence[Entry], tag: str, *, same_boot: bool) -> tuple[Undone, ...]:
-    """Undo the notes of one lab, processes first (they hold the rest), then the latest first; never raises OSError.
+def undo_all(entries: Sequence[Entry], tag: str, owner: Owner | None) -> tuple[Undone, ...]:
+    """Undo the notes of one lab, processes first (they hold the rest), then the latest first; never raises.
 
-    Without `same_boot` a noted pid may mean another process by now, and only the tag in a process's
-    environment tells that it is the lab's.
+    Notes of another boot, or of nobody knows whom, name nothing that can still be the lab's.
     """
-    noted = [entry for entry in entries if entry.kind == "process"]
-    outcomes = list(_end_processes(noted, tag, same_boot=same_boot)) if noted else []
+    same_boot = owner is not None and owner.same_boot()
+    noted = [entry for entry in entries if entry.kind == "process"] if same_boot else []
+    outcomes = _end_processes(noted, entries, tag, owner) if owner is not None and noted else []
+    elsewhere = owner.mounts_elsewhere() if owner is not None else None
     for entry in reversed(entries):
         if entry.kind != "process":
-            outcomes.append(_undo(entry))
+            outcomes.append(_undo(entry, elsewhere) if same_boot else _of_another_boot(entry))
     return tuple(outcomes)
 
 
-def _undo(entry: Entry) -> Undone:
+def _undo(entry: Entry, elsewhere: int | None) -> Undone:
     try:
         done = _UNDO[entry.kind](entry)
-    except OSError as problem:
-        return Undone(kind=entry.kind, name=entry.name, outcome="failed", reason=problem.strerror or str(problem))
+    except (OSError, PerfcheckError, ValueError) as problem:
+        return _failed(entry, problem)
+    if not done and elsewhere is not None and entry.kind == "netns":
+        # It is not in this mount namespace's /run, and its own is still there.
+        reason = f"it is in the mount namespace of process {elsewhere}: run `perfcheck clean` there"
+        return Undone(kind=entry.kind, name=entry.name, outcome="failed", reason=reason)
     return Undone(kind=entry.kind, name=entry.name, outcome="undone" if done else "gone")
 
 
-def _end_processes(noted: Sequence[Entry], tag: str, *, same_boot: bool) -> Sequence[Undone]:
-    known = {process: entry.name for entry in noted if (process := _noted_process(entry))} if same_boot else {}
+def _of_another_boot(entry: Entry) -> Undone:
+    """Remove the empty file of a namespace that is gone; all else that was noted ended with its boot."""
+    try:
+        done = entry.kind == "netns" and netns.remove(entry.name, None)
+    except OSError as problem:
+        return _failed(entry, problem)
+    return Undone(kind=entry.kind, name=entry.name, outcome="undone" if done else "gone")
+
+
+def _failed(entry: Entry, problem: Exception) -> Undone:
+    reason = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
+    return Undone(kind=entry.kind, name=entry.name, outcome="failed", reason=reason)
+
+
+def _end_processes(noted: Sequence[Entry], entries: Sequence[Entry], tag: str, owner: Owner) -> list[Undone]:
+    known: dict[ProcessId, str] = {}
+    if owner.same_processes():
+        # What a lab started is younger than its owner.
+        known = {
+            process: entry.name
+            for entry in noted
+            if (process := _noted_process(entry)) and process.start_ticks >= owner.process.start_ticks
+        }
+    groups = [group for entry in entries if (group := _group(entry)) is not None]
+    marks = [mark for entry in entries if entry.kind == "netns" and (mark := Mark.of(entry.detail)) is not None]
 
     def find() -> tuple[ProcessId, ...]:
-        running = {process for process in known if processes.identify(process.pid) == process}
-        return tuple(running | set(processes.tagged(tag)))
+        found = {process for process in known if processes.identify(process.pid) == process}
+        found |= set(processes.tagged(tag))
+        for group in groups:
+            found |= {process for pid in cgroup.members(group) if (process := processes.identify(pid))}
+        if not groups:
+            # With a group, who else is in a namespace was put there by somebody else.
+            found |= set(processes.inside(marks))
+        return tuple(found - {processes.identify(os.getpid())})
 
     ended, left = processes.end(find)
     name = {process: f"{known.get(process, 'command')} (pid {process.pid})" for process in (*ended, *left)}
@@ -97,23 +145,24 @@ def _noted_process(entry: Entry) -> ProcessId | None:
         return None
 
 
+def _group(entry: Entry) -> Path | None:
+    """Return the control group of a note, where it is the one that was made."""
+    if entry.kind != "cgroup" or not entry.detail.get("inode", "").isdecimal():
+        return None
+    group = Path(entry.name)
+    return group if cgroup.ours(group, int(entry.detail["inode"])) else None
+
+
 def _undo_netns(entry: Entry) -> bool:
-    return netns.remove(entry.name)
+    return netns.remove(entry.name, Mark.of(entry.detail))
 
 
-def _undo_device(entry: Entry) -> bool:
-    return netns.remove_device(entry.name)
-
-
-def _undo_file(entry: Entry) -> bool:
-    path = Path(entry.name)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        else:
-            path.unlink()
-        return True
-    return False
+def _undo_cgroup(entry: Entry) -> bool:
+    group = Path(entry.name)
+    if "inode" in entry.detail:
+        return _group(entry) is not None and cgroup.remove(group)
+    # Killed before it could say which it was. Nothing has been put in it yet, and what is not empty stays.
+    return cgroup.is_empty(group) and cgroup.remove(group)
 
 
 def _undo_sysctl(entry: Entry) -> bool:
@@ -126,8 +175,7 @@ def _undo_sysctl(entry: Entry) -> bool:
 
 _UNDO: Final[Mapping[str, Callable[[Entry], bool]]] = {
     "netns": _undo_netns,
-    "device": _undo_device,
-    "file": _undo_file,
+    "cgroup": _undo_cgroup,
     "sysctl": _undo_sysctl,
 }
 

@@ -22,7 +22,7 @@ from perfcheck.model.scenario import HostSpec, LinkSpec
 from perfcheck.model.seams import EmulatedLink, LinkEmulator, LinkEnd
 from perfcheck.system.clock import wait_until
 from perfcheck.system.journal import Journal
-from perfcheck.system.netns import NetnsThread
+from perfcheck.system.netns import NetnsThread, path_of
 
 FIRST, SECOND = "198.18.0.1", "198.18.0.2"
 PORT: Final = 7777
@@ -109,8 +109,8 @@ def two_hosts(emulator: LinkEmulator, *, ipv6: bool = False, **fields: Any) -> I
     with Journal.create(tag) as journal, NetnsThread() as thread, contextlib.ExitStack() as stack:
         paths = {}
         for host in "ab":
-            journal.note("netns", f"pc-{tag}-{host}")
-            paths[host] = thread.create(f"pc-{tag}-{host}")
+            thread.create(f"pc-{tag}-{host}", journal)
+            paths[host] = path_of(f"pc-{tag}-{host}")
             if not ipv6:
                 thread.inside(paths[host], _turn_ipv6_off)
         first, second = (

@@ -12,6 +12,7 @@ from perfcheck.errors import CouldNotMeasure, LabError, TrafficError, Unavailabl
 from perfcheck.system import checks, commands, netns
 from perfcheck.system.clock import now_ns
 from perfcheck.system.netns import OWN_NETNS, NetnsThread
+from perfcheck.testing import FakeUndoLog
 
 
 def test_output_and_status() -> None:
@@ -70,14 +71,17 @@ def test_a_scratch_namespace_has_only_its_own_loopback_and_ends_with_the_call() 
 
 def test_a_namespace_that_exists_is_not_taken_over() -> None:
     with NetnsThread() as thread:
-        name = f"pc-test-{os.getpid()}"
+        undo = FakeUndoLog(tag="t3st00")
+        name = f"pc-t3st00-{os.getpid()}"
+        mark = thread.create(name, undo)
         try:
-            thread.create(name)
+            assert undo.notes == [("netns", name, mark.detail())]
             with pytest.raises(LabError, match=f"{name} could not be made: File exists"):
-                thread.create(name)
+                thread.create(name, undo)
+            assert len(undo.notes) == 1
         finally:
-            assert netns.remove(name)
-        assert not netns.remove(name)
+            assert netns.remove(name, mark)
+        assert not netns.remove(name, mark)
 
 
 def test_qdiscs_are_tried_and_not_guessed() -> None:

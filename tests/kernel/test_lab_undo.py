@@ -134,13 +134,16 @@ def test_killed_at_any_step_clean_undoes_it(run_directory: Path) -> None:
         lines = running.stdout.read().splitlines()
         assert running.wait(60.0) == 0
     steps = [line for line in lines if line.startswith(("before", "after"))]
-    assert len(steps) == 8
+    # With a control group of the lab's own, two notes come before the first namespace's.
+    group = (len(steps) - 8) // 4
+    first = 2 * group
+    assert (len(steps), group) in {(8, 0), (12, 1)}
     assert all(line.endswith("failed 0") for line in lines)
     undone = {line.split(":")[0]: int(re.findall(r"undone (\d+)", line)[0]) for line in lines}
     assert undone["before note 1"] == undone["after note 1"] == 0
-    assert undone["before note 2"] == 1
-    assert undone["before note 3"] == undone["after note 3"] == 2
-    assert undone["before note 4"] == undone["after note 4"] == 3
+    assert undone[f"before note {first + 2}"] == group + 1
+    assert undone[f"before note {first + 3}"] == undone[f"after note {first + 3}"] == group + 2
+    assert undone[f"before note {first + 4}"] == undone[f"after note {first + 4}"] == group + 3
     assert max(undone[f"random {number}"] for number in range(10)) >= 1
     assert list(run_directory.iterdir()) == []
 
@@ -208,15 +211,4 @@ def test_a_namespace_noted_and_never_mounted_is_removed() -> None:
         journal.note("netns", f"pc-{journal.tag}-never")
         outcomes = [str(outcome) for outcome in journal.undo()]
     assert outcomes == [f"netns pc-{journal.tag}-never: gone", f"netns {name}: undone"]
-    assert names_left(journal.tag) == []
-
-
-def test_a_device_of_the_machines_own_namespace_is_removed() -> None:
-    with Journal.create(new_tag()) as journal:
-        name = f"pc{journal.tag}0"
-        journal.note("device", name)
-        command("ip", "link", "add", name, "type", "bridge")
-        journal.note("device", f"pc{journal.tag}1")
-        outcomes = [str(outcome) for outcome in journal.undo()]
-    assert outcomes == [f"device pc{journal.tag}1: gone", f"device {name}: undone"]
     assert names_left(journal.tag) == []

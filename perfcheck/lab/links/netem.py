@@ -56,12 +56,9 @@ class NetemEmulator:
 
     def up(self, index: int, link: LinkSpec, ends: tuple[LinkEnd, LinkEnd], undo: UndoLog) -> NetemLink:
         """Make the middle namespace, both veth pairs and the qdiscs; LabError says what was refused."""
-        name = f"pc-{undo.tag}-l{index}"
-        undo.note("netns", name)
-        thread = NetnsThread()
-        made = NetemLink(index, link, name, ends, thread)
+        made = NetemLink(index, link, f"pc-{undo.tag}-l{index}", ends, NetnsThread())
         try:
-            made.build()
+            made.build(undo)
         except BaseException:
             made.close()
             raise
@@ -81,15 +78,16 @@ class NetemLink:
         self._ends = ends
         self._thread = thread
         self._path = netns.path_of(name)
+        self._mark: netns.Mark | None = None
         self._before: tuple[Count, Count] = ({}, {})
 
     @property
     def _label(self) -> str:
         return f"links[{self._index}] {'-'.join(self._link.between)}"
 
-    def build(self) -> None:
+    def build(self, undo: UndoLog) -> None:
         """Make everything."""
-        self._thread.create(self._name)
+        self._mark = self._thread.create(self._name, undo)
         self._thread.inside(self._path, _silence_ipv6)
         for device, end in zip(MIDDLE, self._ends, strict=True):
             add = partial(_add_pair, mtu=self._link.mtu, device=device, end=end)
@@ -115,7 +113,7 @@ class NetemLink:
         """Remove the middle namespace, and with it the hosts' devices; safe to call twice."""
         self._thread.close()
         with contextlib.suppress(OSError):
-            netns.remove(self._name)
+            netns.remove(self._name, self._mark)
 
     def _tc(self, lines: Sequence[Sequence[str]]) -> None:
         batch = "".join(" ".join(words) + "\n" for words in lines).encode()
