@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from perfcheck.errors import FileError, PerfcheckError, Stopped
+from perfcheck.system.defects import defect_line, traceback_of
+from perfcheck.system.printing import complain, drop_output, flushed_output, prepare_streams
+
+if TYPE_CHECKING:
+    import argparse
+
+_COULD_NOT_MEASURE: Final = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit status of design section 9 and prints errors without tracebacks."""
-    from perfcheck.cli.arguments import parse
+    """Run one command; return the exit status of design section 9 and print errors without tracebacks.
 
+    Status 1 is a verdict's alone. What goes wrong inside perfcheck is 3 with one line, and with `--debug` its
+    traceback.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments: argparse.Namespace | None = None
+    prepare_streams()
     try:
-        arguments = parse(sys.argv[1:] if argv is None else argv)
-        return int(arguments.command(arguments))
-    except Stopped as stop:
-        print(f"perfcheck: {stop}; all that the lab made is undone", file=sys.stderr)
-        return stop.exit_status
-    except PerfcheckError as error:
-        print(error if isinstance(error, FileError) else f"perfcheck: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("perfcheck: interrupted; all that the lab made is undone", file=sys.stderr)
-        return 3
+        with flushed_output():
+            from perfcheck.cli.arguments import parse
+
+            arguments = parse(words)
+            return int(arguments.command(arguments))
     except BrokenPipeError:
-        # The reader (head, less) went away: not an error of ours, and Python must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        print(f"perfcheck: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 3
+        # The reader (head, less) went away: no error of a command that only lists, but no verdict either.
+        drop_output()
+        return _COULD_NOT_MEASURE if getattr(arguments, "judges", False) else 0
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it must not end as Python's status 1
+        return _told(error, debug="--debug" in words)
+
+
+def _told(error: BaseException, *, debug: bool) -> int:
+    """Print what went wrong; return the exit status for it."""
+    if debug:
+        complain(traceback_of(error))
+    if isinstance(error, FileError):
+        complain(str(error))
+        return error.exit_status
+    if isinstance(error, PerfcheckError):
+        complain(f"perfcheck: {error}{'; all that the lab made is undone' if isinstance(error, Stopped) else ''}")
+        return error.exit_status
+    if isinstance(error, KeyboardInterrupt):
+        complain("perfcheck: interrupted; all that the lab made is undone")
+    elif isinstance(error, OSError):
+        complain(f"perfcheck: {_named(error.filename)}: {error.strerror or error}")
+        drop_output()
+    else:
+        complain(f"perfcheck: {defect_line(error)}")
+    return _COULD_NOT_MEASURE
+
+
+def _named(filename: object) -> str:
+    """Return the name of a file as messages show it; a descriptor's error names none."""
+    return filename if isinstance(filename, str) else "output"

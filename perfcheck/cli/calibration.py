@@ -11,24 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from perfcheck.cli.printing import console_for
 from perfcheck.errors import CouldNotMeasure, Stopped, Unavailable, UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.units import format_value
 from perfcheck.output import ConsoleProgress
+from perfcheck.output.terminal import SafeConsole, console_for
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.scenario import read
 from perfcheck.scenario.edit import with_values
 from perfcheck.scenario.loader import MAX_BYTES
 from perfcheck.system.bounded_read import read_bounded
+from perfcheck.system.printing import say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from perfcheck.compare import Calibration
 
 
@@ -60,7 +59,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     if edited == text:
         console.print("nothing to change: repeat and margins are as this machine needs them")
         return 0
-    print(_patch(text, edited, path), end="")
+    say(_patch(text, edited, path).removesuffix("\n"))
     if arguments.write:
         _replace(path, text, edited)
         console.print(f"written to {path}")
@@ -88,8 +87,9 @@ def _sessions(runner: Runner, scenario: Scenario, count: int) -> list[RunRecord]
     return valid
 
 
-def _print_noise(console: Console, scenario: Scenario, found: Calibration, *, runs: int) -> None:
-    console.print(f"[bold]{escape(scenario.label)}[/]: {found.sessions} sessions of {runs} runs with nothing changed")
+def _print_noise(console: SafeConsole, scenario: Scenario, found: Calibration, *, runs: int) -> None:
+    said = f": {found.sessions} sessions of {runs} runs with nothing changed"
+    console.print(Text.assemble((scenario.label, "bold"), said))
     table = Table(
         "metric", "median", "runs vary by", "sessions by", "margin", "proposed", box=None, header_style="bold"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from perfcheck.baseline import baseline_of, lookup_of
-from perfcheck.cli.printing import console_for
 from perfcheck.collect import doctor_checks as collect_checks
 from perfcheck.compare import changed_conditions, judge_records
 from perfcheck.errors import CouldNotMeasure, Stopped, UsageError
@@ -29,11 +27,13 @@ from perfcheck.model.seams import Output
 from perfcheck.model.verdict import Verdict, exit_status, overall
 from perfcheck.output import ConsoleOutput, ConsoleProgress, GithubOutput, JsonLinesOutput, JunitOutput, read_records
 from perfcheck.output.cases import untrusted
+from perfcheck.output.terminal import console_for
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.scenario import ScenarioFile, json_schema, load_all
 from perfcheck.system import clean as clean_up
 from perfcheck.system.checks import NEEDED, Check, checked, system_checks
+from perfcheck.system.printing import complain, say, say_json
 from perfcheck.traffic import generators
 
 T = TypeVar("T")
@@ -141,14 +141,14 @@ def compare(arguments: argparse.Namespace) -> int:
         _open(outputs, stack)
         for label, record in after.items():
             if label not in before:
-                print(f"{label}: only in {arguments.current}, not compared")
+                say(f"{label}: only in {arguments.current}, not compared")
                 continue
             compared = _compared(before[label], record, dict(arguments.tolerance), str(arguments.baseline))
             verdicts += [compared.verdict, *(comparison.verdict for comparison in compared.comparisons)]
             for output in outputs:
                 output.write(compared)
     for label in sorted(set(before) - set(after)):
-        print(f"{label}: only in {arguments.baseline}, not compared")
+        say(f"{label}: only in {arguments.baseline}, not compared")
     return exit_status(verdicts)
 
 
@@ -180,7 +180,7 @@ def metrics(arguments: argparse.Namespace) -> int:
         raise UsageError(f"no metric's name contains {arguments.pattern!r}; `perfcheck metrics` lists all")
     rows = [(spec, _lacking(spec, missing)) for spec in specs]
     if arguments.json:
-        print(json.dumps([
+        say_json(json.dumps([
             {"name": spec.name, "unit": spec.unit, "layer": spec.layer, "better": spec.direction,
              "meaning": spec.meaning, "source": _of(spec, hooks) or spec.source, "margin_pct": spec.margin_pct,
              "host_wide": spec.host_wide,
@@ -192,8 +192,8 @@ def metrics(arguments: argparse.Namespace) -> int:
     for spec, why in rows:
         better = "" if spec.direction is Direction.NEITHER else f"{spec.direction} is better"
         here = "measured here" if why is None else f"not here: {why.why}; {why.fix}"
-        console.print(f"[bold]{spec.name:<28}[/] {spec.unit:<6} {better:<16} {here}")
-        console.print(f"    {spec.meaning}\n    from {_of(spec, hooks) or spec.source}", highlight=False, style="dim")
+        console.print(Text.assemble((f"{spec.name:<28}", "bold"), f" {spec.unit:<6} {better:<16} {here}"))
+        console.print(f"    {spec.meaning}\n    from {_of(spec, hooks) or spec.source}", style="dim")
     return 0
 
 
@@ -205,23 +205,23 @@ def doctor(arguments: argparse.Namespace) -> int:
     for check in checks:
         needing = sum(check.name in spec.needs for spec in CATALOGUE.values())
         table.add_row(
-            "[green]ok[/]" if check.ok else "[red]--[/]",
+            Text("ok", "green") if check.ok else Text("--", "red"),
             check.name,
             str(needing or ""),
-            Text(check.why),
-            Text(check.fix),
+            check.why,
+            check.fix,
         )
     console = console_for()
     console.print(table)
     console.print()
     lacking = [check for check in checks if check.name in NEEDED and not check.ok]
     for check in lacking[:1]:
-        console.print(f"Nothing can be measured here: {check.why}; {check.fix}", markup=False)
+        console.print(f"Nothing can be measured here: {check.why}; {check.fix}")
     if not lacking:
         missing = {check.name: check for check in _with_parts(checks) if not check.ok}
         measured = sum(_lacking(spec, missing) is None for spec in CATALOGUE.values())
         rest = "" if measured == len(CATALOGUE) else "; `perfcheck metrics` says which, and why not the others"
-        console.print(f"{measured} of {len(CATALOGUE)} metrics can be measured here{rest}", markup=False)
+        console.print(f"{measured} of {len(CATALOGUE)} metrics can be measured here{rest}")
     return 3 if lacking else 0
 
 
@@ -255,20 +255,20 @@ def clean(arguments: argparse.Namespace) -> int:
     del arguments
     report = clean_up()
     for undone in report.undone:
-        print(undone)
+        say(str(undone))
     for tag in report.alive:
-        print(f"{tag}: its run is alive, left alone")
+        say(f"{tag}: its run is alive, left alone")
     for problem in (*report.failed, *report.unreadable):
-        print(problem, file=sys.stderr)
+        complain(str(problem))
     if not (report.undone or report.failed or report.unreadable):
-        print("nothing to undo")
+        say("nothing to undo")
     return 3 if report.failed or report.unreadable else 0
 
 
 def schema(arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of the scenario file."""
     del arguments
-    print(json.dumps(json_schema(), indent=1))
+    say_json(json.dumps(json_schema(), indent=1))
     return 0
 
 
@@ -278,8 +278,7 @@ def list_scenarios(arguments: argparse.Namespace) -> int:
     for column in table.columns[:2]:
         column.no_wrap = True  # a title can be broken, what is typed again cannot
     for scenario in _selected(load_all(arguments.files), arguments.files, None):
-        # Text, not markup: the brackets of a matrix point are the label's own.
-        table.add_row(Text(scenario.label), scenario.file, str(scenario.repeat), Text(scenario.title))
+        table.add_row(scenario.label, scenario.file, str(scenario.repeat), scenario.title)
     console_for().print(table)
     return 0
 

@@ -6,18 +6,16 @@ import argparse
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from perfcheck.baseline import HistoryStore
 from perfcheck.cli.history_plot import plot
 from perfcheck.cli.history_words import Story
-from perfcheck.cli.printing import console_for
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.history import Series
+from perfcheck.output.terminal import SafeConsole, console_for
 from perfcheck.scenario.suggest import hint
 
 HOW_TO_KEEP: Final = "runs are kept with `perfcheck run FILE --history DIR` or `pytest --history DIR`"
@@ -30,7 +28,7 @@ def history(arguments: argparse.Namespace) -> int:
     series = _series(arguments)
     stories = [Story(each, outlook(each.values)) for each in series]
     console = console_for()
-    console.print(f"[bold]{arguments.metric}[/]  {_meaning(arguments.metric)}")
+    console.print(Text.assemble((arguments.metric, "bold"), f"  {_meaning(arguments.metric)}"))
     _print_table(console, stories)
     for story in stories:
         _print_story(console, story)
@@ -69,7 +67,7 @@ def _meaning(metric: str) -> str:
     return f"{spec.meaning} ({spec.unit})" if spec.unit else spec.meaning
 
 
-def _print_table(console: Console, stories: Sequence[Story]) -> None:
+def _print_table(console: SafeConsole, stories: Sequence[Story]) -> None:
     table = Table(
         "scenario", "machine", "links", "runs", "last", "trend", "levels", "beyond 3 sigma", box=None,
         header_style="bold",
@@ -77,14 +75,14 @@ def _print_table(console: Console, stories: Sequence[Story]) -> None:
     for story in stories:
         series = story.series
         table.add_row(
-            escape(story.label), series.machine[:8], series.emulators, str(len(series.values)), story.value(-1),
+            story.label, series.machine[:8], series.emulators, str(len(series.values)), story.value(-1),
             story.trend, str(len(story.outlook.levels)), story.beyond,
         )  # fmt: skip
     console.print(table)
 
 
-def _print_story(console: Console, story: Story) -> None:
-    console.print(f"\n[bold]{escape(story.title)}[/]")
-    console.print(Text("\n".join(plot(story, width=min(console.width, 100)))))
+def _print_story(console: SafeConsole, story: Story) -> None:
+    console.print(f"\n{story.title}", style="bold")
+    console.print("\n".join(plot(story, width=min(console.width, 100))))
     for line in story.lines():
-        console.print(Text(f"  {line}"))
+        console.print(f"  {line}")

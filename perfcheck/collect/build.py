@@ -22,6 +22,7 @@ from perfcheck.collect import bcc_package, cache, ktypes
 from perfcheck.collect.btf import Btf, Kind
 from perfcheck.collect.image import Image, MapImage, ProgramImage, to_json
 from perfcheck.errors import CollectError, PerfcheckError
+from perfcheck.system.printing import complain, say_json
 
 _CLONE_NEWNS: Final = 0x00020000
 _MS_BIND: Final = 4096
@@ -191,9 +192,9 @@ def main(arguments: list[str]) -> int:
         hide_kernel_symbols()
         image = compile_sources([Path(argument).resolve() for argument in arguments], btf)
     except PerfcheckError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
         return 1
-    sys.stdout.write(to_json(image))
+    say_json(to_json(image))
     return 0
 
 

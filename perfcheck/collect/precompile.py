@@ -19,6 +19,7 @@ from perfcheck.collect import bcc_package, build, cache, dropreasons
 from perfcheck.collect.btf import Btf
 from perfcheck.collect.image import to_json
 from perfcheck.errors import PerfcheckError
+from perfcheck.system.printing import complain
 
 _TIMEOUT_S: Final = 120
 
@@ -41,7 +42,7 @@ def _fork(one: Mapping[str, Any], waiting: Sequence[Mapping[str, Any]], btf: Btf
         _compile(one, btf)
         status = 0
     except PerfcheckError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
     finally:
         os._exit(status)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from perfcheck.model.printable import ascii_json
 from perfcheck.model.verdict import Verdict
 
 
@@ -167,5 +168,5 @@ class RunRecord(_Part):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     def to_json(self) -> str:
-        """Give the record as one line of JSON, keys as in the design."""
-        return self.model_dump_json(by_alias=True)
+        """Return the record as one line of JSON in ASCII, keys as in the design."""
+        return ascii_json(self.model_dump_json(by_alias=True))

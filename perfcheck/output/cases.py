@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.printable import printable, printable_lines
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.explain import Subject, background, details, headline, place, unmeasured
@@ -57,6 +58,15 @@ class Case:
     details: str = ""
     background: str = ""
     properties: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make each text printable: all reports are made of these."""
+        for name in ("scenario", "name", "metric", "file"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
+        for name in ("headline", "details", "background"):
+            object.__setattr__(self, name, printable_lines(getattr(self, name)))
+        shown = {printable(key): printable_lines(value) for key, value in self.properties.items()}
+        object.__setattr__(self, "properties", shown)
 
     @property
     def full_name(self) -> str:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
-import sys
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from perfcheck.model.printable import printable, printable_html, printable_lines
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, cases, failures, unmeasured_case
 from perfcheck.output.places import KeyLines, line_of_case
 from perfcheck.output.rows import headings_of, notes
 from perfcheck.output.table import plain_tally
+from perfcheck.system.printing import CommandStream
 
 MOST_ANNOTATIONS: Final = 10
 """GitHub shows so many errors of one step and drops the rest in silence."""
 
 SUMMARY_LIMIT_BYTES: Final = 1024 * 1024
 """What a step's job summary may hold; a larger one is refused whole."""
+
+
+_PLAIN: Final = re.compile(
+    r"(?!www\.)(?:[A-Za-z0-9]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|[ .,;%+=/>-](?!www\.)|<(?==)|(?<=[a-z]):(?= ))*"
+)
+"""Texts that Markdown shows as they are: no links, no emphasis, no HTML."""
 
 
 def error_commands(found: Sequence[Case], workspace: str | None = None) -> tuple[str, ...]:
@@ -62,7 +70,8 @@ def _within(file: str, workspace: str | None) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """Escape what a command is about; what cannot be shown, a return among it, is an escape already."""
+    return printable_lines(text).replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
@@ -88,30 +97,43 @@ def _table(found: Sequence[Case]) -> Iterator[str]:
     headings = headings_of([case.row for case in found])
     yield f"| {' | '.join(headings)} |\n|{'---|' * len(headings)}\n"
     for case in found:
-        cells = (cell.replace("|", "\\|").replace("\n", " ") for cell in case.row.cells(headings))
-        yield f"| {' | '.join(cells)} |\n"
+        yield f"| {' | '.join(_inline(cell) for cell in case.row.cells(headings))} |\n"
 
 
 def _failures(found: Sequence[Case]) -> Iterator[str]:
+    """Yield the failures' texts as HTML blocks, in which there is no Markdown."""
     for case in failures(found):
         yield (
-            f"\n<details><summary>{_html(case.full_name)}: {_html(case.headline)}</summary>\n\n"
-            f"~~~~text\n{case.text}\n~~~~\n\n</details>\n"
+            f"\n<details><summary>{_in_html(case.full_name)}: {_in_html(case.headline)}</summary>\n\n"
+            f"<pre>\n{printable_html(case.text)}\n</pre>\n\n</details>\n"
         )
 
 
 def _notes(found: Sequence[Case]) -> Iterator[str]:
     lines = notes([case.row for case in found])
     if lines:
-        yield "\n" + "\n".join(f"- {_html(line)}" for line in lines) + "\n"
+        yield "\n" + "\n".join(f"- {_inline(line)}" for line in lines) + "\n"
 
 
-def _html(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _inline(text: str) -> str:
+    """Return a text within a line of Markdown: plain words as they are, all else as code in which nothing is markup.
+
+    An empty element behind each @ keeps an address from becoming a link.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    shown = "".join(each if each.isalnum() or each == " " else f"&#{ord(each)};" for each in printable(text))
+    return f"<code>{shown.replace('&#64;', '&#64;<wbr>')}</code>"
+
+
+def _in_html(text: str) -> str:
+    """Return a text within HTML; GitHub makes no mention of a name that stands in a code element."""
+    shown = printable_html(printable(text))
+    return f"<code>{shown}</code>" if "@" in text else shown
 
 
 class Sink(Protocol):
-    """What commands are printed to: a text stream, or pytest's terminal reporter."""
+    """What commands are printed to: a text stream, or pytest's terminal."""
 
     def write(self, text: str, /) -> object:
         """Write."""
@@ -121,7 +143,7 @@ class Sink(Protocol):
 
 
 def publish(found: Sequence[Case], environ: Mapping[str, str], stream: Sink) -> None:
-    """Print the annotations and append the summary, where this runs in GitHub Actions."""
+    """Write the annotations and append the summary, where this runs in GitHub Actions."""
     if not found or not environ.get("GITHUB_ACTIONS"):
         return
     stream.write("".join(f"{command}\n" for command in error_commands(found, environ.get("GITHUB_WORKSPACE"))))
@@ -148,7 +170,7 @@ class GithubOutput:
         `lines` are those of the keys of scenario files, by the file's name.
         """
         self._environ = environ
-        self._stream = stream
+        self._stream = stream or CommandStream()
         self._lines = lines
         self._cases: list[Case] = []
 
@@ -173,4 +195,4 @@ class GithubOutput:
     def close(self) -> None:
         """Publish once."""
         found, self._cases = self._cases, []
-        publish(found, self._environ, self._stream or sys.stdout)
+        publish(found, self._environ, self._stream)

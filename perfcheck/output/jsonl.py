@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from perfcheck.errors import Problem, RecordError, UnreadableFile, UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.system.bounded_read import read_bounded_text
 from perfcheck.system.json_bounds import json_fault
+from perfcheck.system.printing import say_json
 
 MAX_BYTES: Final = 256_000_000
 MAX_LINE: Final = 16_000_000
@@ -47,16 +47,14 @@ class JsonLinesOutput:
 
     def write(self, record: RunRecord) -> None:
         """Append one line; the lock keeps writers of the same file apart."""
-        line = record.to_json() + "\n"
         if self._path is None:
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            say_json(record.to_json())
             return
         if self._fd is None:
             raise UsageError(f"{self._path}: written to before it was opened")
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         try:
-            _write_all(self._fd, (_missing_newline(self._fd) + line).encode())
+            _write_all(self._fd, (_missing_newline(self._fd) + record.to_json() + "\n").encode())
         except OSError as error:
             raise UsageError(f"{self._path}: cannot write run records: {error.strerror}") from error
         finally:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Final
 
+from perfcheck.model.printable import printable
 from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, RunRecord
 from perfcheck.model.units import format_value
 from perfcheck.model.verdict import Verdict
@@ -43,6 +44,11 @@ class Row:
     detectable: str = ""
     verdict: str = ""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        """Make each text printable, on one line."""
+        for each in fields(self):
+            object.__setattr__(self, each.name, printable(getattr(self, each.name)))
 
     def cells(self, headings: Sequence[str]) -> tuple[str, ...]:
         """Its texts in the order of these headings."""

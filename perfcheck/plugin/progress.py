@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from perfcheck.model.scenario import Scenario
 from perfcheck.output.progress import BarProgress, LineProgress
+from perfcheck.plugin.writing import Terminal, move_cursor, uncaptured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,24 +36,13 @@ def progress_for(config: pytest.Config, environ: Mapping[str, str] = os.environ)
     return LogLines(config, reporter) if config.get_verbosity() >= 0 else None
 
 
-@contextmanager
-def _uncaptured(config: pytest.Config) -> Iterator[None]:
-    """Give the real standard output for a moment; what is measured stays captured."""
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    if capture is None:
-        yield
-        return
-    with capture.global_and_fixture_disabled():
-        yield
-
-
 class LogLines:
     """Plain lines, each on a line of its own."""
 
     def __init__(self, config: pytest.Config, reporter: Any) -> None:
         """Write through pytest's terminal reporter, which knows where its line ends."""
         self._config = config
-        self._reporter = reporter
+        self._terminal = Terminal(reporter)
         self._lines = LineProgress(self._say)
 
     def stage(self, scenario: Scenario, text: str, done: int, total: int) -> None:
@@ -67,9 +54,9 @@ class LogLines:
         self._lines.clear()
 
     def _say(self, text: str) -> None:
-        with _uncaptured(self._config):
-            self._reporter.ensure_newline()
-            self._reporter.write_line(text)
+        with uncaptured(self._config):
+            self._terminal.ensure_newline()
+            self._terminal.line(text)
 
 
 class TerminalBar:
@@ -82,24 +69,22 @@ class TerminalBar:
 
     def stage(self, scenario: Scenario, text: str, done: int, total: int) -> None:
         """Redraw."""
-        from rich.console import Console
+        from perfcheck.output.terminal import SafeConsole
 
-        with _uncaptured(self._config):
+        with uncaptured(self._config):
             if self._bar is None:
-                sys.stdout.write("\n")
-                self._bar = BarProgress(Console(force_terminal=True))
+                move_cursor("\n")
+                self._bar = BarProgress(SafeConsole(force_terminal=True))
             self._bar.stage(scenario, text, done, total)
-            sys.stdout.flush()
 
     def clear(self) -> None:
         """Erase the line."""
         if self._bar is None:
             return
-        with _uncaptured(self._config):
+        with uncaptured(self._config):
             self._bar.clear()
             self._bar = None
             writer = self._config.get_terminal_writer()
             column = writer.width_of_current_line % writer.fullwidth
             # ECMA-48: CUU goes up a line, CHA to a column counted from 1.
-            sys.stdout.write(f"\x1b[1A\x1b[{column + 1}G")
-            sys.stdout.flush()
+            move_cursor(f"\x1b[1A\x1b[{column + 1}G")

@@ -22,6 +22,7 @@ from perfcheck.output.properties import environment_properties
 from perfcheck.output.rows import Row, circumstances, collapsed, needs, notes, remarks, shared_remarks
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.plugin.collection import ScenarioItem
+from perfcheck.plugin.writing import Terminal
 
 _WORDS: Final[Mapping[str, tuple[str, str, dict[str, bool]]]] = {
     Verdict.NO_BASELINE.value: ("no baseline", "n", {"yellow": True}),
@@ -106,28 +107,28 @@ class Reporter:
         """Print the table, then what a reader must know besides, then GitHub's commands."""
         if not self._cases:
             return
+        terminal = Terminal(terminalreporter)
         if self._config.get_verbosity() > -2:
-            self._summarise(terminalreporter)
-        terminalreporter.ensure_newline()
-        publish(self._cases, os.environ, terminalreporter)
+            self._summarise(terminal)
+        terminal.ensure_newline()
+        publish(self._cases, os.environ, terminal)
 
-    def _summarise(self, reporter: Any) -> None:
+    def _summarise(self, terminal: Terminal) -> None:
         rows = [case.row for case in self._ordered()]
         shown = collapsed(rows)
-        reporter.ensure_newline()
-        reporter.section("perfcheck")
-        if reporter.hasmarkup:
-            reporter.write_line(_with_escapes(shown, shutil.get_terminal_size().columns))
+        terminal.section("perfcheck")
+        if terminal.hasmarkup:
+            terminal.rendered(_with_escapes(shown, shutil.get_terminal_size().columns))
         else:
-            reporter.write_line(plain_table(shown))
-        reporter.write_line("")
-        reporter.write_line(plain_tally(rows))
+            terminal.line(plain_table(shown))
+        terminal.line("")
+        terminal.line(plain_tally(rows))
         for note in notes(shown):
-            reporter.write_line(note)
+            terminal.line(note)
         for line in shared_remarks(self._remarks):
-            reporter.write_line(line)
+            terminal.line(line)
         for scenario, saved in self._saved.items():
-            reporter.write_line(
+            terminal.line(
                 f"{scenario}: baseline {saved}", yellow=not saved.startswith("written") or "ALTHOUGH" in saved
             )
 
@@ -162,9 +163,9 @@ def _with_escapes(rows: Sequence[Row], columns: int) -> str:
     """Render the coloured table to a text; pytest's own writer prints it."""
     from io import StringIO
 
-    from rich.console import Console
+    from perfcheck.output.terminal import SafeConsole
 
     stream = StringIO()
-    console = Console(file=stream, force_terminal=True, color_system="standard", legacy_windows=False)
-    console.print(styled_table(rows, columns), soft_wrap=True, highlight=False)
+    console = SafeConsole(file=stream, force_terminal=True, color_system="standard", legacy_windows=False)
+    console.print(styled_table(rows, columns), soft_wrap=True)
     return stream.getvalue().rstrip("\n")

@@ -13,6 +13,7 @@ from typing import Any, Final
 from perfcheck.scenario.explain import flow_text
 from perfcheck.scenario.schema import known_keys, subschemas
 from perfcheck.scenario.tree import Loc
+from perfcheck.system.printing import say
 
 BEGIN: Final = "<!-- tables: begin -->"
 END: Final = "<!-- tables: end -->"
@@ -103,4 +104,4 @@ def _main(arguments: list[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join([*_main(sys.argv[1:]), ""]))
+    say("\n".join(_main(sys.argv[1:])))

@@ -115,7 +115,7 @@ def test_github_gets_annotations_and_a_summary(suite: Suite, monkeypatch: pytest
     text = summary.read_text()
     assert text.startswith("earlier\n## perfcheck: 2 FAIL, 2 REGRESSED, 1 PASS\n")
     assert "| wan | tcp.rtt_us.p99 | 61.2 ms | 46.7 ms | +31.0 % | +29.0 to +33.0 % | 1.2 % | REGRESSED |" in text
-    assert "links[0].queue: 1bdp -> 4bdp" in text
+    assert "links[0].queue: 1bdp -&gt; 4bdp" in text
 
 
 def test_outside_github_no_commands_are_printed(suite: Suite) -> None:

@@ -90,6 +90,54 @@ def test_no_shell_and_no_sleep_for_readiness() -> None:
                 pytest.fail(f"{path}:{node.value.lineno}: shell=")
 
 
+WRITERS: Final = frozenset({"system/printing.py", "output/terminal.py", "plugin/writing.py"})
+"""The only modules that write to a terminal or log; what they write passes `perfcheck.model.printable`."""
+
+
+def bare_writes(source: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, what) of each way to a terminal that is not one of the writers'."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "Console"):
+            yield node.lineno, f"{node.func.id}("
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Console":
+            yield node.lineno, "Console("
+        elif isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr", "__stdout__", "__stderr__"):
+            if isinstance(node.value, ast.Name) and node.value.id == "sys":
+                yield node.lineno, f"sys.{node.attr}"
+        elif isinstance(node, ast.Attribute) and node.attr in ("write_line", "write_sep", "write_raw"):
+            yield node.lineno, node.attr
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            modules = {getattr(node, "module", ""), *(alias.name for alias in node.names)}
+            if modules & {"logging", "rich.markup"}:
+                yield node.lineno, "import of logging or rich.markup"
+        elif isinstance(node, ast.keyword) and node.arg in ("markup", "emoji") and not _is_false(node.value):
+            yield node.value.lineno, f"{node.arg}="
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_text_goes_through_a_writer(path: Path) -> None:
+    if str(path.relative_to(PACKAGE)) in WRITERS:
+        assert "perfcheck.model.printable" in path.read_text()
+        return
+    assert not list(bare_writes(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print('a')", "import sys\nsys.stderr.write('a')", "reporter.write_line('a')", "Console().print('a')",
+        "import rich.console as r\nr.Console()", "import logging", "from rich.markup import escape",
+        "console.print('a', markup=True)",
+    ],
+)  # fmt: skip
+def test_a_bare_write_is_seen(source: str) -> None:
+    assert list(bare_writes(source))
+
+
 def test_no_message_sends_a_user_to_the_wrong_bcc() -> None:
     for path in [*SOURCES, ROOT / "pyproject.toml", ROOT / "README.md", ROOT / ".ci/setup"]:
         assert "pip install bcc" not in path.read_text(), path

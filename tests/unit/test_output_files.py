@@ -172,7 +172,7 @@ def test_junit(tmp_path: Path) -> None:
     assert failure.attrib["message"] == f"{RTT} is 61 ms, expected <= 60ms"
     assert "  layer      TCP (transport)" in (failure.text or "")
     assert skip is not None
-    assert skip.attrib["message"] == "NO_BASELINE: a control character  and <markup>"
+    assert skip.attrib["message"] == r"NO_BASELINE: a control character \x01 and <markup>"
     assert list(passed) == []
     error = lan.find("testcase/error")
     assert error is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,8 @@ def test_the_summary() -> None:
         "|---|---|---|---|---|---|---|\n"
         "| wan | app.errors | 3 | == 0 |  |  | FAIL |\n"
         "\n<details><summary>wan expect:app.errors: a &lt;tag&gt; &amp; more</summary>\n\n"
-        "~~~~text\na <tag> & more\n\n  expected   == 0\n  at         scenarios/wan.yaml:7\n~~~~\n\n</details>\n"
+        "<pre>\na &lt;tag&gt; &amp; more\n\n  expected   == 0\n"
+        "  at         scenarios/wan.yaml:7\n</pre>\n\n</details>\n"
     )
 
 
@@ -123,3 +126,31 @@ def test_the_output_publishes_once_when_closed() -> None:
     output.close()
     assert stream.getvalue().count("::error") == 1
     assert "file=lan.yaml,line=4," in stream.getvalue()
+
+
+MARKUP = (
+    "![x](http://evil/x.png)", "[x](javascript:1)", "<img src=x>", "a | b", "`c`", "@octocat", "*b*", "# h", "_e_",
+    "www.evil.example", "http://evil.example", "a@evil.example", "\n\n# h\n", "\x1b[31m", "::error::x", "</pre>",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_no_text_is_markup_in_the_summary(text: str) -> None:
+    case = replace(failed(f"wan[x={text}]", headline=text), details=f"{text}\n~~~~\n</details>")
+    case = replace(case, row=replace(case.row, note=text, value=text, verdict="NO_BASELINE"))
+    shown = markdown([case])
+    table = [line for line in shown.split("\n") if line.startswith("|")]
+    assert all(line.count("|") == 8 for line in table)
+    for line in (*table[2:], *(line for line in shown.split("\n") if line.startswith("- "))):
+        inner = re.sub(r"</?code>|<wbr>", "", line)
+        assert not set("<`[]@*!\x1b") & set(inner)
+        assert not re.search(r"\bwww\.|://|(?<!&)#|\b_|_\b", inner)
+    assert not set("`@\x1b") & set(shown)
+    assert not re.search(r"<(?!/?(details|summary|pre|code|wbr)>)|!\[|\]\(", shown)
+    assert shown.count("<pre>") == shown.count("</pre>") == shown.count("</details>") == 1
+    assert not any(line.lstrip().startswith(("::", "~~~~")) for line in shown.split("\n"))
+
+
+@pytest.mark.parametrize("text", ["61.2 ms", "<= 60ms", "+29.0 to +33.0 %", "tcp.rtt_us.p99", "72 Mbit/s", "at 0.12 %"])
+def test_plain_cells_stay_readable(text: str) -> None:
+    assert f"| {text} |" in markdown([replace(failed(), row=replace(failed().row, value=text))])

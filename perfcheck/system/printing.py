@@ -1,0 +1,89 @@
+"""Plain lines on standard output and standard error: the only place that writes there, besides the console.
+
+Everything passes `perfcheck.model.printable`, so that no caller has to think of it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
+
+from perfcheck.model.printable import ascii_json, printable_lines
+
+_WRITABLE: Final = "backslashreplace"
+
+
+def say(text: str) -> None:
+    """Write a line, or several, to standard output."""
+    _write(sys.stdout, f"{printable_lines(text)}\n")
+
+
+def complain(text: str) -> None:
+    """Write a line, or several, to standard error; nothing where it is gone, since nobody is there to be told."""
+    try:
+        _write(sys.stderr, f"{printable_lines(text)}\n")
+    except (OSError, ValueError):
+        return
+
+
+def say_json(text: str) -> None:
+    """Write a line of JSON to standard output at once, in ASCII."""
+    _write(sys.stdout, f"{ascii_json(text)}\n")
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def prepare_streams() -> None:
+    """Let the standard streams take every character: what their encoding lacks is written as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_WRITABLE)
+
+
+class CommandStream:
+    """Standard output for commands of the CI service, whose texts `perfcheck.output.github` has escaped."""
+
+    def write(self, text: str, /) -> None:
+        """Write as it is."""
+        _write(sys.stdout, text)
+
+    def flush(self) -> None:
+        """Bring it out."""
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+@contextmanager
+def flushed_output() -> Iterator[None]:
+    """Bring out what waits for standard output on every way out.
+
+    Else an error of it (its reader is gone) would be met at the interpreter's end, and be status 120.
+    """
+    try:
+        yield
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def drop_output() -> None:
+    """Send what else is written to standard output nowhere: its reader is gone, or its disk is full."""
+    try:
+        descriptor = sys.stdout.fileno()
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    except (OSError, ValueError, AttributeError):
+        return  # not a file of this process
+    try:
+        os.dup2(null, descriptor)
+    finally:
+        os.close(null)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    # None: the process was started with the stream closed.
+    if stream is not None:
+        stream.write(text)
