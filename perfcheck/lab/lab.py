@@ -59,8 +59,13 @@ class Lab:
     journal: the same code that `perfcheck clean` runs after a SIGKILL. What the file asks for
     and cannot be had is refused before anything is made.
 
+    On entering, the hosts are plain: `prove` then finds the links alone. `apply_settings` brings
+    the hosts' own settings up, which may shape, police or drop.
+
     Example:
         >>> with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:  # doctest: +SKIP
+        ...     lab.prove()
+        ...     lab.apply_settings()
         ...     lab.hosts["client"].run(["ping", "-c1", lab.hosts["server"].address_towards("client")])
     """
 
@@ -78,7 +83,6 @@ class Lab:
         self._thread = NetnsThread()
         self._hosts: dict[str, LabHost] = {}
         self._links: list[EmulatedLink] = []
-        self._late: dict[str, list[tuple[str, str]]] = {}
         self._route_congestion: dict[str, str] = {}
         self._group: Path | None = None
 
@@ -129,7 +133,10 @@ class Lab:
         self.close()
 
     def prove(self) -> tuple[LinkProof, ...]:
-        """Send a short train through each link that impairs; InvalidLink where one is not what the file asks for."""
+        """Send a short train through each link that impairs; InvalidLink where one is not what the file asks for.
+
+        To be called before `apply_settings`: what a host's own settings do to packets is not the link's doing.
+        """
         proofs = []
         for link, emulator, up in zip(self._topology.links, self._chosen, self._links, strict=True):
             if emulator.name == PLAIN:
@@ -139,6 +146,17 @@ class Lab:
             )
             proofs.append(prove(link.index, emulator.name, link.spec, up, (first, second), self._thread))
         return tuple(proofs)
+
+    def apply_settings(self) -> None:
+        """Write the hosts' sysctls, set up address translation, run `setup`; LabError says what failed."""
+        for name in self._topology.hosts:
+            self._write_sysctls(name)
+            self._wait_until_quiet(name)
+        for name in self._topology.hosts:
+            self._translate_addresses(name)
+        for name, spec in self._topology.hosts.items():
+            for command in spec.setup:
+                self._run_setup(self._hosts[name], command)
 
     def begin_trial(self, index: int) -> None:
         """Start a trial: counters to 0, loss patterns back to their seeds, what routes have learned forgotten."""
@@ -178,13 +196,10 @@ class Lab:
         for name in self._topology.hosts:
             for link in self._topology.links_of(name):
                 self._wait_for_carrier(name, link.end_of(name).ifname)
-            wait_until(partial(self._hosts[name].inside, settings.quiet), timeout_s=QUIET_TIMEOUT_S)
-            self._write_late_sysctls(name)
-        for name in self._topology.hosts:
-            self._translate_addresses(name)
-        for name, spec in self._topology.hosts.items():
-            for command in spec.setup:
-                self._run_setup(self._hosts[name], command)
+            self._wait_until_quiet(name)
+
+    def _wait_until_quiet(self, name: str) -> None:
+        wait_until(partial(self._hosts[name].inside, settings.quiet), timeout_s=QUIET_TIMEOUT_S)
 
     def _enter_group(self) -> None:
         """Have all processes of the lab born in a control group of its own, where this machine allows that."""
@@ -204,24 +219,22 @@ class Lab:
         self._thread.create(netns_name, self._journal)
         host = LabHost(name, path_of(netns_name), self._topology, self._thread, self._journal)
         self._hosts[name] = host
-        self._write_settings(host)
+        self._prepare(host)
 
-    def _write_settings(self, host: LabHost) -> None:
+    def _prepare(self, host: LabHost) -> None:
+        """Write what the links need, and what interfaces and routes take over when they are made."""
         spec = self._topology.hosts[host.name]
         host.inside(lambda: settings.write_defaults(spec))
         congestion = settings.wanted_congestion(spec)
         if congestion is not None and not host.inside(lambda: settings.set_congestion(host.name, congestion)):
             self._route_congestion[host.name] = congestion
         for key, value in settings.file_sysctls(spec).items():
-            if host.inside(partial(settings.is_own, key)):
+            if settings.is_inherited(key) and host.inside(partial(settings.is_own, key)):
                 settings.set_own(host.name, key, value, host.inside)
-            else:
-                # It may be an interface's, and come with the link.
-                self._late.setdefault(host.name, []).append((key, value))
 
-    def _write_late_sysctls(self, name: str) -> None:
+    def _write_sysctls(self, name: str) -> None:
         host = self._hosts[name]
-        for key, value in self._late.get(name, ()):
+        for key, value in settings.file_sysctls(self._topology.hosts[name]).items():
             if host.inside(partial(settings.is_own, key)):
                 settings.set_own(name, key, value, host.inside)
             elif sysctl.path_of(key).exists():

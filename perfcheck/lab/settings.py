@@ -104,6 +104,11 @@ def file_sysctls(spec: HostSpec) -> Mapping[str, str]:
     return {key: str(value) for key, value in spec.sysctl.items() if key != CONGESTION_KEY}
 
 
+def is_inherited(key: str) -> bool:
+    """Whether interfaces take this sysctl's value over when they are made, so that it has to be set before them."""
+    return "default" in key.replace("/", ".").split(".")
+
+
 def check_key(host: str, key: str) -> None:
     """Raise LabError for a key that cannot be a host's own."""
     try:

@@ -11,6 +11,7 @@ class WayProof:
 
     `delay_*` hold what is asked (the time on the line of the probe's packet included) and the
     median, smallest and 90th percentile measured. `lost` of `sent` small packets did not arrive.
+    Of those that arrived, `reordered` overtook others and `duplicated` came twice; `delay_*` are the others'.
     `rate_bps` was measured over `rate_over_us`; `queue_us` is the longest wait behind a full queue.
     Of `policed_sent` packets a policer as asked lets `policed_asked` pass; `policed_passed` arrived.
     """
@@ -29,6 +30,10 @@ class WayProof:
     rate_over_us: float = 0.0
     queue_asked_us: float | None = None
     queue_us: float | None = None
+    reorder_asked_pct: float = 0.0
+    reordered: int | None = 0
+    duplicate_asked_pct: float = 0.0
+    duplicated: int = 0
     policed_sent: int = 0
     policed_asked: int | None = None
     policed_passed: int | None = None

@@ -37,13 +37,16 @@ class Bench:
         self, scenario: Scenario, lab: Lab, core: Core, rules: RuleSet, progress: Progress,
         unavailable: Mapping[str, str], events: EventLines | None = None,
     ) -> None:  # fmt: skip
-        """Take what the session has made; nothing is measured yet. `events` gets the events of each trial."""
+        """Take what the session has made; nothing is measured yet. `events` gets the events of each trial.
+
+        `unavailable` is read when a record is made: hosts that are set up later may have modules loaded.
+        """
         self._scenario = scenario
         self._lab = lab
         self._core = core
         self._rules = rules
         self._progress = progress
-        self._unavailable = dict(unavailable)
+        self._unavailable = unavailable
         self._events = events
         self._run_id = uuid.uuid4().hex
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -107,7 +110,7 @@ class Bench:
         record = summarise(
             scenario=self._scenario, trials=self._trials, rules=self._rules, run_id=self._run_id,
             started_at=self._started_at, environment=environment, emulators=self._emulated,
-            unavailable=self._unavailable,
+            unavailable=dict(self._unavailable),
         )  # fmt: skip
         if record.verdict is Verdict.INVALID:
             return record

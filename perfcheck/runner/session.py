@@ -177,12 +177,16 @@ class Runner:
 
     @contextmanager
     def _bench(self, scenario: Scenario, core: Core, rules: RuleSet) -> Iterator[Bench]:
-        """Build the scenario's lab and prove its links; all of it is undone afterwards."""
+        """Build the scenario's lab, prove its links and set its hosts up; all of it is undone afterwards.
+
+        Links are proved before the hosts' own settings: a device under test may shape, police and drop.
+        """
         self._progress.stage(scenario, "building hosts and links", 0, scenario.repeat)
         with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
-            core.join(self._attached_late(scenario))
             bench = Bench(scenario, lab, core, rules, self._progress, self._unavailable, self._events)
             bench.prove()
+            lab.apply_settings()
+            core.join(self._attached_late(scenario))
             yield bench
 
     def _rules(self) -> RuleSet:

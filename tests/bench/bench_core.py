@@ -70,6 +70,7 @@ def two_hosts() -> Iterator[Lab]:
     """Two hosts joined by a plain link, which can be saturated."""
     scenario = make_scenario(links=[{"between": ["client", "server"]}], traffic=[])
     with Journal.create(new_tag()) as journal, Lab(scenario, journal, {"veth": VethEmulator()}) as lab:
+        lab.apply_settings()
         yield lab
 
 

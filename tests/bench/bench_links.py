@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
 from links_lab import TwoHosts, trial, two_hosts
 from scipy.stats import binom
 
-from perfcheck.lab.links.probe.judge import longest_busy
+from perfcheck.lab.links.probe.measure import longest_busy
 from perfcheck.lab.links.probe.sockets import ProbeSocket
 from perfcheck.lab.links.relay.emulator import RelayEmulator
 from perfcheck.model.observation import LinkReport

@@ -32,4 +32,5 @@ def plain_lab(*, host_wide: bool = False, **fields: Any) -> Iterator[Lab]:
     scenario = make_scenario(**{"links": [{"between": ["client", "server"]}], "traffic": [], **fields})
     emulators = {"veth": VethEmulator()}
     with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators, host_wide=host_wide) as lab:
+        lab.apply_settings()
         yield lab

@@ -30,6 +30,7 @@ def say(line: str) -> None:
 
 def build_and(work: Callable[[Lab], None]) -> None:
     with Journal.create(new_tag()) as journal, Lab(SCENARIO, journal, {"veth": VethEmulator()}) as lab:
+        lab.apply_settings()
         work(lab)
 
 
@@ -70,8 +71,8 @@ class Mortal(Journal):
 def die_at_note(number: int, *, after: bool) -> None:
     with Mortal.create(new_tag()) as journal:
         journal.fatal, journal.after = number, after
-        with Lab(SCENARIO, journal, {"veth": VethEmulator()}):
-            pass
+        with Lab(SCENARIO, journal, {"veth": VethEmulator()}) as lab:
+            lab.apply_settings()
 
 
 def build_for_ever() -> None:

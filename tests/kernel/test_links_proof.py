@@ -49,6 +49,10 @@ def test_a_wan_link_is_proved_both_ways() -> None:
         {"policer": {"rate": "10mbit", "burst": "64kb"}, "delay": "5ms"},
         {"delay": "5ms", "rate": "20mbit", "queue": {"size": "40p", "discipline": "codel"}},
         {"delay": "5ms", "rate": "20mbit", "schedule": [{"at": "3s", "rate": "1mbit"}]},
+        {"delay": "10ms", "rate": "40mbit", "reorder": "3%"},
+        {"delay": "20ms", "jitter": "2ms", "rate": "10mbit", "queue": "40p", "reorder": "20%", "loss": "1%"},
+        {"delay": "5ms", "rate": "20mbit", "queue": "40p", "duplicate": "10%", "corrupt": "5%", "ecn": True},
+        {"delay": "5ms", "rate": "64kbit", "reorder": "10%"},
     ],
 )
 def test_other_links_are_proved(fields: dict[str, Any]) -> None:
@@ -68,6 +72,12 @@ def test_other_links_are_proved(fields: dict[str, Any]) -> None:
             r"policer: asked 10 Mbit/s with a burst of 20000 bytes, which lets \d+ of \d+ packets pass; \d+ arrived",
         ),
         ({"rate": "20mbit"}, {"rate": "25mbit"}, r"rate: asked 25 Mbit/s, measured (19\.|20)"),
+        (
+            {"delay": "10ms", "rate": "33mbit", "reorder": "3%"}, {"delay": "10ms", "rate": "40mbit", "reorder": "3%"},
+            r"rate: asked 40 Mbit/s, measured 3[23]",
+        ),
+        ({"delay": "10ms"}, {"delay": "10ms", "reorder": "10%"}, r"reorder: asked 10\.000%, measured 0 of \d+"),
+        ({}, {"duplicate": "10%"}, r"duplicate: asked 10\.000%, measured 0 of \d+"),
         (
             {"rate": "20mbit", "queue": "40p"}, {"rate": "20mbit", "queue": "60p"},
             r"queue: asked 36\.\d* ms at the link's rate, measured 2\d\.\d* ms",

@@ -75,6 +75,7 @@ repeat: 1
 def lab_of(text: str) -> Iterator[tuple[Scenario, Lab]]:
     (scenario,) = load_text(text, "topology.yaml")
     with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
+        lab.apply_settings()
         yield scenario, lab
 
 

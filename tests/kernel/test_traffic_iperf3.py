@@ -30,6 +30,7 @@ Prepare = Callable[..., TrafficSession]
 def lab_with(link: Mapping[str, Any]) -> Iterator[Lab]:
     scenario = make_scenario(links=[{"between": ["client", "server"], **link}])
     with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
+        lab.apply_settings()
         yield lab
 
 

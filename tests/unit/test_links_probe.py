@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from perfcheck.lab.links.impair.managed import ManagedWay
 from perfcheck.lab.links.impair.plan import WayPlan
 from perfcheck.lab.links.plans import way_plan
-from perfcheck.lab.links.probe.judge import measure, mismatch
+from perfcheck.lab.links.probe.judge import mismatch
+from perfcheck.lab.links.probe.measure import measure
 from perfcheck.lab.links.probe.train import HEADERS_BYTES, Asked, ask
 from perfcheck.lab.links.relay.process import way_of
 from perfcheck.model.proof import WayProof
@@ -42,23 +44,33 @@ def sendings(asked: Asked) -> list[tuple[int, int]]:
     return sent
 
 
-def through(spec: LinkSpec, sent: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """Send the frames through the link's own forward model and give the arrivals by number."""
+def through(spec: LinkSpec, sent: Sequence[tuple[int, int]]) -> tuple[dict[int, int], Counter[int]]:
+    """Send the frames through the link's own forward model and return first arrivals and copies by number.
+
+    What comes out with another content was corrupted, and is dropped as the receiver's checksum has it dropped.
+    """
     way = way_of(WayPlan(**way_plan(spec, "forward")), super_packets=False)
-    for number, (now, size) in enumerate(sent):
-        way.accept(FRAME_HEAD + number.to_bytes(4, "big") + bytes(size - 18), now)
+    frames = [FRAME_HEAD + 2 * number.to_bytes(4, "big") + bytes(size - 22) for number, (_, size) in enumerate(sent)]
+    for frame, (now, _) in zip(frames, sent, strict=True):
+        way.accept(frame, now)
     if isinstance(way, ManagedWay):
         way.advance(10**15)
     arrived: dict[int, int] = {}
+    copies: Counter[int] = Counter()
     for due, frame in sorted([*way.line, *way.early]):
-        arrived.setdefault(int.from_bytes(frame[14:18], "big"), due)
-    return arrived
+        number = int.from_bytes(frame[14:18], "big")
+        if number >= len(frames) or frame != frames[number]:
+            continue
+        if number in arrived:
+            copies[number] += 1
+        arrived.setdefault(number, due)
+    return arrived, copies
 
 
 def judged(made: LinkSpec, asked_of: LinkSpec | None = None) -> tuple[WayProof | None, str | None]:
     asked = ask(asked_of or made, "forward")
     sent = sendings(asked)
-    proof = measure("forward", asked, [now for now, _ in sent], through(made, sent))
+    proof = measure("forward", asked, [now for now, _ in sent], *through(made, sent))
     return proof, mismatch(asked, proof)
 
 
@@ -197,3 +209,95 @@ def test_links_of_every_kind_are_as_asked(fields: dict[str, Any]) -> None:
 )
 def test_what_is_not_as_asked_is_told(made: dict[str, Any], asked: dict[str, Any], text: str) -> None:
     assert text in str(judged(link(**made), link(**asked))[1])
+
+
+REORDERING = {"rate": "40mbit", "delay": "10ms", "reorder": "3%"}
+SHARES = st.sampled_from(["0%", "0.5%", "3%", "10%", "30%"])
+
+
+@st.composite
+def links(draw: st.DrawFn) -> dict[str, Any]:
+    """Links with everything that one can ask for at a time."""
+    delay_us = draw(st.integers(200, 100_000))
+    fields: dict[str, Any] = {"delay": f"{delay_us}us", "seed": draw(st.integers(1, 1000)), "loss": draw(SHARES)}
+    fields |= {name: draw(SHARES) for name in ("reorder", "duplicate", "corrupt")}
+    fields["ecn"] = draw(st.booleans())
+    if draw(st.booleans()):
+        fields["jitter"] = f"{draw(st.integers(1, delay_us))}us"
+    if draw(st.booleans()):
+        fields["rate"] = f"{int(10 ** draw(st.floats(2, 5.4)))}kbit"
+        fields["queue"] = draw(st.sampled_from(["1bdp", "5p", "40p", "1000p", "64kb", CODEL]))
+    if draw(st.integers(0, 3)) == 0:
+        fields["policer"] = {"rate": f"{int(10 ** draw(st.floats(2, 5)))}kbit", "burst": "30kb"}
+    return fields
+
+
+@settings(max_examples=150, deadline=None)
+@given(links())
+def test_whatever_a_file_asks_for_is_accepted_where_the_link_does_it(fields: dict[str, Any]) -> None:
+    assert judged(link(**fields))[1] is None
+
+
+@settings(max_examples=80, deadline=None)
+@given(links(), st.sampled_from([0.5, 0.7, 1.5, 2.0]))
+def test_a_rate_that_is_clearly_another_is_refused(fields: dict[str, Any], factor: float) -> None:
+    fields = {name: value for name, value in fields.items() if name not in ("policer", "jitter")}
+    fields |= {"rate": "20mbit", "queue": "40p", "corrupt": "0%", "loss": "0%"}
+    made = link(**{**fields, "rate": f"{round(20_000 * factor)}kbit"})
+    assert judged(made, link(**fields))[1] is not None
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("rate", ["10mbit", "40mbit", "200mbit"])
+@pytest.mark.parametrize("reorder", ["3%", "30%", "100%"])
+def test_overtaking_behind_a_rate_is_no_other_rate(rate: str, reorder: str, seed: int) -> None:
+    asked = link(**{**REORDERING, "rate": rate, "reorder": reorder, "seed": seed})
+    proof, problem = judged(asked)
+    assert problem is None
+    assert proof is not None
+    assert proof.rate_bps == pytest.approx(asked.rate_bps, rel=0.03)
+    assert proof.reordered == pytest.approx(proof.sent * float(reorder[:-1]) / 100, abs=24)
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"rate": "33mbit"}, "rate: asked 40 Mbit/s, measured 33"),
+        ({"rate": "50mbit"}, "rate: asked 40 Mbit/s, measured 50"),
+        ({"delay": "5ms"}, "delay: asked 10.01 ms, measured 5.01"),
+        ({"delay": "15ms"}, "delay: asked 10.01 ms, measured 15.01"),
+        ({"reorder": "0%"}, "reorder: asked 3.000%, measured 0 of "),
+        ({"reorder": "20%"}, "reorder: asked 3.000%, measured "),
+        ({"duplicate": "3%"}, "duplicate: asked 0.000%, measured "),
+    ],
+)
+def test_a_link_that_reorders_and_is_not_as_asked_is_refused(changed: dict[str, Any], text: str) -> None:
+    assert text in str(judged(link(**{**REORDERING, **changed}), link(**REORDERING))[1])
+
+
+@pytest.mark.parametrize("seed", range(1, 10))
+def test_copies_and_corrupted_packets_take_their_time_on_the_line(seed: int) -> None:
+    for fields in ({"duplicate": "30%"}, {"corrupt": "10%"}, {"duplicate": "10%", "corrupt": "10%"}):
+        asked = link(rate="20mbit", queue="40p", delay="10ms", seed=seed, **fields)
+        assert judged(asked)[1] is None
+    asked = link(rate="20mbit", queue="40p", delay="10ms", seed=seed, duplicate="30%")
+    assert "duplicate: asked 30.000%, measured 0 of " in str(
+        judged(link(rate="20mbit", queue="40p", delay="10ms"), asked)[1]
+    )
+
+
+def test_the_relays_overtaking_and_netems_are_both_one_rate() -> None:
+    """netem lets packets overtake in front of its line: here they had it first, and the others after the delay."""
+    asked = ask(link(**{**REORDERING, "reorder": "20%", "queue": "100p"}), "forward")
+    sent = [now for now, _ in sendings(asked)]
+    small, packet_ns = asked.small.packets, asked.packet_bytes * 8 * 10**9 // 40_000_000
+    overtakes = [number % 5 == 0 for number in range(len(sent))]
+    arrived = {number: now + (0 if overtakes[number] else 10 * MS) for number, now in enumerate(sent[:small])}
+    due = sorted((now + (0 if overtakes[small + n] else 10 * MS), small + n) for n, now in enumerate(sent[small:]))
+    free = 0
+    for now, number in due:
+        free = max(free, now) + packet_ns
+        arrived[number] = free
+    proof = measure("forward", asked, sent, arrived)
+    assert proof is not None
+    assert proof.rate_bps == pytest.approx(40e6, rel=0.03)

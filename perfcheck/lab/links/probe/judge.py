@@ -1,13 +1,11 @@
-"""From the probe's sendings and arrivals to what one direction is, and whether that is what the file asks for."""
+"""Whether one direction is what the file asks for, judged by what the probe measured of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from math import comb
-from statistics import median, quantiles
 from typing import Final
 
-from perfcheck.lab.links.impair.police import TokenBucket
 from perfcheck.lab.links.probe.train import HOPELESS_LOSS, Asked
 from perfcheck.model.proof import WayProof
 from perfcheck.model.units import format_value
@@ -21,8 +19,12 @@ RATE_TOLERANCE: Final = 0.03
 LONG_QUEUE_PACKETS: Final = 16
 IDLE_SHORT_QUEUE: Final = 1.5
 IDLE_LONG_QUEUE: Final = 1 / 3
-FEWEST_ARRIVALS: Final = 3
 POLICER_TOLERANCE_PACKETS: Final = 2
+PACKETS_FOR_A_DRAW: Final = 4
+UNSEEN: Final = 4.0
+"""Standard deviations by which the number of corrupted packets may be off."""
+HIDDEN: Final = 1e-5
+"""Probability below which it is left out of account that only packets that overtook end a rate's span."""
 CHANCE: Final = 5.0
 """Standard deviations by which chance may be off."""
 CLOCK_US: Final = 300.0
@@ -34,39 +36,8 @@ RARE: Final = 1e-6
 """Probability with which a link that loses as asked is found not to, on either side."""
 
 
-def measure(way: str, asked: Asked, sent: Sequence[int], arrived: Mapping[int, int]) -> WayProof | None:
-    """Work out what one direction did; None where no small packet arrived. Times are in ns, by packet number."""
-    small = range(min(asked.small.packets, len(sent)))
-    delays = [(arrived[number] - sent[number]) / 1000 for number in small if number in arrived]
-    if not delays:
-        return None
-    middle = median(delays)
-    large = range(len(small), len(sent))
-    passing = _passing(asked, large, sent)
-    rate_bps, rate_over_us = _rate_bps(asked, _busy_run(asked, passing, sent), arrived)
-    return WayProof(
-        way=way,
-        delay_asked_us=asked.delay_ns / 1000,
-        delay_p50_us=middle,
-        delay_min_us=min(delays),
-        delay_p90_us=quantiles(delays, n=10, method="inclusive")[-1] if len(delays) > 1 else middle,
-        jitter_asked_us=asked.jitter_ns / 1000,
-        sent=len(small),
-        lost=len(small) - len(delays),
-        loss_asked_pct=100 * asked.loss,
-        rate_asked_bps=asked.rate_bps,
-        rate_bps=rate_bps,
-        rate_over_us=rate_over_us,
-        queue_asked_us=None if asked.queue_ns is None else asked.queue_ns / 1000,
-        queue_us=_queue_us(asked, large, sent, arrived, middle),
-        policed_sent=0 if asked.policer is None else len(large),
-        policed_asked=None if asked.policer is None else len(passing),
-        policed_passed=None if asked.policer is None else sum(number in arrived for number in large),
-    )
-
-
 def mismatch(asked: Asked, proof: WayProof | None) -> str | None:
-    """Say what is not as the file asks, with both values, or None; the first of delay, jitter, loss, rate, queue."""
+    """Return what is not as the file asks, with both values, or None; the first where several are not."""
     if proof is None:
         return None if asked.loss > HOPELESS_LOSS else f"none of {asked.small.packets} packets arrived"
     return next((text for text in _mismatches(asked, proof) if text), None)
@@ -76,17 +47,27 @@ def _mismatches(asked: Asked, proof: WayProof) -> Iterator[str | None]:
     yield _delay(asked, proof)
     yield _jitter(asked, proof)
     yield _loss(asked, proof)
+    yield _reorder(asked, proof)
+    yield _duplicate(asked, proof)
     yield _policer(asked, proof)
     yield _rate(asked, proof)
     yield _queue(asked, proof)
 
 
+def _told_apart(asked: Asked, proof: WayProof) -> bool:
+    """Whether the delays are those of packets that did not overtake, and do not vary."""
+    if asked.delay_varies or not asked.reorder:
+        return not asked.delay_varies
+    return proof.reordered is not None and proof.reordered < proof.sent - proof.lost
+
+
 def _delay(asked: Asked, proof: WayProof) -> str | None:
-    if asked.delay_varies:
+    if not _told_apart(asked, proof):
         return None
     tolerance_us = DELAY_TOLERANCE_US + DELAY_TOLERANCE * proof.delay_asked_us
     jitter_us, spread = proof.jitter_asked_us, asked.spread
-    low, high = spread.medians(asked.knots) if asked.knots else (0.0, 0.0)
+    draws = _draws(asked, proof)
+    low, high = spread.medians(draws) if draws else (spread.lowest, spread.highest)
     # An emulator that puts independent delays into order holds packets up, and raises the median.
     high = max(high, spread.highest)
     # A token bucket lets a small packet pass without its time on the line; no delay is below 0.
@@ -96,13 +77,20 @@ def _delay(asked: Asked, proof: WayProof) -> str | None:
     off_us = proof.delay_p50_us - proof.delay_asked_us
     if not low * jitter_us - tolerance_us <= off_us <= high * jitter_us + tolerance_us:
         return f"delay: asked {asked_text}, measured {format_value(proof.delay_p50_us, 'us')} (median of {proof.sent})"
-    if proof.delay_min_us < earliest_us:
+    # One that overtook, and was then held up, may be taken for one that did not.
+    if proof.delay_min_us < earliest_us and not asked.reorder:
         return f"delay: asked {asked_text}, but a packet took only {format_value(proof.delay_min_us, 'us')}"
     return None
 
 
+def _draws(asked: Asked, proof: WayProof) -> int:
+    """Return how many independent jitters the delays have seen, if several packets fell into each."""
+    in_order = proof.sent - proof.lost - (proof.reordered or 0)
+    return min(asked.knots, in_order // PACKETS_FOR_A_DRAW)
+
+
 def _jitter(asked: Asked, proof: WayProof) -> str | None:
-    if asked.delay_varies:
+    if not _told_apart(asked, proof):
         return None
     spread, jitter_us = asked.spread, proof.jitter_asked_us
     above_us = proof.delay_p90_us - proof.delay_p50_us
@@ -110,7 +98,7 @@ def _jitter(asked: Asked, proof: WayProof) -> str | None:
         SPREAD_TOLERANCE_US, SPREAD_TOLERANCE * proof.delay_asked_us
     )
     range_us = proof.delay_p90_us - proof.delay_min_us
-    least_us = jitter_us * spread.least_range(asked.knots)
+    least_us = jitter_us * spread.least_range(_draws(asked, proof))
     if above_us <= allowed_us and (not least_us or range_us >= least_us):
         return None
     return (
@@ -128,9 +116,25 @@ def _loss(asked: Asked, proof: WayProof) -> str | None:
     lost = round(proof.lost * packets / proof.sent)
     if proof.lost and not asked.loss:
         lost = max(1, lost)
-    if _at_most(lost, packets, asked.loss) >= RARE and 1 - _at_most(lost - 1, packets, asked.loss) >= RARE:
+    if _likely(lost, packets, asked.loss):
         return None
     return f"loss: asked {asked.loss:.3%}, measured {proof.lost} of {proof.sent} packets lost"
+
+
+def _reorder(asked: Asked, proof: WayProof) -> str | None:
+    arrived = proof.sent - proof.lost
+    if proof.reordered is None or asked.delay_varies or _likely(proof.reordered, arrived, asked.reorder):
+        return None
+    return f"reorder: asked {asked.reorder:.3%}, measured {proof.reordered} of {arrived} packets that overtook"
+
+
+def _duplicate(asked: Asked, proof: WayProof) -> str | None:
+    # A copy of a corrupted packet is its first arrival.
+    share = asked.duplicate * (1 - asked.corrupt) / max(1e-9, 1 - asked.corrupt * (1 - asked.duplicate))
+    arrived = proof.sent - proof.lost
+    if _likely(proof.duplicated, arrived, share):
+        return None
+    return f"duplicate: asked {asked.duplicate:.3%}, measured {proof.duplicated} of {arrived} packets that came twice"
 
 
 def _policer(asked: Asked, proof: WayProof) -> str | None:
@@ -138,9 +142,11 @@ def _policer(asked: Asked, proof: WayProof) -> str | None:
         return None
     expected = proof.policed_asked * (1 - asked.loss)
     clock = CLOCK_US * asked.policer.rate_bps / 8e6 / asked.packet_bytes
-    chance = CHANCE * (proof.policed_asked * asked.loss * (1 - asked.loss)) ** 0.5
+    copied = 0.0 if asked.queue is None else asked.duplicate
+    chance = CHANCE * (proof.policed_asked * (asked.loss * (1 - asked.loss) + copied * (1 - copied))) ** 0.5
     tolerance = POLICER_TOLERANCE_PACKETS + RATE_TOLERANCE * expected + clock + chance
-    if abs(proof.policed_passed - expected) <= tolerance:
+    # CoDel drops some of what the policer has let pass.
+    if proof.policed_passed <= expected + tolerance and (asked.managed or proof.policed_passed >= expected - tolerance):
         return None
     return (
         f"policer: asked {format_value(asked.policer.rate_bps, 'bps')} with a burst of"
@@ -154,15 +160,36 @@ def _rate(asked: Asked, proof: WayProof) -> str | None:
         return None
     if proof.rate_bps is None:
         return "rate: the probe could not send fast enough to see it"
-    # A short queue runs empty now and then where packets are lost in front of it.
-    idle = asked.loss * (IDLE_LONG_QUEUE if _queued(asked) >= LONG_QUEUE_PACKETS else IDLE_SHORT_QUEUE)
-    tolerance = RATE_TOLERANCE + idle + (CLOCK_US + _swing_us(asked, proof)) / proof.rate_over_us
+    packets = max(1.0, proof.rate_over_us * proof.rate_asked_bps / 8e6 / asked.packet_bytes)
+    # A short queue runs empty now and then where packets are lost in front of it; so does one behind a policer.
+    if _queued(asked) >= LONG_QUEUE_PACKETS and asked.policer is None:
+        idle = asked.dropped * IDLE_LONG_QUEUE
+    else:
+        idle = asked.dropped * IDLE_SHORT_QUEUE + UNSEEN * (asked.dropped * (1 - asked.dropped) / packets) ** 0.5
+    # How many corrupted packets took their time on the line is a matter of chance.
+    unseen = UNSEEN * (asked.corrupt / (1 - asked.corrupt) / packets) ** 0.5
+    off_us = CLOCK_US + _swing_us(asked, proof) + _overtaking_us(asked)
+    tolerance = RATE_TOLERANCE + idle + unseen + off_us / proof.rate_over_us
     if abs(proof.rate_bps / proof.rate_asked_bps - 1) <= tolerance:
         return None
     return (
         f"rate: asked {format_value(proof.rate_asked_bps, 'bps')}, measured {format_value(proof.rate_bps, 'bps')}"
         f" (within {tolerance:.0%} would do)"
     )
+
+
+def _overtaking_us(asked: Asked) -> float:
+    """Return by how much the span of a rate may be off: the delay, where the span may end with one that overtook.
+
+    That is found by a packet that is still on its way, sent before it: one of those which the line sends
+    within the delay, unless all of them overtook as well.
+    """
+    if not asked.reorder or asked.rate_bps is None:
+        return 0.0
+    delay_ns = asked.delay_ns - asked.small_ns
+    behind = int(delay_ns * asked.rate_bps // (asked.packet_bytes * 8 * 10**9))
+    hidden = asked.early_ns is None or asked.corrupt or asked.reorder**behind * (1 - asked.reorder) > HIDDEN
+    return delay_ns / 1000 if hidden else 0.0
 
 
 def _queue(asked: Asked, proof: WayProof) -> str | None:
@@ -187,73 +214,15 @@ def _swing_us(asked: Asked, proof: WayProof) -> float:
     return asked.spread.swing * proof.jitter_asked_us
 
 
-def longest_busy(sent: Sequence[int], packet_ns: int, queue_ns: int) -> range:
-    """Give the longest run of packets (places in `sent`) during which the line they wait for is never idle.
-
-    `packet_ns` is a packet's time on the line, `queue_ns` the longest that one can wait.
-    """
-    longest, begin, free_ns = range(0), 0, 0
-    for place, now_ns in enumerate(sent):
-        if now_ns > free_ns:
-            begin = place
-        free_ns = min(max(free_ns, now_ns) + packet_ns, now_ns + queue_ns)
-        longest = max(longest, range(begin, place + 1), key=len)
-    return longest
-
-
-def _passing(asked: Asked, large: range, sent: Sequence[int]) -> Sequence[int]:
-    """Give what of the burst a policer as asked lets pass, and the queue behind it takes; all without a policer."""
-    if asked.policer is None or not large:
-        return large
-    bucket = TokenBucket(asked.policer.rate_bps, asked.policer.burst_bytes, sent[large.start])
-    passing = [number for number in large if bucket.conforms(sent[number], asked.packet_bytes)]
-    if asked.queue is None:
-        return passing
-    return [number for number in passing if asked.queue.enqueue(sent[number], asked.packet_bytes) >= 0]
-
-
-def _busy_run(asked: Asked, passing: Sequence[int], sent: Sequence[int]) -> Sequence[int]:
-    if asked.rate_bps is None or asked.queue is None:
-        return ()
-    packet_ns = asked.packet_bytes * 8 * 10**9 // asked.rate_bps
-    run = longest_busy([sent[number] for number in passing], packet_ns, asked.queue.limit_ns(asked.packet_bytes))
-    return passing[run.start : run.stop]
-
-
-def _rate_bps(asked: Asked, run: Sequence[int], arrived: Mapping[int, int]) -> tuple[float | None, float]:
-    """Give the rate at which packets sent without a pause left the line, None of too few, and over how many us."""
-    stamps = [arrived[number] for number in run if number in arrived]
-    span_ns = max(stamps) - min(stamps) if stamps else 0
-    if len(stamps) < FEWEST_ARRIVALS or span_ns <= 0:
-        return None, 0.0
-    return (len(stamps) - 1) * asked.packet_bytes * 8e9 / span_ns, span_ns / 1000
-
-
-def _queue_us(
-    asked: Asked, large: Sequence[int], sent: Sequence[int], arrived: Mapping[int, int], small_us: float
-) -> float | None:
-    """Give the longest wait (its upper tenth's median), or None where the sender did not fill the queue."""
-    if asked.queue_ns is None or asked.queue is None or asked.rate_bps is None:
-        return None
-    reaching = (number for place, number in enumerate(large) if _reaches(place, 1 - asked.loss))
-    refused = sum(asked.queue.enqueue(sent[number], asked.packet_bytes) < 0 for number in reaching)
-    waits = sorted((arrived[number] - sent[number]) / 1000 for number in large if number in arrived)
-    if refused <= len(waits) // 10 or not waits:
-        return None
-    # The path's own delay: what a small packet took, less its time on the line.
-    path_us = small_us - (asked.small.payload_bytes + 42) * 8e6 / asked.rate_bps
-    return median(waits[-max(1, len(waits) // 10) :]) - path_us
-
-
 def _queued(asked: Asked) -> int:
     if asked.queue is None or asked.rate_bps is None:
         return 0
     return asked.queue.limit_ns(asked.packet_bytes) * asked.rate_bps // (asked.packet_bytes * 8 * 10**9)
 
 
-def _reaches(place: int, share: float) -> bool:
-    """Whether a packet is one of the share, spread evenly, that random loss leaves for the queue."""
-    return int((place + 1) * share) > int(place * share)
+def _likely(found: int, trials: int, probability: float) -> bool:
+    """Whether so many may be found, of which each comes with this probability."""
+    return _at_most(found, trials, probability) >= RARE and 1 - _at_most(found - 1, trials, probability) >= RARE
 
 
 def _at_most(successes: int, trials: int, probability: float) -> float:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Final
 
 from perfcheck.errors import InvalidLink
 from perfcheck.lab.links.plans import WAYS
-from perfcheck.lab.links.probe import judge
+from perfcheck.lab.links.probe.judge import mismatch
+from perfcheck.lab.links.probe.measure import measure
 from perfcheck.lab.links.probe.sockets import Pair, Side
-from perfcheck.lab.links.probe.train import FAST_BPS, Asked, ask
+from perfcheck.lab.links.probe.train import FAST_BPS, SETTLED_NS, Asked, ask
 from perfcheck.model.proof import LinkProof, WayProof
 from perfcheck.model.scenario import LinkSpec
 from perfcheck.model.seams import EmulatedLink
+from perfcheck.model.units import format_value
 from perfcheck.system.clock import now_ns
 from perfcheck.system.netns import NetnsThread
 
 ATTEMPTS: Final = 3
 """A machine that is held up for a moment spoils a probe; one that is too slow spoils all of them."""
 PATIENCE_NS: Final = 30_000_000
+PACKET_NS: Final = 30_000
+"""What sending a packet takes, at the most, where the machine is not held up."""
+LONGEST_PROBE_NS: Final = 60_000_000_000
+"""A link whose probe would take longer is refused: what a file may ask for stays below it."""
+LAST_ATTEMPT_NS: Final = 30_000_000_000
+"""After this there is no other attempt: a probe that takes so long is not spoilt by a moment."""
 
 
 def prove(
@@ -25,13 +34,23 @@ def prove(
 ) -> LinkProof:
     """Measure a link that is up, addressed and quiet; InvalidLink says what is not as the file asks, with both values.
 
+    How long that may take is known before it begins (`probe_limit_ns`), and InvalidLink where it is too long.
     The link's counters and loss patterns are left as the probe has moved them: the caller's next
     begin_trial puts them back.
     """
     begin = now_ns()
     problem = ""
-    for attempt in range(1, ATTEMPTS + 1):
-        asked = (ask(link, WAYS[0]), ask(link, WAYS[1]))
+    attempt = 0
+    limit_ns = probe_limit_ns(asked_of(link))
+    if limit_ns > LONGEST_PROBE_NS:
+        raise InvalidLink(
+            f"links[{index}] {'-'.join(link.between)} ({emulator}): proving it would take"
+            f" {format_value(limit_ns, 'ns')}, more than {format_value(LONGEST_PROBE_NS, 'ns')}: ask for a higher"
+            " rate, or for a shorter delay or queue"
+        )
+    while attempt < ATTEMPTS and (not attempt or now_ns() - begin < LAST_ATTEMPT_NS):
+        attempt += 1
+        asked = asked_of(link)
         up.begin_trial(0)
         try:
             proofs, problem = _probe(asked, sides, thread)
@@ -42,30 +61,53 @@ def prove(
                 link=index, emulator=emulator, ways=proofs, attempts=attempt, took_ms=(now_ns() - begin) / 1e6
             )
     raise InvalidLink(
-        f"links[{index}] {'-'.join(link.between)} ({emulator}) is not what the file asks for, in {ATTEMPTS} probes:"
+        f"links[{index}] {'-'.join(link.between)} ({emulator}) is not what the file asks for, in {attempt} probes:"
         f" {problem}. On a busy machine try again; else ask for less, or for another emulator"
     )
+
+
+def asked_of(link: LinkSpec) -> tuple[Asked, Asked]:
+    """Return what both directions shall do to the probe; what changes before it ends is left out of it."""
+    first, second = (ask(link, way) for way in WAYS)
+    limit_ns = probe_limit_ns((first, second))
+    if limit_ns <= SETTLED_NS:
+        return first, second
+    return ask(link, WAYS[0], limit_ns), ask(link, WAYS[1], limit_ns)
+
+
+def probe_limit_ns(asked: tuple[Asked, Asked]) -> int:
+    """Return how long one probe of a link takes at the most, on a machine that is not held up."""
+    trains = max(way.small.packets * way.small.gap_ns for way in asked)
+    packets = sum(way.small.packets + (0 if way.burst is None else way.burst.packets) for way in asked)
+    bursts = sum(0 if way.burst is None else way.burst.chunks * way.burst.gap_ns for way in asked)
+    waits = max(_longest_ns(way) for way in asked) + sum(_longest_ns(way) for way in asked if _is_fast(way))
+    return trains + bursts + waits + packets * PACKET_NS
+
+
+def _is_fast(asked: Asked) -> bool:
+    return asked.burst is not None and asked.rate_bps is not None and asked.rate_bps > FAST_BPS
 
 
 def _probe(
     asked: tuple[Asked, Asked], sides: tuple[Side, Side], thread: NetnsThread
 ) -> tuple[tuple[WayProof, ...], str]:
+    overtaking = (bool(asked[0].reorder), bool(asked[1].reorder))
     with Pair(sides, thread) as pair:
         pair.send_trains((asked[0].small, asked[1].small))
         for number, way in enumerate(asked):
             if way.burst is not None:
                 pair.send_burst(number, way.burst)
-                if way.rate_bps is not None and way.rate_bps > FAST_BPS:
-                    pair.await_arrivals(_longest_ns(way))
-        pair.await_arrivals(max(_longest_ns(way) for way in asked))
+                if _is_fast(way):
+                    pair.await_arrivals(_longest_ns(way), overtaking)
+        pair.await_arrivals(max(_longest_ns(way) for way in asked), overtaking)
         proofs = tuple(
-            judge.measure(name, way, sent, arrived)
-            for name, way, sent, arrived in zip(WAYS, asked, pair.sent, pair.arrived, strict=True)
+            measure(name, way, sent, arrived, copies)
+            for name, way, sent, arrived, copies in zip(WAYS, asked, pair.sent, pair.arrived, pair.copies, strict=True)
         )
     problems = [
         f"{name}: {text}"
         for name, way, proof in zip(WAYS, asked, proofs, strict=True)
-        if (text := judge.mismatch(way, proof))
+        if (text := mismatch(way, proof))
     ]
     return tuple(proof for proof in proofs if proof is not None), "; ".join(problems)
 
@@ -73,5 +115,9 @@ def _probe(
 def _longest_ns(asked: Asked) -> int:
     queue_ns = 0 if asked.queue is None else asked.queue.limit_ns(asked.packet_bytes)
     if asked.burst is not None and asked.rate_bps is not None:
-        queue_ns = min(queue_ns, asked.burst.packets * asked.packet_bytes * 8 * 10**9 // asked.rate_bps)
-    return asked.delay_ns + asked.jitter_ns + queue_ns + PATIENCE_NS
+        packets = ceil(asked.burst.packets * (1 + asked.duplicate))
+        queue_ns = min(queue_ns, packets * asked.packet_bytes * 8 * 10**9 // asked.rate_bps)
+    elif asked.burst is None:
+        queue_ns = asked.drain_ns
+    jitter_ns = ceil(asked.spread.highest * asked.jitter_ns)
+    return asked.delay_ns + jitter_ns + queue_ns + PATIENCE_NS

@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import time
+from collections import Counter
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -113,6 +114,7 @@ class Pair:
         self._sockets = (first, second)
         self.sent: tuple[list[int], list[int]] = ([], [])
         self.arrived: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self.copies: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
 
     def __enter__(self) -> Self:
         """Give the pair."""
@@ -155,13 +157,20 @@ class Pair:
         while len(sent) < end:
             sent += self._sockets[way].send_batch(len(sent), min(batch, end - len(sent)), payload_bytes)
 
-    def await_arrivals(self, longest_ns: int) -> None:
-        """Receive until the last packet of each direction is there, or until `longest_ns` have passed."""
+    def await_arrivals(self, longest_ns: int, overtaking: tuple[bool, bool]) -> None:
+        """Receive until the last packet of each direction is there, or until `longest_ns` have passed.
+
+        Where packets overtake, others may be behind the last that was sent: then until all are there.
+        """
         deadline = time.monotonic_ns() + longest_ns
         while (left_ns := deadline - time.monotonic_ns()) > 0:
-            if all(not sent or len(sent) - 1 in here for sent, here in zip(self.sent, self.arrived, strict=True)):
+            if all(self._complete(way, overtaking=overtakes) for way, overtakes in enumerate(overtaking)):
                 return
             self._receive(left_ns)
+
+    def _complete(self, way: int, *, overtaking: bool) -> bool:
+        sent, here = self.sent[way], self.arrived[way]
+        return len(here) == len(sent) if overtaking else not sent or len(sent) - 1 in here
 
     def _receive_until(self, due_ns: int) -> None:
         while (wait_ns := due_ns - time.monotonic_ns()) > 0:
@@ -171,4 +180,7 @@ class Pair:
         for ready in select.select(self._sockets, (), (), longest_ns / 1e9)[0]:
             way = 1 - self._sockets.index(ready)
             for number, stamp in ready.receive():
-                self.arrived[way].setdefault(number, stamp)
+                if number in self.arrived[way]:
+                    self.copies[way][number] += 1
+                else:
+                    self.arrived[way][number] = stamp

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, log
 from typing import Final
 
 from perfcheck.lab.links.impair.plan import WayPlan
 from perfcheck.lab.links.impair.queue import DropTail, queue_of
+from perfcheck.lab.links.impair.varying import varying_queue_of
 from perfcheck.lab.links.plans import way_plan
 from perfcheck.lab.links.probe.spread import Spread
 from perfcheck.model.impairments import Policer
@@ -19,6 +21,15 @@ HEADERS_BYTES: Final = 42
 SPREAD_NS: Final = 120_000_000
 """Small packets are spread over this long."""
 SMALL_PACKETS: Final = 120
+FEWEST_SMALL: Final = 3
+MOST_SMALL_PACKETS: Final = 480
+"""So many where the file asks for rare overtaking or copies: of fewer, none may show it."""
+SURE: Final = 14.0
+"""Packets of a kind expected, so that none at all is one chance in a million: exp(-14)."""
+TOLD_APART_NS: Final = 400_000
+"""By how much an overtaking packet must be earlier than the earliest of the others, to be told from them."""
+LONGEST_DRAIN_NS: Final = 1_000_000_000
+"""So long a traced line may take to let the small packets out that it was sent."""
 AT_ONCE: Final = 0.85
 """Share of a queue that a burst fills as fast as it can; then it goes on at OVERLOAD times the rate."""
 OVERLOAD: Final = 1.5
@@ -34,16 +45,19 @@ FAST_BPS: Final = 300_000_000
 """On a faster link the probe's packets alone are much work: one short burst a way, in turn, and no full queue."""
 FAST_PACKETS: Final = 400
 FEWEST_IN_BURST: Final = 8
+FEWEST_SEEN: Final = 0.2
+"""A burst is made longer where packets do not arrive, or overtake, so that enough show the rate: up to five times."""
 LARGEST_CHUNK: Final = 16
 LONGEST_PACKET_NS: Final = 12_200_000
 """A full packet at 1 Mbit/s; at lower rates the train's packets are smaller."""
 HOPELESS_LOSS: Final = 0.5
 """Above it too little of a train arrives to tell the rate, or anything else."""
 KNOTS: Final = 8
-"""Independent jitters that shall fall into the small train, so that their range can be judged."""
+"""Independent jitters that shall fall into the small train, so that their range can be judged. Of more, the
+90th percentile is no longer about the largest, and nothing is gained."""
 LONGEST_SPREAD_NS: Final = 200_000_000
 SETTLED_NS: Final = 1_000_000_000
-"""A schedule's entry after this does not change what the probe sees."""
+"""Of a schedule, at least so much is looked at."""
 POLICED: Final = 1.5
 """Times the policer's bucket that is sent at once; then it goes on at twice the policer's rate."""
 POLICED_PACKETS: Final = 200
@@ -77,7 +91,11 @@ class Burst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What one direction shall do to the probe, from the file; `queue_ns` is None where it is not measured."""
+    """What one direction shall do to the probe, from the file; `queue_ns` is None where it is not measured.
+
+    `loss` is the probability of not arriving, `dropped` that of being lost in front of the queue. A small
+    packet that took less than `early_ns` has overtaken; None where nothing overtakes, or it cannot be told.
+    """
 
     delay_ns: int
     small_ns: int
@@ -85,10 +103,17 @@ class Asked:
     spread: Spread
     rate_bps: int | None
     policer: Policer | None
+    managed: bool
     knots: int
     delay_varies: bool
     loss_varies: bool
     loss: float
+    dropped: float
+    reorder: float
+    duplicate: float
+    corrupt: float
+    early_ns: int | None
+    drain_ns: int
     clumping: float
     queue: DropTail | None
     queue_ns: int | None
@@ -97,23 +122,27 @@ class Asked:
     burst: Burst | None
 
 
-def ask(link: LinkSpec, way: str) -> Asked:
+def ask(link: LinkSpec, way: str, settled_ns: int = SETTLED_NS) -> Asked:
     """Work out the probe of one direction.
 
-    `loss` is the probability of not arriving (corrupted packets do not), `clumping` the chance that
-    a packet after a lost one is lost above that of any packet (0 for random loss). `knots`
-    independent jitters fall into the small train. `queue` is a fresh model of the queue and
-    `queue_ns` its length in time, None where it is not judged. What changes within the probe's time is not judged.
+    `clumping` is the chance that a packet after a lost one is lost above that of any packet (0 for
+    random loss). `knots` independent jitters fall into the small train. `queue` is a fresh model of the
+    queue and `queue_ns` its length in time, None where it is not judged. What changes before `settled_ns`,
+    counted from the probe's begin, is not judged.
     """
     spec = link.direction(way).at_start()
     soon = {
         name
         for change in spec.later()
-        if change.at_ns < SETTLED_NS
+        if change.at_ns < settled_ns
         for name in ("rate_bps", "delay_ns", "loss")
         if getattr(change, name) is not None
     }
     loss = (spec.loss.mean_pct if spec.loss else 0.0) / 100
+    reorder, duplicate, corrupt = (
+        (share or 0.0) / 100 for share in (spec.reorder_pct, spec.duplicate_pct, spec.corrupt_pct)
+    )
+    missing = loss + (1 - loss) * corrupt * (1 - duplicate)
     rate, jitter_ns = spec.rate_bps, spec.jitter_ns
     spread = Spread(spec.jitter.distribution if spec.jitter else "uniform")
     slowest = min((bps for bps in (rate, spec.policer and spec.policer.rate_bps) if bps), default=None)
@@ -122,14 +151,22 @@ def ask(link: LinkSpec, way: str) -> Asked:
     queue = queue_of(plan)
     payload = link.mtu - 28 if slowest is None else _full_payload(link.mtu, slowest)
     queue_ns = burst = None
-    steady = loss < HOPELESS_LOSS and spec.trace is None and not soon & {"rate_bps", "loss"}
+    steady = max(loss, corrupt) < HOPELESS_LOSS and spec.trace is None and not soon & {"rate_bps", "loss"}
     if spec.policer is not None and steady:
         burst = _policed_burst(payload, spec.policer)
     elif rate is not None and queue is not None and steady:
-        burst, fills = _burst(payload, rate, queue.limit_ns(payload + HEADERS_BYTES), loss)
+        seen = max(FEWEST_SEEN, (1 - loss) * (1 - corrupt) * (1 - (reorder if reorder < 1 else 0.0)))
+        fewest = ceil(FEWEST_IN_BURST / seen)
+        burst, fills = _burst(payload, rate, queue.limit_ns(payload + HEADERS_BYTES), loss, fewest)
         queue_ns = queue.limit_ns(payload + HEADERS_BYTES) if fills and _stands(spec) else None
     step_ns = spread.coherence * jitter_ns
     spread_ns = min(LONGEST_SPREAD_NS, max(SPREAD_NS, KNOTS * step_ns))
+    small = _small_train(
+        0 if slowest is None else on_line_ns(SMALL_BYTES, slowest), spread_ns, _packets_for(reorder, duplicate),
+        _fewest_for(missing),
+    )  # fmt: skip
+    lossless, drain_ns = _traced(plan, small)
+    delay_varies = "delay_ns" in soon or (plan.trace is not None and (spec.trace is not None or "rate_bps" in soon))
     return Asked(
         delay_ns=(spec.delay_ns or 0) + small_ns,
         small_ns=small_ns,
@@ -137,19 +174,62 @@ def ask(link: LinkSpec, way: str) -> Asked:
         spread=spread,
         rate_bps=rate,
         policer=spec.policer,
-        knots=spread_ns // step_ns if jitter_ns else 0,
-        delay_varies=bool(spec.reorder_pct)
-        or "delay_ns" in soon
-        or (spec.trace is not None and "delay" in (plan.trace or {})),
-        loss_varies="loss" in soon,
-        loss=1 - (1 - loss) * (1 - (spec.corrupt_pct or 0.0) / 100),
+        managed=spec.queue is not None and spec.queue.discipline == "codel",
+        knots=min(KNOTS, spread_ns // step_ns) if jitter_ns else 0,
+        delay_varies=delay_varies,
+        loss_varies="loss" in soon or not lossless,
+        loss=missing,
+        dropped=loss,
+        reorder=reorder,
+        duplicate=duplicate,
+        corrupt=corrupt,
+        early_ns=None if delay_varies or not reorder else _early_ns(spec, spread, small_ns),
+        drain_ns=drain_ns,
         clumping=_clumping(spec),
         queue=queue,
         queue_ns=queue_ns,
         packet_bytes=payload + HEADERS_BYTES,
-        small=_small_train(0 if slowest is None else on_line_ns(SMALL_BYTES, slowest), spread_ns),
+        small=small,
         burst=burst,
     )
+
+
+def _packets_for(*shares: float) -> int:
+    """Return how many small packets show the rarest of these shares; those that are not asked for need none."""
+    rarest = min((share for share in shares if share), default=1.0)
+    return max(SMALL_PACKETS, min(MOST_SMALL_PACKETS, ceil(SURE / rarest)))
+
+
+def _fewest_for(loss: float) -> int:
+    """Return how many small packets there must be so that it is no chance if none arrives, where that can be had."""
+    return FEWEST_SMALL if not 0 < loss < HOPELESS_LOSS else max(FEWEST_SMALL, ceil(SURE / -log(loss)))
+
+
+def _early_ns(spec: Impairments, spread: Spread, small_ns: int) -> int | None:
+    """Return what divides packets that overtake from others, or None where the two cannot be told apart.
+
+    Who overtakes does not wait for the delay. The packet's time on the line passes in any case in
+    the relay, and in neither in netem, whose token bucket is full.
+    """
+    least_ns = round((spec.delay_ns or 0) + spread.lowest * spec.jitter_ns)
+    if least_ns < TOLD_APART_NS:
+        return None
+    return (small_ns + least_ns) // 2 if least_ns - small_ns >= TOLD_APART_NS else small_ns + least_ns // 2
+
+
+def _traced(plan: WayPlan, small: Train) -> tuple[bool, int]:
+    """Return whether a line whose rate changes lets all small packets out in time, and how long the last takes."""
+    queue = varying_queue_of(plan, 0)
+    if queue is None:
+        return True, 0
+    size, now_ns = small.payload_bytes + HEADERS_BYTES, 0
+    last_ns, lossless = 0, True
+    for number in range(small.packets):
+        now_ns = number * small.gap_ns
+        left_ns = queue.enqueue(now_ns, size)
+        lossless = lossless and 0 <= left_ns <= now_ns + LONGEST_DRAIN_NS
+        last_ns = max(last_ns, left_ns)
+    return lossless, min(last_ns - now_ns, LONGEST_DRAIN_NS)
 
 
 def _clumping(spec: Impairments) -> float:
@@ -182,10 +262,10 @@ def on_line_ns(payload_bytes: int, rate_bps: int) -> int:
     return (payload_bytes + HEADERS_BYTES) * 8 * 10**9 // rate_bps
 
 
-def _small_train(small_ns: int, spread_ns: int) -> Train:
+def _small_train(small_ns: int, spread_ns: int, packets: int, fewest: int) -> Train:
     # At most a third of the line, so that no packet waits for the one before.
-    gap_ns = max(spread_ns // SMALL_PACKETS, 3 * small_ns)
-    return Train(packets=max(3, spread_ns // gap_ns), payload_bytes=SMALL_BYTES, gap_ns=gap_ns)
+    gap_ns = max(spread_ns // packets, 3 * small_ns)
+    return Train(packets=max(fewest, spread_ns // gap_ns), payload_bytes=SMALL_BYTES, gap_ns=gap_ns)
 
 
 def _full_payload(mtu: int, rate_bps: int) -> int:
@@ -193,20 +273,20 @@ def _full_payload(mtu: int, rate_bps: int) -> int:
     return max(SMALL_BYTES, min(mtu - 28, fits))
 
 
-def _burst(payload: int, rate_bps: int, queue_ns: int, loss: float) -> tuple[Burst, bool]:
+def _burst(payload: int, rate_bps: int, queue_ns: int, loss: float, fewest: int) -> tuple[Burst, bool]:
     """Give the burst and whether it fills the queue."""
     packet_ns = on_line_ns(payload, rate_bps)
     queued = max(1, queue_ns // packet_ns)
     if rate_bps > FAST_BPS:
-        at_once = max(FEWEST_IN_BURST, min(FAST_PACKETS, round(AT_ONCE * queued)))
+        at_once = max(fewest, min(FAST_PACKETS, round(AT_ONCE * queued)))
         return Burst(at_once=at_once, chunks=0, chunk=0, gap_ns=0, payload_bytes=payload), False
-    if queue_ns > LONGEST_QUEUE_NS and queued > FEWEST_IN_BURST:
-        at_once = round(max(FEWEST_IN_BURST, RATE_ONLY_NS // packet_ns) / (1 - loss))
+    if queue_ns > LONGEST_QUEUE_NS and queued > fewest:
+        at_once = round(max(fewest, RATE_ONLY_NS // packet_ns) / (1 - loss))
         return Burst(at_once=min(at_once, queued), chunks=0, chunk=0, gap_ns=0, payload_bytes=payload), False
     # A chunk that is no larger than the queue leaves some of it when the next comes.
     chunk = min(LARGEST_CHUNK, queued)
     gap_ns = max(1, round(chunk * packet_ns * (1 - loss) / OVERLOAD))
-    lasting_ns = max(BURST_NS, round(FILLING * queue_ns), FEWEST_IN_BURST * packet_ns)
+    lasting_ns = max(BURST_NS, round(FILLING * queue_ns), fewest * packet_ns)
     at_once = round(AT_ONCE * queued)
     return Burst(
         at_once=at_once, chunks=-(-lasting_ns // gap_ns), chunk=chunk, gap_ns=gap_ns, payload_bytes=payload
