@@ -49,7 +49,10 @@ class UnreadableFile(PerfcheckError):  # noqa: N818 - like Unavailable, says wha
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One mistake in a file: where (1-based line and column), which key, what was expected."""
+    """One mistake in a file: where (1-based line and column), which key, what was expected.
+
+    Line 0 stands for values that come from no file: a scenario that was built in Python.
+    """
 
     file: str
     line: int
@@ -59,7 +62,7 @@ class Problem:
 
     def __str__(self) -> str:
         """Give the one line that editors and people can follow."""
-        where = f"{self.file}:{self.line}:{self.column}: "
+        where = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
         return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
 
 

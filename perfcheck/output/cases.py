@@ -259,3 +259,16 @@ def _plain(value: float | str | None) -> str:
 def failures(found: Sequence[Case]) -> Iterator[Case]:
     """Yield the cases that failed or could not be measured."""
     return (case for case in found if case.status in (Status.FAILED, Status.ERROR))
+
+
+def failure_text(record: RunRecord, failed: Sequence[Case]) -> str:
+    """Return one text for cases of a record that failed together; a single case's is its own, word for word.
+
+    What the failures of a run share is said once, after each case's own part.
+    """
+    if len(failed) == 1:
+        return failed[0].text
+    first = f"{failed[0].headline}, and {len(failed) - 1} more failed"
+    own = [f"\n{case.headline}\n{case.details}".rstrip() for case in failed]
+    places = dict.fromkeys(place(case.file, case.line) for case in failed)
+    return "\n".join((first, *own, "", background(record), *places))

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from perfcheck.plugin import hooks
+from perfcheck.plugin.current import set_current_item
 from perfcheck.plugin.options import add_options, check
-from perfcheck.plugin.workers import share_with_worker
+from perfcheck.plugin.workers import GROUP, share_with_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from perfcheck.api.session import Perfcheck
     from perfcheck.model.seams import Progress
     from perfcheck.plugin.collection import ScenarioFile
     from perfcheck.plugin.options import PluginOptions
+
+FIXTURE: Final = "perfcheck"
 
 _SCENARIO_KEY: Final = re.compile(rb"""^(?:scenario|"scenario"|'scenario')[ \t]*:(?:\s|$)""", re.MULTILINE)
 _HEAD_BYTES: Final = 65536
@@ -39,7 +43,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; see wrong options before anything is measured."""
-    config.addinivalue_line("markers", "perfcheck: an assertion of a scenario file (set by perfcheck itself)")
+    config.addinivalue_line(
+        "markers", "perfcheck: measures, as a scenario file or with the fixture (set by perfcheck itself)"
+    )
     check(config)
 
 
@@ -52,6 +58,41 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ScenarioFi
 
     register(parent.config)
     return ScenarioFile.from_parent(parent, path=file_path)
+
+
+@pytest.fixture(name="perfcheck", scope="session")
+def perfcheck_fixture(pytestconfig: pytest.Config) -> Perfcheck:
+    """Measure scenarios from a test: `perfcheck.run("scenarios/office.yaml", repeat=3)` returns a record.
+
+    `perfcheck.run_all(PATH)` measures all points of a file's matrix, `perfcheck.ab(SCENARIO, a=..., b=...)` two
+    settings side by side. docs/python-tests.md tells the rest.
+    """
+    from perfcheck.plugin.python_tests import perfcheck_for
+
+    return perfcheck_for(pytestconfig)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Note which test begins: the fixture lasts longer than one."""
+    set_current_item(item)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what measures: it cannot be done side by side, so one pytest-xdist worker takes it all."""
+    if FIXTURE not in getattr(item, "fixturenames", ()):
+        return
+    item.add_marker("perfcheck")
+    if item.config.pluginmanager.has_plugin("xdist") and item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group(GROUP))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name the values of a parametrized test: `office[delay=20ms]` for a scenario, `10ms` for a quantity."""
+    if not str(type(val).__module__).startswith("perfcheck.api."):
+        return None
+    found = getattr(val, "label", None) or getattr(val, "notation", None)
+    return found if isinstance(found, str) else None
 
 
 @pytest.hookimpl(trylast=True)

@@ -16,9 +16,7 @@ from perfcheck.output.properties import case_properties
 from perfcheck.plugin.assertions import Assertion, case_of, planned, read_once
 from perfcheck.plugin.measurement import Measured
 from perfcheck.plugin.session import PluginSession
-
-GROUP = "perfcheck"
-"""One xdist group for all scenarios: they cannot be measured side by side, so one worker takes them all."""
+from perfcheck.plugin.workers import GROUP
 
 
 class ScenarioFile(pytest.File):

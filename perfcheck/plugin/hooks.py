@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from perfcheck.api.caller import MeasuredRun
     from perfcheck.model.record import ComparisonRecord, RunRecord
     from perfcheck.model.scenario import Scenario
     from perfcheck.model.seams import Progress
     from perfcheck.plugin.options import PluginOptions
+    from perfcheck.runner.sides import Side
 
 
 class SessionRunner(Protocol):
@@ -30,6 +32,12 @@ class SessionRunner(Protocol):
 
     def run(self, scenario: Scenario) -> RunRecord:
         """Measure and judge; PerfcheckError where there is nothing to judge."""
+
+    def measure(self, scenario: Scenario) -> MeasuredRun:
+        """Measure without comparing, for a test in Python; PerfcheckError where there is nothing to judge."""
+
+    def ab(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
+        """Measure two settings in interleaved pairs; B's record has the comparisons."""
 
     def save_baseline(
         self, record: RunRecord, *, update: bool = False, accept: Sequence[str] = (), reason: str = ""

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from perfcheck.errors import PerfcheckError, Stopped
+from perfcheck.errors import CouldNotMeasure, PerfcheckError, Stopped
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
@@ -20,6 +21,14 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import untrusted
 from perfcheck.output.rows import signed_pct
 from perfcheck.plugin.hooks import SessionRunner
+
+if TYPE_CHECKING:
+    from perfcheck.api.caller import MeasuredRun
+    from perfcheck.runner.sides import Side
+
+T = TypeVar("T")
+
+JSON_LINES: Final = "jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +93,34 @@ class Measurements:
             self._known[key] = self._measured_once(key, scenario)
         return self._known[key]
 
+    def anew(self, scenario: Scenario) -> MeasuredRun:
+        """Measure a scenario whatever was measured before; the caller keeps the record, once it is judged."""
+        return self._told(lambda: self._runner.measure(scenario))
+
+    def pairs(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
+        """Measure two settings in interleaved pairs."""
+        return self._told(lambda: self._runner.ab(scenario, a, b))
+
+    def keep(self, scenario: Scenario, record: RunRecord) -> str | None:
+        """Write a record to all outputs, and as a baseline where that is asked for; says what became of the latter."""
+        saved = self._saved(scenario, record, self._keep) if self._keep is not None else None
+        for output in self._outputs:
+            output.write(record)
+        return saved
+
+    def not_measured(self, scenario: Scenario, reason: str) -> None:
+        """Tell the outputs of a scenario of which there is no record, as far as they could be opened."""
+        if self._entered:
+            for output in self._outputs:
+                output.not_measured(scenario.label, scenario.file, reason)
+
+    def keep_pair(self, before: RunRecord, after: RunRecord) -> None:
+        """Write the records of A and B; runs of changed settings are no part of a history, and no baselines."""
+        for output in self._outputs:
+            if output.name == JSON_LINES:
+                output.write(before)
+                output.write(after)
+
     def close(self) -> None:
         """End the runner's session; safe to call twice."""
         self._stack.close()
@@ -103,9 +140,7 @@ class Measurements:
         try:
             self._enter()
             record = self._runner.run(scenario)
-            saved = self._saved(scenario, record, self._keep) if self._keep is not None else None
-            for output in self._outputs:
-                output.write(record)
+            saved = self.keep(scenario, record)
         except Stopped:
             raise
         except PerfcheckError as error:
@@ -116,6 +151,18 @@ class Measurements:
         finally:
             self._finished()
         return Measured(record=record, saved=saved)
+
+    def _told(self, measure: Callable[[], T]) -> T:
+        """Enter the session and measure; what goes wrong inside is a measurement that was not made, too."""
+        try:
+            self._enter()
+            return measure()
+        except PerfcheckError:
+            raise
+        except Exception as error:
+            raise CouldNotMeasure(f"internal error: {type(error).__name__}: {error}") from error
+        finally:
+            self._finished()
 
     def _enter(self) -> None:
         """Begin the session; what cannot be written is told here, before anything is measured."""

@@ -37,11 +37,14 @@ def payload(item: ScenarioItem) -> dict[str, Any]:
     assert item.case is not None  # noqa: S101 - the caller saw to it
     record = item.outcome.record if item.outcome is not None else None
     case = asdict(item.case) | {"status": item.case.status.value, "properties": dict(item.case.properties)}
+    told = [*circumstances(record), *needs(record), *remarks(record)] if record is not None else []
+    saved = item.outcome.saved if item.outcome is not None else None
     return {
-        "case": case,
-        "remarks": [*circumstances(record), *needs(record), *remarks(record)] if record is not None else [],
+        "cases": [case],
+        "word": item.case.row.verdict,
+        "remarks": [(item.case.scenario, text) for text in told],
         "environment": json.loads(json.dumps(record.environment, default=str)) if record is not None else {},
-        "saved": item.outcome.saved if item.outcome is not None else None,
+        "saved": {} if saved is None else {item.case.scenario: saved},
     }
 
 
@@ -85,7 +88,7 @@ class Reporter:
         sent = getattr(report, "perfcheck", None)
         if sent is None or report.failed:
             return None
-        verdict = sent["case"]["row"]["verdict"]
+        verdict = sent["word"]
         if verdict not in _WORDS:
             return None
         category, letter, markup = _WORDS[verdict]
@@ -96,11 +99,9 @@ class Reporter:
         sent = getattr(report, "perfcheck", None)
         if sent is None or hasattr(self._config, "workerinput"):
             return
-        case = case_from(sent["case"])
-        self._cases.append(case)
-        self._remarks.update(dict.fromkeys((case.scenario, remark) for remark in sent["remarks"]))
-        if sent["saved"] is not None:
-            self._saved[case.scenario] = sent["saved"]
+        self._cases += [case_from(each) for each in sent["cases"]]
+        self._remarks.update(dict.fromkeys((scenario, remark) for scenario, remark in sent["remarks"]))
+        self._saved.update(sent["saved"])
         self._tell_junit(sent["environment"])
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

@@ -12,6 +12,9 @@ import pytest
 SHARED_KEY: Final = "perfcheck_shared"
 """In workerinput: the folder in which the workers of a session share what was measured."""
 
+GROUP: Final = "perfcheck"
+"""One xdist group for all that measures: it cannot be done side by side, so one worker takes it all."""
+
 _FOLDER: Final = pytest.StashKey[str]()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -53,6 +53,17 @@ class Bench:
         self._trials: list[Trial] = []
         self._environment: Mapping[str, str] = {}
         self._emulated: Mapping[str, Mapping[str, Any]] = {}
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials so far, without the packets of detail mode."""
+        return tuple(self._trials)
+
+    def go_on(self, record: RunRecord, trials: Sequence[Trial]) -> None:
+        """Go on with a run that was summed up before: further trials are added to its own."""
+        self._run_id = record.run_id
+        self._started_at = record.started_at
+        self._trials = [*trials, *self._trials]
 
     def prove(self) -> None:
         """Prove the links, and keep for the record what emulates each and what was measured of it."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
-from perfcheck.baseline import BaselineStore, lookup_of
+from perfcheck.baseline import BaselineStore, baseline_of, lookup_of
 from perfcheck.collect import collectors, prepare
 from perfcheck.collect.core import Core
-from perfcheck.compare import changed_conditions, judge, more_runs, planned_metrics
+from perfcheck.compare import MoreRuns, changed_conditions, judge, more_runs, planned_metrics
 from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.errors import Unavailable, UsageError
 from perfcheck.lab import Lab, plan
@@ -21,9 +22,11 @@ from perfcheck.model.record import ComparisonRecord, RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Collector, Progress
 from perfcheck.model.verdict import Verdict
+from perfcheck.output.cases import untrusted
 from perfcheck.output.events import EventLines
 from perfcheck.runner.bench import Bench, judged
 from perfcheck.runner.budget import core_budget
+from perfcheck.runner.measurement import Measurement
 from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
@@ -31,6 +34,12 @@ from perfcheck.runner.summary import diagnosed_against
 from perfcheck.system import Journal, clean, measuring_lock, new_tag, stop_on_signals
 from perfcheck.system.checks import require_privileges
 from perfcheck.system.modules import loaded_modules
+
+
+def _confirmed(bench: Bench, wanted: MoreRuns) -> RunRecord:
+    """Make the runs that a comparison asks for, and give the record of all."""
+    bench.measure(wanted.runs, why=f"confirming {', '.join(wanted.metrics)}")
+    return bench.summary()
 
 
 class _Silent:
@@ -57,6 +66,7 @@ class Runner:
         self._modules: frozenset[str] = frozenset()
         self._loaded_rules: RuleSet | None = None
         self._attached: dict[str, Collector] = {}
+        self._measured: WeakSet[Measurement] = WeakSet()
         self._events = EventLines(options.events) if options.events is not None else None
 
     @classmethod
@@ -93,6 +103,10 @@ class Runner:
 
         Of the metrics in `accept` earlier sessions no longer count, for this reason.
         """
+        for measured in list(self._measured):
+            if measured.scenario.name == record.scenario.name:
+                # What is compared later is compared with the sessions as they were before.
+                measured.lookup(self._store().load, None)
         if accept:
             return self._store().accept(record, accept, reason)
         return self._store().save(record, update=update)
@@ -133,6 +147,49 @@ class Runner:
         with self._ready(scenario) as core:
             return self._side_by_side(scenario, core, a, b)
 
+    def measure(self, scenario: Scenario) -> Measurement:
+        """Measure and diagnose one scenario without comparing it; what comes back can be compared later.
+
+        Raises as `run` does.
+        """
+        scenario = self.options.applied_to(scenario)
+        self._check_events(scenario)
+        with self._opened(scenario) as bench:
+            bench.measure(scenario.repeat)
+            made = Measurement(scenario=scenario, record=bench.summary(), trials=bench.trials, comparing=self)
+        self._measured.add(made)
+        return made
+
+    def compared(self, measured: Measurement, baseline: str | RunRecord | None) -> RunRecord:
+        """Return a measurement's record compared with a stored baseline (of a named set), or with another record.
+
+        The scenario's lab is built again where a comparison asks for more runs before it may fail.
+        """
+        scenario = measured.scenario
+
+        def again(wanted: MoreRuns) -> RunRecord:
+            with self._opened(scenario, measured) as bench:
+                return _confirmed(bench, wanted)
+
+        if isinstance(baseline, RunRecord):
+            if (reason := untrusted(baseline)) is not None:
+                raise UsageError(f"{scenario.label}: the run to compare with is INVALID: {reason}")
+            compared = self._judged(scenario, measured.record, lookup_of(baseline_of(baseline), measured.record), again)
+            # No option compares with that record again.
+            return compared.model_copy(update={"reproduce": measured.record.reproduce})
+        store = BaselineStore(self.options.baseline_dir, baseline or self.options.baseline_name)
+        lookup = measured.lookup(store.load, baseline)
+        return self._judged(scenario, measured.record, lookup, again)
+
+    @contextmanager
+    def _opened(self, scenario: Scenario, earlier: Measurement | None = None) -> Iterator[Bench]:
+        # Malformed rule files are told before anything is measured.
+        rules = self._rules()
+        with self._ready(scenario) as core, self._bench(scenario, core, rules) as bench:
+            if earlier is not None:
+                bench.go_on(earlier.record, earlier.trials)
+            yield bench
+
     def _against_baseline(self, scenario: Scenario, bench: Bench) -> RunRecord:
         """Measure as often as the scenario says, and again where a comparison asks for more before it may fail."""
         bench.measure(scenario.repeat)
@@ -140,11 +197,16 @@ class Runner:
         if not self.options.baseline or record.verdict is Verdict.INVALID:
             return record
         lookup = self._store().load(scenario, record.environment)
+        return self._judged(scenario, record, lookup, lambda wanted: _confirmed(bench, wanted))
+
+    def _judged(
+        self, scenario: Scenario, record: RunRecord, lookup: BaselineLookup, again: Callable[[MoreRuns], RunRecord]
+    ) -> RunRecord:
+        """Compare; what tripped the screen is decided by fresh runs, which `again` makes."""
         comparisons = judge(scenario, record, lookup)
         wanted = more_runs(comparisons, record, lookup)
         if wanted is not None:
-            bench.measure(wanted.runs, why=f"confirming {', '.join(wanted.metrics)}")
-            record = bench.summary()
+            record = again(wanted)
             if record.verdict is Verdict.INVALID:
                 return record
             comparisons = judge(scenario, record, lookup, screened_runs=scenario.repeat)

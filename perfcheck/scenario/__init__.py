@@ -14,13 +14,18 @@ from perfcheck.scenario.loader import (
     same_names,
 )
 from perfcheck.scenario.schema import json_schema
+from perfcheck.scenario.suggest import hint
 from perfcheck.scenario.sysctls import refusal
+from perfcheck.scenario.values import SourcePoint, changed, read_values, sources
 
 __all__ = [
     "ScenarioFile",
+    "SourcePoint",
+    "changed",
     "conditions",
     "digest",
     "find",
+    "hint",
     "is_scenario",
     "json_schema",
     "load",
@@ -28,8 +33,10 @@ __all__ = [
     "load_text",
     "read",
     "read_text",
+    "read_values",
     "refusal",
     "same_names",
+    "sources",
     "unknown_congestion",
     "workload_digest",
 ]

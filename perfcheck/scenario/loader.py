@@ -63,17 +63,26 @@ def load_text(text: str, file: str) -> tuple[Scenario, ...]:
 
 def read(path: Path) -> ScenarioFile:
     """Read a file with the places of its keys; ScenarioError lists every mistake, or why the file cannot be read."""
+    return read_document(document_at(path), here=True)
+
+
+def document_at(path: Path) -> Document:
+    """Parse a file; ScenarioError says why it cannot be read, or where it is no YAML."""
     file = str(path)
     try:
         content = read_bounded(path, MAX_BYTES)
     except UnreadableFile as error:
         raise ScenarioError(_first_line(file, f"cannot be read: {error.reason}")) from None
-    return read_text(_decode(content, file), file, here=True)
+    return parse(_decode(content, file), file)
 
 
 def read_text(text: str, file: str, *, here: bool = False) -> ScenarioFile:
     """Read a text as `read` reads a file; what it names is looked for on this machine where `here` says so."""
-    document = parse(text, file)
+    return read_document(parse(text, file), here=here)
+
+
+def read_document(document: Document, *, here: bool = False) -> ScenarioFile:
+    """Read a tree, whatever it was made of; ScenarioError lists every mistake."""
     base, problems = _validate(document, here=here)
     found, more = axes(document)
     problems += [*document.problems, *more]
@@ -83,10 +92,10 @@ def read_text(text: str, file: str, *, here: bool = False) -> ScenarioFile:
             validated, wrong = _validate(point.document, here=here)
             problems += [_at_point(problem, point) for problem in wrong]
             if validated is not None and not wrong:
-                loaded.append(_scenario(validated, point, file))
+                loaded.append(_scenario(validated, point, document.file))
     if problems or base is None:
         raise ScenarioError(*_in_order(problems))
-    return ScenarioFile(file=file, scenarios=tuple(loaded), lines=MappingProxyType(document.key_lines()))
+    return ScenarioFile(file=document.file, scenarios=tuple(loaded), lines=MappingProxyType(document.key_lines()))
 
 
 def find(paths: Iterable[Path]) -> tuple[Path, ...]:

@@ -30,7 +30,7 @@ from perfcheck.testing.fakes import (
     ListProgress,
     make_hosts,
 )
-from perfcheck.testing.runner import FakeRunner, make_judged_record
+from perfcheck.testing.runner import FakeRun, FakeRunner, make_judged_record
 from perfcheck.testing.values import (
     EDGES,
     make_expectation,
@@ -43,8 +43,8 @@ from perfcheck.testing.values import (
 )
 
 __all__ = [
-    "EDGES", "FakeCollector", "FakeEmulator", "FakeGenerator", "FakeHost", "FakeLink", "FakeProcess", "FakeRunner",
-    "FakeSession", "FakeUndoLog", "ListOutput", "ListProgress", "make_expectation", "make_flow_report",
+    "EDGES", "FakeCollector", "FakeEmulator", "FakeGenerator", "FakeHost", "FakeLink", "FakeProcess", "FakeRun",
+    "FakeRunner", "FakeSession", "FakeUndoLog", "ListOutput", "ListProgress", "make_expectation", "make_flow_report",
     "make_histogram", "make_hosts", "make_judged_record", "make_record", "make_scenario", "make_tcp_socket",
     "make_traffic_report",
 ]  # fmt: skip

@@ -53,6 +53,27 @@ def make_judged_record(
 
 
 @dataclass(kw_only=True)
+class FakeRun:
+    """A run that was not compared yet; `asked` holds what it was to be compared with."""
+
+    judged: RunRecord
+    asked: list[str | RunRecord | None] = field(default_factory=list)
+
+    @property
+    def record(self) -> RunRecord:
+        """The record without its comparisons."""
+        verdict = self.judged.verdict
+        if self.judged.comparisons:
+            verdict = overall(line.verdict for line in self.judged.expectations)
+        return self.judged.model_copy(update={"comparisons": (), "changed_conditions": {}, "verdict": verdict})
+
+    def against(self, baseline: str | RunRecord | None) -> RunRecord:
+        """Note it, and give the record with its comparisons."""
+        self.asked.append(baseline)
+        return self.judged
+
+
+@dataclass(kw_only=True)
 class FakeRunner:
     """Makes the record, or raises, that `answers` hold for a scenario's label; `compared` are the planned comparisons.
 
@@ -93,6 +114,18 @@ class FakeRunner:
         if isinstance(answer, Exception):
             raise answer
         return answer(scenario) if answer is not None else make_judged_record(scenario, self.metrics)
+
+    def measure(self, scenario: Scenario) -> FakeRun:
+        """Answer for the scenario as `run` does, without its comparisons; those are what comparing it gives later."""
+        return FakeRun(judged=self.run(scenario))
+
+    def ab(self, scenario: Scenario, a: object, b: object) -> tuple[RunRecord, RunRecord]:
+        """Answer for the scenario as A and as B, whose record has the comparisons and the texts of the sides."""
+        self._note(f"ab {scenario.label}")
+        after = self.run(scenario)
+        sides = (str(getattr(a, "text", a)), str(getattr(b, "text", b)))
+        before = after.model_copy(update={"comparisons": (), "expectations": (), "verdict": Verdict.PASS})
+        return before, after.model_copy(update={"sides": sides, "expectations": ()})
 
     def moved_since_saved(self, scenario: Scenario, record: RunRecord) -> tuple[ComparisonRecord, ...]:
         """Give `moved`."""

@@ -18,6 +18,7 @@ import pytest
 
 import perfcheck.cli.arguments
 import perfcheck.plugin.collection
+import perfcheck.plugin.python_reports
 import perfcheck.plugin.reporting
 import perfcheck.runner.history
 import perfcheck.testing  # noqa: F401

@@ -1,0 +1,224 @@
+"""Tests in Python: scenarios that they build, files that they name, and where their records go."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+import pytest
+from python_suite import BUILT, HEAD, SLOW, module, text_of
+
+if TYPE_CHECKING:
+    from plugin_suite import Suite
+
+pytest_plugins = ("pytester", "plugin_suite")
+
+
+def test_a_scenario_is_built_parametrized_and_named(suite: Suite) -> None:
+    body = (
+        BUILT
+        + """
+@pytest.mark.parametrize("delay", [ms(10), ms(50)])
+def test_delay(perfcheck, delay):
+    record = perfcheck.run(OFFICE.with_({"links[0].delay": delay}), repeat=2)
+    assert record["tcp.rtt_us.p99"] < ms(60)
+
+@pytest.mark.parametrize("scenario", [OFFICE, OFFICE.with_({"client.congestion": "bbr"})])
+def test_scenario(perfcheck, scenario):
+    perfcheck.run(scenario).assert_expectations()
+"""
+    )
+    result = module(suite, body, "-v", answers='METRICS["app.throughput_bps"] = (91e6,)')
+    result.assert_outcomes(passed=4)
+    assert suite.calls() == ["office[delay=10ms]", "office[delay=50ms]", "office", "office[congestion=bbr]"]
+    result.stdout.fnmatch_lines(["*::test_delay[[]10ms[]] *", "*::test_scenario[[]office[[]congestion=bbr[]][]] *"])
+
+
+def test_a_built_scenario_is_reproduced_by_its_test(suite: Suite) -> None:
+    result = module(suite, BUILT + """
+@pytest.mark.parametrize("limit", [ms(60)])
+def test_upload(perfcheck, limit):
+    assert perfcheck.run(OFFICE)["tcp.rtt_us.p99"] < limit
+""", "--perfcheck-json=records.jsonl", answers=SLOW)  # fmt: skip
+    assert "  reproduce  pytest 'test_made.py::test_upload[60ms]'\n" in text_of(result)
+    record = json.loads((suite.pytester.path / "records.jsonl").read_text())
+    assert record["scenario"]["file"] == "test_made.py"
+
+
+def test_a_mistake_in_a_built_scenario_is_located(suite: Suite) -> None:
+    result = module(suite, BUILT.replace("ms(10)", "5"))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["E*Scenario(...): links[[]0[]].delay: expected a duration such as 10ms, got '5'"])
+
+
+def test_one_name_means_one_workload(suite: Suite) -> None:
+    result = module(suite, BUILT + """
+def test_one(perfcheck):
+    perfcheck.run(OFFICE)
+
+def test_other(perfcheck):
+    perfcheck.run(OFFICE.with_(traffic=[{"iperf3": {"from": "server", "to": "client", "duration": "1s"}}]))
+""")  # fmt: skip
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*office was run with other hosts, links or traffic in test_made.py: *"])
+
+
+def test_a_matrix_needs_a_choice(suite: Suite) -> None:
+    suite.scenario("lan", suite.MATRIX)
+    result = module(suite, """
+def test_matrix(perfcheck):
+    with pytest.raises(UsageError, match="has 2 scenarios: lan.congestion=cubic., lan.congestion=reno.; choose one"):
+        perfcheck.run("scenarios/lan.yaml")
+    assert perfcheck.run("scenarios/lan.yaml", select="reno").label == "lan[congestion=reno]"
+    assert [record.label for record in perfcheck.run_all("scenarios/lan.yaml")] == [
+        "lan[congestion=cubic]", "lan[congestion=reno]"]
+""")  # fmt: skip
+    result.assert_outcomes(passed=1)
+
+
+def test_a_missing_file_names_the_nearest(suite: Suite) -> None:
+    result = module(suite, """
+def test_upload(perfcheck):
+    perfcheck.run("scenarios/wam.yaml")
+""")  # fmt: skip
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*there is no scenario file 'scenarios/wam.yaml' in *did you mean 'scenarios/wan.yaml'*"]
+    )
+
+
+def test_a_path_is_taken_from_the_tests_folder_first(suite: Suite) -> None:
+    folder = suite.pytester.path / "tests"
+    folder.mkdir()
+    (folder / "near.yaml").write_text((suite.pytester.path / "scenarios/wan.yaml").read_text().replace("wan", "near"))
+    (folder / "test_made.py").write_text(HEAD + """
+def test_paths(perfcheck):
+    assert perfcheck.run("near.yaml").raw.scenario.file == "tests/near.yaml"
+    assert perfcheck.run("scenarios/wan.yaml").raw.scenario.file == "scenarios/wan.yaml"
+""")  # fmt: skip
+    suite.run_at("tests/test_made.py").assert_outcomes(passed=1)
+
+
+PAIRS = """
+ANSWERS["wan"] = answer(comparisons=[
+    compared("tcp.rtt_us.p99", Verdict.REGRESSED, 36e3, 46e3),
+    compared("app.throughput_bps", Verdict.IMPROVED, 80e6, 92e6),
+    compared("tcp.rtt_us.p50", Verdict.PASS, 36e3, 36e3)])
+"""
+
+
+def test_two_settings_side_by_side(suite: Suite) -> None:
+    result = module(suite, """
+def compared(perfcheck):
+    return perfcheck.ab("scenarios/wan.yaml", a="file", b="congestion bbr", tolerance={"tcp.rtt_us.p50": pct(4)})
+
+def test_verdicts(perfcheck):
+    found = compared(perfcheck)
+    assert found["app.throughput_bps"].verdict == "IMPROVED" and found.verdict == "REGRESSED"
+    found.assert_improved("app.throughput_bps")
+    with pytest.raises(KeyError, match="'app.throughput' was not compared; did you mean 'app.throughput_bps'"):
+        found["app.throughput"]
+
+def test_regression(perfcheck):
+    compared(perfcheck).assert_no_regression()
+
+def test_no_improvement(perfcheck):
+    compared(perfcheck).assert_improved("tcp.rtt_us.p50")
+""", "--perfcheck-json=records.jsonl", "--baseline-save", answers=PAIRS)  # fmt: skip
+    result.assert_outcomes(passed=1, failed=2)
+    text = text_of(result)
+    assert "tcp.rtt_us.p99 went from 36 ms to 46 ms (+27.8 %), margin 5 %" in text
+    assert "  A          36 ms\n" in text
+    assert "tcp.rtt_us.p50 is 36 ms, expected better than A by more than 5 %, and certainly so" in text
+    assert suite.calls("save") == []
+    assert len((suite.pytester.path / "records.jsonl").read_text().splitlines()) == 6
+
+
+def test_records_go_where_those_of_scenario_files_go(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = suite.pytester.path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    result = module(suite, """
+def test_upload(perfcheck):
+    assert perfcheck.run("scenarios/wan.yaml")["tcp.rtt_us.p99"] < ms(60)
+""", "--perfcheck-json=records.jsonl", "--history=past", "--baseline-save", "--junitxml=report.xml",
+        answers=SLOW)  # fmt: skip
+    result.assert_outcomes(failed=1)
+    folder = suite.pytester.path
+    assert json.loads((folder / "records.jsonl").read_text())["scenario"]["name"] == "wan"
+    assert list((folder / "past").rglob("*.*"))
+    assert suite.calls("save") == ["wan"]
+    result.stdout.fnmatch_lines(["wan: baseline written to baselines/wan.json*"])
+    result.stdout.fnmatch_lines(["::error file=test_made.py,line=5,title=wan expect%3Atcp.rtt_us.p99::*"])
+    assert "| wan | tcp.rtt_us.p99 | 61.2 ms | < 60ms |" in summary.read_text()
+    (case,) = ET.parse(folder / "report.xml").getroot().iter("testcase")
+    known = {found.get("name"): found.get("value") for found in case.iter("property")}
+    assert known["perfcheck.expect:tcp.rtt_us.p99.verdict"] == "FAIL"
+    assert known["tcp.rtt_us.p99"] == "61200.0"
+    failure = case.find("failure")
+    assert failure is not None
+    assert failure.get("message") == "tcp.rtt_us.p99 is 61.2 ms, expected < 60ms"
+    assert "because    queue delay 41 ms" in (failure.text or "")
+
+
+def test_tests_and_scenario_files_share_a_session(suite: Suite) -> None:
+    suite.answers("")
+    suite.pytester.makepyfile(test_made=HEAD + """
+@pytest.fixture(scope="module")
+def upload(perfcheck):
+    return perfcheck.run("scenarios/wan.yaml")
+
+def test_latency(upload):
+    assert upload["tcp.rtt_us.p99"] < ms(60)
+
+def test_throughput(upload):
+    assert upload["app.throughput_bps"] > mbit(85)
+""")  # fmt: skip
+    result = suite.run_at()
+    result.assert_outcomes(passed=4)
+    assert suite.calls() == ["wan", "wan"]
+    assert suite.calls("enter") == [""]
+    result.stdout.fnmatch_lines(["4 PASS"])
+
+
+def test_a_run_under_ab_is_skipped(suite: Suite) -> None:
+    result = module(suite, """
+def test_upload(perfcheck):
+    perfcheck.run("scenarios/wan.yaml")
+""", "--ab", "file", "congestion bbr")  # fmt: skip
+    result.assert_outcomes(skipped=1)
+    assert suite.calls() == []
+
+
+def test_what_cannot_be_saved_is_an_error_of_the_test(suite: Suite) -> None:
+    (suite.pytester.path / "baselines").write_text("in the way")
+    result = module(suite, """
+def test_upload(perfcheck):
+    perfcheck.run("scenarios/wan.yaml")
+""", "--baseline-save")  # fmt: skip
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*cannot write the baseline*"])
+
+
+def test_options_of_the_command_line_hold(suite: Suite) -> None:
+    module(suite, """
+def test_upload(perfcheck):
+    perfcheck.run("scenarios/wan.yaml", repeat=7)
+""", "--perfcheck-repeat=2", answers='''
+def told(scenario):
+    assert OPTIONS[0].repeat == 2 and scenario.repeat == 7
+    return make_judged_record(scenario, METRICS)
+ANSWERS["wan"] = told
+''').assert_outcomes(passed=1)  # fmt: skip
+
+
+def test_only_the_fixtures_tests_are_marked(suite: Suite) -> None:
+    result = module(suite, """
+def test_plain(): pass
+
+def test_upload(perfcheck): perfcheck.run("scenarios/wan.yaml")
+""", "-m", "perfcheck")  # fmt: skip
+    result.assert_outcomes(passed=1, deselected=1)
+    assert re.search(r"wan +measured +3 runs", text_of(result))
