@@ -8,6 +8,12 @@ DEMO ?= scenarios/
 # Arguments of bench-links and bench-overhead.
 BENCH ?=
 
+# What `make distros` tries, and where.
+DISTROS ?= bookworm trixie
+TARGETS ?= demo test
+# Arguments of uv for `make lock`, such as LOCK="--upgrade-package numpy"; all versions are taken anew without.
+LOCK ?=
+
 # Debian's kernel of `make vm`: 6.1 or 6.12.
 RELEASE ?= 6.12
 # Kernel tests that need more of a kernel than many have (netem, Open vSwitch, tracing of functions), and those of what
@@ -22,7 +28,7 @@ UNIT := $(PYTEST) -q -p no:cacheprovider --hypothesis-profile=ci
 WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
-.PHONY: help setup demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-compare \
+.PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-compare \
 	error-rates campaign clean
 
 help:
@@ -30,6 +36,8 @@ help:
 	@echo 'make test            all tests: lint, types, unit, plugin, kernel'
 	@echo 'make unit            the tests that need no root, in seconds'
 	@echo 'make vm              the kernel tests that need more of a kernel, in a guest with Debian'"'"'s (RELEASE=6.1 or 6.12)'
+	@echo 'make distros         demo and test in fresh chroots of Debian 12 and 13 (DISTROS="trixie" TARGETS="demo", KEEP=FOLDER)'
+	@echo 'make lock            renew requirements.lock, the exact versions that setup installs'
 	@echo 'make baselines       measure and write baselines/ anew'
 	@echo 'make bench           time around the traffic: lab up, programs attached, lab down'
 	@echo 'make bench-links     emulated links: asked and measured (BENCH="--only table --output docs/bench-links.md")'
@@ -41,6 +49,12 @@ help:
 
 setup:
 	@VENV=$(VENV) .ci/setup
+
+lock:
+	@.ci/lock $(LOCK)
+
+distros:
+	@DISTROS="$(DISTROS)" TARGETS="$(TARGETS)" /usr/bin/python3 tests/distros/distros.py
 
 demo: setup
 	$(PYTEST) $(DEMO) --baseline -q -p no:cacheprovider
