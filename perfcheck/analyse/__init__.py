@@ -1,15 +1,16 @@
 """From raw reports and observations to metrics; pure functions."""
 
 from perfcheck.analyse.aggregate import aggregate
+from perfcheck.analyse.bounds import bound_checks
 from perfcheck.analyse.crosscheck import cross_checks
 from perfcheck.analyse.detailchecks import detail_checks
 from perfcheck.analyse.events import events_of
 from perfcheck.analyse.paths import Followed, follow
 from perfcheck.analyse.stages import complete, stage_metrics
-from perfcheck.analyse.trial import trial_metrics, unmatched_flows
+from perfcheck.analyse.trial import timed, trial_metrics, unmatched_flows
 from perfcheck.analyse.validity import why_not_counted
 
 __all__ = [
-    "Followed", "aggregate", "complete", "cross_checks", "detail_checks", "events_of", "follow", "stage_metrics",
-    "trial_metrics", "unmatched_flows", "why_not_counted",
+    "Followed", "aggregate", "bound_checks", "complete", "cross_checks", "detail_checks", "events_of", "follow",
+    "stage_metrics", "timed", "trial_metrics", "unmatched_flows", "why_not_counted",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address, ip_address
 from perfcheck.model.flow import FlowKey, Protocol, TcpSocket
 from perfcheck.model.observation import FlowReport, TrafficReport
 
-_Identity = tuple[str, str, int, str, int]
+Identity = tuple[str, str, int, str, int]
 _Endpoint = tuple[str, int]
 
 
@@ -46,7 +46,7 @@ def measured_connections(sockets: Sequence[TcpSocket], reports: Sequence[Traffic
     return tuple(found)
 
 
-def identity(key: FlowKey) -> _Identity:
+def identity(key: FlowKey) -> Identity:
     """Give what makes a TCP socket unique in the lab; IPv4-mapped IPv6 addresses count as IPv4."""
     return (key.host, _plain(key.local), key.local_port, _plain(key.remote), key.remote_port)
 
@@ -60,9 +60,9 @@ def _plain(address: str) -> str:
     return str(mapped or parsed)
 
 
-def _latest_by_identity(sockets: Sequence[TcpSocket]) -> dict[_Identity, TcpSocket]:
+def _latest_by_identity(sockets: Sequence[TcpSocket]) -> dict[Identity, TcpSocket]:
     """Of several connections that used the same ports one after the other, keep the one that carried most."""
-    grouped: dict[_Identity, list[TcpSocket]] = defaultdict(list)
+    grouped: dict[Identity, list[TcpSocket]] = defaultdict(list)
     for socket in sockets:
         grouped[identity(socket.key)].append(socket)
     return {key: max(group, key=_carried) for key, group in grouped.items()}
@@ -72,7 +72,7 @@ def _carried(socket: TcpSocket) -> int:
     return socket.whole_bytes_acked + socket.whole_bytes_received
 
 
-def _unclaimed(by_identity: dict[_Identity, TcpSocket], reports: Sequence[TrafficReport]) -> list[Connection]:
+def _unclaimed(by_identity: dict[Identity, TcpSocket], reports: Sequence[TrafficReport]) -> list[Connection]:
     """Connections that share no endpoint with any report's flows.
 
     iperf3's control connection shares its server's address and port with the streams, so it is

@@ -5,19 +5,22 @@ A metric whose raw counters or gauges a collector does not give is left out: abs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 
 import numpy as np
 
 from perfcheck.analyse.flows import Connection, measured_connections
 from perfcheck.analyse.histogram import merge, statistics
+from perfcheck.analyse.spans import Span, length_ns, union, within
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import Histogram, TcpSocket
 from perfcheck.model.observation import TrafficReport
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.topology import bottleneck, measured_paths
+from perfcheck.model.topology import data_path, steady_together_bps
 
+_LIMITS = 2
 _STATES = ("open", "disorder", "cwr", "recovery", "loss")
 _SUMS = (
     "segs_out", "data_segs_out", "retrans_segs", "retrans_fast_segs", "retrans_rto_segs", "retrans_tlp_segs",
@@ -30,7 +33,6 @@ _GAUGES: tuple[tuple[str, Callable[[Sequence[float]], float]], ...] = (
     ("mss_bytes", median),
     ("snd_wnd_bytes", max),
     ("reordering_segs", max),
-    ("pacing_rate_bps", sum),
 )
 _DISTRIBUTIONS: tuple[tuple[str, Callable[[TcpSocket], Histogram]], ...] = (
     ("rtt_us", lambda socket: socket.rtt_us),
@@ -43,8 +45,8 @@ _DISTRIBUTIONS: tuple[tuple[str, Callable[[TcpSocket], Histogram]], ...] = (
 def tcp_metrics(sockets: Sequence[TcpSocket], reports: Sequence[TrafficReport], scenario: Scenario) -> dict[str, float]:
     """Give every `tcp.*` metric of the catalogue that these sockets allow, over all measured connections.
 
-    The sender's socket counts, the receiver's for what only a receiver sees. Histograms are merged,
-    counters and rates summed, percentages taken of the sums.
+    The sender's socket counts, the receiver's for what only a receiver sees. Histograms are merged and
+    counters summed, percentages taken of the sums; rates are sums over the time in which any connection was counted.
     """
     connections = measured_connections(sockets, reports)
     senders = [each.sender for each in connections if each.sender is not None]
@@ -59,8 +61,8 @@ def tcp_metrics(sockets: Sequence[TcpSocket], reports: Sequence[TrafficReport], 
         found |= _gauges(measured)
         found |= {name: value for name in _SUMS if (value := _total(measured, name)) is not None}
         found |= dict(_shares(measured))
-        found |= dict(_rates(measured, scenario, found))
-        found |= dict(_standing_queue(found))
+        found |= dict(_rates(measured, _path_rate_bps(scenario, connections), found))
+        found |= dict(_standing_queue(connections))
     return {f"tcp.{name}": float(value) for name, value in found.items() if f"tcp.{name}" in CATALOGUE}
 
 
@@ -97,59 +99,81 @@ def _shares(senders: Sequence[TcpSocket]) -> Iterator[tuple[str, float]]:
         ("retrans_pct", "retrans_segs", "data_segs_out"),
         ("lost_pct", "lost_segs", "data_segs_out"),
         ("ce_pct", "delivered_ce_segs", "delivered_segs"),
-        ("limited_rwnd_pct", "rwnd_limited_us", "elapsed_us"),
-        ("limited_sndbuf_pct", "sndbuf_limited_us", "elapsed_us"),
-        *((f"state_{state}_pct", f"state_{state}_us", "elapsed_us") for state in _STATES),
     ]
     shares = {name: _share(senders, part, whole) for name, part, whole in wanted}
-    # Limits tick in jiffies and may end up a tick beyond the time that they are a share of.
-    found = {name: min(value, 100.0) for name, value in shares.items() if value is not None}
-    busy = _share(senders, "busy_us", "elapsed_us")
-    if busy is not None and {"limited_rwnd_pct", "limited_sndbuf_pct"} <= found.keys():
-        # tcp_info's busy time includes the two limits (tcp_get_info_chrono_stats sums the chronos up).
-        busy = min(busy, 100.0)
-        found["limited_cwnd_pct"] = max(busy - found["limited_rwnd_pct"] - found["limited_sndbuf_pct"], 0.0)
-        found["limited_app_pct"] = 100.0 - busy
-    yield from found.items()
+    # A lone FIN that is repeated, or a segment sent before the warm-up's end and lost after it, is not in the whole.
+    yield from ((name, min(value, 100.0)) for name, value in shares.items() if value is not None)
+    yield from _parts(senders, {f"state_{state}_pct": f"state_{state}_us" for state in _STATES}).items()
+    limits = _parts(senders, {"limited_rwnd_pct": "rwnd_limited_us", "limited_sndbuf_pct": "sndbuf_limited_us"})
+    # tcp_info's busy time includes the two limits (tcp_get_info_chrono_stats sums the chronos up).
+    if len(limits) == _LIMITS and (busy := _parts(senders, {"busy": "busy_us"})):
+        busy_pct = max(busy["busy"], sum(limits.values()))
+        limits["limited_cwnd_pct"] = busy_pct - sum(limits.values())
+        limits["limited_app_pct"] = 100.0 - busy_pct
+    yield from limits.items()
 
 
-def _rates(senders: Sequence[TcpSocket], scenario: Scenario, found: dict[str, float]) -> Iterator[tuple[str, float]]:
-    acked = _total(senders, "bytes_acked")
-    busy_ns = _covered_ns(senders)
-    if acked is None or not busy_ns:
+def _parts(senders: Sequence[TcpSocket], counters: Mapping[str, str]) -> dict[str, float]:
+    """Return the shares of the sockets' time that those counters are, by the names given; they never exceed it.
+
+    Limits tick in jiffies, and a socket's own clock stands still while it is idle: together the parts may come out a
+    tick longer than the time.
+    """
+    whole = _total(senders, "elapsed_us")
+    known = {name: value for name, counter in counters.items() if (value := _total(senders, counter)) is not None}
+    if not whole:
+        return {}
+    return {name: 100 * value / max(whole, sum(known.values())) for name, value in known.items()}
+
+
+def _rates(senders: Sequence[TcpSocket], path_bps: int | None, found: dict[str, float]) -> Iterator[tuple[str, float]]:
+    spans = union((socket.first_ns, socket.last_ns) for socket in senders)
+    time_ns = length_ns(spans)
+    if _total(senders, "bytes_acked") is None or not time_ns:
         return
-    rate_bps = acked * 8e9 / busy_ns
+    rate_bps = 8e9 * sum(_acked_within(socket, spans) for socket in senders) / time_ns
     yield "delivery_rate_bps", rate_bps
-    path_bps = _path_rate_bps(scenario)
     if path_bps is not None:
         yield "bdp_use_pct", 100 * rate_bps / path_bps
     if "min_rtt_us" in found:
         yield "bdp_bytes", (path_bps or rate_bps) * found["min_rtt_us"] / 8e6
+    # The paces of connections one after another do not add up: each counts for the time that it lasted.
+    paced = [socket for socket in senders if "pacing_rate_bps" in socket.gauges]
+    if paced:
+        yield "pacing_rate_bps", sum(_elapsed_ns(one) * one.gauges["pacing_rate_bps"] for one in paced) / time_ns
     each = [socket.counters["bytes_acked"] / seconds for socket in senders if (seconds := _elapsed_ns(socket) / 1e9)]
     if len(each) > 1 and any(each):
         yield "fairness_ratio", sum(each) ** 2 / (len(each) * sum(rate * rate for rate in each))
+
+
+def _acked_within(socket: TcpSocket, spans: Sequence[Span]) -> int:
+    """Return the bytes acknowledged within the spans, with those of a warm-up that others' time covers."""
+    acked = socket.counters["bytes_acked"]
+    warm = bool(socket.established_ns) and within(socket.established_ns, socket.last_ns, spans)
+    return max(acked, socket.whole_bytes_acked) if warm else acked
 
 
 def _elapsed_ns(socket: TcpSocket) -> int:
     return max(socket.last_ns - socket.first_ns, 0)
 
 
-def _covered_ns(sockets: Sequence[TcpSocket]) -> int:
-    """Time in which at least one of the sockets was counted: parallel flows share it, one after another adds."""
-    covered = 0
-    reached = 0
-    for first, last in sorted((socket.first_ns, socket.last_ns) for socket in sockets):
-        covered += max(last - max(first, reached), 0)
-        reached = max(reached, last)
-    return covered
+def _path_rate_bps(scenario: Scenario, connections: Sequence[Connection]) -> int | None:
+    """Return what the paths of the connections' data carry together.
+
+    None where any of them has no rate, or one that changes, and where a connection's other end is not known.
+    """
+    hosts = {_hosts(connection) for connection in connections if connection.sender is not None}
+    found = [None if target is None else data_path(scenario, source, target) for source, target in hosts]
+    paths = [path for path in found if path is not None]
+    return steady_together_bps(scenario, paths) if len(paths) == len(found) else None
 
 
-def _path_rate_bps(scenario: Scenario) -> int | None:
-    """Sum of the distinct bottlenecks of the measured paths; None where any path has no rate."""
-    paths = measured_paths(scenario)
-    found = [bottleneck(scenario, path) for path in paths]
-    known = {each for each in found if each is not None}
-    return sum(each.rate_bps for each in known) if known and None not in found else None
+def _hosts(connection: Connection) -> tuple[str, str | None]:
+    """Return the hosts that a connection's data go from and to."""
+    assert connection.sender is not None  # noqa: S101 - asked of those alone whose sender was seen
+    if connection.receiver is not None:
+        return connection.sender.key.host, connection.receiver.key.host
+    return connection.sender.key.host, None if connection.report is None else connection.report.receiver.host
 
 
 def _both_ends(
@@ -174,8 +198,21 @@ def _was_reset(connection: Connection) -> bool:
     return any(socket is not None and socket.counters["resets"] > 0 for socket in ends)
 
 
-def _standing_queue(found: dict[str, float]) -> Iterator[tuple[str, float]]:
-    median_us, least_us = found.get("rtt_us.p50"), found.get("min_rtt_us")
-    if median_us is not None and least_us:
-        yield "rtt_inflation_ratio", median_us / least_us
-        yield "queue_delay_us", max(median_us - least_us, 0.0)
+def _standing_queue(connections: Sequence[Connection]) -> Iterator[tuple[str, float]]:
+    """Compare the median round trip with the smallest on each pair of hosts; the longest queue counts.
+
+    The shortest path's round trip says nothing of the queue on another.
+    """
+    by_hosts: dict[tuple[str, str | None], list[TcpSocket]] = defaultdict(list)
+    for connection in connections:
+        if connection.sender is not None and _elapsed_ns(connection.sender):
+            by_hosts[_hosts(connection)].append(connection.sender)
+    queues = []
+    for sockets in by_hosts.values():
+        median_us = statistics(merge(socket.rtt_us for socket in sockets)).get("p50")
+        least_us = min((socket.gauges["min_rtt_us"] for socket in sockets if "min_rtt_us" in socket.gauges), default=0)
+        if median_us is not None and least_us:
+            queues.append((max(median_us - least_us, 0.0), median_us / least_us))
+    if queues:
+        yield "queue_delay_us", max(queue_us for queue_us, _ in queues)
+        yield "rtt_inflation_ratio", max(ratio for _, ratio in queues)

@@ -11,15 +11,13 @@ from perfcheck.analyse.hosts import host_metrics
 from perfcheck.analyse.layers import layer_metrics, link_metrics
 from perfcheck.analyse.sockets import buffer_metrics
 from perfcheck.analyse.tcp import tcp_metrics
+from perfcheck.analyse.together import RATES, common_rates, on_the_kernels_clock
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Direction, Metrics
 from perfcheck.model.observation import LinkReport, Observation, TrafficReport
 from perfcheck.model.scenario import Scenario
 
-_AMOUNTS: Final = frozenset({
-    "app.throughput_bps", "app.requests_per_s", "app.errors", "app.timeouts", "app.resets", "udp.datagrams",
-    "udp.throughput_bps",
-})  # fmt: skip
+_COUNTS: Final = frozenset({"app.errors", "app.timeouts", "app.resets", "udp.datagrams"})
 
 
 def trial_metrics(
@@ -43,8 +41,14 @@ def trial_metrics(
         if tcp := tcp_metrics(seen.tcp_sockets, reports, scenario):
             found |= tcp
             break
-    found |= _reported([report.metrics for report in reports if not report.background])
-    return found
+    measured = [report for report in reports if not report.background]
+    return found | _reported([report.metrics for report in measured]) | common_rates(timed(measured, observations))
+
+
+def timed(reports: Sequence[TrafficReport], observations: Sequence[Observation]) -> tuple[TrafficReport, ...]:
+    """Return the reports with their times by the kernel's clock, where a collector saw their connections."""
+    ordered = sorted(observations, key=lambda each: each.collector == CORE)
+    return on_the_kernels_clock(reports, [socket for seen in ordered for socket in seen.tcp_sockets])
 
 
 def unmatched_flows(reports: Sequence[TrafficReport], observations: Sequence[Observation]) -> tuple[str, ...]:
@@ -59,11 +63,11 @@ def unmatched_flows(reports: Sequence[TrafficReport], observations: Sequence[Obs
 
 
 def _reported(parts: Sequence[Metrics]) -> dict[str, float]:
-    """Join what several generators measured: amounts add up, of anything else the worst counts."""
+    """Join what several generators measured, rates apart: counts add up, of anything else the worst counts."""
     found: dict[str, float] = {}
-    for name in {name for part in parts for name in part}:
+    for name in {name for part in parts for name in part} - RATES.keys():
         values = [part[name] for part in parts if name in part]
-        if name in _AMOUNTS:
+        if name in _COUNTS:
             found[name] = sum(values)
         elif name == "udp.loss_pct":
             found[name] = _mean_loss(parts)

@@ -182,8 +182,8 @@ def metrics(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(json.dumps([
             {"name": spec.name, "unit": spec.unit, "layer": spec.layer, "better": spec.direction,
-             "meaning": spec.meaning, "source": _of(spec, hooks) or spec.source, "margin_pct": spec.margin_pct,
-             "host_wide": spec.host_wide,
+             "meaning": spec.meaning, "computed": spec.computed, "source": _of(spec, hooks) or spec.source,
+             "margin_pct": spec.margin_pct, "host_wide": spec.host_wide,
              "available": why is None, "why": why.why if why else None, "fix": why.fix if why else None}
             for spec, why in rows
         ], indent=1))  # fmt: skip
@@ -193,7 +193,8 @@ def metrics(arguments: argparse.Namespace) -> int:
         better = "" if spec.direction is Direction.NEITHER else f"{spec.direction} is better"
         here = "measured here" if why is None else f"not here: {why.why}; {why.fix}"
         console.print(Text.assemble((f"{spec.name:<28}", "bold"), f" {spec.unit:<6} {better:<16} {here}"))
-        console.print(f"    {spec.meaning}\n    from {_of(spec, hooks) or spec.source}", style="dim")
+        computed = f"\n    computed: {spec.computed}" if spec.computed else ""
+        console.print(f"    {spec.meaning}{computed}\n    from {_of(spec, hooks) or spec.source}", style="dim")
     return 0
 
 

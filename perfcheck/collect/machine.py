@@ -104,10 +104,12 @@ def metrics_of(before: Look, after: Look, length_ns: int) -> Iterator[tuple[str,
         ("cpu", "cpu.pressure_pct"), ("memory", "cpu.pressure_memory_pct"), ("io", "cpu.pressure_io_pct"),
     ):  # fmt: skip
         if name in grew.get("pressure", {}):
-            yield metric, 100 * grew["pressure"][name] * 1000 / length_ns
+            # The kernel adds up every 2 s: what it adds within the window may have been before it.
+            yield metric, min(100 * grew["pressure"][name] * 1000 / length_ns, 100.0)
     yield from _of_numa(grew.get("numa", {}))
     if "throttled_usec" in grew.get("cgroup", {}):
-        yield "cpu.throttled_pct", 100 * grew["cgroup"]["throttled_usec"] * 1000 / length_ns
+        # Each CPU's run queue of the group is held back, and counted, on its own.
+        yield "cpu.throttled_pct", min(100 * grew["cgroup"]["throttled_usec"] * 1000 / length_ns, 100.0)
         yield "cpu.throttled_periods", grew["cgroup"].get("nr_throttled", 0)
 
 
@@ -118,7 +120,8 @@ def _of_cpus(grew: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     for cpu in names:
         whole = sum(value for name, value in grew.items() if name.partition(".")[0] == cpu)
         if whole > 0:
-            busy[cpu] = 100 * (1 - (grew[f"{cpu}.idle"] + grew[f"{cpu}.iowait"]) / whole)
+            # iowait may count backwards (proc(5)).
+            busy[cpu] = min(max(100 * (1 - (grew[f"{cpu}.idle"] + grew[f"{cpu}.iowait"]) / whole), 0.0), 100.0)
     whole = sum(value for name, value in grew.items() if name.startswith("cpu."))
     if "cpu" not in busy or len(busy) < 2:
         return

@@ -57,6 +57,8 @@ class MetricSpec:
     `compared` says whether it is compared with a baseline by default.
     `needs` names the collector or the generator it comes from (`tcp`, `sockdiag`, `iperf3`...),
     and after it what that has on some machines only.
+    `computed` says more of how it is made up, where `meaning`, which failures show, leaves that open.
+    `overruns` marks a percentage that is no share of a whole: it may exceed 100.
     `host_wide` marks what cannot be told apart from the rest of the machine: everything else is the lab's own.
     """
 
@@ -72,3 +74,10 @@ class MetricSpec:
     floor: float = 0.0
     compared: bool = False
     host_wide: bool = False
+    overruns: bool = False
+    computed: str = ""
+
+    @property
+    def most(self) -> float | None:
+        """The largest value that there can be: 100 for a share of a whole; None for what has no such limit."""
+        return 100.0 if self.unit == "pct" and not self.overruns else None

@@ -44,12 +44,26 @@ class FlowReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What arrived in one stretch of time (CLOCK_MONOTONIC): payload bytes, and answers to requests."""
+
+    begin_ns: int
+    end_ns: int
+    size_bytes: int = 0
+    answers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficReport:
     """What one generator reports of one trial.
 
     `metrics` are catalogue metrics that the generator itself measures (`app.*`, `udp.*`), after
     the warm-up. `start_ns`/`end_ns` are CLOCK_MONOTONIC around its traffic. `cpu_pct` is the
     busier side's share of one CPU: near 100 the generator is the bottleneck.
+
+    `arrivals` say when what arrived, warm-up included, so that several reports can be added over one time; the first
+    begins where the generator's own clock begins. `measured_ns` are begin and end of the time that the
+    metrics cover. A generator that tells neither is taken to have kept its rates from `start_ns` to `end_ns`.
     """
 
     generator: str
@@ -61,6 +75,8 @@ class TrafficReport:
     cpu_pct: float | None = None
     raw: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
+    measured_ns: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

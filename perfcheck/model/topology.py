@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perfcheck.model.scenario import Scenario, TrafficSpec
@@ -68,6 +69,74 @@ def bottleneck(scenario: Scenario, path: TrafficPath) -> Bottleneck | None:
             rates = [rate for rate in (direction.at_start().rate_bps, policed) if rate is not None]
             rated += [Bottleneck(link=hop.link, way=way, rate_bps=rate) for rate in rates]
     return min(rated, key=lambda found: found.rate_bps, default=None)
+
+
+def data_path(scenario: Scenario, source: str, target: str) -> TrafficPath | None:
+    """Return the path of data from one host to another; None where packets do not arrive, or for unknown hosts."""
+    if source == target or not {source, target} <= scenario.hosts.keys():
+        return None
+    hops = _way(scenario, source, target)
+    return None if hops is None else TrafficPath(hops=hops)
+
+
+def highest_rates(scenario: Scenario) -> dict[tuple[int, str], int]:
+    """Return the most that each direction of a link carries at any moment, by link and way, where the file says it."""
+    found = {}
+    for index, link in enumerate(scenario.links):
+        for way in _BOTH:
+            direction = link.direction(way)
+            limits = [] if direction.policer is None else [direction.policer.rate_bps]
+            if direction.trace is None and direction.at_start().rate_bps is not None:
+                limits.append(max(moment.rate_bps or 0 for moment in direction.moments()))
+            if limits:
+                found[index, way] = min(limits)
+    return found
+
+
+def steady_together_bps(scenario: Scenario, paths: Sequence[TrafficPath]) -> int | None:
+    """Return what the paths carry together; None where the rate of any direction that they cross changes."""
+    crossed = {(hop.link, way) for path in paths for hop in path.hops for way in hop.ways}
+    directions = [scenario.links[link].direction(way) for link, way in crossed]
+    if any(each.trace or any(change.rate_bps is not None for change in each.later()) for each in directions):
+        return None
+    return together_bps(paths, highest_rates(scenario))
+
+
+def together_bps(paths: Iterable[TrafficPath], rates: Mapping[tuple[int, str], int]) -> int | None:
+    """Return the most that the paths carry together: the least sum of rates of directions that all of them cross.
+
+    Opposite directions of a link are two directions. None where some path crosses none that has a rate. A hop
+    with two ways carries data both ways: what both carry is its rate.
+    """
+    choices: set[frozenset[_Crossing]] = set()
+    for path in paths:
+        crossed = frozenset(
+            (frozenset((hop.link, way) for way in hop.ways), sum(rates[hop.link, way] for way in hop.ways))
+            for hop in path.hops
+            if all((hop.link, way) in rates for way in hop.ways)
+        )
+        if not crossed:
+            return None
+        choices.add(crossed)
+    return _least(tuple(sorted(choices, key=len)), frozenset(), rates) if choices else None
+
+
+def _least(
+    choices: tuple[frozenset[_Crossing], ...], taken: frozenset[tuple[int, str]], rates: Mapping[tuple[int, str], int]
+) -> int:
+    """Try each direction of the first path that crosses none of those taken; a few paths cross a few links."""
+    open_ = [crossed for crossed in choices if not any(ways <= taken for ways, _ in crossed)]
+    if not open_:
+        return sum(rates[each] for each in taken)
+    if len(open_) > _TRIED:
+        slowest = min(open_[0], key=lambda crossing: crossing[1])
+        return _least(tuple(open_), taken | slowest[0], rates)
+    return min(_least(tuple(open_), taken | ways, rates) for ways, _ in open_[0])
+
+
+_Crossing = tuple[frozenset[tuple[int, str]], int]
+_TRIED = 6
+"""With more paths than so many, the slowest direction of each is taken until so many are left."""
 
 
 def impairs(scenario: Scenario) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,10 +11,12 @@ from typing import Final
 
 from perfcheck.analyse import (
     Followed,
+    bound_checks,
     cross_checks,
     detail_checks,
     follow,
     stage_metrics,
+    timed,
     trial_metrics,
     unmatched_flows,
     why_not_counted,
@@ -96,6 +99,7 @@ def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:
         ),
         cross_checks=(
             *cross_checks(index, reports, observations, links),
+            *bound_checks(index, scenario, timed(reports, observations), metrics, links, cpus=os.cpu_count() or 1),
             *(detail_checks(index, followed.stream, observations) if followed is not None else ()),
         ),
         observations=_charged(observations, measuring_s),

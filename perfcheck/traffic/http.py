@@ -34,7 +34,7 @@ from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.model.traffic import HttpSpec
 from perfcheck.system import commands
 from perfcheck.traffic.process import Child, prepared
-from perfcheck.traffic.requests import Answered, MemoryFile, columns, request_metrics
+from perfcheck.traffic.requests import Answered, MemoryFile, arrivals, columns, request_metrics
 
 FIRST_PORT: Final = 8080
 PORTS: Final = 200
@@ -121,12 +121,16 @@ class HttpSession:
             raise TrafficError(f"{client} failed with {client.describe_end()}")
         end_ns = client.end_ns or time.monotonic_ns()
         log = columns(self._log.text(), "\t", 3)
+        good = succeeded(log)
+        arrived, measured_ns = arrivals(
+            good, self._warmup_us, first_sent_ns(good, client.start_ns, end_ns), self._spec.size_bytes
+        )
         return TrafficReport(
             generator="http",
             flows=(),
             metrics={
                 "app.duration_us": (end_ns - client.start_ns) / 1e3,
-                **self._measured(log),
+                **measured(good, self._warmup_us, self._spec.size_bytes),
                 **failures(client.stdout, str(client)),
                 "app.timeouts": self._timeouts(log, client),
             },
@@ -135,12 +139,9 @@ class HttpSession:
             background=self._spec.background,
             cpu_pct=100 * max(client.cpu_s(), server.cpu_s()) / ((end_ns - client.start_ns) / 1e9),
             raw={"stdout": client.stdout, "stderr": client.stderr},
+            arrivals=arrived,
+            measured_ns=measured_ns,
         )
-
-    def _measured(self, log: npt.NDArray[np.float64]) -> dict[str, float]:
-        good = log[log[:, 1] == _OK]
-        found = request_metrics(Answered(sent_us=good[:, 0], latency_us=good[:, 2]), self._warmup_us)
-        return found | {"app.throughput_bps": 8 * self._spec.size_bytes * found["app.requests_per_s"]}
 
     def _timeouts(self, log: npt.NDArray[np.float64], client: Child) -> float:
         """Count late answers, and what nobody answered at all."""
@@ -156,6 +157,26 @@ class HttpSession:
                 child.stop()
         self._body.close()
         self._log.close()
+
+
+def succeeded(log: npt.NDArray[np.float64]) -> Answered:
+    """Return the requests of h2load's log that were answered with status 200."""
+    good = log[log[:, 1] == _OK]
+    return Answered(sent_us=good[:, 0], latency_us=good[:, 2])
+
+
+def measured(good: Answered, warmup_us: float, size_bytes: int) -> dict[str, float]:
+    """Return rate, latency and goodput of the requests that were sent after the warm-up."""
+    found = request_metrics(good, warmup_us)
+    return found | {"app.throughput_bps": 8 * size_bytes * found["app.requests_per_s"]}
+
+
+def first_sent_ns(good: Answered, start_ns: int, end_ns: int) -> int:
+    """Return when the first request was sent, CLOCK_MONOTONIC: the log has the time of day, in us."""
+    if not len(good.sent_us):
+        return start_ns
+    wall_ns = round(1000 * float(good.sent_us.min())) - (time.time_ns() - time.monotonic_ns())
+    return min(max(wall_ns, start_ns), end_ns)
 
 
 def failures(stdout: str, command: str) -> dict[str, float]:

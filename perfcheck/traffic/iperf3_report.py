@@ -1,8 +1,9 @@
 """From the two documents of one iperf3 run to a TrafficReport; pure.
 
 Goodput, loss and jitter come from the receiving side's interval reports that begin after the
-warm-up. iperf3's own `--omit` is not used: it would take the warm-up out of the whole-flow totals
-too, and those are what the kernel's counters are checked against.
+warm-up: what the sending side wrote says nothing of what arrived. iperf3's own `--omit` is not used: it
+would take the warm-up out of the whole-flow totals too, and those are what the kernel's counters are
+checked against.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 
 from perfcheck.errors import TrafficError
 from perfcheck.model.flow import FlowKey, Protocol
-from perfcheck.model.observation import FlowReport, TrafficReport
+from perfcheck.model.observation import Arrival, FlowReport, TrafficReport
 from perfcheck.model.scenario import Iperf3Spec
 from perfcheck.traffic.iperf3_json import Connected, Document, Interval, StreamInterval, Total
 
@@ -26,6 +27,9 @@ CPU_BOTTLENECK_PCT: Final = 95.0
 COARSE_PCT: Final = 1.0
 THREADED: Final = (3, 16)
 """First version with one thread a stream: it counts whole reads, and looks for the end once an interval."""
+SETUP_SHARE: Final = 0.6
+"""Share of the client's time without traffic that lies before the traffic: connecting and agreeing on the parameters
+takes about four round trips, exchanging the results between two and three."""
 IDLES_WHEN_PACED: Final = (3, 17)
 """First version whose paced senders sleep; 3.16's spin, so that its CPU use says nothing."""
 
@@ -108,6 +112,8 @@ def build_report(run: Run, warmup_ns: int, *, warnings: Sequence[str] = ()) -> T
         end_ns=run.end_ns,
         background=run.spec.background,
         cpu_pct=cpu_pct,
+        arrivals=_arrivals(run),
+        measured_ns=_span_ns(run, measured) if measured else None,
         raw={
             "version": run.client.start.version,
             "client": run.client.end.model_dump(mode="json", by_alias=True),
@@ -126,20 +132,40 @@ def _check_complete(run: Run) -> None:
 
 
 def _measured(run: Run, warmup_ns: int, notes: list[str]) -> list[Interval]:
-    """Give the receiver's intervals after the warm-up, else the sender's."""
-    document = run.receiver
-    if document is None or not document.intervals:
-        document = run.sender
-        notes.append(
-            "the receiving iperf3 gave no interval reports: the throughput is what the sender wrote, not what arrived"
-        )
-    intervals = () if document is None else document.intervals
+    """Return the receiver's intervals after the warm-up."""
+    intervals = _received(run)
+    if not intervals:
+        notes.append("the receiving iperf3 gave no interval reports: no throughput was measured")
+        return []
     begin = warmup_ns / 1e9 - SLACK_S
-    kept = [interval for interval in intervals if interval.streams and interval.streams[0].start >= begin]
-    if intervals and (not kept or _seconds(kept) < SHORTEST_S):
-        kept = []
+    kept = [interval for interval in intervals if interval.streams[0].start >= begin]
+    if not kept or _seconds(kept) < SHORTEST_S:
         notes.append(f"iperf3's traffic ended within the warm-up of {warmup_ns / 1e9:g} s: no throughput was measured")
+        return []
     return kept
+
+
+def _received(run: Run) -> list[Interval]:
+    intervals = () if run.receiver is None else run.receiver.intervals
+    return [interval for interval in intervals if interval.streams]
+
+
+def _arrivals(run: Run) -> tuple[Arrival, ...]:
+    """Return what arrived in each interval; its clock begins where the client's time without traffic lets it."""
+    found = []
+    for interval in _received(run):
+        begin_ns, end_ns = _span_ns(run, [interval])
+        size_bytes = sum(stream.size_bytes for stream in interval.streams)
+        found.append(Arrival(begin_ns=begin_ns, end_ns=end_ns, size_bytes=size_bytes))
+    return tuple(found)
+
+
+def _span_ns(run: Run, intervals: Sequence[Interval]) -> tuple[int, int]:
+    """Return begin and end of the intervals as CLOCK_MONOTONIC."""
+    whole_ns = round(1e9 * max(stream.end for stream in _streams(_received(run))))
+    zero_ns = run.start_ns + round(SETUP_SHARE * max(run.end_ns - run.start_ns - whole_ns, 0))
+    begin_s = min(stream.start for stream in _streams(intervals))
+    return zero_ns + round(1e9 * begin_s), zero_ns + round(1e9 * max(stream.end for stream in _streams(intervals)))
 
 
 def _streams(intervals: Iterable[Interval]) -> Iterable[StreamInterval]:

@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from perfcheck.errors import TrafficError
+from perfcheck.model.observation import Arrival
 
+STEP_US: Final = 100_000.0
+"""Answers are counted in steps of so much time."""
 _PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 
 
@@ -43,6 +46,36 @@ def request_metrics(answered: Answered, warmup_us: float) -> dict[str, float]:
         "app.latency_us.mean": float(latency_us.mean()),
         "app.latency_us.max": float(latency_us.max()),
     }
+
+
+def arrivals(
+    answered: Answered, warmup_us: float, first_ns: int, size_bytes: int = 0
+) -> tuple[tuple[Arrival, ...], tuple[int, int] | None]:
+    """Return when requests and their answers of so many bytes passed, and the time that `request_metrics` measures.
+
+    Each arrival spans whole steps, from the one in which a request was sent to that of its answer's end: when in
+    between its bytes came is not known. `first_ns` is when the first request was sent. Without a request
+    after the warm-up nothing is measured.
+    """
+    if not len(answered.sent_us):
+        return (), None
+    sent_us = answered.sent_us - answered.sent_us.min()
+    done_us = sent_us + answered.latency_us
+    end_us = float(done_us.max())
+    # The warm-up's end is an edge, so that no step lies on both sides of it.
+    inner = np.concatenate((np.arange(warmup_us, 0, -STEP_US), np.arange(warmup_us, end_us, STEP_US)))
+    edges = np.unique(np.concatenate(([0.0, end_us], inner[inner < end_us])))
+    first = np.searchsorted(edges, sent_us, side="right") - 1
+    last = np.searchsorted(edges, done_us, side="left")
+    spans, counts = np.unique(np.stack((first, last)), axis=1, return_counts=True)
+    moments = [first_ns + round(1000 * edge) for edge in edges.tolist()]
+    found = tuple(
+        Arrival(begin_ns=moments[begin], end_ns=moments[end], size_bytes=count * size_bytes, answers=count)
+        for begin, end, count in zip(*spans.tolist(), counts.tolist(), strict=True)
+    )
+    if not (sent_us >= warmup_us).any():
+        return found, None
+    return found, (first_ns + round(1000 * warmup_us), moments[-1])
 
 
 class MemoryFile:

@@ -27,7 +27,7 @@ from perfcheck.model.traffic import SockperfSpec
 from perfcheck.system import commands
 from perfcheck.traffic.http import GRACE_S, KEEP_BYTES, READY_S, free_port
 from perfcheck.traffic.process import Child, prepared
-from perfcheck.traffic.requests import Answered, MemoryFile, columns, request_metrics
+from perfcheck.traffic.requests import Answered, MemoryFile, arrivals, columns, request_metrics
 
 FIRST_PORT: Final = 11111
 OWN_WARMUP_NS: Final = 400_000_000
@@ -111,12 +111,15 @@ class SockperfSession:
         if client.status != 0:
             raise TrafficError(f"{client} failed with {client.describe_end()}")
         end_ns = client.end_ns or time.monotonic_ns()
+        messages = answered(self._log.text())
+        # The log's times are its own clock's; it begins after the messages that sockperf leaves out.
+        arrived, measured_ns = arrivals(messages, self._warmup_ns / 1e3, client.start_ns + OWN_WARMUP_NS)
         return TrafficReport(
             generator="sockperf",
             flows=(),
             metrics={
                 "app.duration_us": (end_ns - client.start_ns) / 1e3,
-                **request_metrics(answered(self._log.text()), self._warmup_ns / 1e3),
+                **request_metrics(messages, self._warmup_ns / 1e3),
                 **failures(client.stdout, str(client)),
             },
             start_ns=client.start_ns,
@@ -125,6 +128,8 @@ class SockperfSession:
             cpu_pct=100 * max(client.cpu_s(), server.cpu_s()) / ((end_ns - client.start_ns) / 1e9),
             raw={"stdout": client.stdout, "stderr": client.stderr},
             warnings=self._warnings(),
+            arrivals=arrived,
+            measured_ns=measured_ns,
         )
 
     def _warnings(self) -> tuple[str, ...]:

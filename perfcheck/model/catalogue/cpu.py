@@ -22,28 +22,30 @@ CPU: Final[tuple[MetricSpec, ...]] = (
         "cpu.runq_delay_us", "us", "p50 p90 p99 p999 mean max", "time that a process of the hosts waited for a CPU",
         _DELAY, floor=500.0,
     ),
-    metric("cpu.runq_wait_pct", "pct", "share of the time that processes of the hosts could run and waited for a CPU",
-           _DELAY, floor=5.0),
-    metric("cpu.busy_pct", "pct", "CPU time of the hosts' processes, of one CPU", _RUNTIME, NEITHER, floor=5.0),
+    metric("cpu.runq_wait_pct", "pct", "time that processes of the hosts waited for a CPU, over the time that they "
+           "ran or waited", _DELAY, floor=5.0),
+    metric("cpu.busy_pct", "pct", "CPU time of the hosts' processes, all added up, over the time: 100 is one CPU, 100 "
+           "times their number the most", _RUNTIME, NEITHER, floor=5.0, overruns=True),
     metric("cpu.off_voluntary_us", "us", "time that the hosts' processes slept or waited for events, added up",
            _SWITCH, NEITHER),
     metric("cpu.off_forced_us", "us", "time that the hosts' processes were kept from the CPU by others, added up",
            _SWITCH, floor=10_000.0),
     count("cpu.switches_voluntary", "times a process of the hosts gave the CPU up", _SWITCH, NEITHER),
     count("cpu.switches_forced", "times a process of the hosts was preempted", _SWITCH),
-    count("cpu.migrations", "times a process of the hosts went on on another CPU", _SWITCH),
+    count("cpu.migrations", "migrations of the hosts' processes between CPUs", _SWITCH),
     *distribution(
         "cpu.emulator_runq_delay_us", "us", "p50 p99 max", "time that a link's process waited for a CPU", _DELAY,
         floor=200.0,
     ),
-    metric("cpu.emulator_runq_wait_pct", "pct", "share of the time that links' processes could run and waited for a "
-           "CPU", _DELAY, floor=5.0),
-    metric("cpu.emulator_busy_pct", "pct", "CPU time of the links' processes, of one CPU", _RUNTIME, NEITHER,
-           floor=5.0),
-    metric("cpu.throttled_pct", "pct", "share of the time that the control group was kept from the CPU by its quota",
-           _CGROUP, floor=1.0),
+    metric("cpu.emulator_runq_wait_pct", "pct", "time that links' processes waited for a CPU, over the time that "
+           "they ran or waited", _DELAY, floor=5.0),
+    metric("cpu.emulator_busy_pct", "pct", "CPU time of the links' processes, all added up, over the time: 100 is one "
+           "CPU", _RUNTIME, NEITHER, floor=5.0, overruns=True),
+    metric("cpu.throttled_pct", "pct", "time that the control group was kept from CPUs by its quota, all CPUs added "
+           "up, over the time; at most 100", _CGROUP, floor=1.0),
     count("cpu.throttled_periods", "periods in which the control group had used its quota up", _CGROUP),
-    metric("cpu.pressure_pct", "pct", "share of the time that some task waited for a CPU", _PRESSURE, floor=10.0),
+    metric("cpu.pressure_pct", "pct", "share of the time that some task waited for a CPU; the kernel brings it up to "
+           "date every 2 s", _PRESSURE, floor=10.0),
     metric("cpu.pressure_memory_pct", "pct", "share of the time that some task waited for memory", _PRESSURE,
            floor=2.0),
     metric("cpu.pressure_io_pct", "pct", "share of the time that some task waited for a disk", _PRESSURE, floor=10.0),

@@ -32,14 +32,14 @@ class Source:
 
 def metric(
     name: str, unit: str, meaning: str, source: Source, direction: Direction = LOWER, *, floor: float = 0.0,
-    margin_pct: float = 25.0,
+    margin_pct: float = 25.0, overruns: bool = False,
 ) -> MetricSpec:  # fmt: skip
     """Declare one metric; the part of its name before the first dot is its layer."""
     return MetricSpec(
         name=name, unit=unit, layer=Layer(name.partition(".")[0]), direction=direction, decided_by=source.decided_by,
         meaning=f"{meaning} (whole machine)" if source.host_wide else meaning, source=source.hook,
         needs=(source.needs, source.part) if source.part else (source.needs,), margin_pct=margin_pct, floor=floor,
-        host_wide=source.host_wide,
+        host_wide=source.host_wide, overruns=overruns,
     )  # fmt: skip
 
 
@@ -49,8 +49,11 @@ def count(name: str, meaning: str, source: Source, direction: Direction = LOWER)
 
 
 def distribution(
-    name: str, unit: str, stats: str, meaning: str, source: Source, direction: Direction = LOWER, *, floor: float = 0.0
-) -> Iterator[MetricSpec]:
+    name: str, unit: str, stats: str, meaning: str, source: Source, direction: Direction = LOWER, *,
+    floor: float = 0.0, overruns: bool = False,
+) -> Iterator[MetricSpec]:  # fmt: skip
     """Declare the stats (words of model.metric.STATS) of a quantity, one metric each."""
     for stat in stats.split():
-        yield metric(f"{name}.{stat}", unit, f"{meaning}, {_STATS[stat]}", source, direction, floor=floor)
+        yield metric(
+            f"{name}.{stat}", unit, f"{meaning}, {_STATS[stat]}", source, direction, floor=floor, overruns=overruns
+        )

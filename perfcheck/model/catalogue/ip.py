@@ -50,8 +50,10 @@ IP: Final[tuple[MetricSpec, ...]] = (
     count("ip.conntrack_drop", "packets dropped because their connection could not be tracked", _CONNTRACK),
     count("ip.conntrack_early_drop", "connections thrown out to make room for others", _CONNTRACK),
     count("ip.conntrack_error", "packets in which connection tracking found an error", _CONNTRACK),
-    count("ip.conntrack_entries", "connections tracked, at the fuller of begin and end", _TABLE, NEITHER),
-    metric("ip.conntrack_use_pct", "pct", "fill of the fullest host's table of connections", _TABLE, floor=5.0),
+    count("ip.conntrack_entries", "connections tracked, of each host at the fuller of begin and end, all hosts "
+          "added up", _TABLE, NEITHER),
+    metric("ip.conntrack_use_pct", "pct", "fill of the fullest host's table of connections, at begin or end; above 100 "
+           "where nf_conntrack_max was lowered", _TABLE, floor=5.0, overruns=True),
     *distribution(
         "ip.conntrack_us", "us", "p50 p99 max mean", "time to track a packet's connection, with the hooks' own",
         _CONNTRACK_TIME, floor=0.2,

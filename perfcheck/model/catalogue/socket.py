@@ -7,10 +7,10 @@ from typing import Final
 from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
-_MEMORY: Final = Source(hook="iter/bpf_sk_storage_map and sock_diag (INET_DIAG_SKMEMINFO), 10 looks a second",
+_MEMORY: Final = Source(hook="iter/bpf_sk_storage_map and sock_diag (INET_DIAG_SKMEMINFO), 5 looks a second",
                         needs="socket")  # fmt: skip
-_QUEUES: Final = Source(hook="iter/bpf_sk_storage_map and sock_diag, 10 looks a second", needs="socket")
-_LISTEN: Final = Source(hook="sock_diag: listening sockets, 10 looks a second", needs="socket")
+_QUEUES: Final = Source(hook="iter/bpf_sk_storage_map and sock_diag, 5 looks a second", needs="socket")
+_LISTEN: Final = Source(hook="sock_diag: listening sockets, 5 looks a second", needs="socket")
 _STATES: Final = Source(hook="/proc/net/sockstat", needs="socket")
 _NETSTAT: Final = Source(hook="/proc/net/netstat: TcpExt", needs="host")
 _FULL: Final = Source(hook="tp_btf/sock_rcvqueue_full", needs="drops")
@@ -19,9 +19,11 @@ _DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
 
 SOCKET: Final[tuple[MetricSpec, ...]] = (
     *distribution("socket.snd_use_pct", "pct", "p50 p90 p99 max", "send buffer in use at the sender: sk_wmem_queued "
-                  "over sk_sndbuf", _MEMORY, NEITHER, floor=10.0),
+                  "over sk_sndbuf; the kernel lets the last write exceed it", _MEMORY, NEITHER, floor=10.0,
+                  overruns=True),
     *distribution("socket.rcv_use_pct", "pct", "p50 p90 p99 max", "receive buffer in use at the receiver: "
-                  "sk_rmem_alloc over sk_rcvbuf", _MEMORY, floor=10.0),
+                  "sk_rmem_alloc over sk_rcvbuf; the kernel lets the last packets exceed it", _MEMORY, floor=10.0,
+                  overruns=True),
     *distribution("socket.sendq_bytes", "bytes", "p50 p90 p99 max", "data sent and not acknowledged, or not sent yet, "
                   "at the sender (Send-Q)", _QUEUES, NEITHER, floor=50_000.0),
     *distribution("socket.recvq_bytes", "bytes", "p50 p90 p99 max", "data received and not read yet, at the receiver "
@@ -36,8 +38,8 @@ SOCKET: Final[tuple[MetricSpec, ...]] = (
           "once", _QUEUES),
     count("socket.time_wait.max", "most sockets of a host in TIME_WAIT, at begin or end", _STATES, NEITHER),
     count("socket.accept_queue.max", "longest queue of connections waiting to be accepted", _LISTEN),
-    metric("socket.accept_queue_pct.max", "pct", "fullest queue of connections waiting to be accepted", _LISTEN,
-           floor=10.0),
+    metric("socket.accept_queue_pct.max", "pct", "fullest queue of connections waiting to be accepted, over its "
+           "length; the kernel lets one more in", _LISTEN, floor=10.0, overruns=True),
     count("socket.listen_overflows", "connections that found the accept queue full", _NETSTAT),
     count("socket.listen_drops", "connection attempts that listening sockets dropped, for whatever reason", _NETSTAT),
     count("socket.rcv_pruned", "times that a receiver ran out of buffer, and squeezed or threw away data (PruneCalled)",
