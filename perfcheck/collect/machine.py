@@ -115,13 +115,14 @@ def metrics_of(before: Look, after: Look, length_ns: int) -> Iterator[tuple[str,
 
 def _of_cpus(grew: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     """From ticks by `CPU.kind`, e.g. `cpu0.idle`; `cpu` alone stands for all of them."""
+    # iowait may count backwards (proc(5)): a share of the time is then of what grew.
+    grew = {name: max(value, 0.0) for name, value in grew.items()}
     names = {name.partition(".")[0] for name in grew}
     busy = {}
     for cpu in names:
         whole = sum(value for name, value in grew.items() if name.partition(".")[0] == cpu)
         if whole > 0:
-            # iowait may count backwards (proc(5)).
-            busy[cpu] = min(max(100 * (1 - (grew[f"{cpu}.idle"] + grew[f"{cpu}.iowait"]) / whole), 0.0), 100.0)
+            busy[cpu] = 100 * (1 - (grew[f"{cpu}.idle"] + grew[f"{cpu}.iowait"]) / whole)
     whole = sum(value for name, value in grew.items() if name.startswith("cpu."))
     if "cpu" not in busy or len(busy) < 2:
         return

@@ -113,7 +113,7 @@ def build_report(run: Run, warmup_ns: int, *, warnings: Sequence[str] = ()) -> T
         background=run.spec.background,
         cpu_pct=cpu_pct,
         arrivals=_arrivals(run),
-        measured_ns=_span_ns(run, measured) if measured else None,
+        measured_ns=_span_ns(_zero_ns(run), measured) if measured else None,
         raw={
             "version": run.client.start.version,
             "client": run.client.end.model_dump(mode="json", by_alias=True),
@@ -151,19 +151,23 @@ def _received(run: Run) -> list[Interval]:
 
 
 def _arrivals(run: Run) -> tuple[Arrival, ...]:
-    """Return what arrived in each interval; its clock begins where the client's time without traffic lets it."""
-    found = []
+    """Return what arrived in each interval."""
+    zero_ns, found = _zero_ns(run), []
     for interval in _received(run):
-        begin_ns, end_ns = _span_ns(run, [interval])
+        begin_ns, end_ns = _span_ns(zero_ns, [interval])
         size_bytes = sum(stream.size_bytes for stream in interval.streams)
         found.append(Arrival(begin_ns=begin_ns, end_ns=end_ns, size_bytes=size_bytes))
     return tuple(found)
 
 
-def _span_ns(run: Run, intervals: Sequence[Interval]) -> tuple[int, int]:
-    """Return begin and end of the intervals as CLOCK_MONOTONIC."""
-    whole_ns = round(1e9 * max(stream.end for stream in _streams(_received(run))))
-    zero_ns = run.start_ns + round(SETUP_SHARE * max(run.end_ns - run.start_ns - whole_ns, 0))
+def _zero_ns(run: Run) -> int:
+    """Return when the receiver's clock began, CLOCK_MONOTONIC, as far as the client's time without traffic tells."""
+    whole_ns = round(1e9 * max((stream.end for stream in _streams(_received(run))), default=0))
+    return run.start_ns + round(SETUP_SHARE * max(run.end_ns - run.start_ns - whole_ns, 0))
+
+
+def _span_ns(zero_ns: int, intervals: Sequence[Interval]) -> tuple[int, int]:
+    """Return begin and end of the intervals, CLOCK_MONOTONIC."""
     begin_s = min(stream.start for stream in _streams(intervals))
     return zero_ns + round(1e9 * begin_s), zero_ns + round(1e9 * max(stream.end for stream in _streams(intervals)))
 

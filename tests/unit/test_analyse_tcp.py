@@ -113,6 +113,35 @@ def test_parallel_flows_add_their_rates_and_sequential_ones_do_not() -> None:
     assert together["tcp.connections"] == 2
 
 
+def test_the_queue_of_a_long_path_is_not_measured_by_a_short_ones_round_trip() -> None:
+    near, far = make_flow_report(), make_flow_report(receiver="far", receiver_address="198.18.1.2", sender_port=2)
+    sockets = [
+        sender(near, rtt_us=[11_000.0] * 500, gauges=GAUGES | {"min_rtt_us": 10_000.0}),
+        sender(far, rtt_us=[104_000.0] * 900, gauges=GAUGES | {"min_rtt_us": 100_000.0}),
+    ]
+    found = tcp_metrics(sockets, [report(near, far)], make_scenario())
+    assert found["tcp.min_rtt_us"] == 10_000
+    assert found["tcp.queue_delay_us"] == pytest.approx(4_000, abs=1000)
+    assert found["tcp.rtt_inflation_ratio"] == pytest.approx(1.1, abs=0.05)
+
+
+def test_the_paces_of_connections_one_after_the_other_do_not_add_up() -> None:
+    flows = [make_flow_report(sender_port=port) for port in (1, 2)]
+    first = sender(flows[0])
+    later = replace(sender(flows[1]), first_ns=first.last_ns, last_ns=first.last_ns + 1000 * MS_NS)
+    found = tcp_metrics([first, later], [report(*flows)], make_scenario())
+    assert found["tcp.pacing_rate_bps"] == pytest.approx(GAUGES["pacing_rate_bps"])
+
+
+def test_answers_from_afar_are_held_against_the_rate_of_their_own_direction() -> None:
+    link = {"between": ["client", "server"], "forward": {"rate": "10mbit"}, "reverse": {"rate": "100mbit"}}
+    answers = make_flow_report("server", "client", sender_address="198.18.0.2", receiver_address="198.18.0.1")
+    scenario = make_scenario(links=[link], traffic=[{"http": {"from": "client", "to": "server"}}])
+    sockets = [sender(answers), receiver(answers)]
+    found = tcp_metrics(sockets, [report(generator="http")], scenario)
+    assert found["tcp.bdp_use_pct"] == pytest.approx(80)
+
+
 def test_jains_index_of_an_unfair_share() -> None:
     flows = [make_flow_report(sender_port=port) for port in (1, 2)]
     sockets = [sender(flows[0]), sender(flows[1], counters=COUNTERS | {"bytes_acked": 30_000_000})]

@@ -189,6 +189,21 @@ def test_pressure_throttling_and_softnet_are_differences() -> None:
     assert found.keys() <= CATALOGUE.keys()
 
 
+@given(st.lists(st.integers(-500, 500), min_size=16, max_size=16), st.integers(0, 10**8), st.integers(0, 10**8))
+def test_no_share_of_the_machines_time_is_below_0_or_above_100(ticks: list[int], some_us: int, held_us: int) -> None:
+    """Whatever the kernel counts: iowait goes backwards, pressure is added up late, quotas on each CPU."""
+    kinds = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+    each = {f"cpu{cpu}.{kind}": float(ticks[8 * cpu + at]) for cpu in (0, 1) for at, kind in enumerate(kinds)}
+    all_cpus = {f"cpu.{kind}": each[f"cpu0.{kind}"] + each[f"cpu1.{kind}"] for kind in kinds}
+    pressure = dict.fromkeys(("cpu", "memory", "io"), float(some_us))
+    after = {"cpus": each | all_cpus, "pressure": pressure, "cgroup": {"throttled_usec": float(held_us)}}
+    before = {source: dict.fromkeys(values, 0.0) for source, values in after.items()}
+    found = dict(machine.metrics_of(before, after, 2_000_000_000))
+    shares = {name: value for name, value in found.items() if CATALOGUE[name].unit == "pct"}
+    assert {"cpu.pressure_pct", "cpu.throttled_pct"} <= shares.keys()
+    assert all(0 <= value <= 100 + 1e-9 for value in shares.values()), shares
+
+
 def test_a_source_that_is_missing_gives_no_metric() -> None:
     assert dict(machine.metrics_of({}, {"pressure": {"cpu": 1.0}}, 10**9)) == {}
 
