@@ -8,6 +8,7 @@ PerfcheckError                 exit status 3 unless a subclass says otherwise
 │   ├── RuleError              2: a diagnosis rule file
 │   ├── BaselineError          2: a baseline file cannot be read
 │   └── RecordError            2: a stored run record cannot be read
+├── OutputError                3: a report, record or history could not be written after measuring
 └── CouldNotMeasure            3: nothing was measured, so nothing may pass or fail
     ├── Unavailable            3: this machine lacks a feature; says what, why and how to get it
     ├── LabError               3: hosts or links could not be made
@@ -91,6 +92,10 @@ class BaselineError(FileError):
 
 class RecordError(FileError):
     """A stored run record cannot be read."""
+
+
+class OutputError(PerfcheckError):
+    """A report, a record or a history could not be written after measuring; what was measured stands elsewhere."""
 
 
 class CouldNotMeasure(PerfcheckError):  # noqa: N818 - a state, which exit status 3 reports

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
 
-UNFINISHED: Final = ".unfinished-"
-"""How the names of files begin that a writer is still at."""
+from perfcheck.system import files
+from perfcheck.system.files import UNFINISHED
 
 
 @contextmanager
@@ -33,7 +31,7 @@ def locked_folder(folder: Path, *, shared: bool = False) -> Iterator[None]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Give the file this text so that any reader, and any crash, sees the old text or the new, never a part.
+    """Give the file this text, unless it has it already, so that any reader sees the old text or the new.
 
     The caller holds `locked_folder(path.parent)`.
     """
@@ -41,34 +39,4 @@ def replace_file(path: Path, text: str) -> None:
     with suppress(FileNotFoundError):
         if path.read_bytes() == content:
             return
-    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
-    unfinished = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o644)
-            os.fsync(stream.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Wait until a file that somebody else wrote is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the rename itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.replace_file(path, content)

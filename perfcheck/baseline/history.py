@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from perfcheck.baseline.files import UNFINISHED, locked_folder, sync_file, sync_folder
+from perfcheck.baseline.files import locked_folder
 from perfcheck.baseline.sessions import EMULATORS, environment_of
 from perfcheck.errors import Problem, RecordError, UsageError
 from perfcheck.model.history import Series
 from perfcheck.model.record import RunRecord
 from perfcheck.system.environment import machine_digest
+from perfcheck.system.files import UNFINISHED, sync_file, sync_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -11,7 +11,7 @@ from perfcheck.baseline.files import locked_folder, replace_file
 from perfcheck.baseline.matching import last_saved, nearest
 from perfcheck.baseline.naming import file_name, flat, folder_of, stem_of
 from perfcheck.baseline.sessions import environment_of, with_accepted, with_session
-from perfcheck.errors import BaselineError, CouldNotMeasure, Problem, UnreadableFile
+from perfcheck.errors import BaselineError, CouldNotMeasure, OutputError, Problem, UnreadableFile
 from perfcheck.model.baseline import Baseline, BaselineLookup
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
@@ -78,8 +78,7 @@ class BaselineStore:
                     raise BaselineError(_too_large(path, over.message))
                 replace_file(path, text)
         except OSError as error:
-            reason = f"cannot write this baseline: {error.strerror or error}"
-            raise BaselineError(Problem(file=str(path), line=1, column=1, path="", message=reason)) from error
+            raise OutputError(f"{path}: cannot write this baseline: {error.strerror or error}") from error
         return path
 
     def _path(self, record: RunRecord) -> Path:

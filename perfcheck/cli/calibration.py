@@ -43,12 +43,12 @@ def calibrate(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--select: no scenario's label contains {arguments.select!r}; `perfcheck list` lists them")
     console = console_for()
     found: list[Calibration] = []
-    with ConsoleProgress(console) as progress, Runner.create(RunOptions(repeat=arguments.runs), progress) as runner:
+    with ConsoleProgress(console) as progress, Runner.create(RunOptions(repeat=arguments.repeat), progress) as runner:
         for scenario in scenarios:
             records = _sessions(runner, scenario, arguments.sessions)
             progress.clear()
             found.append(learn(scenario, records))
-            _print_noise(console, scenario, found[-1], runs=arguments.runs or scenario.repeat)
+            _print_noise(console, scenario, found[-1], runs=arguments.repeat or scenario.repeat)
     repeats = [each.repeat for each in found]
     if None in repeats:
         console.print("repeat: no number of runs up to 20 would see a change of twice the margin; left as it is")

@@ -5,31 +5,41 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from perfcheck.baseline import baseline_of, lookup_of
+from perfcheck.cli.measuring import final_status, opened, recorded, refused, stored
 from perfcheck.collect import doctor_checks as collect_checks
 from perfcheck.compare import changed_conditions, judge_records
-from perfcheck.errors import CouldNotMeasure, Stopped, UsageError
-from perfcheck.model.baseline import BaselineLookup
+from perfcheck.errors import PerfcheckError, UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Direction, MetricSpec
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
-from perfcheck.model.verdict import Verdict, exit_status, overall
-from perfcheck.output import ConsoleOutput, ConsoleProgress, GithubOutput, JsonLinesOutput, JunitOutput, read_records
+from perfcheck.model.verdict import Verdict, overall
+from perfcheck.output import (
+    ConsoleOutput,
+    ConsoleProgress,
+    GithubOutput,
+    JsonLinesOutput,
+    JunitOutput,
+    Outputs,
+    read_records,
+)
 from perfcheck.output.cases import untrusted
 from perfcheck.output.terminal import console_for
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
+from perfcheck.runner.keeping import Keep
+from perfcheck.runner.unmeasured import unmeasured, unmeasured_pairs
 from perfcheck.scenario import ScenarioFile, json_schema, load_all
 from perfcheck.system import clean as clean_up
 from perfcheck.system.checks import NEEDED, Check, checked, system_checks
@@ -38,77 +48,91 @@ from perfcheck.traffic import generators
 
 T = TypeVar("T")
 
+STDOUT: Final = Path("-")
+"""What `--json` takes for standard output; all else is then printed to standard error."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure scenarios; every scenario is tried even where an earlier one could not be measured."""
+    keep = _keep(arguments)
     files = load_all(arguments.files)
     scenarios = _selected(files, arguments.files, arguments.select)
     options = RunOptions(
-        baseline=arguments.baseline, baseline_dir=arguments.baseline_dir, baseline_name=arguments.baseline_name,
+        baseline=arguments.baseline, baseline_dir=arguments.baseline_dir or Path("baselines"),
+        baseline_name=arguments.baseline_name,
         repeat=arguments.repeat, mode=arguments.mode, tolerances=tuple(arguments.tolerance),
         rule_dirs=tuple(arguments.rules), events=arguments.events, budget_pct=arguments.budget,
     )  # fmt: skip
-    to_stdout = arguments.json == Path("-")
-    console = console_for(stderr=to_stdout)
-    outputs = _reports(console, arguments, files)
-    if arguments.json is not None:
-        outputs.append(JsonLinesOutput(None if to_stdout else arguments.json))
-    if arguments.history is not None:
-        outputs.append(HistoryOutput(arguments.history))
+    console = console_for(stderr=arguments.json == STDOUT)
+    histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
+    outputs = Outputs([*_json_lines(arguments), *histories, *_reports(console, arguments, files)])
     verdicts: list[Verdict] = []
+    wrong: list[PerfcheckError] = []
     with ExitStack() as stack:
-        _open(outputs, stack)
-        progress = stack.enter_context(ConsoleProgress(console))
-        runner = stack.enter_context(Runner.create(options, progress))
-        for record in _measured(scenarios, runner.run, outputs, progress, verdicts):
+        progress = ConsoleProgress(console)
+        runner = Runner.create(options, progress)
+        refusal = refused(runner, stack)
+        opened(outputs, stack)
+        stack.enter_context(progress)
+        measured = recorded(scenarios, runner.run, unmeasured, refusal=refusal, wrong=wrong)
+        for scenario, record in zip(scenarios, measured, strict=True):
+            progress.clear()
             verdicts.append(record.verdict)
-            for output in outputs:
-                output.write(record)
-    return exit_status(verdicts)
+            unwritten = outputs.write(record)
+            if keep is not None:
+                # The last step of a scenario: what went wrong before leaves the stored baseline as it is.
+                told = stored(runner, scenario, record, keep, unwritten=unwritten, wrong=wrong)
+                console.print(f"{scenario.label}: baseline {told}", soft_wrap=True)
+    return final_status(verdicts, wrong, outputs.problems)
+
+
+def _keep(arguments: argparse.Namespace) -> Keep | None:
+    """Return what becomes of the runs as baselines; UsageError for options that would do nothing."""
+    keep = arguments.baseline_save or arguments.baseline_update
+    if not (arguments.baseline or keep):
+        for option in ("baseline_dir", "baseline_name", "tolerance"):
+            if getattr(arguments, option):
+                raise UsageError(
+                    f"--{option.replace('_', '-')}: does nothing without --baseline, which compares, or --baseline-save"
+                )
+    return Keep(update=arguments.baseline_update) if keep else None
 
 
 def side_by_side(arguments: argparse.Namespace) -> int:
     """Measure two settings in interleaved pairs; exit 1 where B is worse, 3 where it could not be measured."""
     files = load_all([arguments.file])
     scenarios = _selected(files, [arguments.file], arguments.select)
-    options = RunOptions(tolerances=tuple(arguments.tolerance))
-    console = console_for()
-    outputs = _reports(console, arguments, files)
-    records = JsonLinesOutput(arguments.json) if arguments.json is not None else None
+    options = RunOptions(
+        mode=arguments.mode, budget_pct=arguments.budget, tolerances=tuple(arguments.tolerance),
+        rule_dirs=tuple(arguments.rules),
+    )  # fmt: skip
+    console = console_for(stderr=arguments.json == STDOUT)
+    records, reports = Outputs(_json_lines(arguments)), Outputs(_reports(console, arguments, files))
+    a, b = arguments.a, arguments.b
     verdicts: list[Verdict] = []
+    wrong: list[PerfcheckError] = []
     with ExitStack() as stack:
-        _open([*outputs, *([records] if records is not None else [])], stack)
-        progress = stack.enter_context(ConsoleProgress(console))
-        runner = stack.enter_context(Runner.create(options, progress))
-        sides = functools.partial(runner.ab, a=arguments.a, b=arguments.b)
-        for before, after in _measured(scenarios, sides, outputs, progress, verdicts):
+        progress = ConsoleProgress(console)
+        runner = Runner.create(options, progress)
+        refusal = refused(runner, stack)
+        opened(records, stack)
+        opened(reports, stack)
+        stack.enter_context(progress)
+        sides = functools.partial(runner.ab, a=a, b=b)
+        lost = functools.partial(unmeasured_pairs, a=a, b=b)
+        for before, after in recorded(scenarios, sides, lost, refusal=refusal, wrong=wrong):
             progress.clear()
-            if records is not None:
-                records.write(before)
-                records.write(after)
-            for output in outputs:
-                output.write(after)
+            records.write(before)
+            records.write(after)
+            reports.write(after)
             verdicts.append(after.verdict)
-    return exit_status(verdicts)
+    return final_status(verdicts, wrong, (*records.problems, *reports.problems))
 
 
-def _measured(
-    scenarios: Iterable[Scenario], measure: Callable[[Scenario], T], outputs: Sequence[Output],
-    progress: ConsoleProgress, verdicts: list[Verdict],
-) -> Iterator[T]:  # fmt: skip
-    """Measure one scenario after the other; one that cannot be measured is told to the outputs, and is INVALID."""
-    for scenario in scenarios:
-        try:
-            found = measure(scenario)
-        except Stopped:
-            raise
-        except CouldNotMeasure as error:
-            verdicts.append(Verdict.INVALID)
-            progress.clear()
-            for output in outputs:
-                output.not_measured(scenario.label, scenario.file, str(error))
-        else:
-            yield found
+def _json_lines(arguments: argparse.Namespace) -> list[Output]:
+    if arguments.json is None:
+        return []
+    return [JsonLinesOutput(None if arguments.json == STDOUT else arguments.json)]
 
 
 def _reports(console: Console, arguments: argparse.Namespace, files: Iterable[ScenarioFile] = ()) -> list[Output]:
@@ -118,12 +142,6 @@ def _reports(console: Console, arguments: argparse.Namespace, files: Iterable[Sc
     if arguments.junit is not None:
         outputs.append(JunitOutput(arguments.junit, lines))
     return outputs
-
-
-def _open(outputs: Sequence[Output], stack: ExitStack) -> None:
-    for output in outputs:
-        output.open()
-        stack.callback(output.close)
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -136,20 +154,19 @@ def compare(arguments: argparse.Namespace) -> int:
             f"{arguments.current} has {', '.join(sorted(after)) or 'none'}"
         )
     verdicts = []
+    outputs = Outputs(_reports(console_for(), arguments))
     with ExitStack() as stack:
-        outputs = _reports(console_for(), arguments)
-        _open(outputs, stack)
+        opened(outputs, stack)
         for label, record in after.items():
             if label not in before:
                 say(f"{label}: only in {arguments.current}, not compared")
                 continue
             compared = _compared(before[label], record, dict(arguments.tolerance), str(arguments.baseline))
             verdicts += [compared.verdict, *(comparison.verdict for comparison in compared.comparisons)]
-            for output in outputs:
-                output.write(compared)
+            outputs.write(compared)
     for label in sorted(set(before) - set(after)):
         say(f"{label}: only in {arguments.baseline}, not compared")
-    return exit_status(verdicts)
+    return final_status(verdicts, (), outputs.problems)
 
 
 def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, float], file: str) -> RunRecord:
@@ -157,10 +174,11 @@ def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, 
     if untrusted(record) is not None:
         return record
     reason = untrusted(before)
-    if reason is None:
-        lookup = lookup_of(baseline_of(before), record)
-    else:
-        lookup = BaselineLookup(missing=f"the run in {file} is INVALID: {reason}")
+    if reason is not None:
+        reason = f"not compared: the run in {file} is INVALID: {reason}"
+        nothing: dict[str, object] = {"comparisons": (), "expectations": (), "sides": None}
+        return record.model_copy(update=nothing | {"verdict": Verdict.INVALID, "invalid_reason": reason})
+    lookup = lookup_of(baseline_of(before), record)
     comparisons = judge_records(record, lookup, tolerance_pct)
     return record.model_copy(
         update={

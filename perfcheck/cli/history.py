@@ -45,12 +45,12 @@ def history(arguments: argparse.Namespace) -> int:
 
 
 def _series(arguments: argparse.Namespace) -> Sequence[Series]:
-    folder, metric = arguments.dir, arguments.metric
+    folder, metric = arguments.history, arguments.metric
     if metric not in CATALOGUE:
         raise UsageError(f"unknown metric {metric!r}{hint(metric, CATALOGUE)}; `perfcheck metrics` lists all")
     scenarios = sorted(path.name for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
     if not scenarios:
-        raise UsageError(f"no history in {folder}: {HOW_TO_KEEP}; `--dir` names another folder")
+        raise UsageError(f"no history in {folder}: {HOW_TO_KEEP}; `--history DIR` names another folder")
     if arguments.scenario is not None and arguments.scenario not in scenarios:
         raise UsageError(
             f"no history of scenario {arguments.scenario!r} in {folder}{hint(arguments.scenario, scenarios)}"

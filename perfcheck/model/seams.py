@@ -161,10 +161,7 @@ class Output(Protocol):
         """Begin."""
 
     def write(self, record: RunRecord) -> None:
-        """Write one record."""
-
-    def not_measured(self, label: str, file: str, reason: str) -> None:
-        """Tell of a scenario of which there is no record."""
+        """Write one record; one without trials tells of a scenario that could not be measured."""
 
     def close(self) -> None:
         """Finish; safe to call twice."""

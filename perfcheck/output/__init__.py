@@ -7,9 +7,10 @@ from perfcheck.output.console import ConsoleOutput
 from perfcheck.output.github import GithubOutput
 from perfcheck.output.jsonl import JsonLinesOutput, read_records
 from perfcheck.output.junit import JunitOutput
+from perfcheck.output.outputs import Outputs
 from perfcheck.output.progress import ConsoleProgress
 
 __all__ = [
-    "Case", "ConsoleOutput", "ConsoleProgress", "GithubOutput", "JsonLinesOutput", "JunitOutput", "Status", "cases",
-    "read_records",
+    "Case", "ConsoleOutput", "ConsoleProgress", "GithubOutput", "JsonLinesOutput", "JunitOutput", "Outputs", "Status",
+    "cases", "read_records",
 ]  # fmt: skip

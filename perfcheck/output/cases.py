@@ -13,7 +13,7 @@ from perfcheck.model.printable import printable, printable_lines
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.explain import Subject, background, details, headline, place, unmeasured
-from perfcheck.output.places import KeyLines, line_of_case
+from perfcheck.output.places import KeyLines, first_line, line_of_case
 from perfcheck.output.rows import (
     UNAVAILABLE,
     Row,
@@ -120,7 +120,7 @@ def cases(record: RunRecord, *, strict: bool = False, lines: KeyLines | None = N
     places = lines or {}
     reason = untrusted(record)
     if reason is not None:
-        return (error_case(record, MEASURED, reason, line_of_case(MEASURED, places)),)
+        return (error_case(record, MEASURED, reason, first_line(places)),)
     names = expectation_names([(part.metric, part.expected) for part in record.expectations])
     found = [
         *(

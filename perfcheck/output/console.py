@@ -9,7 +9,7 @@ from rich.text import Text
 
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import RunRecord
-from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, unmeasured_case, untrusted
+from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, untrusted
 from perfcheck.output.cost import cost_lines
 from perfcheck.output.explain import background
 from perfcheck.output.rows import Row, cause_text, circumstances, needs, notes, remarks, scenario_label, value_text
@@ -27,6 +27,7 @@ class ConsoleOutput:
         self._console = console
         self._rows: list[Row] = []
         self._scenarios = 0
+        self._told: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -37,25 +38,24 @@ class ConsoleOutput:
         """Forget earlier records."""
         self._rows = []
         self._scenarios = 0
+        self._told = set()
 
     def write(self, record: RunRecord) -> None:
         """Print one record."""
         found = cases(record)
         self._scenarios += 1
         self._rows += [case.row for case in found]
+        if not record.trials and record.invalid_reason in self._told:
+            # Such as missing privileges, which all scenarios of a run share.
+            self._say(f"{found[0].status.value.upper()}  {found[0].scenario}: {found[0].headline}", "bold red")
+            return
+        if record.invalid_reason is not None:
+            self._told.add(record.invalid_reason)
         self._say(f"{scenario_label(record)}: {record.scenario.title or record.scenario.file}", "bold")
         if untrusted(record) is None:
             self._print_results(record, found)
         failed = any(case.status is Status.FAILED for case in found)
         self._print_failures(found, background(record) if failed else "")
-        self._say("")
-
-    def not_measured(self, label: str, file: str, reason: str) -> None:
-        """Print a scenario of which there is no record."""
-        case = unmeasured_case(label, MEASURED, reason, file=file)
-        self._scenarios += 1
-        self._rows.append(case.row)
-        self._print_failures((case,))
         self._say("")
 
     def close(self) -> None:

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from perfcheck.model.printable import printable, printable_html, printable_lines
 from perfcheck.model.record import RunRecord
-from perfcheck.output.cases import MEASURED, Case, cases, failures, unmeasured_case
-from perfcheck.output.places import KeyLines, line_of_case
+from perfcheck.output.cases import Case, cases, failures
+from perfcheck.output.places import KeyLines
 from perfcheck.output.rows import headings_of, notes
 from perfcheck.output.table import plain_tally
 from perfcheck.system.printing import CommandStream
@@ -186,11 +186,6 @@ class GithubOutput:
     def write(self, record: RunRecord) -> None:
         """Keep the record's cases."""
         self._cases += cases(record, lines=self._lines.get(record.scenario.file))
-
-    def not_measured(self, label: str, file: str, reason: str) -> None:
-        """Keep a scenario of which there is no record."""
-        line = line_of_case(MEASURED, self._lines.get(file, {}))
-        self._cases.append(unmeasured_case(label, MEASURED, reason, file=file, line=line))
 
     def close(self) -> None:
         """Publish once."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from perfcheck.errors import Problem, RecordError, UnreadableFile, UsageError
+from perfcheck.errors import OutputError, Problem, RecordError, UnreadableFile, UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.system.bounded_read import read_bounded_text
 from perfcheck.system.json_bounds import json_fault
@@ -46,7 +48,10 @@ class JsonLinesOutput:
             raise UsageError(f"{self._path}: cannot write run records: {error.strerror}; name another file") from error
 
     def write(self, record: RunRecord) -> None:
-        """Append one line; the lock keeps writers of the same file apart."""
+        """Append one line and wait until it is on the disk; OutputError where that fails, the file being as before.
+
+        The lock keeps writers of the same file apart.
+        """
         if self._path is None:
             say_json(record.to_json())
             return
@@ -54,24 +59,15 @@ class JsonLinesOutput:
             raise UsageError(f"{self._path}: written to before it was opened")
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         try:
-            _write_all(self._fd, (_missing_newline(self._fd) + record.to_json() + "\n").encode())
+            _append(self._fd, (_missing_newline(self._fd) + record.to_json() + "\n").encode())
         except OSError as error:
-            raise UsageError(f"{self._path}: cannot write run records: {error.strerror}") from error
+            raise OutputError(f"{self._path}: cannot write run records: {error.strerror}") from error
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def not_measured(self, label: str, file: str, reason: str) -> None:
-        """Write nothing: the file holds records, and there is none."""
-
     def close(self) -> None:
-        """Bring all lines to the disk."""
-        if self._fd is None:
-            return
-        try:
-            os.fsync(self._fd)
-        except OSError:
-            pass  # a pipe or a terminal has no disk below it
-        finally:
+        """Close the file; safe to call twice."""
+        if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
@@ -138,7 +134,23 @@ def _missing_newline(fd: int) -> str:
         return ""  # a pipe cannot be read back
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def _append(fd: int, data: bytes) -> None:
+    """Append all of the data, or none: what a full disk took of it is cut off again."""
+    before = os.fstat(fd).st_size
     rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
+    try:
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        _sync(fd)
+    except OSError:
+        with suppress(OSError):  # a pipe cannot be cut
+            os.ftruncate(fd, before)
+        raise
+
+
+def _sync(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a pipe or a terminal has no disk below it
+            raise

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import junit_xml
 
-from perfcheck.errors import UsageError
+from perfcheck.errors import OutputError, UsageError
 from perfcheck.model.record import RunRecord
-from perfcheck.output.cases import MEASURED, Case, Status, cases, unmeasured_case
-from perfcheck.output.places import KeyLines, line_of_case
+from perfcheck.output.cases import Case, Status, cases
+from perfcheck.output.places import KeyLines
 from perfcheck.output.properties import environment_properties, metric_properties
 from perfcheck.output.rows import scenario_label
+from perfcheck.system.files import replace_file, require_writable
 
 
 class JunitOutput:
@@ -34,9 +34,9 @@ class JunitOutput:
         return "junit"
 
     def open(self) -> None:
-        """See that the folder is there, so that a wrong path is told before minutes of measuring."""
+        """See that the folder can be written, so that a wrong path is told before minutes of measuring."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            require_writable(self._path.parent)
             if self._path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         except OSError as error:
@@ -50,31 +50,19 @@ class JunitOutput:
         found = cases(record, lines=self._lines.get(record.scenario.file))
         self._add(scenario_label(record), found, record.started_at, properties, traffic_s)
 
-    def not_measured(self, label: str, file: str, reason: str) -> None:
-        """Add a scenario of which there is no record: one error."""
-        line = line_of_case(MEASURED, self._lines.get(file, {}))
-        self._add(label, (unmeasured_case(label, MEASURED, reason, file=file, line=line),), None, {})
-
     def close(self) -> None:
         """Write the file anew; a reader never sees half a report."""
         if self._suites is None:
             return
         suites, self._suites = self._suites, None
         text = junit_xml.to_xml_report_string(suites, encoding="utf-8")
-        made = None
         try:
-            handle, made = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                os.fchmod(stream.fileno(), 0o644)
-            Path(made).replace(self._path)
+            replace_file(self._path, text.encode())
         except OSError as error:
-            if made is not None:
-                Path(made).unlink(missing_ok=True)
-            raise UsageError(f"{self._path}: cannot write a JUnit report: {error.strerror}") from error
+            raise OutputError(f"{self._path}: cannot write a JUnit report: {error.strerror}") from error
 
     def _add(
-        self, label: str, found: tuple[Case, ...], started_at: str | None, properties: Mapping[str, str],
+        self, label: str, found: tuple[Case, ...], started_at: str, properties: Mapping[str, str],
         traffic_s: float = 0.0,
     ) -> None:  # fmt: skip
         """Add a suite; the time of the traffic is its first case's, which all others share."""

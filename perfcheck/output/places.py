@@ -19,6 +19,12 @@ def line_of_case(name: str, lines: KeyLines) -> int | None:
     return next((lines[path] for path in (*_paths(name), _SCENARIO) if path in lines), None)
 
 
+def first_line(lines: KeyLines) -> int | None:
+    """Return the line of the first assertion, which a run that could not be judged leaves open; else the name's."""
+    found = [line for path, line in lines.items() if path.startswith("expect.")]
+    return min(found, default=lines.get(_SCENARIO))
+
+
 def _paths(name: str) -> Iterator[str]:
     kind, _, rest = name.partition(":")
     metric = rest.partition(":")[0]

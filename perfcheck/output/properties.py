@@ -13,7 +13,8 @@ def metric_properties(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield the medians of a record by metric name, numbers with all their digits, then its diagnosis."""
     for name, metric in sorted(record.metrics.items()):
         yield name, repr(metric.value)
-    yield "diagnosis", cause_text(record.diagnosis[0])
+    if record.trials:
+        yield "diagnosis", cause_text(record.diagnosis[0])
 
 
 def environment_properties(environment: Mapping[str, object], prefix: str = "environment") -> Iterator[tuple[str, str]]:

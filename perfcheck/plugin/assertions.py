@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perfcheck.errors import ScenarioError
+from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.output.cases import (
     DIAGNOSIS,
     MEASURED,
     Case,
+    Status,
     cases,
     comparison_name,
     error_case,
     expectation_names,
     measured_case,
-    unmeasured_case,
     untrusted,
 )
 from perfcheck.output.places import line_of_case
-from perfcheck.plugin.measurement import NotMeasured, Outcome
+from perfcheck.plugin.measurement import Measured
 from perfcheck.scenario import ScenarioFile, read, same_names
 
 
@@ -63,14 +63,19 @@ def _expected(scenario: Scenario) -> Iterator[str]:
         yield DIAGNOSIS
 
 
-def case_of(scenario: Scenario, assertion: Assertion, outcome: Outcome, *, strict: bool) -> Case:
-    """Give the case of one assertion; an error where the run cannot be trusted or says nothing of it."""
-    if isinstance(outcome, NotMeasured):
-        return unmeasured_case(
-            scenario.label, assertion.name, outcome.reason, file=scenario.file, line=assertion.line,
-            reproduce=shlex.join(("perfcheck", "run", scenario.file)),
-        )  # fmt: skip
+def case_of(assertion: Assertion, outcome: Measured, *, strict: bool) -> Case:
+    """Return the case of one assertion; an error where the run cannot be trusted, says nothing of it, or was not kept.
+
+    A failure stays one where the run was not kept.
+    """
     record = outcome.record
+    found = _judged(assertion, record, strict=strict)
+    if outcome.unwritten is None or found.status in (Status.FAILED, Status.ERROR):
+        return found
+    return error_case(record, assertion.name, outcome.unwritten, assertion.line)
+
+
+def _judged(assertion: Assertion, record: RunRecord, *, strict: bool) -> Case:
     reason = untrusted(record)
     if reason is not None:
         return error_case(record, assertion.name, reason, assertion.line)

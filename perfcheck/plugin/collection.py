@@ -84,10 +84,9 @@ class ScenarioItem(pytest.Item):
             outcome = session.measurements.of(self.scenario)
         except Stopped as stop:
             pytest.exit(f"{stop} while measuring {self.scenario.label}; what it made is undone", returncode=2)
-        if isinstance(outcome, Measured):
-            self.outcome = outcome
-        self.case = case_of(self.scenario, self.assertion, outcome, strict=session.options.strict)
-        self.user_properties.extend(case_properties(self.case, self.outcome.record if self.outcome else None))
+        self.outcome = outcome
+        self.case = case_of(self.assertion, outcome, strict=session.options.strict)
+        self.user_properties.extend(case_properties(self.case, outcome.record))
         if self.case.status is Status.ERROR:
             pytest.fail(self.case.text, pytrace=False)
 

@@ -6,21 +6,22 @@ import fcntl
 import hashlib
 import json
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from perfcheck.errors import CouldNotMeasure, PerfcheckError, Stopped
+from perfcheck.errors import CouldNotMeasure, OutputError, PerfcheckError, Stopped
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
-from perfcheck.model.verdict import Verdict
-from perfcheck.output.cases import untrusted
-from perfcheck.output.rows import signed_pct
+from perfcheck.output.outputs import Outputs
 from perfcheck.plugin.hooks import SessionRunner
+from perfcheck.runner.keeping import Keep, kept
 
 if TYPE_CHECKING:
     from perfcheck.api.caller import MeasuredRun
@@ -33,32 +34,14 @@ JSON_LINES: Final = "jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A run that was made; `saved` says what became of it as a baseline, if one was asked for."""
+    """A scenario's record, which is INVALID where it could not be measured.
+
+    `saved` says what became of it as a baseline, if one was asked for, and `unwritten` what of it could not be written.
+    """
 
     record: RunRecord
     saved: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotMeasured:
-    """A run of which there is no record: why."""
-
-    reason: str
-
-
-Outcome = Measured | NotMeasured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
-    """How runs become baselines: as one more session, in place of all (`update`), or as the start of a known change.
-
-    Of the metrics in `accept` earlier sessions no longer count, for this `reason`.
-    """
-
-    update: bool = False
-    accept: tuple[str, ...] = ()
-    reason: str = ""
+    unwritten: str | None = None
 
 
 class Measurements:
@@ -79,14 +62,14 @@ class Measurements:
         """
         self._runner = runner
         self._keep = keep
-        self._outputs = tuple(outputs)
+        self._outputs = Outputs(outputs)
         self._shared = shared
         self._finished = finished
-        self._known: dict[str, Outcome] = {}
+        self._known: dict[str, Measured] = {}
         self._stack = ExitStack()
         self._entered = False
 
-    def of(self, scenario: Scenario) -> Outcome:
+    def of(self, scenario: Scenario) -> Measured:
         """Give the outcome of a scenario point, measured now if no item of the session has asked for it before."""
         key = hashlib.sha256(f"{scenario.file}\0{scenario.label}".encode()).hexdigest()[:32]
         if key not in self._known:
@@ -95,68 +78,77 @@ class Measurements:
 
     def anew(self, scenario: Scenario) -> MeasuredRun:
         """Measure a scenario whatever was measured before; the caller keeps the record, once it is judged."""
-        return self._told(lambda: self._runner.measure(scenario))
+        return self._told(scenario, lambda: self._runner.measure(scenario))
 
     def pairs(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
         """Measure two settings in interleaved pairs."""
-        return self._told(lambda: self._runner.ab(scenario, a, b))
+        return self._told(scenario, lambda: self._runner.ab(scenario, a, b))
 
     def keep(self, scenario: Scenario, record: RunRecord) -> str | None:
-        """Write a record to all outputs, and as a baseline where that is asked for; says what became of the latter."""
-        saved = self._saved(scenario, record, self._keep) if self._keep is not None else None
-        for output in self._outputs:
-            output.write(record)
-        return saved
+        """Write a record to all outputs, and then as a baseline where that is asked for; return what became of that.
+
+        OutputError where something could not be written; the baseline is then as it was.
+        """
+        _raise(self._outputs.write(record))
+        return kept(self._runner, scenario, record, self._keep) if self._keep is not None else None
 
     def not_measured(self, scenario: Scenario, reason: str) -> None:
-        """Tell the outputs of a scenario of which there is no record, as far as they could be opened."""
-        if self._entered:
-            for output in self._outputs:
-                output.not_measured(scenario.label, scenario.file, reason)
+        """Write the record of a scenario that could not be measured."""
+        _raise(self._outputs.write(_unmeasured(scenario, reason, _now())))
 
     def keep_pair(self, before: RunRecord, after: RunRecord) -> None:
         """Write the records of A and B; runs of changed settings are no part of a history, and no baselines."""
-        for output in self._outputs:
-            if output.name == JSON_LINES:
-                output.write(before)
-                output.write(after)
+        for record in (before, after):
+            _raise(self._outputs.write(record, only=JSON_LINES))
 
     def close(self) -> None:
-        """End the runner's session; safe to call twice."""
-        self._stack.close()
+        """End the outputs and the runner's session; safe to call twice."""
+        self._outputs.close()
+        try:
+            self._stack.close()
+        except PerfcheckError as error:
+            print(f"perfcheck: {error}", file=sys.stderr)  # noqa: T201 - pytest's own report is behind
 
-    def _measured_once(self, key: str, scenario: Scenario) -> Outcome:
+    def _measured_once(self, key: str, scenario: Scenario) -> Measured:
         if self._shared is None:
-            return self._measure(scenario)
+            return self._kept(scenario, self._measure(scenario))
         with _locked(self._shared / f"{key}.lock"):
             path = self._shared / f"{key}.json"
             if path.exists():
                 return _read(path)
-            outcome = self._measure(scenario)
-            _write(path, outcome)
+            measured = self._measure(scenario)
+            # First without the baseline: nothing may fail once a baseline was replaced.
+            _write(path, measured)
+            outcome = self._kept(scenario, measured)
+            if outcome is not measured:
+                _write(path, outcome)
             return outcome
 
-    def _measure(self, scenario: Scenario) -> Outcome:
+    def _measure(self, scenario: Scenario) -> Measured:
+        """Measure, and write the record; what one output cannot write is written to the others."""
+        started_at = _now()
         try:
             self._enter()
             record = self._runner.run(scenario)
-            saved = self.keep(scenario, record)
-        except Stopped:
+        except (KeyboardInterrupt, Stopped) as stop:
+            self._outputs.write(_interrupted(scenario, stop, started_at))
             raise
         except PerfcheckError as error:
-            return NotMeasured(reason=str(error))
+            record = _unmeasured(scenario, str(error), started_at)
         except Exception as error:  # noqa: BLE001 - a defect; it must not be met again by every item of the scenario
-            trace = "".join(traceback.format_exception(error))
-            return NotMeasured(reason=f"internal error: {type(error).__name__}: {error}\n{trace}")
+            record = _unmeasured(scenario, _defect(error), started_at)
         finally:
             self._finished()
-        return Measured(record=record, saved=saved)
+        return Measured(record=record, unwritten="\n".join(self._outputs.write(record)) or None)
 
-    def _told(self, measure: Callable[[], T]) -> T:
+    def _told(self, scenario: Scenario, measure: Callable[[], T]) -> T:
         """Enter the session and measure; what goes wrong inside is a measurement that was not made, too."""
         try:
             self._enter()
             return measure()
+        except (KeyboardInterrupt, Stopped) as stop:
+            self._outputs.write(_interrupted(scenario, stop, _now()))
+            raise
         except PerfcheckError:
             raise
         except Exception as error:
@@ -168,41 +160,48 @@ class Measurements:
         """Begin the session; what cannot be written is told here, before anything is measured."""
         if self._entered:
             return
-        for output in self._outputs:
-            output.open()
-            self._stack.callback(output.close)
+        self._outputs.open()
         self._stack.enter_context(self._runner)
         self._entered = True
 
-    def _saved(self, scenario: Scenario, record: RunRecord, keep: Keep) -> str:
-        reason = untrusted(record)
-        if reason is not None:
-            return f"not written, the run is invalid: {reason}"
-        accepted = tuple(metric for metric in keep.accept if metric in record.metrics)
-        if keep.accept and not accepted:
-            return f"not written, the run has no {' and no '.join(keep.accept)} to accept"
-        moved = () if keep.update or accepted else self._runner.moved_since_saved(scenario, record)
-        path = _shown(self._runner.save_baseline(record, update=keep.update, accept=accepted, reason=keep.reason))
-        told = f"written to {path}"
-        if keep.update:
-            told += ", in place of all earlier sessions"
-        if accepted:
-            told += f", {', '.join(accepted)} accepted as of this run: {keep.reason}"
-        failed = [part.metric for part in record.expectations if part.verdict is Verdict.FAIL]
-        if failed:
-            told += f", ALTHOUGH THE RUN FAILS its own expect: {', '.join(failed)}"
-        if moved:
-            listed = ", ".join(f"{each.metric} ({signed_pct(each.change_pct)})" for each in moved)
-            told += (
-                f", ALTHOUGH IT MOVED since the earlier sessions: {listed}. Sessions so far apart hide changes: "
-                "--baseline-update starts anew, --baseline-accept METRIC --reason TEXT only for a metric"
-            )
-        return told
+    def _kept(self, scenario: Scenario, measured: Measured) -> Measured:
+        """Store the run as a baseline, as the last step: what went wrong before leaves the stored one as it is."""
+        if self._keep is None:
+            return measured
+        if measured.unwritten is not None:
+            return replace(measured, saved=f"not written, since the run was not kept: {measured.unwritten}")
+        try:
+            return replace(measured, saved=kept(self._runner, scenario, measured.record, self._keep))
+        except PerfcheckError as error:
+            return replace(measured, unwritten=str(error))
+        except Exception as error:  # noqa: BLE001 - a defect, as above
+            return replace(measured, unwritten=_defect(error))
 
 
-def _shown(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _interrupted(scenario: Scenario, stop: BaseException, started_at: str) -> RunRecord:
+    from perfcheck.runner.unmeasured import interrupted_by
+
+    return _unmeasured(scenario, interrupted_by(stop), started_at)
+
+
+def _raise(unwritten: Sequence[str]) -> None:
+    if unwritten:
+        raise OutputError("\n".join(unwritten))
+
+
+def _unmeasured(scenario: Scenario, reason: str, started_at: str) -> RunRecord:
+    from perfcheck.runner.unmeasured import unmeasured
+
+    return unmeasured(scenario, reason, started_at)
+
+
+def _defect(error: Exception) -> str:
+    trace = "".join(traceback.format_exception(error))
+    return f"internal error: {type(error).__name__}: {error}\n{trace}"
 
 
 @contextmanager
@@ -217,18 +216,15 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _write(path: Path, outcome: Outcome) -> None:
-    if isinstance(outcome, Measured):
-        content = {"record": outcome.record.to_json(), "saved": outcome.saved}
-    else:
-        content = {"reason": outcome.reason}
+def _write(path: Path, outcome: Measured) -> None:
+    content = {"record": outcome.record.to_json(), "saved": outcome.saved, "unwritten": outcome.unwritten}
     made = path.with_suffix(".part")
     made.write_text(json.dumps(content), encoding="utf-8")
     made.replace(path)
 
 
-def _read(path: Path) -> Outcome:
+def _read(path: Path) -> Measured:
     content = json.loads(path.read_text(encoding="utf-8"))
-    if "reason" in content:
-        return NotMeasured(reason=content["reason"])
-    return Measured(record=RunRecord.model_validate_json(content["record"]), saved=content["saved"])
+    return Measured(
+        record=RunRecord.model_validate_json(content["record"]), saved=content["saved"], unwritten=content["unwritten"]
+    )

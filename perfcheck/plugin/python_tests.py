@@ -15,7 +15,7 @@ import pytest
 
 from perfcheck.api.measured import MIRRORED, Cause, Measured
 from perfcheck.api.session import Perfcheck
-from perfcheck.errors import CouldNotMeasure, Stopped, UsageError
+from perfcheck.errors import CouldNotMeasure, PerfcheckError, Stopped, UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
@@ -165,12 +165,22 @@ class PythonTests:
             return
         runs, notes.runs = notes.runs, []
         pairs, notes.pairs = notes.pairs, []
+        problems: list[PerfcheckError] = []
         for scenario, run in runs:
-            saved = self._session.measurements.keep(scenario, notes.records.get(run.record.run_id, run.record))
+            try:
+                saved = self._session.measurements.keep(scenario, notes.records.get(run.record.run_id, run.record))
+            except PerfcheckError as error:
+                problems.append(error)
+                continue
             if saved is not None:
                 notes.saved[scenario.label] = saved
         for before, after in pairs:
-            self._session.measurements.keep_pair(before, after)
+            try:
+                self._session.measurements.keep_pair(before, after)
+            except PerfcheckError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
 
     def could_not_measure(self, item: pytest.Item, reason: str) -> Case:
         """Return the case of a test that ended because nothing could be measured."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from perfcheck.analyse import events_of
@@ -23,6 +22,7 @@ from perfcheck.runner import budget, detailing
 from perfcheck.runner.patience import Patience, await_calm
 from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial, make_trial
+from perfcheck.runner.unmeasured import now
 from perfcheck.system import fingerprint
 from perfcheck.system.pressure import CpuLook
 
@@ -49,7 +49,7 @@ class Bench:
         self._unavailable = unavailable
         self._events = events
         self._run_id = uuid.uuid4().hex
-        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._started_at = now()
         self._trials: list[Trial] = []
         self._environment: Mapping[str, str] = {}
         self._emulated: Mapping[str, Mapping[str, Any]] = {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from perfcheck.baseline import HistoryStore
-from perfcheck.errors import UsageError
+from perfcheck.errors import OutputError, RecordError, UsageError
 from perfcheck.model.record import RunRecord
+from perfcheck.system.files import require_writable
 
 
 class HistoryOutput:
@@ -25,9 +26,9 @@ class HistoryOutput:
     def open(self) -> None:
         """Make the folder; UsageError where that cannot be done, before anything is measured."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            require_writable(self._folder)
         except OSError as error:
-            raise _unwritable(self._folder, error) from error
+            raise UsageError(f"{self._unwritable(error.strerror)}; name another folder with --history") from error
 
     def write(self, record: RunRecord) -> None:
         """Append the record; one without a valid trial has nothing to keep."""
@@ -36,14 +37,12 @@ class HistoryOutput:
         try:
             self._store.append(record)
         except OSError as error:
-            raise _unwritable(self._folder, error) from error
-
-    def not_measured(self, label: str, file: str, reason: str) -> None:
-        """Keep nothing: there is no value."""
+            raise OutputError(self._unwritable(error.strerror)) from error
+        except RecordError as error:
+            raise OutputError(self._unwritable(str(error))) from error
 
     def close(self) -> None:
         """Nothing is open between two records."""
 
-
-def _unwritable(folder: Path, error: OSError) -> UsageError:
-    return UsageError(f"{folder}: cannot write the history: {error.strerror}; name another folder with --history")
+    def _unwritable(self, reason: str | None) -> str:
+        return f"{self._folder}: cannot write the history: {reason}"

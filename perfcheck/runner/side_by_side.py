@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -17,6 +16,7 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.runner.bench import judged
 from perfcheck.runner.patience import MAX_ATTEMPTS, Patience
 from perfcheck.runner.sides import Side
+from perfcheck.runner.summary import reproduce_pairs
 
 MOST_PAIRS: Final = max(look.pairs for look in LOOKS)
 
@@ -53,10 +53,7 @@ def measure_pairs(
         reason = f"only {valid} pairs count, and the first look at the result needs {pairs_wanted(0)}{last}"
         return record_a, record_b.model_copy(update={"verdict": Verdict.INVALID, "invalid_reason": reason})
     texts = (sides["A"].text, sides["B"].text)
-    words = ["perfcheck", "ab", scenario.file, "--a", texts[0], "--b", texts[1]]
-    if scenario.point:
-        words += ["--select", scenario.label]
-    record_b = record_b.model_copy(update={"sides": texts, "reproduce": shlex.join(words)})
+    record_b = record_b.model_copy(update={"sides": texts, "reproduce": reproduce_pairs(scenario, *texts)})
     return record_a, judged(
         record_b, expectations=(), comparisons=comparisons, changed_conditions=differences_of(record_a, record_b)
     )

@@ -37,7 +37,7 @@ def summarise(
     return RunRecord(
         schema_version=1,
         run_id=run_id,
-        scenario=_reference(scenario),
+        scenario=reference_to(scenario),
         started_at=started_at,
         environment=environment,
         emulators=emulators,
@@ -50,7 +50,7 @@ def summarise(
         verdict=Verdict.PASS if reason is None else Verdict.INVALID,
         invalid_reason=reason,
         unavailable=unavailable,
-        reproduce=_reproduce(scenario),
+        reproduce=reproduce(scenario),
         warnings=tuple(sorted(warned)),
     )
 
@@ -123,15 +123,25 @@ def _with_decider(scenario: Scenario, metrics: Mapping[str, MetricRecord]) -> di
     }
 
 
-def _reference(scenario: Scenario) -> ScenarioRef:
+def reference_to(scenario: Scenario) -> ScenarioRef:
+    """Return what a record says of its scenario."""
     return ScenarioRef(
         name=scenario.name, digest=scenario.digest, file=scenario.file, point=dict(scenario.point),
         workload=scenario.workload_digest, title=scenario.title, conditions=conditions(scenario),
     )  # fmt: skip
 
 
-def _reproduce(scenario: Scenario) -> str:
+def reproduce(scenario: Scenario) -> str:
+    """Return the command that runs the scenario again."""
     words = ["perfcheck", "run", scenario.file, "--repeat", str(scenario.repeat)]
+    if scenario.point:
+        words += ["--select", scenario.label]
+    return shlex.join(words)
+
+
+def reproduce_pairs(scenario: Scenario, a: str, b: str) -> str:
+    """Return the command that measures the two sides again."""
+    words = ["perfcheck", "ab", scenario.file, "--a", a, "--b", b]
     if scenario.point:
         words += ["--select", scenario.label]
     return shlex.join(words)

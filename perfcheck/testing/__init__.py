@@ -40,11 +40,12 @@ from perfcheck.testing.values import (
     make_scenario,
     make_tcp_socket,
     make_traffic_report,
+    make_unmeasured_record,
 )
 
 __all__ = [
     "EDGES", "FakeCollector", "FakeEmulator", "FakeGenerator", "FakeHost", "FakeLink", "FakeProcess", "FakeRun",
     "FakeRunner", "FakeSession", "FakeUndoLog", "ListOutput", "ListProgress", "make_expectation", "make_flow_report",
     "make_histogram", "make_hosts", "make_judged_record", "make_record", "make_scenario", "make_tcp_socket",
-    "make_traffic_report",
+    "make_traffic_report", "make_unmeasured_record",
 ]  # fmt: skip

@@ -286,7 +286,6 @@ class ListOutput:
 
     name: str = "list"
     records: list[RunRecord] = field(default_factory=list)
-    unmeasured: list[tuple[str, str, str]] = field(default_factory=list)
     is_open: bool = False
 
     def open(self) -> None:
@@ -297,10 +296,6 @@ class ListOutput:
         """Keep one; AssertionError if it is not open, since a writer of files would fail there too."""
         assert self.is_open, "write() outside open() and close()"  # noqa: S101
         self.records.append(record)
-
-    def not_measured(self, label: str, file: str, reason: str) -> None:
-        """Keep `(label, file, reason)`."""
-        self.unmeasured.append((label, file, reason))
 
     def close(self) -> None:
         """Take no more."""

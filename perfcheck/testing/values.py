@@ -154,3 +154,9 @@ def make_record(
         "verdict": verdict,
     }
     return RunRecord(**(fields | changes))
+
+
+def make_unmeasured_record(reason: str, *, name: str = "example", **changes: Any) -> RunRecord:
+    """Make the record of a scenario that could not be measured."""
+    nothing: dict[str, Any] = {"trials": (), "verdict": Verdict.INVALID, "invalid_reason": reason}
+    return make_record({}, name=name, **(nothing | changes))

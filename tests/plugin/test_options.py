@@ -163,6 +163,42 @@ def test_save_refuses_an_invalid_run(suite: Suite) -> None:
     result.stdout.fnmatch_lines(["wan: baseline not written, the run is invalid: link too slow"])
 
 
+def full(suite: Suite) -> str:
+    """Return a file on a disk without room; pytest would take the device itself for a path below which tests are."""
+    (suite.pytester.path / "full.jsonl").symlink_to("/dev/full")
+    return "full.jsonl"
+
+
+@pytest.mark.parametrize("option", ["--baseline-update", "--baseline-save"])
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_baseline_is_not_touched_where_the_run_cannot_be_kept(
+    suite: Suite, option: str, workers: tuple[str, ...]
+) -> None:
+    result = suite.run(option, "--perfcheck-json", full(suite), *workers)
+    result.assert_outcomes(errors=2)
+    assert suite.calls() == ["wan"]
+    assert suite.calls(option.removeprefix("--baseline-")) == []
+    result.stdout.fnmatch_lines(
+        [
+            "could not measure: */full.jsonl: cannot write run records: No space left on device",
+            "wan: baseline not written, since the run was not kept: */full.jsonl: cannot write run records: *",
+        ]
+    )
+
+
+def test_a_failure_stays_one_where_the_run_cannot_be_kept(suite: Suite) -> None:
+    suite.answers('ANSWERS["wan"] = answer({"tcp.rtt_us.p99": (61e3, 62e3), "app.throughput_bps": (92e6,)})')
+    suite.run("--perfcheck-json", full(suite)).assert_outcomes(failed=1, errors=1)
+
+
+def test_what_one_output_cannot_write_is_written_to_the_other(suite: Suite) -> None:
+    from perfcheck.baseline import HistoryStore
+
+    suite.run("--perfcheck-json", full(suite), "--history", "kept").assert_outcomes(errors=2)
+    (found,) = HistoryStore(suite.pytester.path / "kept").series("tcp.rtt_us.p99")
+    assert found.values == (46e3,)
+
+
 def test_update_replaces_what_was_stored(suite: Suite) -> None:
     result = suite.run("--baseline-update")
     assert result.ret == 0

@@ -9,6 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from plugin_suite import Suite
 
+    from perfcheck.model.record import RunRecord
+
 pytest_plugins = ("pytester", "plugin_suite")
 
 COMPARISON = """
@@ -148,6 +150,27 @@ def test_what_could_not_be_measured_is_an_error_of_all_items_and_tried_once(suit
     result.stdout.no_fnmatch_line("*InvalidLink*")
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_what_could_not_be_measured_leaves_its_record(suite: Suite, workers: tuple[str, ...]) -> None:
+    suite.answers('ANSWERS["wan"] = InvalidLink("link 0: measured 23.1 ms, the file asks for 20 ms")')
+    suite.scenario("zzz")
+    result = suite.run("--perfcheck-json", "records.jsonl", "--history", "kept", *workers)
+    result.assert_outcomes(errors=2, passed=2)
+    found = {record.scenario.name: record for record in records(suite)}
+    assert found["zzz"].verdict.value == "PASS"
+    lost = found["wan"]
+    assert (lost.verdict.value, lost.trials) == ("INVALID", ())
+    assert lost.invalid_reason == "link 0: measured 23.1 ms, the file asks for 20 ms"
+    assert lost.scenario.file == "scenarios/wan.yaml"
+    assert [path.name for path in (suite.pytester.path / "kept").iterdir()] == ["zzz"]
+
+
+def records(suite: Suite) -> tuple[RunRecord, ...]:
+    from perfcheck.output import read_records
+
+    return read_records(suite.pytester.path / "records.jsonl")
+
+
 def test_a_defect_is_an_error_with_its_traceback_and_tried_once(suite: Suite) -> None:
     suite.answers('ANSWERS["wan"] = ZeroDivisionError("a defect")')
     result = suite.run()
@@ -195,8 +218,11 @@ def test_a_planned_comparison_that_the_run_does_not_give_is_an_error(suite: Suit
 def test_stopped_by_a_signal_ends_the_session(suite: Suite) -> None:
     suite.answers('ANSWERS["wan"] = Stopped("stopped by SIGTERM")')
     suite.scenario("zzz")
-    result = suite.run()
+    result = suite.run("--perfcheck-json", "records.jsonl")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert suite.calls() == ["wan"]
     assert "exit" in (suite.pytester.path / "calls.log").read_text().split()
+    (record,) = records(suite)
+    assert (record.scenario.name, record.verdict.value) == ("wan", "INVALID")
+    assert record.invalid_reason == "interrupted: stopped by SIGTERM"
     result.stdout.fnmatch_lines(["*stopped by SIGTERM while measuring wan*"])

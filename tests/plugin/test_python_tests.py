@@ -222,3 +222,25 @@ def test_upload(perfcheck): perfcheck.run("scenarios/wan.yaml")
 """, "-m", "perfcheck")  # fmt: skip
     result.assert_outcomes(passed=1, deselected=1)
     assert re.search(r"wan +measured +3 runs", text_of(result))
+
+
+def test_what_a_test_could_not_measure_leaves_its_record(suite: Suite) -> None:
+    from perfcheck.output import read_records
+
+    result = module(suite, """
+def test_upload(perfcheck):
+    perfcheck.run("scenarios/wan.yaml")
+""", "--perfcheck-json=records.jsonl", answers='ANSWERS["wan"] = LabError("no namespaces here")')  # fmt: skip
+    result.assert_outcomes(errors=1)
+    (record,) = read_records(suite.pytester.path / "records.jsonl")
+    assert (record.verdict.value, record.invalid_reason, record.trials) == ("INVALID", "no namespaces here", ())
+
+
+def test_a_baseline_is_not_touched_where_the_run_cannot_be_kept(suite: Suite) -> None:
+    (suite.pytester.path / "full.jsonl").symlink_to("/dev/full")
+    result = module(suite, """
+def test_upload(perfcheck):
+    perfcheck.run("scenarios/wan.yaml")
+""", "--perfcheck-json=full.jsonl", "--baseline-update")  # fmt: skip
+    result.assert_outcomes(passed=1, errors=1)
+    assert suite.calls("update") == []

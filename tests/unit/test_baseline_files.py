@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from perfcheck.baseline import BaselineStore, baseline_of
-from perfcheck.baseline import files as baseline_files
 from perfcheck.baseline.document import dump, parse, rounded
-from perfcheck.errors import BaselineError
+from perfcheck.errors import BaselineError, OutputError
+from perfcheck.system.files import UNFINISHED
 
 # the file
 
@@ -143,7 +143,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path if step == "replace" else os, step, fail)
-    with pytest.raises(BaselineError, match="No space"):
+    with pytest.raises(OutputError, match="No space"):
         store.save(session(2))
     monkeypatch.undo()
     assert path.read_text() == text
@@ -155,7 +155,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
 def test_what_a_killed_writer_left_is_ignored_and_removed(tmp_path: Path) -> None:
     store = BaselineStore(tmp_path)
     path = store.save(session(1))
-    left = path.parent / f"{baseline_files.UNFINISHED}abc"
+    left = path.parent / f"{UNFINISHED}abc"
     left.write_text("half a fi")
     assert len(values_of(store, session())) == 1
     assert store.list() == (path,)

@@ -13,11 +13,11 @@ import pytest
 from baseline_records import folder_in_memory
 
 from perfcheck.baseline import history
-from perfcheck.baseline.files import UNFINISHED
 from perfcheck.baseline.history import HistoryStore
 from perfcheck.compare.changepoints import change_points
 from perfcheck.errors import RecordError, UsageError
 from perfcheck.model.record import RunRecord, TrialRecord
+from perfcheck.system.files import UNFINISHED
 from perfcheck.testing import make_record
 
 RTT = "tcp.rtt_us.p50"

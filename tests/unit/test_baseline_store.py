@@ -9,7 +9,7 @@ from baseline_records import MACHINE, SCENARIO, session, values_of
 from perfcheck.baseline import BaselineStore, baseline_of, lookup_of
 from perfcheck.baseline.document import rounded
 from perfcheck.baseline.naming import flat, stem_of
-from perfcheck.errors import BaselineError, CouldNotMeasure, UsageError
+from perfcheck.errors import CouldNotMeasure, OutputError, UsageError
 from perfcheck.model.verdict import Verdict
 from perfcheck.testing import make_scenario
 
@@ -198,5 +198,5 @@ def test_a_stored_record_can_stand_for_a_baseline() -> None:
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / SCENARIO.name).write_text("a file in the way")
-    with pytest.raises(BaselineError, match=r"cannot write this baseline: File exists"):
+    with pytest.raises(OutputError, match=r"cannot write this baseline: File exists"):
         BaselineStore(tmp_path).save(session())

@@ -80,7 +80,7 @@ def test_a_patch_is_printed_and_the_file_left_alone(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runner = with_runner(monkeypatch, noisy(6))
-    assert main(["calibrate", "wan.yaml", "--runs", "8", "--sessions", "3"]) == 0
+    assert main(["calibrate", "wan.yaml", "--repeat", "8", "--sessions", "3"]) == 0
     assert runner.runs == [8, 8, 8]
     out = capsys.readouterr().out
     assert "3 sessions of 8 runs" in out
@@ -156,7 +156,7 @@ def test_too_few_sessions_that_count_is_no_calibration(
     assert "2 sessions of" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--sessions", "1"], ["--runs", "0"], []])
+@pytest.mark.parametrize("words", [["--sessions", "1"], ["--repeat", "0"], []])
 def test_wrong_words_end_with_status_2(words: list[str], file: Path) -> None:
     arguments = ["calibrate", *(["wan.yaml", *words] if words else [])]
     with pytest.raises(SystemExit) as ended:

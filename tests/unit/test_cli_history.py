@@ -186,7 +186,7 @@ def test_every_value_lies_inside_the_frame(values: list[float]) -> None:
 
 def test_the_command_prints_and_writes_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = folder / "pages" / "rtt.html"
-    assert main(["history", RTT, "--dir", str(folder), "--html", str(target)]) == 0
+    assert main(["history", RTT, "--history", str(folder), "--html", str(target)]) == 0
     out = capsys.readouterr().out
     assert "wan" in out
     assert "19.9 ms" in out
@@ -198,7 +198,7 @@ def test_a_regression_in_the_history_fails_nothing(tmp_path: Path, capsys: pytes
     for number, value in enumerate([20_000.0, 20_010.0, 20_020.0, 19_990.0, 20_005.0, 20_015.0] * 2 + [40_000.0] * 8):
         fields: dict[str, Any] = {"run_id": f"{number:032x}", "started_at": f"2024-01-01T00:00:{number:02}+00:00"}
         HistoryStore(tmp_path).append(make_record({RTT: (value + number,)}, name="wan", **fields))
-    assert main(["history", RTT, "--dir", str(tmp_path), "--scenario", "wan"]) == 0
+    assert main(["history", RTT, "--history", str(tmp_path), "--scenario", "wan"]) == 0
     assert "worse" in capsys.readouterr().out
 
 
@@ -213,16 +213,16 @@ def test_a_regression_in_the_history_fails_nothing(tmp_path: Path, capsys: pytes
 def test_what_there_is_no_history_of_is_bad_usage(
     folder: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["history", *words, "--dir", str(folder)]) == 2
+    assert main(["history", *words, "--history", str(folder)]) == 2
     assert told in capsys.readouterr().err
 
 
 def test_no_history_at_all_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for where in (tmp_path, tmp_path / "nowhere"):
-        assert main(["history", RTT, "--dir", str(where)]) == 2
+        assert main(["history", RTT, "--history", str(where)]) == 2
         assert "pytest --history DIR" in capsys.readouterr().err
 
 
 def test_a_page_that_cannot_be_written_is_bad_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["history", RTT, "--dir", str(folder), "--html", str(folder)]) == 2
+    assert main(["history", RTT, "--history", str(folder), "--html", str(folder)]) == 2
     assert "cannot be written" in capsys.readouterr().err

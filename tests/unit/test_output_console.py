@@ -15,7 +15,7 @@ from perfcheck.output import ConsoleOutput, ConsoleProgress
 from perfcheck.output.progress import LineProgress
 from perfcheck.output.rows import Row, plain_pct, shared_remarks
 from perfcheck.output.table import plain_table, plain_tally, styled_table
-from perfcheck.testing import make_record, make_scenario
+from perfcheck.testing import make_record, make_scenario, make_unmeasured_record
 
 RTT = "tcp.rtt_us.p99"
 
@@ -107,7 +107,8 @@ def test_a_record_is_a_table_its_failures_and_once_what_they_share(regressed: Ru
     output = ConsoleOutput(shown)
     output.open()
     output.write(regressed)
-    output.not_measured("lan", "scenarios/lan.yaml", "no iperf3")
+    output.write(make_unmeasured_record("no iperf3", name="lan", reproduce="perfcheck run scenarios/lan.yaml"))
+    output.write(make_unmeasured_record("no iperf3", name="man"))
     output.close()
     output.close()
     assert (
@@ -145,10 +146,13 @@ FAILED  wan: app.throughput_bps went from 94 Mbit/s to 72 Mbit/s (-23.4 %), marg
   mind       2 events were lost; counts are too low by as many at most
   reproduce  perfcheck run scenarios/wan.yaml
 
+lan: scenarios/lan.yaml
 
 ERROR  lan: could not measure: no iperf3
+  reproduce  perfcheck run scenarios/lan.yaml
 
-2 scenarios: 2 REGRESSED, 1 INVALID, 1 PASS
+ERROR  man: could not measure: no iperf3
+3 scenarios: 2 REGRESSED, 2 INVALID, 1 PASS
 """
     )
 

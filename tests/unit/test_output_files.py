@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfcheck.errors import RecordError, UsageError
+from perfcheck.errors import OutputError, RecordError, UsageError
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.output import JsonLinesOutput, JunitOutput, read_records
-from perfcheck.testing import make_record
+from perfcheck.testing import make_record, make_unmeasured_record
 
 RTT = "tcp.rtt_us.p99"
 
@@ -131,7 +131,7 @@ def test_a_path_that_cannot_be_written_is_told_at_open(tmp_path: Path) -> None:
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     output = JsonLinesOutput(Path("/dev/full"))
     output.open()
-    with pytest.raises(UsageError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         output.write(make_record())
     output.close()
 
@@ -153,7 +153,7 @@ def test_junit(tmp_path: Path) -> None:
     output = JunitOutput(tmp_path / "out/report.xml")
     output.open()
     output.write(record)
-    output.not_measured("lan", "scenarios/lan.yaml", "iperf3 failed\nunable to connect")
+    output.write(make_unmeasured_record("iperf3 failed\nunable to connect", name="lan"))
     output.close()
     output.close()
     root = ElementTree.fromstring((tmp_path / "out/report.xml").read_text())
@@ -185,7 +185,7 @@ def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     output = JunitOutput(path)
     output.open()
     path.mkdir()
-    with pytest.raises(UsageError, match="cannot write a JUnit report"):
+    with pytest.raises(OutputError, match="cannot write a JUnit report"):
         output.close()
     assert list(tmp_path.iterdir()) == [path]
 

@@ -15,7 +15,7 @@ from perfcheck.output import GithubOutput
 from perfcheck.output.cases import Case, Status, unmeasured_case
 from perfcheck.output.github import MOST_ANNOTATIONS, error_commands, markdown, publish
 from perfcheck.output.rows import Row
-from perfcheck.testing import make_record
+from perfcheck.testing import make_record, make_unmeasured_record
 
 
 def failed(scenario: str = "wan", name: str = "expect:app.errors", headline: str = "too many") -> Case:
@@ -117,15 +117,15 @@ def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
 
 def test_the_output_publishes_once_when_closed() -> None:
     stream = io.StringIO()
-    output = GithubOutput({"GITHUB_ACTIONS": "true"}, stream, {"lan.yaml": {"scenario": 4}})
+    output = GithubOutput({"GITHUB_ACTIONS": "true"}, stream, {"scenarios/lan.yaml": {"scenario": 4}})
     output.open()
     output.write(make_record())
-    output.not_measured("lan", "lan.yaml", "no iperf3")
+    output.write(make_unmeasured_record("no iperf3", name="lan"))
     assert stream.getvalue() == ""
     output.close()
     output.close()
     assert stream.getvalue().count("::error") == 1
-    assert "file=lan.yaml,line=4," in stream.getvalue()
+    assert "file=scenarios/lan.yaml,line=4," in stream.getvalue()
 
 
 MARKUP = (

@@ -1,0 +1,112 @@
+"""One name for one thing: options that several commands have are the same everywhere."""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from perfcheck.cli import arguments, main
+from perfcheck.plugin import options as plugin_options
+
+OTHER_MEANING = {("metrics", "--json"): "prints the catalogue itself as JSON"}
+"""Options that share no more than a name, and what they are."""
+
+
+def commands(monkeypatch: pytest.MonkeyPatch) -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command."""
+    found: dict[str, argparse.ArgumentParser] = {}
+
+    def keep(parser: argparse.ArgumentParser, argv: object) -> argparse.Namespace:
+        del argv
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found.update(action.choices)
+        return argparse.Namespace()
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", keep)
+    arguments.parse([])
+    return found
+
+
+def visible(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    return {
+        action.option_strings[-1]: action
+        for action in parser._actions
+        if action.option_strings and action.help != argparse.SUPPRESS and action.dest != "help"
+    }
+
+
+def test_an_option_of_several_commands_is_the_same_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[object]] = defaultdict(set)
+    for name, parser in commands(monkeypatch).items():
+        for option, action in visible(parser).items():
+            if (name, option) not in OTHER_MEANING:
+                seen[option].add((action.metavar, action.type, type(action), tuple(action.choices or ())))
+    assert {option for option, forms in seen.items() if len(forms) > 1} == set()
+    assert {"--history", "--json", "--junit", "--select", "--repeat", "--rules", "--tolerance"} <= set(seen)
+
+
+def test_pytest_has_each_option_of_run_under_the_same_name_and_metavar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parser = pytest.Parser(_ispytest=True)
+    plugin_options.add_options(parser)
+    of_pytest = {
+        name.removeprefix("--perfcheck-").removeprefix("--"): option.attrs()
+        for option in parser.getgroup("perfcheck").options
+        for name in option.names()
+    }
+    run = {name.removeprefix("--"): action for name, action in visible(commands(monkeypatch)["run"]).items()}
+    own = {"junit": "pytest has --junitxml", "select": "pytest has -k"}
+    assert set(run) - set(of_pytest) == set(own)
+    for name in set(run) - set(own):
+        assert of_pytest[name].get("metavar") == run[name].metavar, name
+        assert of_pytest[name].get("choices") == run[name].choices, name
+
+
+@pytest.mark.parametrize(
+    ("words", "now"),
+    [
+        (("history", "tcp.rtt_us.p50", "--dir", "kept"), "--history"),
+        (("calibrate", "wan.yaml", "--runs", "3"), "--repeat"),
+    ],
+)
+def test_former_names_still_work_with_a_note(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    now: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(words)
+    told = capsys.readouterr()
+    assert f"note: {words[2]} is now called {now}" in told.err
+    with pytest.raises(SystemExit):
+        main((words[0], "--help"))
+    assert f"{words[2]} " not in capsys.readouterr().out
+    asked = arguments.parse(words)
+    assert str(getattr(asked, now.removeprefix("--"))) == words[3]
+
+
+@pytest.mark.parametrize(
+    "words", [("--baseline-name", "nightly"), ("--baseline-dir", "kept"), ("--tolerance", "tcp.rtt_us.p50=5%")]
+)
+def test_an_option_that_would_do_nothing_is_bad_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
+) -> None:
+    assert main(["run", str(tmp_path), *words]) == 2
+    assert f"{words[0]}: does nothing without --baseline" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0", "1001", "-1", "many", "", "\N{ARABIC-INDIC DIGIT THREE}", "9" * 5000])
+def test_counts_are_checked_alike(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "x.yaml", "--repeat", value])
+    assert ended.value.code == 2
+    assert "expected a number of runs from 1 to 1000" in capsys.readouterr().err
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a number of runs from 1 to 1000"):
+        plugin_options._count(value)
