@@ -11,7 +11,7 @@ MOST_RUNS = 1000
 def count(text: str) -> int:
     """Parse a number of runs."""
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_RUNS:
-        raise UsageError(f"expected a number of runs from 1 to {MOST_RUNS}, got {text!r}")
+        raise UsageError(f"expected a number of runs from 1 to {MOST_RUNS}, got {text[:40]!r}")
     return int(text)
 
 

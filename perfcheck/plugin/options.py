@@ -1,13 +1,16 @@
-"""The plugin's options, on the command line and in the ini file; the command line wins."""
+"""The plugin's options, on the command line and in pytest's configuration file; the command line wins."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
+
+from perfcheck.plugin.ini import Option, from_file, mistake, parsed
 
 if TYPE_CHECKING:
     from perfcheck.runner.keeping import Keep
@@ -41,164 +44,223 @@ class PluginOptions:
         return self.baseline or self.ab is not None
 
 
+def _values(name: str) -> Callable[[str], Any]:
+    """Return the parser of that name which perfcheck's own command line has; it is imported when it is needed."""
+
+    def parse(text: str) -> Any:
+        from perfcheck.cli import values
+
+        return getattr(values, name)(text)
+
+    return parse
+
+
+def _for_argparse(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        from perfcheck.errors import UsageError
+
+        try:
+            return parse(text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+_count, _percent = _values("count"), _values("percent")
+
+BASELINE: Final = Option(flags=("--baseline",), kind="flag", help="compare with the stored baselines")
+SAVE: Final = Option(flags=("--baseline-save",), kind="flag", help="measure and write baselines")
+UPDATE: Final = Option(
+    flags=("--baseline-update",), kind="flag", help="measure and write baselines in place of all earlier sessions"
+)
+ACCEPT: Final = Option(
+    flags=("--baseline-accept",), kind="lines", metavar="METRIC",
+    help="measure and record a known change of METRIC, so that it is not reported again; needs --reason",
+)  # fmt: skip
+REASON: Final = Option(
+    flags=("--baseline-reason", "--reason"), metavar="TEXT",
+    help="why the changes of --baseline-accept are as they should be",
+)  # fmt: skip
+AB: Final = Option(
+    flags=("--ab",), kind="pair", metavar=("A", "B"),
+    help="compare two settings in interleaved pairs, e.g. --ab file 'congestion bbr'; as `perfcheck ab`",
+)  # fmt: skip
+HISTORY: Final = Option(flags=("--history",), metavar="DIR", help="append each run to the history in DIR")
+NAME: Final = Option(flags=("--baseline-name",), metavar="NAME", help="a named set of baselines")
+FOLDER: Final = Option(
+    flags=("--baseline-dir",), metavar="DIR",
+    help="where baselines are stored (default: baselines/ in the root directory)",
+)  # fmt: skip
+STRICT: Final = Option(
+    flags=("--baseline-strict",), kind="flag",
+    help="fail what has no baseline and what this machine cannot measure, instead of skipping it",
+)  # fmt: skip
+JSON: Final = Option(
+    flags=("--perfcheck-json",), metavar="PATH", help="append one run record (JSON) a line to PATH"
+)  # fmt: skip
+REPEAT: Final = Option(
+    flags=("--perfcheck-repeat",), kind="count", metavar="N", parse=_for_argparse(_count), help="runs of each scenario"
+)
+MODE: Final = Option(flags=("--perfcheck-mode",), choices=MODES, help="mode of the measurement core")
+BUDGET: Final = Option(
+    flags=("--perfcheck-budget",), metavar="PCT", parse=_for_argparse(_percent),
+    help="share of one CPU that measuring may take, whatever the traffic, e.g. 10%%",
+)  # fmt: skip
+EVENTS: Final = Option(
+    flags=("--perfcheck-events",), metavar="PATH", help="write the events of detail mode, one JSON a line"
+)
+RULES: Final = Option(
+    flags=("--perfcheck-rules",), kind="folders", metavar="DIR",
+    help="a folder of further diagnosis rules; may be given several times",
+)  # fmt: skip
+TOLERANCE: Final = Option(
+    flags=("--tolerance",), kind="lines", metavar="METRIC=PCT",
+    help="what counts as a change of a metric, e.g. tcp.rtt_us.p99=5%%; may be given several times",
+)  # fmt: skip
+
+OPTIONS: Final = (
+    BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
+    RULES, TOLERANCE,
+)  # fmt: skip
+
+_OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
+"""What is for runs with the file's own settings, which a measurement side by side does not make."""
+
+
 def add_options(parser: pytest.Parser) -> None:
-    """Declare them; `--baseline` takes no value, so that it never swallows the word after it."""
+    """Declare them all."""
     group = parser.getgroup("perfcheck", "network performance scenarios")
-    group.addoption(
-        "--baseline", action="store_true", dest="perfcheck_baseline", help="compare with the stored baselines"
-    )
-    group.addoption("--baseline-save", action="store_true", dest="perfcheck_save", help="measure and write baselines")
-    group.addoption(
-        "--baseline-update", action="store_true", dest="perfcheck_update",
-        help="measure and write baselines in place of all earlier sessions",
-    )  # fmt: skip
-    group.addoption(
-        "--baseline-accept", action="append", default=[], dest="perfcheck_accept", metavar="METRIC",
-        help="measure and record a known change of METRIC, so that it is not reported again; needs --reason",
-    )  # fmt: skip
-    group.addoption(
-        "--baseline-reason", "--reason", dest="perfcheck_reason", metavar="TEXT",
-        help="why the changes of --baseline-accept are as they should be",
-    )  # fmt: skip
-    group.addoption(
-        "--ab", nargs=2, dest="perfcheck_ab", metavar=("A", "B"),
-        help="compare two settings in interleaved pairs, e.g. --ab file 'congestion bbr'; as `perfcheck ab`",
-    )  # fmt: skip
-    group.addoption("--history", dest="perfcheck_history", metavar="DIR", help="append each run to the history in DIR")
-    group.addoption("--baseline-name", dest="perfcheck_baseline_name", metavar="NAME", help="a named set of baselines")
-    group.addoption(
-        "--baseline-dir", dest="perfcheck_baseline_dir", metavar="DIR",
-        help="where baselines are stored (default: baselines/ in the root directory)",
-    )  # fmt: skip
-    group.addoption(
-        "--baseline-strict", action="store_true", dest="perfcheck_strict",
-        help="fail what has no baseline and what this machine cannot measure, instead of skipping it",
-    )  # fmt: skip
-    group.addoption(
-        "--perfcheck-json", dest="perfcheck_json", metavar="PATH", help="append one run record (JSON) a line to PATH"
-    )
-    group.addoption(
-        "--perfcheck-repeat", type=_count, dest="perfcheck_repeat", metavar="N", help="runs of each scenario"
-    )
-    group.addoption("--perfcheck-mode", choices=MODES, dest="perfcheck_mode", help="mode of the measurement core")
-    group.addoption(
-        "--perfcheck-budget", type=_percent, dest="perfcheck_budget", metavar="PCT",
-        help="share of one CPU that measuring may take, whatever the traffic, e.g. 10%%",
-    )  # fmt: skip
-    group.addoption(
-        "--perfcheck-events", dest="perfcheck_events", metavar="PATH",
-        help="write the events of detail mode, one JSON a line",
-    )  # fmt: skip
-    group.addoption(
-        "--perfcheck-rules", action="append", default=[], dest="perfcheck_rules", metavar="DIR",
-        help="a folder of further diagnosis rules; may be given several times",
-    )  # fmt: skip
-    group.addoption(
-        "--tolerance", action="append", default=[], dest="perfcheck_tolerance", metavar="METRIC=PCT",
-        help="what counts as a change of a metric, e.g. tcp.rtt_us.p99=5%%; may be given several times",
-    )  # fmt: skip
-    parser.addini("perfcheck_baseline_dir", "where baselines are stored, relative to the root directory")
-    parser.addini("perfcheck_baseline_name", "a named set of baselines")
-    parser.addini("perfcheck_baseline_strict", "as --baseline-strict", type="bool", default=False)
-    parser.addini("perfcheck_history", "as --history, relative to the root directory")
-    parser.addini("perfcheck_repeat", "runs of each scenario")
-    parser.addini("perfcheck_mode", "mode of the measurement core: summary, detail or both")
-    parser.addini("perfcheck_rules", "folders of further diagnosis rules", type="paths", default=[])
-    parser.addini("perfcheck_tolerance", "METRIC=PCT, one a line", type="linelist", default=[])
+    for option in OPTIONS:
+        option.declare(group, parser)
 
 
 def check(config: pytest.Config) -> None:
-    """Raise pytest.UsageError for wrong options; costs nothing where none is given."""
-    given = ("perfcheck_tolerance", "perfcheck_update", "perfcheck_accept", "perfcheck_reason", "perfcheck_ab")
-    if any(config.getoption(name) is not None and config.getoption(name) not in ([], False) for name in given) or any(
-        config.getini(name) for name in ("perfcheck_tolerance", "perfcheck_repeat", "perfcheck_mode")
-    ):
+    """Raise pytest.UsageError for wrong options; costs next to nothing where none is given."""
+    chosen = _Chosen(config)
+    if any(chosen.of(option) is not None for option in OPTIONS):
         read(config)
 
 
+class _Chosen:
+    """The values of the command line and of the file, each None where there is none."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def line(self, option: Option) -> Any:
+        """Return the command line's value."""
+        value = self.config.getoption(option.key)
+        return None if value is False or value == [] else value
+
+    def file(self, option: Option) -> Any:
+        """Return the file's value; a flag that is off there is as if it were not there."""
+        value = from_file(self.config, option)
+        return None if value is False else value
+
+    def of(self, option: Option) -> Any:
+        """Return the command line's value, else the file's."""
+        value = self.line(option)
+        return self.file(option) if value is None else value
+
+    def source(self, option: Option) -> str:
+        """Name the option as the user gave it."""
+        return option.flags[0] if self.line(option) is not None else option.key
+
+    def path(self, option: Option) -> Path | None:
+        """Return a path: relative to the working directory on the command line, to the root directory in the file."""
+        given: str | None = self.line(option)
+        if given:
+            return self.config.invocation_params.dir / given
+        known: str | None = self.file(option)
+        return self.config.rootpath / known if known else None
+
+    def typed(self, option: Option) -> bool:
+        """Whether the user typed it, as against `addopts`, which stand for all sessions."""
+        words = self.config.invocation_params.args
+        return any(str(word).partition("=")[0] in option.flags for word in words)
+
+
 def read(config: pytest.Config) -> PluginOptions:
-    """Give the options of this session; pytest.UsageError says which is wrong."""
-    here = config.invocation_params.dir
-    given_dir = config.getoption("perfcheck_baseline_dir")
-    mode = config.getoption("perfcheck_mode") or config.getini("perfcheck_mode") or None
-    if mode not in (*MODES, None):
-        raise pytest.UsageError(f"perfcheck_mode: expected {', '.join(MODES)}, got {mode!r}")
-    json_path = config.getoption("perfcheck_json")
-    return PluginOptions(
-        baseline=config.getoption("perfcheck_baseline"),
-        keep=_keep(config),
-        ab=_sides(config),
-        strict=config.getoption("perfcheck_strict") or config.getini("perfcheck_baseline_strict"),
-        baseline_name=config.getoption("perfcheck_baseline_name") or config.getini("perfcheck_baseline_name") or None,
-        baseline_dir=here / given_dir
-        if given_dir
-        else config.rootpath / (config.getini("perfcheck_baseline_dir") or "baselines"),
-        repeat=config.getoption("perfcheck_repeat") or _ini_repeat(config.getini("perfcheck_repeat")),
-        mode=mode,
-        tolerances=_tolerances([*config.getini("perfcheck_tolerance"), *config.getoption("perfcheck_tolerance")]),
-        rule_dirs=(
-            *config.getini("perfcheck_rules"),
-            *(here / given for given in config.getoption("perfcheck_rules")),
-        ),
-        json_path=here / json_path if json_path else None,
-        history_dir=_history_dir(config),
-        events_path=here / given_events if (given_events := config.getoption("perfcheck_events")) else None,
-        budget_pct=config.getoption("perfcheck_budget"),
+    """Return the options of this session; pytest.UsageError says which is wrong."""
+    chosen = _Chosen(config)
+    sides = _sides(chosen)
+    baseline = sides is None and bool(chosen.of(BASELINE))
+    keep = _keep(chosen) if sides is None else None
+    found = PluginOptions(
+        baseline=baseline,
+        keep=keep,
+        ab=sides,
+        strict=bool(chosen.of(STRICT)),
+        baseline_name=chosen.of(NAME),
+        baseline_dir=chosen.path(FOLDER) or config.rootpath / "baselines",
+        repeat=_number(chosen, REPEAT, _count),
+        mode=_mode(chosen),
+        tolerances=_tolerances(chosen),
+        rule_dirs=_rule_dirs(chosen),
+        json_path=chosen.path(JSON),
+        # Runs of changed settings are no part of a history.
+        history_dir=chosen.path(HISTORY) if sides is None else None,
+        events_path=chosen.path(EVENTS),
+        budget_pct=_number(chosen, BUDGET, _percent),
     )
+    _refuse_idle(chosen, found)
+    return found
 
 
-def _ini_repeat(text: str) -> int | None:
-    try:
-        return _count(text) if text else None
-    except argparse.ArgumentTypeError as error:
-        raise pytest.UsageError(f"perfcheck_repeat: {error}") from None
+def _number(chosen: _Chosen, option: Option, parse: Callable[[str], Any]) -> Any:
+    given, known = chosen.line(option), chosen.file(option)
+    if given is not None or known is None:
+        return given
+    return parsed(chosen.config, option, parse, str(known))
 
 
-def _parsed(parse: str, text: str) -> Any:
-    """Parse as the command line of perfcheck does; imports nothing where no such option is given."""
-    from perfcheck.cli import values
-    from perfcheck.errors import UsageError
-
-    try:
-        return getattr(values, parse)(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _mode(chosen: _Chosen) -> Mode | None:
+    given: Mode | None = chosen.of(MODE)
+    if given not in (*MODES, None):
+        raise mistake(chosen.config, MODE, f"expected {', '.join(MODES)}, got {given!r}")
+    return given
 
 
-def _count(text: str) -> int:
-    return int(_parsed("count", text))
+def _rule_dirs(chosen: _Chosen) -> tuple[Path, ...]:
+    config = chosen.config
+    below = config.inipath.parent if config.inipath is not None else config.rootpath
+    known: Sequence[str] = chosen.file(RULES) or ()
+    given: Sequence[str] = chosen.line(RULES) or ()
+    return (*(below / each for each in known), *(config.invocation_params.dir / each for each in given))
 
 
-def _percent(text: str) -> float:
-    return float(_parsed("percent", text))
-
-
-def _tolerances(texts: list[str]) -> tuple[tuple[str, float], ...]:
+def _tolerances(chosen: _Chosen) -> tuple[tuple[str, float], ...]:
     """Parse `METRIC=PCT`; the last one for a metric counts, and the command line's come last."""
-    if not texts:
+    known, given = chosen.file(TOLERANCE) or (), chosen.line(TOLERANCE) or ()
+    if not (known or given):
         return ()
     from perfcheck.cli.tolerance import tolerance
     from perfcheck.errors import UsageError
 
+    found = dict(parsed(chosen.config, TOLERANCE, tolerance, text) for text in known)
     try:
-        return tuple(dict(tolerance(text) for text in texts).items())
+        return tuple((found | dict(tolerance(text) for text in given)).items())
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
 
-def _keep(config: pytest.Config) -> Keep | None:
-    """Read what becomes of the runs as baselines; imports nothing where nothing does."""
-    save, update = config.getoption("perfcheck_save"), config.getoption("perfcheck_update")
-    accept, reason = config.getoption("perfcheck_accept"), (config.getoption("perfcheck_reason") or "").strip()
-    if config.getoption("perfcheck_reason") is not None and not accept:
+def _keep(chosen: _Chosen) -> Keep | None:
+    """Read what becomes of the runs as baselines; imports nothing where nothing does.
+
+    Where the command line says how, the file's way of doing it does not count.
+    """
+    of = chosen.line if any(chosen.line(each) for each in (SAVE, UPDATE, ACCEPT)) else chosen.of
+    update, accept, reason = bool(of(UPDATE)), of(ACCEPT) or [], chosen.of(REASON)
+    if chosen.line(REASON) is not None and not accept:
         raise pytest.UsageError("--reason: it belongs to --baseline-accept METRIC, which is not given")
-    if not (save or update or accept):
+    if not (of(SAVE) or update or accept):
         return None
     if accept and update:
         raise pytest.UsageError(
             "--baseline-accept: --baseline-update leaves no earlier session, so there is no change to accept; use one"
         )
-    if accept and not reason:
+    if accept and not (reason or "").strip():
         raise pytest.UsageError(
             f"--baseline-accept {accept[0]}: say why the change is as it should be, with --reason 'TEXT'"
         )
@@ -208,41 +270,49 @@ def _keep(config: pytest.Config) -> Keep | None:
 
     for metric in accept:
         if metric not in CATALOGUE:
-            raise pytest.UsageError(f"--baseline-accept: unknown metric {metric!r}{hint(metric, CATALOGUE)}")
-    return Keep(update=update, accept=tuple(dict.fromkeys(accept)), reason=reason)
+            raise pytest.UsageError(f"{chosen.source(ACCEPT)}: unknown metric {metric!r}{hint(metric, CATALOGUE)}")
+    return Keep(update=update, accept=tuple(dict.fromkeys(accept)), reason=(reason or "").strip())
 
 
-def _sides(config: pytest.Config) -> tuple[str, str] | None:
-    """Read the two sides; what they are must parse, and nothing may be asked that needs the file's own settings."""
-    given = config.getoption("perfcheck_ab")
+def _sides(chosen: _Chosen) -> tuple[str, str] | None:
+    """Read the two sides; what they are must parse, and nothing may be asked that needs the file's own settings.
+
+    Where one of the two stands on the command line and the other in the file, the command line wins.
+    """
+    typed = chosen.line(AB)
+    given = chosen.of(AB)
     if given is None:
         return None
-    others = {
-        "--baseline": "perfcheck_baseline", "--baseline-save": "perfcheck_save",
-        "--baseline-update": "perfcheck_update",
-        "--baseline-accept": "perfcheck_accept", "--history": "perfcheck_history",
-    }  # fmt: skip
-    for option, name in others.items():
-        if config.getoption(name):
-            raise pytest.UsageError(
-                f"--ab: it cannot go with {option}, which is for runs with the file's own settings; run pytest twice"
-            )
+    others = [option for option in _OWN_SETTINGS if chosen.line(option) is not None]
+    if others and typed is None:
+        return None
+    if not others and typed is None:
+        others = [option for option in _OWN_SETTINGS if option is not HISTORY and chosen.file(option) is not None]
+    for option in others:
+        raise pytest.UsageError(
+            f"{chosen.source(AB)}: it cannot go with {chosen.source(option)}, which is for runs with the file's own "
+            "settings; run pytest twice"
+        )
     from perfcheck.errors import UsageError
     from perfcheck.runner.sides import Side
 
+    if len(given) != 2:
+        raise mistake(chosen.config, AB, f"expected two settings, A and B, got {len(given)}")
     try:
         first, second = (Side.parse(text).text for text in given)
     except UsageError as error:
+        if typed is None:
+            raise mistake(chosen.config, AB, str(error)) from None
         raise pytest.UsageError(f"--ab: {error}") from None
     return first, second
 
 
-def _history_dir(config: pytest.Config) -> Path | None:
-    """Give the history's folder; runs of changed settings (--ab) are no part of a history."""
-    if config.getoption("perfcheck_ab") is not None:
-        return None
-    given: str | None = config.getoption("perfcheck_history")
-    if given:
-        return config.invocation_params.dir / given
-    known: str = config.getini("perfcheck_history")
-    return config.rootpath / known if known else None
+def _refuse_idle(chosen: _Chosen, found: PluginOptions) -> None:
+    """Refuse options that the user typed and that would do nothing."""
+    if found.compares or found.keep is not None:
+        return
+    for option in (FOLDER, NAME, TOLERANCE):
+        if chosen.typed(option):
+            raise pytest.UsageError(
+                f"{option.flags[0]}: does nothing without --baseline, which compares, or --baseline-save"
+            )

@@ -81,7 +81,7 @@ def test_the_ini_file_gives_defaults_and_the_command_line_wins(told: Suite) -> N
         "repeat=9, mode='both', tolerances=(('tcp.rtt_us.p99', 5.0), ('tcp.rtt_us.p50', 6.0)), *ours*"
     )
     told.run("-s").stdout.fnmatch_lines([expected])
-    told.run("-s", "--perfcheck-repeat", "3", "--tolerance", "tcp.rtt_us.p99=8%").stdout.fnmatch_lines(
+    told.run("-s", "--baseline", "--perfcheck-repeat", "3", "--tolerance", "tcp.rtt_us.p99=8%").stdout.fnmatch_lines(
         ["PluginOptions(*repeat=3, mode='both', tolerances=(('tcp.rtt_us.p99', 8.0), ('tcp.rtt_us.p50', 6.0)), *"]
     )
 
@@ -101,6 +101,9 @@ def test_the_ini_file_gives_defaults_and_the_command_line_wins(told: Suite) -> N
         (("--baseline-accept", "tcp.rtt_us.p49", "--reason", "new"), "*unknown metric 'tcp.rtt_us.p49'*did you mean*"),
         (("--baseline-accept", "tcp.rtt_us.p50", "--baseline-update", "--reason", "new"), "*no earlier session*"),
         (("--reason", "new"), "*belongs to --baseline-accept METRIC*"),
+        (("--baseline-name", "nightly"), "*--baseline-name: does nothing without --baseline*"),
+        (("--baseline-dir=kept",), "*--baseline-dir: does nothing without --baseline*"),
+        (("--tolerance", "tcp.rtt_us.p99=5%"), "*--tolerance: does nothing without --baseline*"),
         (("--ab", "file", "fast"), "*--ab: a side is one of: file*sysctl*got 'fast'"),
         (("--ab", "file", "congestion reno", "--baseline"), "*--ab: it cannot go with --baseline,*"),
         (("--ab", "file", "congestion reno", "--baseline-save"), "*--ab: it cannot go with --baseline-save,*"),

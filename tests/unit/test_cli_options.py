@@ -108,5 +108,7 @@ def test_counts_are_checked_alike(value: str, capsys: pytest.CaptureFixture[str]
         main(["run", "x.yaml", "--repeat", value])
     assert ended.value.code == 2
     assert "expected a number of runs from 1 to 1000" in capsys.readouterr().err
+    parse = plugin_options.REPEAT.parse
+    assert parse is not None
     with pytest.raises(argparse.ArgumentTypeError, match="expected a number of runs from 1 to 1000"):
-        plugin_options._count(value)
+        parse(value)
