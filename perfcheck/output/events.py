@@ -8,19 +8,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from perfcheck.errors import UsageError
+from perfcheck.errors import OutputError, UsageError
 from perfcheck.model.event import Event
 
 _AT_ONCE: Final = 10_000
 
 
 class EventLines:
-    """Writes a new file, one event a line; each run and trial adds its own."""
+    """Writes a new file, one event a line; each run and trial adds its own.
+
+    What cannot be written keeps nothing from being measured: it is raised when the file is closed.
+    """
 
     def __init__(self, path: Path) -> None:
         """Touch nothing until `open`."""
         self._path = path
         self._file: TextIOWrapper | None = None
+        self._problem: str | None = None
 
     def open(self) -> None:
         """Begin the file anew; UsageError where it cannot be written."""
@@ -32,6 +36,8 @@ class EventLines:
 
     def write(self, events: Iterable[Event], *, run_id: str, scenario: str, trial: int) -> None:
         """Add a trial's events, their context with the run, the scenario's label and the trial's number."""
+        if self._problem is not None:
+            return
         if self._file is None:
             self.open()
         assert self._file is not None  # noqa: S101 - opened just now
@@ -42,10 +48,16 @@ class EventLines:
                 self._file.write("".join(lines))
             self._file.flush()
         except OSError as error:
-            raise UsageError(f"{self._path}: cannot write events: {error.strerror}") from error
+            self._problem = f"{self._path}: cannot write events: {error.strerror}"
 
     def close(self) -> None:
-        """End the file; safe to call twice."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """End the file; OutputError where events are missing in it. Safe to call twice."""
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            self._problem = self._problem or f"{self._path}: cannot write events: {error.strerror}"
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            raise OutputError(problem)

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from perfcheck.model.seams import Output
 from perfcheck.output.outputs import Outputs
 from perfcheck.plugin.hooks import SessionRunner
 from perfcheck.runner.keeping import Keep, kept
+from perfcheck.system.printing import complain
 
 if TYPE_CHECKING:
     from perfcheck.api.caller import MeasuredRun
@@ -107,7 +107,7 @@ class Measurements:
         try:
             self._stack.close()
         except PerfcheckError as error:
-            print(f"perfcheck: {error}", file=sys.stderr)  # noqa: T201 - pytest's own report is behind
+            complain(f"perfcheck: {error}")
 
     def _measured_once(self, key: str, scenario: Scenario) -> Measured:
         if self._shared is None:

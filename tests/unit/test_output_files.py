@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfcheck.errors import OutputError, RecordError, UsageError
+from perfcheck.model.event import Event
+from perfcheck.model.metric import Layer
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.output import JsonLinesOutput, JunitOutput, read_records
+from perfcheck.output.events import EventLines
 from perfcheck.testing import make_record, make_unmeasured_record
 
 RTT = "tcp.rtt_us.p99"
@@ -200,3 +203,14 @@ def test_junit_without_records_is_still_a_report(tmp_path: Path) -> None:
     output.open()
     output.close()
     assert ElementTree.fromstring((tmp_path / "report.xml").read_text()).tag == "testsuites"
+
+
+def test_events_that_cannot_be_written_are_told_at_the_end_and_keep_nothing_from_being_measured() -> None:
+    event = Event(number=1, timestamp_ns=1, flow=None, layer=Layer.TCP, metric="tcp.rtt_us", value=1.0)
+    lines = EventLines(Path("/dev/full"))
+    lines.open()
+    for trial in range(2):
+        lines.write([event], run_id="r", scenario="wan", trial=trial)
+    with pytest.raises(OutputError, match="/dev/full: cannot write events: No space left on device"):
+        lines.close()
+    lines.close()
