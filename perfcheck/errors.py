@@ -23,6 +23,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from perfcheck.model.printable import printable
+
 
 class PerfcheckError(Exception):
     """Base of all errors that are reported without a traceback."""
@@ -64,7 +66,7 @@ class Problem:
     def __str__(self) -> str:
         """Give the one line that editors and people can follow."""
         where = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
-        return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+        return printable(f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}")
 
 
 class FileError(PerfcheckError):

@@ -119,6 +119,31 @@ def quantities(node: Condition | Quantity) -> Iterator[Quantity]:
             yield node
 
 
+def measure(node: Condition | Quantity, *, most: int) -> tuple[int, int]:
+    """Return how many parts a tree has and how deep it is, terms written out; counting ends beyond `most`."""
+    count, deepest = 0, 0
+    waiting: list[tuple[Condition | Quantity, int]] = [(node, 1)]
+    while waiting and count <= most:
+        part, depth = waiting.pop()
+        count, deepest = count + 1, max(deepest, depth)
+        waiting += [(inner, depth + 1) for inner in _parts(part)]
+    return count, deepest
+
+
+def _parts(node: Condition | Quantity) -> tuple[Condition | Quantity, ...]:
+    match node:
+        case Comparison() | Arithmetic():
+            return node.left, node.right
+        case Function():
+            return node.arguments
+        case Not():
+            return (node.operand,)
+        case Junction():
+            return node.operands
+        case _:
+            return ()
+
+
 def metric_names(condition: Condition) -> tuple[str, ...]:
     """Give the metrics whose values a condition reads, each once, in order of appearance."""
     names = (node.name for node in quantities(condition) if isinstance(node, (Metric, Spread)))

@@ -38,8 +38,11 @@ Parsed = TypeVar("Parsed")
 
 MAX_FILE_BYTES: Final = 200_000
 MAX_FILES: Final = 200
-MAX_RULES: Final = 1000
+MAX_RULES: Final = 500
 """Rules and symptoms of all files together."""
+MAX_TERMS: Final = 200
+MAX_PROBLEMS: Final = 50
+"""Mistakes that are told at a time."""
 _SUFFIXES: Final = (".yaml", ".yml")
 _FORMS: Final[Mapping[str, type[BaseModel]]] = {
     "terms": TermForm,
@@ -132,9 +135,12 @@ class _Loader:
         try:
             form = RuleFileForm.model_validate(source.value)
         except ValidationError as error:
-            self._problems.extend(_translated(source, details) for details in error.errors())
+            self._problems.extend(_translated(source, details) for details in error.errors()[:MAX_PROBLEMS])
             return
-        for index, name in enumerate(form.disable):
+        if len(form.rules) + len(form.symptoms) + len(self._rules) + len(self._symptoms) > MAX_RULES:
+            self._problems.append(_problem(file, f"more than {MAX_RULES} rules and symptoms in all files"))
+            return
+        for index, name in enumerate(form.disable[: MAX_RULES + 1]):
             self._disable(_Entry(source, ("disable", index)), name)
         for index, term in enumerate(form.terms):
             self._add_term(_Entry(source, ("terms", index)), term)
@@ -147,7 +153,7 @@ class _Loader:
         """Give the rules, or raise RuleError with all mistakes."""
         self._check_explains()
         if self._problems:
-            raise RuleError(*self._problems)
+            raise RuleError(*self._problems[:MAX_PROBLEMS])
         return RuleSet(
             rules=tuple(self._rules.values()),
             symptoms=tuple(self._symptoms.values()),
@@ -155,6 +161,10 @@ class _Loader:
         )
 
     def _add_term(self, entry: _Entry, form: TermForm) -> None:
+        if len(self._terms) >= MAX_TERMS:
+            line, column = entry.source.place(entry.path)
+            self._add_problem(entry, line, column, entry.path, f"more than {MAX_TERMS} terms in all files")
+            return
         known = self._terms.get(form.name)
         if known is not None:
             line, column = entry.source.place((*entry.path, "name"))
@@ -253,6 +263,8 @@ class _Loader:
                     self._add_problem(entry, line, column, path, message)
 
     def _add_problem(self, entry: _Entry, line: int, column: int, path: Sequence[str | int], message: str) -> None:
+        if len(self._problems) >= MAX_PROBLEMS:
+            return
         file = entry.source.file
         self._problems.append(
             Problem(file=file, line=line, column=column, path=show_path(path), message=message)

@@ -19,7 +19,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from perfcheck.diagnose.condition import (
     Arithmetic,
@@ -35,6 +35,7 @@ from perfcheck.diagnose.condition import (
     Number,
     Quantity,
     Spread,
+    measure,
 )  # fmt: skip
 from perfcheck.diagnose.dimension import (
     BARE,
@@ -47,10 +48,15 @@ from perfcheck.diagnose.dimension import (
 )  # fmt: skip
 from perfcheck.model.metric import MetricSpec
 
+Node = TypeVar("Node", bound=Quantity | Condition)
+
 NO_TERMS: Final[Mapping[str, Quantity | Condition]] = MappingProxyType({})
 
 MAX_LENGTH: Final = 2000
 MAX_DEPTH: Final = 60
+MAX_PARTS: Final = 1000
+MAX_POWER: Final = 8
+"""Of data or time in a unit, such as bit^2 s^-1."""
 MAX_NAME: Final = 100
 """Longer names are no misspelling of a known one, and are not compared with them."""
 
@@ -85,7 +91,7 @@ RESERVED: Final = frozenset({"and", "or", "not", *_OF_QUANTITIES, *_OF_METRIC, *
 def parse_condition(text: str, catalogue: Mapping[str, MetricSpec], terms: Terms = NO_TERMS) -> Condition:
     """Read a condition over the catalogue's metrics; ConditionError says where and what is wrong."""
     reader, body = _prepared(text, catalogue, terms)
-    return reader.condition(body)
+    return _bounded(reader.condition(body))
 
 
 def parse_term(text: str, catalogue: Mapping[str, MetricSpec], terms: Terms = NO_TERMS) -> Quantity | Condition:
@@ -95,8 +101,17 @@ def parse_term(text: str, catalogue: Mapping[str, MetricSpec], terms: Terms = NO
         isinstance(body, ast.UnaryOp) and isinstance(body.op, ast.Not)
     )
     if logical or (isinstance(body, ast.Call) and isinstance(body.func, ast.Name) and body.func.id == "has"):
-        return reader.condition(body)
-    return reader.quantity(body)
+        return _bounded(reader.condition(body))
+    return _bounded(reader.quantity(body))
+
+
+def _bounded(node: Node) -> Node:
+    """Refuse what terms made too large: each of them is short, but they may double at each step."""
+    parts, depth = measure(node, most=MAX_PARTS)
+    if parts > MAX_PARTS or depth > MAX_DEPTH:
+        limits = f"more than {MAX_PARTS} parts or {MAX_DEPTH} levels"
+        raise ConditionError(0, f"has {limits} with its terms written out: split it into several rules")
+    return node
 
 
 def _prepared(text: str, catalogue: Mapping[str, MetricSpec], terms: Terms) -> tuple[_Reader, ast.expr]:
@@ -261,6 +276,8 @@ class _Reader:
             dimension = left.dimension * right.dimension
         else:
             dimension = left.dimension / right.dimension
+        if max(abs(dimension.data), abs(dimension.time)) > MAX_POWER:
+            raise self._error(node, f"has the unit bit^{dimension.data} s^{dimension.time}: no power above {MAX_POWER}")
         return Arithmetic(operator=operator, left=left, right=right, dimension=dimension)
 
     def _call(self, node: ast.Call) -> Quantity:

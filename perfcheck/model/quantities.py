@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema, model_validator
@@ -22,7 +23,12 @@ MAX_QUEUE_PACKETS: Final = 10_000_000
 _NUMBER: Final = r"^\s*[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*"
 
 
-def _quantity_schema(units: str, examples: list[str], what: str) -> WithJsonSchema:
+AT_MOST: Final = "x-at-most"
+"""Key of the JSON Schema for the largest quantity: the standard's own `maximum` is for numbers, not for texts."""
+
+
+def quantity_schema(units: str, examples: list[str], what: str, *, most: str | None = None) -> WithJsonSchema:
+    """Return the JSON Schema of a quantity with one of these units (a pattern), at most `most`."""
     return WithJsonSchema(
         {
             "type": "string",
@@ -30,20 +36,51 @@ def _quantity_schema(units: str, examples: list[str], what: str) -> WithJsonSche
             "pattern": f"{_NUMBER}({units})\\s*$",
             "examples": examples,
             "description": what,
+            **({} if most is None else {AT_MOST: most}),
         }
     )
 
 
+def within(parse: Callable[[object], int], most: str) -> BeforeValidator:
+    """Return a validator that parses a quantity and refuses one above `most`, which is written as in a file."""
+    limit = parse(most)
+
+    def parse_within(value: object) -> int:
+        parsed = parse(value)
+        if parsed > limit:
+            raise ValueError(f"expected at most {most}, got {shown(value)}")
+        return parsed
+
+    return BeforeValidator(parse_within)
+
+
+DURATION_UNITS: Final = "ns|us|ms|s|min"
+RATE_UNITS: Final = "bit|kbit|mbit|gbit"
+SIZE_UNITS: Final = "b|kb|mb|gb|kib|mib|gib"
+
 DurationNs = Annotated[
-    int, BeforeValidator(parse_duration_ns), _quantity_schema("ns|us|ms|s|min", ["10ms", "1.5s"], "a duration")
+    int, BeforeValidator(parse_duration_ns), quantity_schema(DURATION_UNITS, ["10ms", "1.5s"], "a duration")
 ]
-RateBps = Annotated[
-    int, BeforeValidator(parse_rate_bps), _quantity_schema("bit|kbit|mbit|gbit", ["100mbit", "1gbit"], "a rate")
+RateBps = Annotated[int, BeforeValidator(parse_rate_bps), quantity_schema(RATE_UNITS, ["100mbit", "1gbit"], "a rate")]
+SizeBytes = Annotated[int, BeforeValidator(parse_size_bytes), quantity_schema(SIZE_UNITS, ["256kb"], "a size")]
+TimeNs = Annotated[
+    int, within(parse_duration_ns, "3600s"), quantity_schema(DURATION_UNITS, ["10ms"], "a duration", most="3600s")
 ]
-SizeBytes = Annotated[
-    int, BeforeValidator(parse_size_bytes), _quantity_schema("b|kb|mb|gb|kib|mib|gib", ["256kb"], "a size")
+"""A time of the traffic or of a command."""
+OfferedBps = Annotated[
+    int, within(parse_rate_bps, "1000gbit"), quantity_schema(RATE_UNITS, ["5mbit"], "a rate", most="1000gbit")
 ]
-Percent = Annotated[float, BeforeValidator(parse_percent), _quantity_schema("%", ["0.1%"], "a percentage")]
+TransferBytes = Annotated[
+    int, within(parse_size_bytes, "1000gb"), quantity_schema(SIZE_UNITS, ["20mb"], "a size", most="1000gb")
+]
+WindowBytes = Annotated[
+    int, within(parse_size_bytes, "512mib"), quantity_schema(SIZE_UNITS, ["256kb"], "a size", most="512mib")
+]
+WriteBytes = Annotated[
+    int, within(parse_size_bytes, "1mib"), quantity_schema(SIZE_UNITS, ["160b"], "a size", most="1mib")
+]
+"""The last three are iperf3's own limits (a transfer's aside): a socket's buffer, one write or datagram."""
+Percent = Annotated[float, BeforeValidator(parse_percent), quantity_schema("%", ["0.1%"], "a percentage")]
 
 
 Whole = Annotated[int, Strict()]
@@ -107,7 +144,7 @@ def parse_queue_size(value: object) -> object:
 QueueSizeField = Annotated[
     QueueSize,
     BeforeValidator(parse_queue_size),
-    _quantity_schema("bdp|p|b|kb|mb|gb|kib|mib|gib", ["1bdp", "100p", "256kb"], "a queue size"),
+    quantity_schema("bdp|p|b|kb|mb|gb|kib|mib|gib", ["1bdp", "100p", "256kb"], "a queue size"),
 ]
 
 CODEL_TARGET_NS: Final = 5_000_000

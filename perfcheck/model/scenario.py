@@ -8,6 +8,17 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from perfcheck.model.bounds import (
+    MAX_COMMAND,
+    MAX_CPU,
+    MAX_CPUS,
+    MAX_HOSTS,
+    MAX_KEY,
+    MAX_NAME,
+    MAX_SETUP,
+    MAX_SYSCTLS,
+    MAX_TEXT,
+)  # fmt: skip
 from perfcheck.model.impairments import Change, JitterField, Policer
 from perfcheck.model.measure import Measure
 from perfcheck.model.names import HostName, Name
@@ -31,31 +42,43 @@ _ETHERNET_BYTES: Final = 14
 class HostSpec(Frozen):
     """One host of the lab: a network namespace with its settings."""
 
-    sysctl: dict[str, str | Whole] = Field(
+    sysctl: dict[Annotated[str, Field(max_length=MAX_KEY)], Annotated[str, Field(max_length=MAX_TEXT)] | Whole] = Field(
         default_factory=dict,
+        max_length=MAX_SYSCTLS,
         description="net.* settings of this host's own network namespace",
         examples=[{"net.ipv4.tcp_rmem": "4096 131072 6291456"}],
-        json_schema_extra={"propertyNames": {"pattern": r"^net\."}},
+        json_schema_extra={"propertyNames": {"pattern": r"^net\.", "maxLength": MAX_KEY}},
     )
-    setup: tuple[str, ...] = Field(
+    setup: tuple[Annotated[str, Field(max_length=MAX_COMMAND)], ...] = Field(
         default=(),
+        max_length=MAX_SETUP,
         description="commands run in this host before traffic, split as a shell splits words, without a shell",
         examples=[["nft add table inet t"]],
     )
     congestion: str | None = Field(
-        default=None, description="default TCP congestion control", examples=["cubic"], min_length=1
+        default=None,
+        description="default TCP congestion control",
+        examples=["cubic"],
+        min_length=1,
+        max_length=MAX_NAME,
     )
-    cpus: tuple[Annotated[Whole, Field(ge=0)], ...] | None = Field(
-        default=None, description="CPUs that this host's processes are pinned to", examples=[[0, 1]], min_length=1
+    cpus: tuple[Annotated[Whole, Field(ge=0, le=MAX_CPU)], ...] | None = Field(
+        default=None,
+        max_length=MAX_CPUS,
+        description="CPUs that this host's processes are pinned to",
+        examples=[[0, 1]],
+        min_length=1,
     )
     router: Flag = Field(default=False, description="forward packets between this host's links", examples=[True])
     nat: tuple[HostName, ...] = Field(
         default=(),
+        max_length=MAX_HOSTS,
         description="neighbours towards which this router puts its own address into packets (masquerade)",
         examples=[["internet"]],
     )
     via: dict[HostName, HostName] = Field(
         default_factory=dict,
+        max_length=MAX_HOSTS,
         description="packets to that host leave through this neighbour, not by the path with the fewest links",
         examples=[{"server": "satellite"}],
         json_schema_extra={"additionalProperties": False},

@@ -6,8 +6,19 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from perfcheck.model.bounds import MAX_COMMAND, MAX_NAME
 from perfcheck.model.names import Family, HostName
-from perfcheck.model.quantities import DurationNs, Flag, Frozen, RateBps, SizeBytes, Whole
+from perfcheck.model.quantities import (
+    Flag,
+    Frozen,
+    OfferedBps,
+    SizeBytes,
+    TimeNs,
+    TransferBytes,
+    Whole,
+    WindowBytes,
+    WriteBytes,
+)  # fmt: skip
 
 
 class Iperf3Spec(Frozen):
@@ -17,36 +28,40 @@ class Iperf3Spec(Frozen):
     to_host: HostName = Field(alias="to", examples=["server"], description="the host that listens")
     protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="transport protocol")
     family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that it uses")
-    duration_ns: DurationNs | None = Field(
+    duration_ns: TimeNs | None = Field(
         default=None,
         alias="duration",
         examples=["3s"],
         description="time of the traffic, warm-up included, in whole seconds; 5s where neither this nor bytes is given",
     )
-    size_bytes: SizeBytes | None = Field(
+    size_bytes: TransferBytes | None = Field(
         default=None, alias="bytes", gt=0, examples=["20mb"], description="end after so much instead"
     )
     streams: Whole = Field(default=1, ge=1, le=128, examples=[4], description="connections at a time")
     reverse: Flag = Field(default=False, examples=[True], description="the host of `to` sends: a download")
     congestion: str | None = Field(
-        default=None, min_length=1, examples=["bbr"], description="TCP congestion control of these connections"
+        default=None,
+        min_length=1,
+        max_length=MAX_NAME,
+        examples=["bbr"],
+        description="TCP congestion control of these connections",
     )
-    rate_bps: RateBps | None = Field(
+    rate_bps: OfferedBps | None = Field(
         default=None,
         alias="rate",
         gt=0,
         examples=["5mbit"],
         description="what each stream offers; UDP: 1mbit where nothing is said",
     )
-    length_bytes: SizeBytes | None = Field(
+    length_bytes: WriteBytes | None = Field(
         default=None, alias="length", gt=0, examples=["160b"], description="size of a write or datagram"
     )
-    window_bytes: SizeBytes | None = Field(
+    window_bytes: WindowBytes | None = Field(
         default=None, alias="window", gt=0, examples=["256kb"], description="socket buffers (SO_SNDBUF, SO_RCVBUF)"
     )
     mss: Whole | None = Field(default=None, ge=88, le=9000, examples=[1200], description="TCP segment size, in bytes")
     nodelay: Flag = Field(default=False, examples=[True], description="TCP_NODELAY: small writes are not gathered")
-    start_ns: DurationNs = Field(
+    start_ns: TimeNs = Field(
         default=0, alias="start", examples=["1s"], description="how long after the others it starts"
     )
     background: Flag = Field(
@@ -70,7 +85,10 @@ class ServerSpec(Frozen):
 
     host: HostName = Field(examples=["server"], description="where it runs")
     run: str = Field(
-        min_length=1, examples=["python3 -m http.server 8000"], description="the command, run without a shell"
+        min_length=1,
+        max_length=MAX_COMMAND,
+        examples=["python3 -m http.server 8000"],
+        description="the command, run without a shell",
     )
     port: Whole = Field(ge=1, le=65535, examples=[8000], description="waited for until something listens on it")
     protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="of that port")
@@ -85,11 +103,12 @@ class CommandSpec(Frozen):
     host: HostName = Field(examples=["client"], description="where it runs")
     run: str = Field(
         min_length=1,
+        max_length=MAX_COMMAND,
         examples=["curl -sSf -o /dev/null http://{server}:8000/"],
         description="the command, run without a shell; {HOST} becomes that host's address",
     )
     family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that {HOST} stands for")
-    timeout_ns: DurationNs = Field(
+    timeout_ns: TimeNs = Field(
         default=30 * 10**9, alias="timeout", examples=["10s"], description="after which it has failed"
     )
     server: ServerSpec | None = Field(
@@ -108,7 +127,7 @@ class HttpSpec(Frozen):
     from_host: HostName = Field(alias="from", examples=["client"], description="the host that asks")
     to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers")
     family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that it uses")
-    duration_ns: DurationNs = Field(
+    duration_ns: TimeNs = Field(
         default=5 * 10**9,
         alias="duration",
         ge=10**8,
@@ -127,7 +146,7 @@ class HttpSpec(Frozen):
     size_bytes: SizeBytes = Field(
         default=1000, alias="size", ge=1, le=1 << 30, examples=["10kb"], description="size of an answer's body"
     )
-    timeout_ns: DurationNs = Field(
+    timeout_ns: TimeNs = Field(
         default=10 * 10**9,
         alias="timeout",
         ge=10**6,
@@ -150,7 +169,7 @@ class SockperfSpec(Frozen):
     from_host: HostName = Field(alias="from", examples=["client"], description="the host that sends")
     to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers")
     protocol: Literal["tcp", "udp"] = Field(default="udp", examples=["tcp"], description="transport protocol")
-    duration_ns: DurationNs = Field(
+    duration_ns: TimeNs = Field(
         default=5 * 10**9,
         alias="duration",
         ge=10**9,

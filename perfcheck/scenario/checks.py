@@ -180,7 +180,7 @@ def _times(document: Document, loc: Loc) -> Iterator[Problem]:
     sized = document.get(*loc, "bytes") is not None
     length = duration if duration is not None else DEFAULT_DURATION_NS
     start = _duration_ns(document, (*loc, "start")) or 0
-    if start + length > MAX_TRAFFIC_NS:
+    if start + length > MAX_TRAFFIC_NS >= max(start, length):
         found = document.find((*loc, "duration") if duration is not None else (*loc, "start"))
         yield _at(document, found, "expected traffic that ends within an hour")
     warmup = _duration_ns(document, ("warmup",)) or 0

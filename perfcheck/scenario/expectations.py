@@ -37,6 +37,8 @@ SEE_METRICS: Final = "; `perfcheck metrics` lists them"
 MAX_TOLERANCE_PCT: Final = 1000.0
 
 MAX_LINE_CHARACTERS: Final = 100
+MAX_MISTAKES: Final = 50
+"""Wrong lines that are told."""
 
 _LINE: Final = re.compile(r"(?P<operator><=|>=|==|!=|<|>)(?P<threshold>.+)", re.DOTALL)
 _NUMBER: Final = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
@@ -101,6 +103,8 @@ def _read_all(value: object) -> Expected:
     causes: list[str] = []
     mistakes: list[InitErrorDetails] = []
     for name, text in value.items():
+        if len(mistakes) >= MAX_MISTAKES:
+            break
         try:
             if name == DIAGNOSIS:
                 causes.append(read_cause(text))

@@ -32,6 +32,7 @@ _WANTED: Final[Mapping[str, str]] = {
     "string_too_short": "text",
     "too_short": "at least {min_length}",
     "too_long": "at most {max_length}",
+    "string_too_long": "at most {max_length}",
 }
 _PITFALLS: Final = (
     (re.compile(r"[-+]?[0-9][0-9_]*_[0-9_]*"), "write it without '_'"),
@@ -40,6 +41,8 @@ _PITFALLS: Final = (
 )
 _LIMITS: Final = ("more than", "at least", "less than", "at most")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
+MAX_MISTAKES: Final = 200
+"""Errors of the library that are explained; a file with more has one mistake many times."""
 _KEY: Final = "[key]"
 
 
@@ -58,7 +61,7 @@ def explain(error: ValidationError, document: Document) -> list[Problem]:
     """Give each of the library's errors as a problem; branches of one union become one."""
     unions: dict[Loc, list[_Mistake]] = {}
     problems: list[Problem] = []
-    for details in error.errors(include_url=False):
+    for details in error.errors(include_url=False)[:MAX_MISTAKES]:
         mistake = _locate(details, document)
         if _follows(mistake):
             continue
@@ -133,7 +136,7 @@ def _message(mistake: _Mistake) -> str:
     wanted = _wanted(mistake)
     if wanted is None:
         return f"{mistake.details['msg']}, got {_got(node)}"
-    such_as = _such_as(mistake.loc)
+    such_as = "" if kind == "string_too_long" else _such_as(mistake.loc)
     if such_as and wanted.startswith(_LIMITS):
         such_as = f",{such_as}"
     return f"expected {wanted}{such_as}, got {_got(node)}{_advice(wanted, node)}"
@@ -177,7 +180,10 @@ def _wanted(mistake: _Mistake) -> str | None:
         context["expected"] = str(context["expected"]).replace("'", "")
     for limit in ("min_length", "max_length"):
         if limit in context:
-            context[limit] = "1 entry" if context[limit] == 1 else f"{context[limit]} entries"
+            one, many = (
+                ("character", "characters") if mistake.details["type"].startswith("string") else ("entry", "entries")
+            )
+            context[limit] = f"{context[limit]} {one if context[limit] == 1 else many}"
     return words.format_map(context)
 
 

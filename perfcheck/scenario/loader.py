@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from perfcheck.errors import Problem, ScenarioError, UnreadableFile, UsageError
 from perfcheck.model.scenario import Scenario
 from perfcheck.scenario.checks import check
+from perfcheck.scenario.counts import too_long, too_many, too_many_connections
 from perfcheck.scenario.digest import digest, workload_digest
 from perfcheck.scenario.explain import explain
 from perfcheck.scenario.here import check_here
@@ -27,6 +28,9 @@ SUFFIX: Final = ".yaml"
 
 MAX_BYTES: Final = 1_000_000
 """A file's size; what is larger is not read."""
+
+MAX_PROBLEMS: Final = 50
+"""Mistakes of one file that are told."""
 
 _KEY_LINE: Final = re.compile(r"^(scenario|'scenario'|\"scenario\")\s*:", re.MULTILINE)
 
@@ -83,6 +87,9 @@ def read_text(text: str, file: str, *, here: bool = False) -> ScenarioFile:
 
 def read_document(document: Document, *, here: bool = False) -> ScenarioFile:
     """Read a tree, whatever it was made of; ScenarioError lists every mistake."""
+    crowded = too_many(document)
+    if crowded:
+        raise ScenarioError(*_in_order([*document.problems, *crowded]))
     base, problems = _validate(document, here=here)
     found, more = axes(document)
     problems += [*document.problems, *more]
@@ -93,6 +100,7 @@ def read_document(document: Document, *, here: bool = False) -> ScenarioFile:
             problems += [_at_point(problem, point) for problem in wrong]
             if validated is not None and not wrong:
                 loaded.append(_scenario(validated, point, document.file))
+        problems += too_long(document, loaded)
     if problems or base is None:
         raise ScenarioError(*_in_order(problems))
     return ScenarioFile(file=document.file, scenarios=tuple(loaded), lines=MappingProxyType(document.key_lines()))
@@ -182,9 +190,10 @@ def _validate(document: Document, *, here: bool) -> tuple[ScenarioDocument | Non
     problems = [*check(document), *(check_here(document) if here else ())]
     try:
         # Only the file's own keys count, not the names that the fields have in Python.
-        return ScenarioDocument.model_validate(plain(document.root), by_alias=True, by_name=False), problems
+        validated = ScenarioDocument.model_validate(plain(document.root), by_alias=True, by_name=False)
     except ValidationError as error:
         return None, [*explain(error, document), *problems]
+    return validated, [*problems, *too_many_connections(document, validated.traffic)]
 
 
 def _scenario(document: ScenarioDocument, point: Point, file: str) -> Scenario:
@@ -223,7 +232,11 @@ def _in_order(problems: Iterable[Problem]) -> list[Problem]:
     told: dict[tuple[int, int, str, str], Problem] = {}
     for problem in problems:
         told.setdefault((problem.line, problem.column, problem.path, problem.message.partition(" (where ")[0]), problem)
-    return [told[key] for key in sorted(told)]
+    ordered = [told[key] for key in sorted(told)]
+    rest = len(ordered) - MAX_PROBLEMS
+    if rest > 0:
+        ordered[MAX_PROBLEMS:] = [replace(ordered[MAX_PROBLEMS], path="", message=f"and {rest} more mistakes")]
+    return ordered
 
 
 def _first_line(file: str, message: str) -> Problem:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from perfcheck.errors import Problem
+from perfcheck.model.bounds import MAX_POINTS
 from perfcheck.scenario.schema import known_keys, subschemas
 from perfcheck.scenario.suggest import hint
 from perfcheck.scenario.tree import Document, Entry, Listing, Loc, Node, Scalar, Table, join, put
 
-MAX_POINTS: Final = 64
 MATRIX: Final = "matrix"
 
 _STEP: Final = re.compile(r"(?P<key>[^.\[\]]+)(?P<index>(\[[0-9]{1,4}\])*)")

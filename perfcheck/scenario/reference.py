@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from perfcheck.model.quantities import AT_MOST
 from perfcheck.scenario.explain import flow_text
 from perfcheck.scenario.schema import known_keys, subschemas
 from perfcheck.scenario.tree import Loc
@@ -85,8 +86,16 @@ def _value(form: Mapping[str, Any]) -> str:
     if form["type"] == "integer":
         return f"whole number{_limits(form)}"
     if "pattern" in form:
-        return next((name for units, name in _QUANTITIES.items() if f"({units}" in form["pattern"]), "name")
-    return words[form["type"]]
+        quantity = next((name for units, name in _QUANTITIES.items() if f"({units}" in form["pattern"]), "name")
+        return f"{quantity}, at most {form[AT_MOST]}" if AT_MOST in form else quantity
+    if form["type"] == "string" and "maxLength" in form:
+        return f"text of at most {form['maxLength']} characters"
+    most = form.get("maxItems", form.get("maxProperties"))
+    return (
+        words[form["type"]]
+        if most is None or most == form.get("minItems")
+        else f"{words[form['type']]} of at most {most}"
+    )
 
 
 def _limits(form: Mapping[str, Any]) -> str:

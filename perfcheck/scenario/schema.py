@@ -9,7 +9,17 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from perfcheck.model.quantities import DurationNs, Flag, Frozen, Whole
+from perfcheck.model.bounds import (
+    MAX_HOSTS,
+    MAX_KEY,
+    MAX_LINKS,
+    MAX_NAME,
+    MAX_POINTS,
+    MAX_TAGS,
+    MAX_TEXT,
+    MAX_TRAFFIC,
+)  # fmt: skip
+from perfcheck.model.quantities import Flag, Frozen, TimeNs, Whole
 from perfcheck.model.scenario import HostName, HostSpec, LinkSpec, Measure, Name, Scenario, TrafficSpec
 from perfcheck.scenario.expectations import ExpectBlock, Expected, ToleranceBlock
 from perfcheck.scenario.notation import duration_text, percent_text, size_text
@@ -20,7 +30,9 @@ MATRIX_KEY: Final = (
     r"|links(\[[0-9]+\]|\.[0-9]+)\..+|traffic(\[[0-9]+\]|\.[0-9]+)\.(iperf3|http|sockperf|command)\..+)$"
 )
 
-MatrixValues = Annotated[tuple[str | Whole | Flag, ...], Field(min_length=1)]
+MatrixValues = Annotated[
+    tuple[Annotated[str, Field(max_length=MAX_TEXT)] | Whole | Flag, ...], Field(min_length=1, max_length=MAX_POINTS)
+]
 
 
 def _one_word(value: str) -> str:
@@ -34,25 +46,33 @@ class ScenarioDocument(Frozen):
 
     scenario: Name = Field(description="name of the scenario, unique in its folder", examples=["wan-bulk-download"])
     title: str = Field(
-        default="", description="one line for people", examples=["Bulk download over a 20 ms, 100 Mbit/s path"]
+        default="",
+        max_length=MAX_TEXT,
+        description="one line for people",
+        examples=["Bulk download over a 20 ms, 100 Mbit/s path"],
     )
-    tags: tuple[Annotated[str, AfterValidator(_one_word)], ...] = Field(
-        default=(), description="words to select scenarios by", examples=[["wan", "bulk"]]
+    tags: tuple[Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_one_word)], ...] = Field(
+        default=(), max_length=MAX_TAGS, description="words to select scenarios by", examples=[["wan", "bulk"]]
     )
-    reference: str | None = Field(default=None, description="ticket or page it comes from", examples=["TICKET-1234"])
+    reference: str | None = Field(
+        default=None, max_length=MAX_TEXT, description="ticket or page it comes from", examples=["TICKET-1234"]
+    )
     hosts: dict[HostName, HostSpec] = Field(
         min_length=2,
+        max_length=MAX_HOSTS,
         description="the hosts by name, each a network namespace; {} where there is nothing to set",
         examples=[{"client": {}, "server": {"sysctl": {"net.ipv4.tcp_congestion_control": "cubic"}}}],
         json_schema_extra={"additionalProperties": False},
     )
     links: tuple[LinkSpec, ...] = Field(
         min_length=1,
+        max_length=MAX_LINKS,
         description="the links between the hosts, and what they do to packets",
         examples=[[{"between": ["client", "server"], "delay": "10ms", "rate": "100mbit", "queue": "1bdp"}]],
     )
     traffic: tuple[TrafficSpec, ...] = Field(
         min_length=1,
+        max_length=MAX_TRAFFIC,
         description="what is sent; all entries run at the same time",
         examples=[[{"iperf3": {"from": "client", "to": "server", "duration": "3s"}}]],
     )
@@ -62,11 +82,12 @@ class ScenarioDocument(Frozen):
     repeat: Whole = Field(
         default=Scenario.model_fields["repeat"].default, ge=1, le=1000, description="how many trials", examples=[3]
     )
-    warmup_ns: DurationNs = Field(
+    warmup_ns: TimeNs = Field(
         default=0, alias="warmup", description="time at the beginning of the traffic that is left out", examples=["1s"]
     )
-    matrix: dict[str, MatrixValues] = Field(
+    matrix: dict[Annotated[str, Field(max_length=MAX_KEY)], MatrixValues] = Field(
         default_factory=dict,
+        max_length=MAX_POINTS,
         description="settings to vary: each combination of values is a scenario of its own (at most 64)",
         examples=[{"server.sysctl.net.ipv4.tcp_congestion_control": ["cubic", "bbr"], "links[0].delay": ["5ms"]}],
         json_schema_extra={"propertyNames": {"pattern": MATRIX_KEY}},

@@ -37,6 +37,8 @@ READY_S: Final = 10.0
 CONNECT_MS: Final = 20_000
 GRACE_S: Final = 45.0
 """Beyond the traffic: connection set-up and the exchange of results, over a slow path with a full queue."""
+LONGEST_S: Final = 3600.0
+"""No transfer is waited for longer, whatever its size."""
 SLOWEST_BPS: Final = 10**6
 """A transfer that is limited by size, not time, may take as long as this rate needs."""
 SERVER_S: Final = 10.0
@@ -245,7 +247,7 @@ def _limit_s(spec: Iperf3Spec) -> float:
     if spec.size_bytes is None:
         return _whole_seconds(spec) + GRACE_S
     rate_bps = min(SLOWEST_BPS, spec.streams * (spec.rate_bps or SLOWEST_BPS))
-    return 8 * spec.size_bytes / rate_bps + GRACE_S
+    return min(8 * spec.size_bytes / rate_bps, LONGEST_S) + GRACE_S
 
 
 def _spec_warnings(spec: Iperf3Spec) -> list[str]:

@@ -76,7 +76,7 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     hosts = draw(st.lists(names, min_size=2, max_size=4, unique=True))
     delay, rate, loss = draw(durations), draw(rates), draw(percentages)
     duration = draw(traffic_times)
-    streams, seed, repeat = draw(st.integers(1, 128)), draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 1000))
+    streams, seed, repeat = draw(st.integers(1, 128)), draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 100))
     metric = draw(
         st.sampled_from(sorted(name for name, spec in CATALOGUE.items() if spec.layer.value in ("app", "tcp")))
     )

@@ -278,3 +278,43 @@ def test_files_that_are_no_text_are_told(tmp_path: Path) -> None:
 )
 def test_a_character_of_a_value_is_found_in_the_file(text: str, offset: int, place: tuple[int, int]) -> None:
     assert read_located("x.yaml", text).place_within(("a",), offset) == place
+
+
+def _terms(*texts: str) -> str:
+    lines = [f"  - {{name: t_{'x' * at}, is: '{text}', meaning: a}}" for at, text in enumerate(texts)]
+    return "schema: 1\nterms:\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["tcp.rtt_us.p50", *(f"t_{'x' * at} + t_{'x' * at}" for at in range(39))],
+        ["tcp.rtt_us.p50", *(f"{'(' * 20}1ms + t_{'x' * at}{') * 1' * 20}" for at in range(10))],
+    ],
+    ids=["doubling", "deepening"],
+)
+def test_terms_that_grow_without_end_are_refused(texts: list[str]) -> None:
+    with pytest.raises(RuleError, match="with its terms written out"):
+        read_rules("my.yaml", _terms(*texts))
+
+
+@pytest.mark.parametrize("operator", ["*", "/"])
+def test_powers_of_units_are_bounded(operator: str) -> None:
+    power = f" {operator} ".join(["app.throughput_bps"] * 12)
+    with pytest.raises(RuleError, match=r"no power above 8"):
+        read_rules("my.yaml", _terms(power))
+    assert read_rules("my.yaml", _terms(f" {operator} ".join(["app.throughput_bps"] * 8)))
+
+
+def test_the_number_of_terms_rules_and_mistakes_is_bounded() -> None:
+    many = "schema: 1\nterms:\n" + "".join(
+        f"  - {{name: t_{chr(97 + at // 26)}{chr(97 + at % 26)}, is: '1', meaning: a}}\n" for at in range(201)
+    )
+    with pytest.raises(RuleError, match=r"my\.yaml:203:5: terms\[200\]: more than 200 terms in all files"):
+        read_rules("my.yaml", many)
+    rule = "  - {name: r%d, symptom: s, when: 'tcp.rtt_us.p50 > 1ms', weight: 0.5, evidence: e}\n"
+    with pytest.raises(RuleError, match="more than 500 rules and symptoms in all files"):
+        read_rules("my.yaml", "schema: 1\nsymptoms:\n" + "".join(rule % at for at in range(501)))
+    with pytest.raises(RuleError) as refused:
+        read_rules("my.yaml", "schema: 1\ndisable:\n" + "".join(f"  - no-rule-{at}\n" for at in range(300)))
+    assert len(refused.value.problems) == 50

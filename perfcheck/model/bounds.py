@@ -1,0 +1,36 @@
+"""What a scenario may ask for at most: beyond these a file is a mistake, or would hold a machine for days."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_HOSTS: Final = 64
+MAX_LINKS: Final = 128
+MAX_TRAFFIC: Final = 64
+MAX_POINTS: Final = 64
+"""Combinations of a matrix."""
+MAX_CONNECTIONS: Final = 4000
+"""Connections of all traffic entries together."""
+
+MAX_SETUP: Final = 256
+MAX_SYSCTLS: Final = 256
+MAX_ROUTES: Final = 256
+"""These three are of all hosts together."""
+MAX_CPUS: Final = 1024
+MAX_CPU: Final = 8191
+"""The kernel's own largest number (NR_CPUS)."""
+MAX_EXPECTED: Final = 400
+"""Lines of `expect` and of `tolerance`."""
+MAX_TAGS: Final = 32
+
+MAX_COMMAND: Final = 4096
+"""Characters of a command."""
+MAX_NAME: Final = 64
+"""Characters of a tag, and of what the kernel knows by a name."""
+MAX_KEY: Final = 200
+"""Characters of a sysctl's name, and of a key of the matrix."""
+MAX_TEXT: Final = 500
+"""Characters of a title, a reference, or a sysctl's or matrix's value."""
+
+MAX_TOTAL_NS: Final = 24 * 3600 * 10**9
+"""All runs of a file: its traffic's time, times `repeat`, times the combinations of its matrix."""
