@@ -80,7 +80,7 @@ class Perfcheck:
 
         sides = Side.parse(a), Side.parse(b)
         chosen = self.load(scenario, select=select)
-        spec = chosen.spec
+        spec = self._placed(chosen)
         if tolerance:
             spec = spec.model_copy(update={"tolerance_pct": {**spec.tolerance_pct, **_tolerances(chosen, tolerance)}})
         before, after = self._caller.pairs(spec, *sides)
@@ -97,11 +97,17 @@ class Perfcheck:
             return scenario
         return Scenario.load(self._caller.find(Path(scenario)), select=select)
 
+    def _placed(self, scenario: Scenario) -> model.Scenario:
+        """Return what is to be measured; a scenario that is in no file has the test's."""
+        if scenario.is_file:
+            return scenario.spec
+        return scenario.spec.model_copy(update={"file": self._caller.place()[0]})
+
     def _run(
         self, scenario: Scenario, repeat: int | None, mode: Mode | None, baseline: str | Record | None
     ) -> Record:  # fmt: skip
         __tracebackhide__ = True
-        run = self._caller.measure(_chosen(scenario.spec, repeat, mode))
+        run = self._caller.measure(_chosen(self._placed(scenario), repeat, mode))
         return Record(run, scenario, self._caller, baseline=baseline)
 
 

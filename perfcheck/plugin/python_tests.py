@@ -101,7 +101,7 @@ class PythonTests:
         __tracebackhide__ = True
         if self._session.options.ab is not None:
             pytest.skip("--ab compares the settings of scenario files; this test measures by itself")
-        scenario = self._placed(scenario)
+        self._check_name(scenario)
         notes = self.notes_of(self._item())
         try:
             run = self._session.measurements.anew(scenario)
@@ -118,7 +118,7 @@ class PythonTests:
     def pairs(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
         """Measure A and B; the records are written when the test has ended."""
         __tracebackhide__ = True
-        scenario = self._placed(scenario)
+        self._check_name(scenario)
         notes = self.notes_of(self._item())
         try:
             before, after = self._session.measurements.pairs(scenario, a, b)
@@ -195,10 +195,8 @@ class PythonTests:
     def _item(self) -> pytest.Item:
         return current_item(self._config)
 
-    def _placed(self, scenario: Scenario) -> Scenario:
-        """Give a scenario that no file has the test's, and see that its name means one thing in this session."""
-        if not scenario.file.endswith(".yaml") or scenario.file.endswith(")"):
-            scenario = scenario.model_copy(update={"file": str(_shown(self._item().path))})
+    def _check_name(self, scenario: Scenario) -> None:
+        """See that a scenario's name means one thing in this session."""
         where = self.place()[0]
         for file in self._session.files.values():
             for other in file.scenarios:
@@ -209,7 +207,6 @@ class PythonTests:
                 f"{scenario.label} was run with other hosts, links or traffic in {first}: baselines are kept by the "
                 "name, so each scenario needs its own; give this one another name"
             )
-        return scenario
 
     def _unmeasured(self, scenario: Scenario, reason: str) -> None:
         file, line = self.place()
