@@ -23,6 +23,7 @@ from perfcheck.model.history import Series
 from perfcheck.model.record import RunRecord
 from perfcheck.system.environment import machine_digest
 from perfcheck.system.files import UNFINISHED, sync_file, sync_folder
+from perfcheck.system.json_bounds import in_bounds
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -156,7 +157,8 @@ def _database() -> Iterator[DuckDBPyConnection]:
 
 
 def _parquet_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.parquet"))
+    """Return the folder's own files; a device or FIFO by such a name is none."""
+    return sorted(path for path in folder.glob("*.parquet") if path.is_file())
 
 
 def _file_name(record: RunRecord) -> str:
@@ -201,6 +203,10 @@ def _rows(record: RunRecord) -> dict[str, Any]:
 def _series(metric: str, kind: tuple[Any, ...], runs: DuckDBPyConnection) -> Series:
     scenario, point, workload, machine, emulators, unit = kind
     columns = runs.fetchnumpy()
+    for run_id, value in zip(columns["run_id"].tolist(), columns["value"].tolist(), strict=True):
+        if not isinstance(value, float) or not in_bounds(value):
+            message = f"the run {run_id} has {value!r} for {metric}, which no run measured: remove its file"
+            raise RecordError(Problem(file="the history", line=1, column=1, path="", message=message))
     return Series(
         metric=metric, unit=unit, scenario=scenario, point=point, workload=workload, machine=machine,
         emulators=emulators, run_ids=tuple(columns["run_id"].tolist()),

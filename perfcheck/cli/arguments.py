@@ -12,7 +12,7 @@ from perfcheck.cli import commands
 from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.history import history
 from perfcheck.cli.tolerance import tolerance
-from perfcheck.cli.values import count, percent
+from perfcheck.cli.values import count, percent, ref
 from perfcheck.errors import UsageError
 from perfcheck.model.printable import printable_lines
 from perfcheck.runner.sides import FORMS, Side
@@ -92,6 +92,7 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[str], T]:
 
 _count = _parsed(count)
 _percent = _parsed(percent)
+_ref = _parsed(ref)
 
 
 def _sessions(text: str) -> int:
@@ -99,6 +100,12 @@ def _sessions(text: str) -> int:
     if number < 2:
         raise argparse.ArgumentTypeError("noise between sessions needs two of them at least")
     return number
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-commands", action="store_true", help="refuse files that run commands (setup:, command:); docs/security.md"
+    )
 
 
 def _add_select(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +156,11 @@ def _add_run(subparsers: _Subparsers) -> None:
         "--baseline-update", action="store_true", help="measure and write baselines in place of all earlier sessions"
     )
     run.add_argument("--baseline-dir", type=Path, metavar="DIR", help="where baselines are stored (default: baselines)")
+    run.add_argument(
+        "--baseline-ref", type=_ref, metavar="REF",
+        help="compare with the baselines that this commit or branch has, whatever the working tree has",
+    )  # fmt: skip
+    _add_trust(run)
     run.add_argument("--baseline-name", metavar="NAME", help="a named set of baselines")
     _add_tolerance(run)
     run.add_argument("--history", type=Path, metavar="DIR", help="append each run to the history in DIR")
@@ -172,6 +184,7 @@ def _add_pairs(subparsers: _Subparsers) -> None:
     )  # fmt: skip
     pairs.add_argument("file", type=Path, metavar="FILE", help="a scenario file")
     pairs.add_argument("--a", required=True, type=Side.parse, metavar="SIDE", help="the setting as it is")
+    _add_trust(pairs)
     pairs.add_argument("--b", required=True, type=Side.parse, metavar="SIDE", help="the setting that is judged")
     _add_select(pairs)
     _add_reports(pairs, "append both run records, A before B, one a line")
@@ -188,6 +201,7 @@ def _add_calibrate(subparsers: _Subparsers) -> None:
     noise.add_argument("file", type=Path, metavar="FILE", help="a scenario file")
     _add_repeat(noise, "runs of each session")
     _former(noise, "--runs", "--repeat", _count)
+    _add_trust(noise)
     noise.add_argument(
         "--sessions", type=_sessions, default=4, metavar="N", help="how often the lab is built anew (default: 4)"
     )
@@ -231,4 +245,5 @@ def _add_inspecting(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "files", nargs="*", type=Path, default=[Path("scenarios")], metavar="FILE",
         help="scenario files, or folders of them (default: scenarios)",
     )  # fmt: skip
+    _add_trust(listing)
     listing.set_defaults(command=commands.list_scenarios)

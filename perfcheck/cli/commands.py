@@ -55,10 +55,11 @@ STDOUT: Final = Path("-")
 def run(arguments: argparse.Namespace) -> int:
     """Measure scenarios; every scenario is tried even where an earlier one could not be measured."""
     keep = _keep(arguments)
-    files = load_all(arguments.files)
+    files = load_all(arguments.files, commands=not arguments.no_commands)
     scenarios = _selected(files, arguments.files, arguments.select)
     options = RunOptions(
-        baseline=arguments.baseline, baseline_dir=arguments.baseline_dir or Path("baselines"),
+        baseline=arguments.baseline, baseline_ref=arguments.baseline_ref, commands=not arguments.no_commands,
+        baseline_dir=arguments.baseline_dir or Path("baselines"),
         baseline_name=arguments.baseline_name,
         repeat=arguments.repeat, mode=arguments.mode, tolerances=tuple(arguments.tolerance),
         rule_dirs=tuple(arguments.rules), events=arguments.events, budget_pct=arguments.budget,
@@ -89,6 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _keep(arguments: argparse.Namespace) -> Keep | None:
     """Return what becomes of the runs as baselines; UsageError for options that would do nothing."""
     keep = arguments.baseline_save or arguments.baseline_update
+    if arguments.baseline_ref is not None:
+        if keep:
+            raise UsageError("--baseline-ref: baselines of a commit cannot be changed; save without it")
+        arguments.baseline = True
     if not (arguments.baseline or keep):
         for option in ("baseline_dir", "baseline_name", "tolerance"):
             if getattr(arguments, option):
@@ -100,11 +105,11 @@ def _keep(arguments: argparse.Namespace) -> Keep | None:
 
 def side_by_side(arguments: argparse.Namespace) -> int:
     """Measure two settings in interleaved pairs; exit 1 where B is worse, 3 where it could not be measured."""
-    files = load_all([arguments.file])
+    files = load_all([arguments.file], commands=not arguments.no_commands)
     scenarios = _selected(files, [arguments.file], arguments.select)
     options = RunOptions(
         mode=arguments.mode, budget_pct=arguments.budget, tolerances=tuple(arguments.tolerance),
-        rule_dirs=tuple(arguments.rules),
+        rule_dirs=tuple(arguments.rules), commands=not arguments.no_commands,
     )  # fmt: skip
     console = console_for(stderr=arguments.json == STDOUT)
     records, reports = Outputs(_json_lines(arguments)), Outputs(_reports(console, arguments, files))
@@ -296,7 +301,7 @@ def list_scenarios(arguments: argparse.Namespace) -> int:
     table = Table("scenario", "file", "runs", "title", box=None, header_style="bold")
     for column in table.columns[:2]:
         column.no_wrap = True  # a title can be broken, what is typed again cannot
-    for scenario in _selected(load_all(arguments.files), arguments.files, None):
+    for scenario in _selected(load_all(arguments.files, commands=not arguments.no_commands), arguments.files, None):
         table.add_row(scenario.label, scenario.file, str(scenario.repeat), scenario.title)
     console_for().print(table)
     return 0

@@ -15,6 +15,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def ref(text: str) -> str:
+    """Parse the name of a commit, branch or tag."""
+    from perfcheck.baseline import checked_ref
+
+    return checked_ref(text)
+
+
 def percent(text: str) -> float:
     """Parse `10%`."""
     try:

@@ -34,9 +34,12 @@ class Assertion:
     line: int
 
 
-def read_once(path: Path, known: dict[str, ScenarioFile]) -> ScenarioFile:
-    """Read a file; ScenarioError lists its mistakes, a name that another file of the session has among them."""
-    found = read(path)
+def read_once(path: Path, known: dict[str, ScenarioFile], *, commands: bool = True) -> ScenarioFile:
+    """Read a file; ScenarioError lists its mistakes, a name that another file of the session has among them.
+
+    `commands`: whether it may run commands of its own.
+    """
+    found = read(path, commands=commands)
     known[found.file] = found
     problems = [problem for problem in same_names(known.values()) if problem.file == found.file]
     if problems:

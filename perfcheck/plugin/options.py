@@ -35,6 +35,8 @@ class PluginOptions:
     rule_dirs: tuple[Path, ...]
     json_path: Path | None
     history_dir: Path | None
+    baseline_ref: str | None = None
+    commands: bool = True
     events_path: Path | None = None
     budget_pct: float | None = None
 
@@ -67,7 +69,7 @@ def _for_argparse(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-_count, _percent = _values("count"), _values("percent")
+_count, _percent, _ref = _values("count"), _values("percent"), _values("ref")
 
 BASELINE: Final = Option(flags=("--baseline",), kind="flag", help="compare with the stored baselines")
 SAVE: Final = Option(flags=("--baseline-save",), kind="flag", help="measure and write baselines")
@@ -91,6 +93,14 @@ NAME: Final = Option(flags=("--baseline-name",), metavar="NAME", help="a named s
 FOLDER: Final = Option(
     flags=("--baseline-dir",), metavar="DIR",
     help="where baselines are stored (default: baselines/ in the root directory)",
+)  # fmt: skip
+REF: Final = Option(
+    flags=("--baseline-ref",), metavar="REF", parse=_for_argparse(_ref),
+    help="compare with the baselines that this commit or branch has, whatever the working tree has",
+)  # fmt: skip
+NO_COMMANDS: Final = Option(
+    flags=("--no-commands",), kind="flag",
+    help="refuse scenario files that run commands (setup:, command:); docs/security.md",
 )  # fmt: skip
 STRICT: Final = Option(
     flags=("--baseline-strict",), kind="flag",
@@ -121,7 +131,7 @@ TOLERANCE: Final = Option(
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    RULES, TOLERANCE,
+    RULES, TOLERANCE, REF, NO_COMMANDS,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -185,16 +195,21 @@ def read(config: pytest.Config) -> PluginOptions:
     """Return the options of this session; pytest.UsageError says which is wrong."""
     chosen = _Chosen(config)
     sides = _sides(chosen)
-    baseline = sides is None and bool(chosen.of(BASELINE))
+    ref = _value(chosen, REF, _ref) if sides is None else None
+    baseline = sides is None and (ref is not None or bool(chosen.of(BASELINE)))
     keep = _keep(chosen) if sides is None else None
+    if keep is not None and ref is not None:
+        raise pytest.UsageError(f"{chosen.source(REF)}: baselines of a commit cannot be changed; save without it")
     found = PluginOptions(
         baseline=baseline,
         keep=keep,
         ab=sides,
         strict=bool(chosen.of(STRICT)),
+        baseline_ref=ref,
+        commands=not chosen.of(NO_COMMANDS),
         baseline_name=chosen.of(NAME),
         baseline_dir=chosen.path(FOLDER) or config.rootpath / "baselines",
-        repeat=_number(chosen, REPEAT, _count),
+        repeat=_value(chosen, REPEAT, _count),
         mode=_mode(chosen),
         tolerances=_tolerances(chosen),
         rule_dirs=_rule_dirs(chosen),
@@ -202,13 +217,13 @@ def read(config: pytest.Config) -> PluginOptions:
         # Runs of changed settings are no part of a history.
         history_dir=chosen.path(HISTORY) if sides is None else None,
         events_path=chosen.path(EVENTS),
-        budget_pct=_number(chosen, BUDGET, _percent),
+        budget_pct=_value(chosen, BUDGET, _percent),
     )
     _refuse_idle(chosen, found)
     return found
 
 
-def _number(chosen: _Chosen, option: Option, parse: Callable[[str], Any]) -> Any:
+def _value(chosen: _Chosen, option: Option, parse: Callable[[str], Any]) -> Any:
     given, known = chosen.line(option), chosen.file(option)
     if given is not None or known is None:
         return given

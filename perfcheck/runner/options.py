@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from perfcheck.errors import UsageError
 from perfcheck.model.scenario import Scenario
 
 
@@ -13,14 +14,16 @@ from perfcheck.model.scenario import Scenario
 class RunOptions:
     """Options of a session; None leaves the scenario file's own value. `tolerances` are in percent.
 
-    `ab` holds the texts of the two sides that are measured in pairs, instead of a baseline.
+    With `baseline_ref` baselines are read from that commit of the working directory's repository, not from the
+    folder as it is. `ab` holds the texts of the two sides that are measured in pairs, instead of a baseline.
     `events` is the file for the events of detail mode, `budget_pct` the share of one CPU that
-    measuring may take.
+    measuring may take. `commands`: whether a scenario may run commands of its own.
     """
 
     baseline: bool = False
     baseline_dir: Path = Path("baselines")
     baseline_name: str | None = None
+    baseline_ref: str | None = None
     repeat: int | None = None
     mode: Literal["summary", "detail", "both"] | None = None
     tolerances: tuple[tuple[str, float], ...] = ()
@@ -28,9 +31,12 @@ class RunOptions:
     ab: tuple[str, str] | None = None
     events: Path | None = None
     budget_pct: float | None = None
+    commands: bool = True
 
     def applied_to(self, scenario: Scenario) -> Scenario:
         """Give the scenario with these options in place of the file's values."""
+        if not self.commands:
+            _refuse_commands(scenario)
         update: dict[str, object] = {}
         if self.repeat is not None:
             update["repeat"] = self.repeat
@@ -41,3 +47,11 @@ class RunOptions:
         if self.tolerances:
             update["tolerance_pct"] = {**scenario.tolerance_pct, **dict(self.tolerances)}
         return scenario.model_copy(update=update) if update else scenario
+
+
+def _refuse_commands(scenario: Scenario) -> None:
+    """Refuse what runs commands, wherever the scenario comes from; a file's own error says the line."""
+    host = next((name for name, spec in scenario.hosts.items() if spec.setup), None)
+    if host is not None or any(entry.command is not None for entry in scenario.traffic):
+        what = f"hosts.{host}.setup" if host is not None else "traffic by command"
+        raise UsageError(f"{scenario.file}: {what} runs commands as root on this machine, and --no-commands refuses it")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
-from perfcheck.baseline import BaselineStore, baseline_of, lookup_of
+from perfcheck.baseline import BaselineStore, baseline_of, baselines_at, lookup_of
 from perfcheck.collect import collectors, prepare
 from perfcheck.collect.core import Core
 from perfcheck.compare import MoreRuns, changed_conditions, judge, more_runs, planned_metrics
@@ -65,6 +66,7 @@ class Runner:
         self._unavailable: dict[str, str] = {}
         self._modules: frozenset[str] = frozenset()
         self._loaded_rules: RuleSet | None = None
+        self._at_ref: Path | None = None
         self._attached: dict[str, Collector] = {}
         self._measured: WeakSet[Measurement] = WeakSet()
         self._events = EventLines(options.events) if options.events is not None else None
@@ -103,6 +105,8 @@ class Runner:
 
         Of the metrics in `accept` earlier sessions no longer count, for this reason.
         """
+        if self.options.baseline_ref is not None:
+            raise UsageError("baselines of a commit cannot be changed: save without --baseline-ref")
         for measured in list(self._measured):
             if measured.scenario.name == record.scenario.name:
                 # What is compared later is compared with the sessions as they were before.
@@ -291,4 +295,11 @@ class Runner:
             )
 
     def _store(self) -> BaselineStore:
-        return BaselineStore(self.options.baseline_dir, self.options.baseline_name)
+        folder, ref = self.options.baseline_dir, self.options.baseline_ref
+        if ref is not None:
+            if self._at_ref is None:
+                self._at_ref = baselines_at(ref, folder)
+                # Also where no session is ever entered, as when pytest only collects.
+                finalize(self, shutil.rmtree, self._at_ref, ignore_errors=True)
+            folder = self._at_ref
+        return BaselineStore(folder, self.options.baseline_name)

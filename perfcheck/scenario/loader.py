@@ -21,6 +21,7 @@ from perfcheck.scenario.here import check_here
 from perfcheck.scenario.matrix import MATRIX, Point, axes, points
 from perfcheck.scenario.schema import ScenarioDocument
 from perfcheck.scenario.tree import Document, plain
+from perfcheck.scenario.trust import commands_of
 from perfcheck.scenario.yamltree import parse, top_level_keys
 from perfcheck.system.bounded_read import read_bounded
 
@@ -65,9 +66,12 @@ def load_text(text: str, file: str) -> tuple[Scenario, ...]:
     return read_text(text, file).scenarios
 
 
-def read(path: Path) -> ScenarioFile:
-    """Read a file with the places of its keys; ScenarioError lists every mistake, or why the file cannot be read."""
-    return read_document(document_at(path), here=True)
+def read(path: Path, *, commands: bool = True) -> ScenarioFile:
+    """Read a file with the places of its keys; ScenarioError lists every mistake, or why the file cannot be read.
+
+    `commands`: whether the file may run commands of its own; where not, each that would is a mistake.
+    """
+    return read_document(document_at(path), here=True, commands=commands)
 
 
 def document_at(path: Path) -> Document:
@@ -80,23 +84,27 @@ def document_at(path: Path) -> Document:
     return parse(_decode(content, file), file)
 
 
-def read_text(text: str, file: str, *, here: bool = False) -> ScenarioFile:
+def read_text(text: str, file: str, *, here: bool = False, commands: bool = True) -> ScenarioFile:
     """Read a text as `read` reads a file; what it names is looked for on this machine where `here` says so."""
-    return read_document(parse(text, file), here=here)
+    return read_document(parse(text, file), here=here, commands=commands)
 
 
-def read_document(document: Document, *, here: bool = False) -> ScenarioFile:
+def read_document(document: Document, *, here: bool = False, commands: bool = True) -> ScenarioFile:
     """Read a tree, whatever it was made of; ScenarioError lists every mistake."""
     crowded = too_many(document)
     if crowded:
         raise ScenarioError(*_in_order([*document.problems, *crowded]))
     base, problems = _validate(document, here=here)
+    if not commands:
+        problems += commands_of(document)
     found, more = axes(document)
     problems += [*document.problems, *more]
     loaded: list[Scenario] = []
     if not problems:
         for point in points(document, found):
             validated, wrong = _validate(point.document, here=here)
+            if not commands:
+                wrong += commands_of(point.document)
             problems += [_at_point(problem, point) for problem in wrong]
             if validated is not None and not wrong:
                 loaded.append(_scenario(validated, point, document.file))
@@ -121,16 +129,16 @@ def find(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(found.values())
 
 
-def load_all(paths: Iterable[Path]) -> tuple[ScenarioFile, ...]:
+def load_all(paths: Iterable[Path], *, commands: bool = True) -> tuple[ScenarioFile, ...]:
     """Read all scenario files among files and folders; ScenarioError lists the mistakes of all of them.
 
-    A name that two files use is a mistake of the second.
+    A name that two files use is a mistake of the second. `commands` is as for `read`.
     """
     files: list[ScenarioFile] = []
     problems: list[Problem] = []
     for path in find(paths):
         try:
-            files.append(read(path))
+            files.append(read(path, commands=commands))
         except ScenarioError as error:
             problems += error.problems
     problems += same_names(files)

@@ -38,6 +38,7 @@ EVERY: Final[dict[str, Any]] = {
     "perfcheck_baseline_name": "nightly",
     "perfcheck_baseline_dir": "stored",
     "perfcheck_baseline_strict": True,
+    "perfcheck_no_commands": True,
     "perfcheck_history": "kept",
     "perfcheck_json": "out/records.jsonl",
     "perfcheck_repeat": 9,
@@ -53,6 +54,7 @@ APART: Final[dict[str, Any]] = {
     "perfcheck_baseline_save": True,
     "perfcheck_baseline_update": True,
     "perfcheck_ab": ["file", "congestion reno"],
+    "perfcheck_baseline_ref": "main",
 }
 
 
@@ -106,6 +108,7 @@ def test_every_option_can_stand_in_a_file(told: Suite, form: str) -> None:
         strict=True,
         baseline_name="nightly",
         baseline_dir=path / "stored",
+        commands=False,
         repeat=9,
         mode="both",
         tolerances=(("tcp.rtt_us.p99", 5.0), ("tcp.rtt_us.p50", 6.0)),
@@ -141,6 +144,9 @@ def test_options_that_exclude_others_can_stand_in_a_file(told: Suite, form: str)
     for key, keep in (("perfcheck_baseline_save", Keep()), ("perfcheck_baseline_update", Keep(update=True))):
         write(folder, form, {key: True})
         assert chosen(told).keep == keep
+    write(folder, form, {"perfcheck_baseline_ref": APART["perfcheck_baseline_ref"]})
+    found = chosen(told)
+    assert (found.baseline, found.baseline_ref) == (True, "main")
     write(folder, form, {"perfcheck_ab": APART["perfcheck_ab"], "perfcheck_history": "kept"})
     found = chosen(told)
     assert (found.ab, found.history_dir) == (("file", "congestion reno"), None)

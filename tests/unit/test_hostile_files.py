@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import time
 import unicodedata
@@ -24,7 +25,7 @@ from perfcheck.cli import main
 from perfcheck.compare import judge_records
 from perfcheck.diagnose import RuleSet, diagnose, load_rules, read_rules
 from perfcheck.diagnose.loading import MAX_FILE_BYTES
-from perfcheck.errors import PerfcheckError
+from perfcheck.errors import PerfcheckError, RecordError
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.baseline import BaselineLookup
 from perfcheck.model.record import RunRecord
@@ -216,7 +217,7 @@ def test_histories(tmp_path: Path, command: Callable[..., None]) -> None:
     for number in range(1, 4):
         path = store.append(session(number, metrics=MEASURED))
     seed = path.read_bytes()
-    main(["history", "tcp.rtt_us.p50", "--dir", str(tmp_path)])  # what is imported at the first call takes its time
+    main(["history", "tcp.rtt_us.p50", "--history", str(tmp_path)])  # what is imported at the first call takes its time
     for turn in range(200):
         if turn % 2:
             path.write_bytes(mutate_bytes(seed, chance))
@@ -227,5 +228,22 @@ def test_histories(tmp_path: Path, command: Callable[..., None]) -> None:
                 path = store.append(RunRecord.model_validate_json(as_json(data)))
             except (ValueError, PerfcheckError):
                 continue
-        command("history", "tcp.rtt_us.p50", "--dir", tmp_path)
+        command("history", "tcp.rtt_us.p50", "--history", tmp_path)
         path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, -1e308, 5e-324])
+def test_a_history_with_a_value_that_no_run_measured(value: float, tmp_path: Path) -> None:
+    store = HistoryStore(tmp_path)
+    store.append(session(1, metrics=MEASURED))
+    store.append(session(2, metrics={"tcp.rtt_us.p50": [value]}))
+    with pytest.raises(RecordError, match=r"the run 0+2 has .* for tcp\.rtt_us\.p50, which no run measured"):
+        store.series("tcp.rtt_us.p50")
+    assert main(["history", "tcp.rtt_us.p50", "--history", str(tmp_path)]) == 2
+
+
+def test_a_fifo_in_a_history_is_not_waited_for(tmp_path: Path) -> None:
+    store = HistoryStore(tmp_path)
+    path = store.append(session(1, metrics=MEASURED))
+    os.mkfifo(path.with_name("other.parquet"))
+    assert store.series("tcp.rtt_us.p50")[0].values == (20500.0,)

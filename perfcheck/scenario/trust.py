@@ -1,0 +1,33 @@
+"""What of a scenario file runs commands, for those who do not trust its author (`--no-commands`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from perfcheck.errors import Problem
+from perfcheck.scenario.tree import Document, Listing, Loc
+
+REFUSED: Final = "this runs commands as root on this machine, and --no-commands refuses them"
+
+
+def commands_of(document: Document) -> Iterator[Problem]:
+    """Yield a problem for each block whose text is run: `setup` of a host, and traffic by `command`.
+
+    Nothing else of a file is run. Sysctls are written to the host's own network namespace only, a trace is read
+    as data, and the arguments of the known generators are numbers and names that perfcheck checks and formats.
+    """
+    for host in document.table("hosts"):
+        loc: Loc = ("hosts", host, "setup")
+        node = document.get(*loc)
+        if node is not None and not (isinstance(node, Listing) and not node.items):
+            yield _at(document, loc)
+    for index in range(len(document.listing("traffic"))):
+        loc = ("traffic", index, "command")
+        if document.get(*loc) is not None:
+            yield _at(document, loc)
+
+
+def _at(document: Document, loc: Loc) -> Problem:
+    found = document.find(loc)
+    return document.problem(found.key, found.path, REFUSED)
