@@ -76,6 +76,8 @@ struct pc_record {
 	u64 window_ns;		/* when the window of measurement opened */
 	struct pc_counts base, now;	/* at the begin of the window, and at the end */
 	u64 state_ns[PC_CA_STATES], state_since_ns;
+	u64 sndbuf_ns;		/* limited by the send buffer, and the part of it that lasts at the end */
+	u64 sndbuf_last_ns;
 	u32 state_entries[PC_CA_STATES];
 	u32 state;
 	u32 retrans[PC_KINDS];
@@ -85,7 +87,7 @@ struct pc_record {
 	u32 closed, passive, family;
 	u16 local_port, remote_port;
 	u8 local[16], remote[16], congestion[16];
-	u32 unused[14];		/* to a multiple of a cache line */
+	u32 unused[10];		/* to a multiple of a cache line */
 };
 
 /*

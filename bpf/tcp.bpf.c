@@ -207,6 +207,8 @@ int tp_btf__tcp_probe(u64 *ctx)
 		record->delivered = delivered;
 		return 0;
 	}
+	if (all_is_on_the_way(tp))
+		record->sndbuf_ns += sndbuf_limited_ns(record, tp, bpf_ktime_get_ns());
 	if (delivered != record->delivered) {
 		record->delivered = delivered;
 		sample(record, tp);

@@ -3,6 +3,7 @@
 #pragma once
 
 #define AF_INET6 10
+#define SOCK_NOSPACE 2		/* bit of socket.flags */
 
 static u64 (*jiffies64)(void) = (void *)BPF_FUNC_jiffies64;
 
@@ -39,6 +40,38 @@ INLINE void read_counts(struct pc_counts *counts, struct tcp_sock *tp)
 	counts->busy_jiffies = CHRONO(tp, TCP_CHRONO_BUSY, now);
 	counts->rwnd_limited_jiffies = CHRONO(tp, TCP_CHRONO_RWND_LIMITED, now);
 	counts->sndbuf_limited_jiffies = CHRONO(tp, TCP_CHRONO_SNDBUF_LIMITED, now);
+}
+
+/*
+ * How long the send buffer has kept the socket from sending, up to `now`: all that was written is on the way, the
+ * congestion window has room, and someone who wanted to write found none in the buffer. Nothing of that has changed
+ * since the socket last sent or received. SOCK_NOSPACE is set by a writer that blocks, by one that gets EAGAIN and by
+ * poll(2) alike; TCP_CHRONO_SNDBUF_LIMITED runs only where it was set before the last segment left, which one that
+ * blocks seldom does.
+ */
+INLINE u64 sndbuf_limited_ns(struct pc_record *record, struct tcp_sock *tp, u64 now)
+{
+	u64 since;
+	struct socket *user;
+
+	user = tp->inet_conn.icsk_inet.sk.sk_socket;
+	if (!user || !(user->flags >> SOCK_NOSPACE & 1))
+		return 0;
+	if (tp->packets_out + tp->retrans_out - tp->sacked_out - tp->lost_out >= tp->snd_cwnd)
+		return 0;
+	since = socket_clock(tp);
+	if (since < record->window_ns)
+		since = record->window_ns;
+	return now > since ? now - since : 0;
+}
+
+/*
+ * What is quick to see, and seldom so where anything else limits. Less than a segment may be left: Nagle's algorithm
+ * keeps it back until more is written.
+ */
+INLINE bool all_is_on_the_way(struct tcp_sock *tp)
+{
+	return tp->packets_out && tp->write_seq - tp->snd_nxt < tp->mss_cache;
 }
 
 /* TCP's byte counters include the FIN, which takes a sequence number but is no byte. */
@@ -111,6 +144,7 @@ INLINE void read_out(struct pc_record *record, struct tcp_sock *tp, u64 now)
 	if (tp->delivered - record->delivered > 1)
 		record->last_ns = tp->delivered_mstamp * 1000;
 	record->outstanding_segs = tp->packets_out;
+	record->sndbuf_last_ns = record->in_window && all_is_on_the_way(tp) ? sndbuf_limited_ns(record, tp, now) : 0;
 	record->min_rtt_us = tp->rtt_min.s[0].v;
 	record->rttvar_us = tp->mdev_us >> 2;
 	record->ssthresh_segs = tp->snd_ssthresh;

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from perfcheck.analyse.crosscheck import CORE
+from perfcheck.analyse.datagrams import self_jitter_us
 from perfcheck.analyse.flows import measured_connections
 from perfcheck.analyse.hosts import host_metrics
 from perfcheck.analyse.layers import layer_metrics, link_metrics
@@ -42,7 +43,10 @@ def trial_metrics(
             found |= tcp
             break
     measured = [report for report in reports if not report.background]
-    return found | _reported([report.metrics for report in measured]) | common_rates(timed(measured, observations))
+    found |= _reported([report.metrics for report in measured]) | common_rates(timed(measured, observations))
+    if "udp.jitter_us" in found and (own := self_jitter_us(scenario)) is not None:
+        found["udp.self_jitter_us"] = own
+    return found
 
 
 def timed(reports: Sequence[TrafficReport], observations: Sequence[Observation]) -> tuple[TrafficReport, ...]:

@@ -9,8 +9,10 @@ after the end of the warm-up, to the last one (or to the close, while data are u
   state (tail loss probes that retransmit)
 - `lost_segs`, `delivered_segs`, `delivered_ce_segs`, `dsack_dups_segs`, `reord_seen_events`: as tcp_sock's
   lost, delivered, delivered_ce, dsack_dups, reord_seen; `ooo_segs`: rcv_ooopack, at the receiver
-- `busy_us`, `rwnd_limited_us`, `sndbuf_limited_us`: tcp_sock.chrono_stat as in TCP_INFO, where the busy time
+- `busy_us`, `rwnd_limited_us`, `sndbuf_chrono_us`: tcp_sock.chrono_stat as in TCP_INFO, where the busy time
   includes the two others; they tick in jiffies
+- `sndbuf_limited_us`: as measured at each segment received (bpf/tcp_record.h): alike for writers that poll and that
+  block, where the kernel's own clock runs for the former only; at most the busy time
 - `elapsed_us`: length of the window
 - `state_open_us`, `state_disorder_us`, `state_cwr_us`, `state_recovery_us`, `state_loss_us`: time in each
   congestion state; they add up to elapsed_us

@@ -26,7 +26,7 @@ _SEGMENTS: Final = (
     "segs_out", "data_segs_out", "retrans_segs", "lost_segs", "delivered_segs", "delivered_ce_segs", "dsack_dups_segs",
     "reord_seen_events", "ooo_segs",
 )  # fmt: skip
-_LIMITS: Final = ("busy", "rwnd_limited", "sndbuf_limited")
+_CHRONOS: Final = ("busy", "rwnd_limited", "sndbuf_limited")
 HISTOGRAMS: Final = (
     ("rtt", "times", "us"), ("srtt", "times", "us"), ("cwnd", "segs", "segs"), ("inflight", "segs", "segs"),
 )  # fmt: skip
@@ -127,9 +127,7 @@ def _difference(record: Record, name: str) -> int:
 def _counters(record: Record, jiffy: int) -> dict[str, int]:
     _, last_ns = _window(record)
     counters = {name: _difference(record, name) for name in (*_SEGMENTS, *sorted(_U64_COUNTS))}
-    limits = {f"{name}_us": _difference(record, f"{name}_jiffies") * jiffy for name in _LIMITS}
-    # As TCP_INFO's busy time, which the two limits are part of (tcp_get_info_chrono_stats).
-    counters |= limits | {"busy_us": sum(limits.values())}
+    counters |= _limits(record, jiffy)
     retrans = record["retrans"]
     counters |= {f"retrans_{kind}_segs": int(retrans[index]) for index, kind in enumerate(_KINDS)}
     for index, state in enumerate(STATES):
@@ -140,6 +138,20 @@ def _counters(record: Record, jiffy: int) -> dict[str, int]:
     counters["rto_events"] = int(record["state_entries"][_LOSS])
     counters["recovery_events"] = int(record["state_entries"][_RECOVERY])
     return counters
+
+
+def _limits(record: Record, jiffy: int) -> dict[str, int]:
+    """Return the busy time and what limited it; the parts never exceed the whole."""
+    chronos = {name: _difference(record, f"{name}_jiffies") * jiffy for name in _CHRONOS}
+    # As TCP_INFO's busy time, which the two limits are part of (tcp_get_info_chrono_stats).
+    busy_us = sum(chronos.values())
+    limited_us = (int(record["sndbuf_ns"]) + int(record["sndbuf_last_ns"])) // 1000
+    return {
+        "busy_us": busy_us,
+        "rwnd_limited_us": chronos["rwnd_limited"],
+        "sndbuf_limited_us": min(limited_us, busy_us - chronos["rwnd_limited"]),
+        "sndbuf_chrono_us": chronos["sndbuf_limited"],
+    }
 
 
 def _gauges(record: Record) -> dict[str, float]:

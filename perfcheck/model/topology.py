@@ -45,7 +45,7 @@ def measured_paths(scenario: Scenario) -> tuple[TrafficPath, ...]:
     paths: list[TrafficPath] = []
     for spec in scenario.traffic:
         if not spec.background:
-            paths += [path for path in _paths_of(scenario, spec) if path not in paths]
+            paths += [path for path in paths_of(scenario, spec) if path not in paths]
     return tuple(paths)
 
 
@@ -154,7 +154,8 @@ def _direction_impairs(scenario: Scenario, link: int, way: str) -> bool:
     return lossy or any((found.delay_ns, found.jitter_ns, found.rate_bps, *rest))
 
 
-def _paths_of(scenario: Scenario, spec: TrafficSpec) -> list[TrafficPath]:
+def paths_of(scenario: Scenario, spec: TrafficSpec) -> list[TrafficPath]:
+    """Return the paths of one entry of `traffic`."""
     asking = spec.http or spec.sockperf
     if asking is not None:
         return _routed(scenario, asking.from_host, asking.to_host, both_ways=True)

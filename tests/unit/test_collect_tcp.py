@@ -46,7 +46,8 @@ def record(**changes: Any) -> dict[str, Any]:
         "rate_delivered_segs": 0, "rate_interval_us": 0, "cwnd_segs": 10, "outstanding_segs": 0, "closed": 1,
         "passive": 0, "family": 2, "local_port": 40000, "remote_port": 5201,
         "local": bytes([198, 18, 0, 1]) + bytes(12), "remote": bytes([198, 18, 0, 2]) + bytes(12),
-        "congestion": b"cubic" + bytes(11), "lost_samples": 0, **dict.fromkeys((f"{name}_above" for name in NAMES), 0),
+        "congestion": b"cubic" + bytes(11), "lost_samples": 0, "sndbuf_ns": 0, "sndbuf_last_ns": 0,
+        **dict.fromkeys((f"{name}_above" for name in NAMES), 0),
         **{f"{name}_spread": np.array((0, 0xFFFFFFFF, 0), SPREAD) for name in NAMES}, **changes,
     }  # fmt: skip
 
@@ -77,6 +78,24 @@ def test_counters_are_differences_over_the_window() -> None:
     assert counters["elapsed_us"] == 2_500_000
     assert counters["rwnd_limited_us"] == 50 * 4000
     assert counters["busy_us"] == 150 * 4000  # as tcp_info: the limits are part of it
+
+
+def test_the_send_buffers_limit_is_the_time_measured_not_the_kernels_clock() -> None:
+    """That clock starts for a writer that polls, and seldom for one that blocks."""
+    now = {**COUNTS, "busy_jiffies": 400}
+    counters = decoded(now=now, sndbuf_ns=SECOND, sndbuf_last_ns=SECOND // 4).counters
+    assert (counters["sndbuf_limited_us"], counters["sndbuf_chrono_us"]) == (1_250_000, 0)
+    assert counters["busy_us"] == 1_600_000
+
+
+@given(*(st.integers(0, 2**20) for _ in range(3)), st.integers(0, 2**45), st.integers(0, 2**40))
+def test_limits_never_exceed_the_busy_time(busy: int, rwnd: int, sndbuf: int, limited_ns: int, last_ns: int) -> None:
+    now = {
+        **COUNTS, "busy_jiffies": busy, "rwnd_limited_jiffies": rwnd, "sndbuf_limited_jiffies": sndbuf,
+    }  # fmt: skip
+    counters = decoded(now=now, sndbuf_ns=limited_ns, sndbuf_last_ns=last_ns).counters
+    assert 0 <= counters["sndbuf_limited_us"] <= limited_ns // 1000 + last_ns // 1000 + 1
+    assert counters["rwnd_limited_us"] + counters["sndbuf_limited_us"] <= counters["busy_us"]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**31))

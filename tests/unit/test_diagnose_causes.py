@@ -53,8 +53,9 @@ def tcp_run(
     return run | {name.replace("__", "."): value for name, value in other.items()}
 
 
-def udp_run(*, mbit: float, loss_pct: float = 0.0, jitter_us: float = 150.0) -> Run:
-    return {
+def udp_run(*, mbit: float, loss_pct: float = 0.0, jitter_us: float = 150.0, own_us: float | None = None) -> Run:
+    own = {} if own_us is None else {"udp.self_jitter_us": own_us}
+    return own | {
         "udp.datagrams": 2500.0, "udp.loss_pct": loss_pct, "udp.jitter_us": jitter_us,
         "udp.throughput_bps": mbit * 1e6, "app.throughput_bps": mbit * 1e6, "app.errors": 0.0,
     }  # fmt: skip
@@ -91,6 +92,8 @@ HEALTHY: Final[Mapping[str, Run]] = {
         tcp__limited_app_pct=60.0, tcp__limited_cwnd_pct=40.0,
     ),
     "voice": udp_run(mbit=0.08),
+    # A thread a call, all at once, in changing order on a narrow line (iperf3 3.18).
+    "voice-in-changing-order": udp_run(mbit=0.64, jitter_us=2700, own_us=2666),
     "video": udp_run(mbit=8, loss_pct=0.0, jitter_us=600),
     "ecn-aqm": tcp_run(
         base_ms=20.1, rtt_ms=(24, 26, 29), cwnd=(190, 215), goodput_mbit=94.5, tcp__ce_pct=0.08
@@ -132,6 +135,8 @@ FAULTS: Final[Mapping[str, tuple[str, Run]]] = {
         base_ms=32.7, rtt_ms=(42, 48.5, 51.7), cwnd=(32, 32), inflight=13, goodput_mbit=4.9,
         tcp__limited_cwnd_pct=82.0, tcp__limited_app_pct=18.0)),
     "uneven-datagrams": ("jitter", udp_run(mbit=0.08, jitter_us=8_000)),
+    "uneven-beyond-the-own-streams": ("jitter", udp_run(mbit=0.64, jitter_us=8_000, own_us=2_666)),
+    "uneven-though-nobody-else-sends": ("jitter", udp_run(mbit=0.08, jitter_us=8_000, own_us=0.0)),
     "two-ways": ("reordering", tcp_run(
         base_ms=20.1, rtt_ms=(20.5, 22, 24), cwnd=(60, 90), goodput_mbit=32, retrans_pct=0.6,
         tcp__reord_seen_events=140.0, tcp__reordering_segs=60.0,

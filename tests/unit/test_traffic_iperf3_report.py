@@ -21,7 +21,7 @@ from perfcheck.traffic.iperf3_json import Document, parse
 from perfcheck.traffic.iperf3_report import Roles, Run, build_report
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "iperf3"
-VERSIONS = ("3.12", "3.16")
+VERSIONS = ("3.12", "3.16", "3.18")
 S = 10**9
 SPECS: dict[str, dict[str, Any]] = {
     "tcp": {"congestion": "cubic"},

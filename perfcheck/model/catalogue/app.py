@@ -74,9 +74,15 @@ UDP: Final[tuple[MetricSpec, ...]] = (
     ),
     MetricSpec(
         name="udp.jitter_us", unit="us", layer=Layer.UDP, direction=Direction.LOWER, decided_by=DecidedBy.MACHINE,
-        meaning="interarrival jitter (RFC 3550, section 6.4.1)",
+        meaning="interarrival jitter (RFC 3550, section 6.4.1), the wait for one's own streams included",
         computed="mean over the streams; of several generators the largest",
         source="iperf3: the receiver's report", needs=("iperf3",), margin_pct=25.0, floor=200.0, compared=True,
+    ),
+    MetricSpec(
+        name="udp.self_jitter_us", unit="us", layer=Layer.UDP, direction=Direction.NEITHER, decided_by=DecidedBy.PATH,
+        meaning="jitter that the test's own streams make for one another where they send at once, in changing order",
+        computed="largest over the links that streams share",
+        source="the scenario: streams, size of a datagram, rate of the slowest link", needs=("iperf3",),
     ),
     MetricSpec(
         name="udp.throughput_bps", unit="bps", layer=Layer.UDP, direction=Direction.HIGHER, decided_by=DecidedBy.RATE,

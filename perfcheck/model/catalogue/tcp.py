@@ -290,7 +290,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         _LOW,
         _PATH,
         "share of the connections' time limited by the send buffer",
-        "tcp_sock.chrono_stat[TCP_CHRONO_SNDBUF_LIMITED] (ticks in jiffies)",
+        "tp_btf/tcp_probe: SOCK_NOSPACE, write_seq, snd_nxt, snd_cwnd; without BPF TCP_INFO's sndbuf_limited",
         floor=5.0,
     ),
     _tcp(
