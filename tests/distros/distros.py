@@ -48,8 +48,8 @@ def main() -> int:
     _check(distros)
     in_private_mounts()
     # A way out like any other: all is undone.
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGHUP, _leave)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     output = Path(os.environ.get("OUTPUT") or TREE / "results" / "distros").resolve()
     output.mkdir(parents=True, exist_ok=True)
     outcomes = [one for distro in distros for one in _try(distro, targets, output)]
