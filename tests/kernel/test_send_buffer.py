@@ -112,14 +112,14 @@ def core() -> Iterator[TcpCollector]:
 @pytest.mark.parametrize("write", [blocks_in_send, polls, writes_until_refused])
 def test_a_small_buffer_limits_every_writer(core: TcpCollector, write: Writer) -> None:
     shares = sent(core, write, sndbuf=SMALL)
-    assert shares.limited > 60
+    assert shares.limited > 50
     assert shares.limited <= shares.busy
 
 
 def test_one_that_polls_reads_what_the_kernels_own_clock_says(core: TcpCollector) -> None:
     shares = sent(core, polls, sndbuf=SMALL)
-    assert shares.kernel > 50
-    assert shares.limited == pytest.approx(shares.kernel, abs=15)
+    assert shares.kernel > 40
+    assert shares.limited == pytest.approx(shares.kernel, abs=20)
 
 
 @pytest.mark.parametrize(
