@@ -29,7 +29,7 @@ WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-compare \
-	error-rates campaign clean
+	error-rates campaign kills clean
 
 help:
 	@echo 'make demo            measure the shipped scenarios and compare them with the committed baselines'
@@ -45,6 +45,7 @@ help:
 	@echo 'make bench-detail    how fast detail mode reads its ring, and whether nothing is lost uncounted'
 	@echo 'make bench-compare   how long judging and history take'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
+	@echo 'make kills           kill perfcheck 200 times at random moments and count what is left (half an hour)'
 	@echo 'make campaign        count false and missed decisions on this machine (more than an hour)'
 
 setup:
@@ -106,6 +107,9 @@ error-rates: setup
 
 campaign: setup
 	$(PYTHON) tests/bench/campaign.py
+
+kills: setup
+	PYTHONPATH=tests/kernel $(PYTHON) tests/bench/kill_campaign.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +20,7 @@ from perfcheck.errors import Problem, RecordError, UsageError
 from perfcheck.model.history import Series
 from perfcheck.model.record import RunRecord
 from perfcheck.system.environment import machine_digest
-from perfcheck.system.files import UNFINISHED, sync_file, sync_folder
+from perfcheck.system.files import replacing, sync_folder
 from perfcheck.system.json_bounds import in_bounds
 
 if TYPE_CHECKING:
@@ -41,11 +39,11 @@ _WRITE: Final = """
                  $emulators AS emulators, $environment AS environment, $verdict AS verdict,
                  unnest($metric::VARCHAR[]) AS metric, unnest($unit::VARCHAR[]) AS unit,
                  unnest($trial::INTEGER[]) AS trial, unnest($value::DOUBLE[]) AS value)
-    TO '{file}' (FORMAT parquet, COMPRESSION zstd)
+    TO '{file}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)
 """
 _JOIN: Final = """
     COPY (SELECT DISTINCT {columns} FROM read_parquet($files) ORDER BY metric, started_at, run_id, trial)
-    TO '{file}' (FORMAT parquet, COMPRESSION zstd)
+    TO '{file}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)
 """
 _KINDS: Final = """
     SELECT scenario, point, workload, machine, emulators, any_value(unit) FROM read_parquet($files)
@@ -116,19 +114,9 @@ class HistoryStore:
         return joined
 
     def _write(self, path: Path, statement: str, values: dict[str, Any]) -> None:
-        """Have DuckDB write beside the target, then put the file in its place once it is on the disk."""
-        descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
-        os.close(descriptor)
-        unfinished = Path(name)
-        try:
-            with _database() as database:
-                database.execute(statement.replace("{file}", name.replace("'", "''")), values)
-            sync_file(unfinished)
-            unfinished.replace(path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        """Have DuckDB write a file that takes the path's place once it is on the disk."""
+        with replacing(path) as descriptor, _database() as database:
+            database.execute(statement.replace("{file}", f"/proc/self/fd/{descriptor}"), values)
 
 
 def _said(text: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,28 +16,68 @@ UNFINISHED: Final = ".unfinished-"
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write the content beside the file, wait until it is on the disk, then rename it to `path`; OSError as it came."""
-    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
-    unfinished = Path(name)
+    with replacing(path, mode=mode) as descriptor, open(descriptor, "wb", closefd=False) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int = 0o644) -> Iterator[int]:
+    """Yield an open file that takes the path's place, once the block ends without an error and it is on the disk.
+
+    It has no name until then, where the file system allows that: a writer that is killed leaves nothing.
+    """
+    descriptor, unfinished = _open_unfinished(path.parent)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        unfinished.replace(path)
+        yield descriptor
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+        if unfinished is None:
+            _give_name(descriptor, path)
+        else:
+            unfinished.replace(path)
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        if unfinished is not None:
+            unfinished.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(descriptor)
     sync_folder(path.parent)
 
 
-def sync_file(path: Path) -> None:
-    """Wait until a file that somebody else wrote is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _open_unfinished(folder: Path) -> tuple[int, Path | None]:
+    """Open a file without a name, or one with a name that says that it is unfinished."""
     try:
-        os.fsync(descriptor)
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), None
+    except OSError as lacking:
+        # EISDIR: a kernel that takes the flag for O_DIRECTORY.
+        if lacking.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
+            raise
+    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=folder)
+    return descriptor, Path(name)
+
+
+def _give_name(descriptor: int, path: Path) -> None:
+    """Give a file without a name this one, in place of what has it."""
+    try:
+        _link(descriptor, path)
+    except FileExistsError:
+        # No call does both at once, so that there are some microseconds in which a writer can still leave a file.
+        unfinished = path.with_name(f"{UNFINISHED}{os.urandom(6).hex()}")
+        _link(descriptor, unfinished)
+        try:
+            unfinished.replace(path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+def _link(descriptor: int, path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Only with a folder's descriptor does Python call linkat(2), which can follow the link in /proc.
+        os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=folder, follow_symlinks=True)
     finally:
-        os.close(descriptor)
+        os.close(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from perfcheck.system import Journal, clean, new_tag, stop_on_signals
 from perfcheck.testing import make_scenario
 
 SCENARIO = make_scenario(
-    hosts={"client": {"setup": ["sleep 0.05"]}, "server": {"sysctl": {"net.ipv4.tcp_ecn": 1}}},
+    hosts={"client": {"setup": ["sleep 0.5"]}, "server": {"sysctl": {"net.ipv4.tcp_ecn": 1}}},
     links=[{"between": ["client", "server"]}],
     traffic=[],
 )
