@@ -18,6 +18,9 @@ SCHEMA: Final = 1
 BOUNDS: Final = YamlBounds(characters=8_000_000, values=200_000, depth=8, scalar=10_000)
 """Some 80 sessions of 20 runs; `save` refuses what would exceed it."""
 
+MAX_PROBLEMS: Final = 50
+"""Mistakes that are told: finding the place of each takes time by the size of the file."""
+
 _DIGITS: Final = 10
 _HEADER: Final = (
     "# A baseline of perfcheck: each metric's value in every run, session by session.\n"
@@ -101,7 +104,7 @@ def parse(text: str, file: str) -> Baseline:
     try:
         document = _Document.model_validate(data)
     except ValidationError as error:
-        raise BaselineError(*(_from_validation(root, each, file) for each in error.errors())) from None
+        raise BaselineError(*(_from_validation(root, each, file) for each in error.errors()[:MAX_PROBLEMS])) from None
     baseline = _baseline(document, file)
     _verify(document, baseline, root, file)
     if not text.endswith("...\n"):

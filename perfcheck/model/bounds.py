@@ -14,7 +14,7 @@ MAX_CONNECTIONS: Final = 4000
 
 MAX_SETUP: Final = 256
 MAX_SYSCTLS: Final = 256
-MAX_ROUTES: Final = 256
+MAX_ROUTES: Final = 64
 """These three are of all hosts together."""
 MAX_CPUS: Final = 1024
 MAX_CPU: Final = 8191

@@ -25,6 +25,8 @@ _BETWEEN_HOSTS: Final = {"iperf3": "tcp", "http": "tcp", "sockperf": "udp"}
 """Generators that name two hosts by `from` and `to`, with the protocol where the file says none."""
 
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z][A-Za-z0-9-]{0,14})\}")
+_MAX_COMPARED: Final = 5
+"""Words in braces of one command that are compared with the hosts' names; one with more has braces of its own."""
 _IMPAIRMENTS: Final = (
     "delay", "jitter", "rate", "queue", "policer", "loss", "reorder", "duplicate", "corrupt", "ecn", "trace",
     "schedule", "forward", "reverse",
@@ -123,9 +125,10 @@ def _words(document: Document, loc: Loc) -> Iterator[Problem]:
     if "&&" in words or "||" in words:
         yield _at(document, found, "commands run without a shell, which '&&' and '||' need; give one command each")
     hosts = document.table("hosts")
-    for name in _PLACEHOLDER.findall(text):
+    unknown = [name for name in dict.fromkeys(_PLACEHOLDER.findall(text)) if name not in hosts]
+    for name in unknown[:_MAX_COMPARED]:
         meant = nearest(name, hosts)
-        if name not in hosts and meant is not None:
+        if meant is not None:
             yield _at(document, found, f"unknown host {{{name}}}; did you mean {{{meant}}}?")
 
 

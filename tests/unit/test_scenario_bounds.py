@@ -64,6 +64,8 @@ BEYOND: Final[dict[str, tuple[tuple[str, str], str]]] = {
     "connections": ((traffic(1), "  - http: {from: client, to: server, connections: 1000}\n" * 5),
                     ":10:1: traffic: expected at most 4000 streams and connections in all, got 5000"),
     "streams": (("duration: 2s", "streams: 129"), "traffic[0].iperf3.streams: expected at most 128, such as 4"),
+    "via": (("client: {}", "client: {via: {" + ", ".join(f"h{n}: server" for n in range(65)) + "}}"),
+            ":2:1: hosts: expected at most 64 entries of via in all hosts, got 65"),
     "matrix keys": (("expect:", "matrix: {" + ", ".join(f"x{n}: [1]" for n in range(65)) + "}\nexpect:"),
                     ":12:1: matrix: expected at most 64 keys, got 65"),
     "matrix": (("expect:", f"matrix: {{links.0.seed: {list(range(65))}}}\nexpect:"),

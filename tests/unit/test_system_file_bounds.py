@@ -191,3 +191,23 @@ def test_no_pattern_can_match_the_same_blanks_in_two_ways(pattern: re.Pattern[st
 def test_a_long_word_is_compared_with_no_known_one() -> None:
     assert nearest("tcp.rtt_us.p5", ["tcp.rtt_us.p50"]) == "tcp.rtt_us.p50"
     assert nearest("tcp.rtt_us.p5" * 10_000, ["tcp.rtt_us.p50"]) is None
+
+
+def test_no_more_mistakes_of_a_baseline_than_one_reads() -> None:
+    text = dump(baseline_of(session())).replace(
+        "sessions:\n", "".join(f"k{at}: 1\n" for at in range(90)) + "sessions:\n"
+    )
+    with pytest.raises(BaselineError) as refused:
+        parse_baseline(text, "f")
+    assert len(refused.value.problems) == 50
+
+
+def test_words_in_braces_are_compared_with_hosts_only_while_they_are_few() -> None:
+    few, many = "{servr}", " ".join(f"{{x{at}}}" for at in range(9)) + " {servr}"
+    for command, told in ((few, True), (many, False)):
+        text = changed(("client: {}", f"client: {{setup: ['echo {command}']}}"))
+        try:
+            found = load_text(text, "f") is None
+        except ScenarioError as error:
+            found = "did you mean {server}?" in str(error)
+        assert found is told
