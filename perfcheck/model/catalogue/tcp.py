@@ -11,6 +11,7 @@ _NONE: Final = Direction.NEITHER
 _LOW: Final = Direction.LOWER
 _HIGH: Final = Direction.HIGHER
 _PATH: Final = DecidedBy.PATH
+_MACHINE: Final = DecidedBy.MACHINE
 _DELAY: Final = DecidedBy.DELAY
 _RATE: Final = DecidedBy.RATE
 
@@ -288,7 +289,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         "limited_sndbuf_pct",
         "pct",
         _LOW,
-        _PATH,
+        _MACHINE,
         "share of the connections' time limited by the send buffer",
         "tp_btf/tcp_probe: SOCK_NOSPACE, write_seq, snd_nxt, snd_cwnd; without BPF TCP_INFO's sndbuf_limited",
         floor=5.0,
