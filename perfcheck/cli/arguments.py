@@ -106,6 +106,9 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-commands", action="store_true", help="refuse files that run commands (setup:, command:); docs/security.md"
     )
+    parser.add_argument(
+        "--trace-outside", action="store_true", help="allow traces that do not lie below the scenario file's folder"
+    )
 
 
 def _add_select(parser: argparse.ArgumentParser) -> None:

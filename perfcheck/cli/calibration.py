@@ -36,7 +36,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     from perfcheck.compare import calibrate as learn
 
     path: Path = arguments.file
-    file = read(path, commands=not arguments.no_commands)
+    file = read(path, commands=not arguments.no_commands, trace_outside=arguments.trace_outside)
     text = _text(path)
     scenarios = [each for each in file.scenarios if arguments.select is None or arguments.select in each.label]
     if not scenarios:

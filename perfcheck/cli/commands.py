@@ -55,7 +55,7 @@ STDOUT: Final = Path("-")
 def run(arguments: argparse.Namespace) -> int:
     """Measure scenarios; every scenario is tried even where an earlier one could not be measured."""
     keep = _keep(arguments)
-    files = load_all(arguments.files, commands=not arguments.no_commands)
+    files = load_all(arguments.files, commands=not arguments.no_commands, trace_outside=arguments.trace_outside)
     scenarios = _selected(files, arguments.files, arguments.select)
     options = RunOptions(
         baseline=arguments.baseline, baseline_ref=arguments.baseline_ref, commands=not arguments.no_commands,
@@ -105,7 +105,7 @@ def _keep(arguments: argparse.Namespace) -> Keep | None:
 
 def side_by_side(arguments: argparse.Namespace) -> int:
     """Measure two settings in interleaved pairs; exit 1 where B is worse, 3 where it could not be measured."""
-    files = load_all([arguments.file], commands=not arguments.no_commands)
+    files = load_all([arguments.file], commands=not arguments.no_commands, trace_outside=arguments.trace_outside)
     scenarios = _selected(files, [arguments.file], arguments.select)
     options = RunOptions(
         mode=arguments.mode, budget_pct=arguments.budget, tolerances=tuple(arguments.tolerance),
@@ -301,7 +301,8 @@ def list_scenarios(arguments: argparse.Namespace) -> int:
     table = Table("scenario", "file", "runs", "title", box=None, header_style="bold")
     for column in table.columns[:2]:
         column.no_wrap = True  # a title can be broken, what is typed again cannot
-    for scenario in _selected(load_all(arguments.files, commands=not arguments.no_commands), arguments.files, None):
+    files = load_all(arguments.files, commands=not arguments.no_commands, trace_outside=arguments.trace_outside)
+    for scenario in _selected(files, arguments.files, None):
         table.add_row(scenario.label, scenario.file, str(scenario.repeat), scenario.title)
     console_for().print(table)
     return 0

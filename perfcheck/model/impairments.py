@@ -8,8 +8,17 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from perfcheck.model.quantities import DurationNs, Frozen, LossField, RateBps, SizeBytes
-from perfcheck.model.units import parse_duration_ns
+from perfcheck.model.quantities import (
+    BurstBytes,
+    Frozen,
+    JitterNs,
+    LinkDelayNs,
+    LinkRateBps,
+    LossField,
+    ScheduledRateBps,
+    ScheduleNs,
+    parse_spread_ns,
+)  # fmt: skip
 
 Distribution = Literal["uniform", "normal", "pareto"]
 
@@ -24,7 +33,7 @@ class Jitter(Frozen):
     (shape 3, from -2/3 to +4 spreads, a long tail).
     """
 
-    spread_ns: DurationNs = Field(alias="spread", description="how far the delay varies", examples=["5ms"])
+    spread_ns: JitterNs = Field(alias="spread", description="how far the delay varies", examples=["5ms"])
     distribution: Distribution = Field(
         default="uniform",
         description="uniform: within +/- spread; normal: its standard deviation is spread; pareto: netem's long tail",
@@ -41,29 +50,29 @@ def parse_jitter(value: object) -> object:
     """Take `5ms` as a uniform jitter; a mapping goes to `Jitter` as it is."""
     if isinstance(value, (Jitter, dict)):
         return value
-    return Jitter.model_construct(spread_ns=parse_duration_ns(value), distribution="uniform")
+    return Jitter.model_construct(spread_ns=parse_spread_ns(value), distribution="uniform")
 
 
-JitterField = Annotated[Jitter, BeforeValidator(parse_jitter, json_schema_input_type=DurationNs | Jitter)]
+JitterField = Annotated[Jitter, BeforeValidator(parse_jitter, json_schema_input_type=JitterNs | Jitter)]
 
 
 class Policer(Frozen):
     """A token bucket that drops what exceeds it: no queue, no delay (a shaper is `rate` with `queue`)."""
 
-    rate_bps: RateBps = Field(alias="rate", gt=0, description="rate at which the bucket fills", examples=["10mbit"])
-    burst_bytes: SizeBytes = Field(
-        alias="burst", gt=0, description="size of the bucket, at least one full frame", examples=["64kb"]
+    rate_bps: LinkRateBps = Field(alias="rate", description="rate at which the bucket fills", examples=["10mbit"])
+    burst_bytes: BurstBytes = Field(
+        alias="burst", description="size of the bucket, at least one full frame", examples=["64kb"]
     )
 
 
 class Change(Frozen):
     """One step of a schedule: from `at` on, counted from the start of each trial, these values hold."""
 
-    at_ns: DurationNs = Field(alias="at", description="since the start of each trial", examples=["2s"])
-    rate_bps: RateBps | None = Field(
+    at_ns: ScheduleNs = Field(alias="at", description="since the start of each trial", examples=["2s"])
+    rate_bps: ScheduledRateBps | None = Field(
         default=None, alias="rate", examples=["1mbit"], description="the rate from then on; 0bit: nothing passes"
     )
-    delay_ns: DurationNs | None = Field(
+    delay_ns: LinkDelayNs | None = Field(
         default=None, alias="delay", examples=["50ms"], description="the one-way delay from then on"
     )
     loss: LossField | None = Field(

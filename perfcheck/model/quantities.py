@@ -18,17 +18,32 @@ from perfcheck.model.units import (
 )  # fmt: skip
 
 MAX_QUEUE_BDP: Final = 10_000
-MAX_QUEUE_PACKETS: Final = 10_000_000
+MAX_QUEUE_PACKETS: Final = 100_000
+MAX_QUEUE: Final = "256mb"
+"""What waits in a link lies in the memory of this machine."""
+QUEUE_RANGE: Final = f"{MAX_QUEUE_BDP}bdp, {MAX_QUEUE_PACKETS}p or {MAX_QUEUE}"
+MAX_DELAY: Final = "10s"
+"""One way. The proof of a link waits for packets that are on their way."""
+MAX_SPREAD: Final = "1s"
+MIN_RATE: Final = "8kbit"
+"""A slower link would take minutes to prove."""
+MAX_RATE: Final = "100gbit"
+"""More than any emulator carries; each says what it does."""
+MAX_AT: Final = "3600s"
+"""No traffic is longer."""
 
 _NUMBER: Final = r"^\s*[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*"
 
 
+AT_LEAST: Final = "x-at-least"
 AT_MOST: Final = "x-at-most"
 """Key of the JSON Schema for the largest quantity: the standard's own `maximum` is for numbers, not for texts."""
 
 
-def quantity_schema(units: str, examples: list[str], what: str, *, most: str | None = None) -> WithJsonSchema:
-    """Return the JSON Schema of a quantity with one of these units (a pattern), at most `most`."""
+def quantity_schema(
+    units: str, examples: list[str], what: str, *, least: str | None = None, most: str | None = None
+) -> WithJsonSchema:
+    """Return the JSON Schema of a quantity with one of these units (a pattern), from `least` to `most`."""
     return WithJsonSchema(
         {
             "type": "string",
@@ -36,6 +51,7 @@ def quantity_schema(units: str, examples: list[str], what: str, *, most: str | N
             "pattern": f"{_NUMBER}({units})\\s*$",
             "examples": examples,
             "description": what,
+            **({} if least is None else {AT_LEAST: least}),
             **({} if most is None else {AT_MOST: most}),
         }
     )
@@ -52,6 +68,21 @@ def within(parse: Callable[[object], int], most: str) -> BeforeValidator:
         return parsed
 
     return BeforeValidator(parse_within)
+
+
+def parser_between(
+    parse: Callable[[object], int], what: str, least: str, most: str, *, or_zero: bool = False
+) -> Callable[[object], int]:
+    """Return a parser of a quantity that refuses one outside of two bounds, which are written as in a file."""
+    low, high = parse(least), parse(most)
+
+    def parse_between(value: object) -> int:
+        parsed = parse(value)
+        if not low <= parsed <= high and not (or_zero and parsed == 0):
+            raise ValueError(f"expected {what} from {least} to {most}, got {shown(value)}")
+        return parsed
+
+    return parse_between
 
 
 DURATION_UNITS: Final = "ns|us|ms|s|min"
@@ -80,6 +111,43 @@ WriteBytes = Annotated[
     int, within(parse_size_bytes, "1mib"), quantity_schema(SIZE_UNITS, ["160b"], "a size", most="1mib")
 ]
 """The last three are iperf3's own limits (a transfer's aside): a socket's buffer, one write or datagram."""
+parse_link_delay_ns: Final = parser_between(parse_duration_ns, "a duration", "0s", MAX_DELAY)
+parse_spread_ns: Final = parser_between(parse_duration_ns, "a duration", "0s", MAX_SPREAD)
+parse_at_ns: Final = parser_between(parse_duration_ns, "a duration", "0s", MAX_AT)
+parse_link_rate_bps: Final = parser_between(parse_rate_bps, "a rate", MIN_RATE, MAX_RATE)
+parse_rate_or_outage_bps: Final = parser_between(parse_rate_bps, "0bit, or a rate", MIN_RATE, MAX_RATE, or_zero=True)
+
+LinkDelayNs = Annotated[
+    int,
+    BeforeValidator(parse_link_delay_ns),
+    quantity_schema(DURATION_UNITS, ["10ms"], "a duration", most=MAX_DELAY),
+]
+JitterNs = Annotated[
+    int, BeforeValidator(parse_spread_ns), quantity_schema(DURATION_UNITS, ["1ms"], "a duration", most=MAX_SPREAD)
+]
+ScheduleNs = Annotated[
+    int, BeforeValidator(parse_at_ns), quantity_schema(DURATION_UNITS, ["2s"], "a duration", most=MAX_AT)
+]
+CodelNs = Annotated[
+    int,
+    BeforeValidator(parser_between(parse_duration_ns, "a duration", "1us", MAX_DELAY)),
+    quantity_schema(DURATION_UNITS, ["5ms"], "a duration", least="1us", most=MAX_DELAY),
+]
+LinkRateBps = Annotated[
+    int,
+    BeforeValidator(parse_link_rate_bps),
+    quantity_schema(RATE_UNITS, ["100mbit", "1gbit"], "a rate", least=MIN_RATE, most=MAX_RATE),
+]
+ScheduledRateBps = Annotated[
+    int,
+    BeforeValidator(parse_rate_or_outage_bps),
+    quantity_schema(RATE_UNITS, ["1mbit"], "a rate", least=f"0bit or {MIN_RATE}", most=MAX_RATE),
+]
+BurstBytes = Annotated[
+    int,
+    BeforeValidator(parser_between(parse_size_bytes, "a size", "1b", MAX_QUEUE)),
+    quantity_schema(SIZE_UNITS, ["64kb"], "a size", most=MAX_QUEUE),
+]
 Percent = Annotated[float, BeforeValidator(parse_percent), quantity_schema("%", ["0.1%"], "a percentage")]
 
 
@@ -128,23 +196,28 @@ def parse_queue_size(value: object) -> object:
     if parts is None or isinstance(value, bool):
         raise ValueError(expected)
     number, unit = parts
-    if unit == "bdp" and 0 < number <= MAX_QUEUE_BDP:
+    bounds = f"expected at most {QUEUE_RANGE}, such as 1bdp, 100p or 256kb, got {shown(value)}"
+    if unit == "bdp":
+        if not 0 < number <= MAX_QUEUE_BDP:
+            raise ValueError(bounds)
         return QueueSize(bdp=number)
-    if unit == "p" and 1 <= number <= MAX_QUEUE_PACKETS and number == int(number):
+    if unit == "p" and number == int(number):
+        if not 1 <= number <= MAX_QUEUE_PACKETS:
+            raise ValueError(bounds)
         return QueueSize(packets=int(number))
     try:
         size = parse_size_bytes(value)
     except ValueError:
         raise ValueError(expected) from None
-    if size < 1:
-        raise ValueError(expected)
+    if not 1 <= size <= parse_size_bytes(MAX_QUEUE):
+        raise ValueError(bounds)
     return QueueSize(size_bytes=size)
 
 
 QueueSizeField = Annotated[
     QueueSize,
     BeforeValidator(parse_queue_size),
-    quantity_schema("bdp|p|b|kb|mb|gb|kib|mib|gib", ["1bdp", "100p", "256kb"], "a queue size"),
+    quantity_schema("bdp|p|b|kb|mb|gb|kib|mib|gib", ["1bdp", "100p", "256kb"], "a queue size", most=QUEUE_RANGE),
 ]
 
 CODEL_TARGET_NS: Final = 5_000_000
@@ -164,11 +237,11 @@ class Queue(Frozen):
         description="who is dropped: what finds the queue full, or also what has waited too long (RFC 8289)",
         examples=["codel"],
     )
-    target_ns: DurationNs = Field(
-        default=CODEL_TARGET_NS, alias="target", gt=0, examples=["5ms"], description="CoDel: the wait that is allowed"
+    target_ns: CodelNs = Field(
+        default=CODEL_TARGET_NS, alias="target", examples=["5ms"], description="CoDel: the wait that is allowed"
     )
-    interval_ns: DurationNs = Field(
-        default=CODEL_INTERVAL_NS, alias="interval", gt=0, examples=["100ms"],
+    interval_ns: CodelNs = Field(
+        default=CODEL_INTERVAL_NS, alias="interval", examples=["100ms"],
         description="CoDel: for how long it may be exceeded",
     )  # fmt: skip
 

@@ -23,20 +23,24 @@ from perfcheck.model.impairments import Change, JitterField, Policer
 from perfcheck.model.measure import Measure
 from perfcheck.model.names import HostName, Name
 from perfcheck.model.quantities import (
-    DurationNs,
+    MAX_QUEUE,
     Flag,
     Frozen,
+    LinkDelayNs,
+    LinkRateBps,
     Loss,
     LossField,
     Percent,
     QueueField,
-    RateBps,
     Whole,
 )  # fmt: skip
+from perfcheck.model.trace import TraceField
 from perfcheck.model.traffic import CommandSpec, Iperf3Spec, ServerSpec, TrafficSpec
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, parse_size_bytes
 
 _ETHERNET_BYTES: Final = 14
+MAX_CHANGES: Final = 1000
+MAX_IN_FLIGHT_BYTES: Final = 1_000_000_000
 
 
 class HostSpec(Frozen):
@@ -88,14 +92,14 @@ class HostSpec(Frozen):
 class Impairments(Frozen):
     """What one direction of a link does to packets. None: as the other keys of the link say, or unlimited."""
 
-    delay_ns: DurationNs | None = Field(default=None, alias="delay", examples=["10ms"], description="one-way delay")
+    delay_ns: LinkDelayNs | None = Field(default=None, alias="delay", examples=["10ms"], description="one-way delay")
     jitter: JitterField | None = Field(
         default=None,
         examples=["1ms", {"spread": "1ms", "distribution": "normal"}],
         description="how far the delay varies, uniformly or by another distribution; packets keep their order",
     )
-    rate_bps: RateBps | None = Field(
-        default=None, alias="rate", examples=["100mbit"], gt=0, description="rate of the link; none: unlimited"
+    rate_bps: LinkRateBps | None = Field(
+        default=None, alias="rate", examples=["100mbit"], description="rate of the link; none: unlimited"
     )
     queue: QueueField | None = Field(
         default=None,
@@ -124,15 +128,15 @@ class Impairments(Frozen):
     ecn: Flag | None = Field(
         default=None, examples=[True], description="mark packets that can be marked (RFC 3168) instead of dropping"
     )
-    trace: str | None = Field(
+    trace: TraceField | None = Field(
         default=None,
-        min_length=1,
         examples=["lte.trace"],
-        description="file of timestamped rates or delays to replay",
+        description="file of timestamped rates or delays to replay, by its path from the scenario file's folder",
     )
     schedule: tuple[Change, ...] | None = Field(
         default=None,
         min_length=1,
+        max_length=MAX_CHANGES,
         examples=[[{"at": "2s", "rate": "1mbit"}, {"at": "4s", "rate": "10mbit", "loss": "5%"}]],
         description="changes over time: rate, delay or loss from the given times of each trial on",
     )
@@ -204,7 +208,7 @@ class LinkSpec(Impairments):
         examples=[{"rate": "5mbit"}],
         description="overrides for packets from the second host to the first",
     )
-    seed: Whole = Field(default=1, ge=0, lt=2**32, examples=[7], description="the same seed drops the same packets")
+    seed: Whole = Field(default=1, ge=0, le=2**32 - 1, examples=[7], description="the same seed drops the same packets")
     mtu: Whole = Field(default=1500, ge=1280, le=9000, examples=[1400], description="largest IP packet, in bytes")
     emulator: Literal["auto", "relay", "netem", "none"] = Field(
         default="auto",
@@ -223,6 +227,8 @@ class LinkSpec(Impairments):
             self._check_schedule(way, direction)
             if (early := direction.too_early()) is not None:
                 raise ValueError(f"{early} ({way})")
+            if (large := self._too_large(way, direction)) is not None:
+                raise ValueError(large)
             frame = self.mtu + _ETHERNET_BYTES
             if direction.policer is not None and direction.policer.burst_bytes < frame:
                 raise ValueError(
@@ -242,6 +248,20 @@ class LinkSpec(Impairments):
             raise ValueError(f"a link whose rate begins at 0bit cannot be proved ({way}): let the outage begin at 1s")
         if direction.at_start().rate_bps is None and any(change.rate_bps is not None for change in direction.schedule):
             raise ValueError(f"a schedule that changes the rate needs one to begin with ({way}): give rate: 10mbit")
+
+    def _too_large(self, way: str, direction: Impairments) -> str | None:
+        """Return why packets that wait or are on their way would take too much of the machine's memory, or None."""
+        rate_bps = max((moment.rate_bps or 0 for moment in direction.moments()), default=0)
+        delay_ns = max((moment.delay_ns or 0 for moment in direction.moments()), default=0)
+        if rate_bps * delay_ns > MAX_IN_FLIGHT_BYTES * 8 * 10**9:
+            most = format_value(MAX_IN_FLIGHT_BYTES, "bytes")
+            return f"at this rate and delay more than {most} would be on their way ({way}); give a lower rate or delay"
+        start_bps = direction.at_start().rate_bps
+        if direction.queue is None or start_bps is None:
+            return None
+        if direction.queue.size.bytes_for(start_bps, self.rtt_ns(), self.mtu) > parse_size_bytes(MAX_QUEUE):
+            return f"the queue would hold more than {MAX_QUEUE} ({way}); give a smaller one, such as queue: 1bdp"
+        return None
 
     def direction(self, way: str) -> Impairments:
         """Give one direction with the link's own keys filled in; `way` is `forward` or `reverse`."""

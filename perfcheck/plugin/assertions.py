@@ -34,12 +34,14 @@ class Assertion:
     line: int
 
 
-def read_once(path: Path, known: dict[str, ScenarioFile], *, commands: bool = True) -> ScenarioFile:
+def read_once(
+    path: Path, known: dict[str, ScenarioFile], *, commands: bool = True, trace_outside: bool = False
+) -> ScenarioFile:  # fmt: skip
     """Read a file; ScenarioError lists its mistakes, a name that another file of the session has among them.
 
-    `commands`: whether it may run commands of its own.
+    `commands`: whether it may run commands of its own, `trace_outside`: whether its traces may lie anywhere.
     """
-    found = read(path, commands=commands)
+    found = read(path, commands=commands, trace_outside=trace_outside)
     known[found.file] = found
     problems = [problem for problem in same_names(known.values()) if problem.file == found.file]
     if problems:

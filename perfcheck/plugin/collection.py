@@ -31,7 +31,10 @@ class ScenarioFile(pytest.File):
         """Yield the items of every point; CollectError carries the located messages of a malformed file."""
         session = PluginSession.of(self.config)
         try:
-            file = read_once(_shown(self.path), session.files, commands=session.options.commands)
+            chosen = session.options
+            file = read_once(
+                _shown(self.path), session.files, commands=chosen.commands, trace_outside=chosen.trace_outside
+            )
             for scenario in file.scenarios:
                 compared = session.compared(scenario)
                 assertions = planned(file, scenario, compared, side_by_side=session.options.ab is not None)

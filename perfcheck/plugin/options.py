@@ -37,6 +37,7 @@ class PluginOptions:
     history_dir: Path | None
     baseline_ref: str | None = None
     commands: bool = True
+    trace_outside: bool = False
     events_path: Path | None = None
     budget_pct: float | None = None
 
@@ -98,6 +99,9 @@ REF: Final = Option(
     flags=("--baseline-ref",), metavar="REF", parse=_for_argparse(_ref),
     help="compare with the baselines that this commit or branch has, whatever the working tree has",
 )  # fmt: skip
+TRACE_OUTSIDE: Final = Option(
+    flags=("--trace-outside",), kind="flag", help="allow traces that do not lie below the scenario file's folder"
+)
 NO_COMMANDS: Final = Option(
     flags=("--no-commands",), kind="flag",
     help="refuse scenario files that run commands (setup:, command:); docs/security.md",
@@ -131,7 +135,7 @@ TOLERANCE: Final = Option(
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    RULES, TOLERANCE, REF, NO_COMMANDS,
+    RULES, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -207,6 +211,7 @@ def read(config: pytest.Config) -> PluginOptions:
         strict=bool(chosen.of(STRICT)),
         baseline_ref=ref,
         commands=not chosen.of(NO_COMMANDS),
+        trace_outside=bool(chosen.of(TRACE_OUTSIDE)),
         baseline_name=chosen.of(NAME),
         baseline_dir=chosen.path(FOLDER) or config.rootpath / "baselines",
         repeat=_value(chosen, REPEAT, _count),

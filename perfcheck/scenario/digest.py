@@ -133,7 +133,8 @@ def _impairments(way: Impairments) -> Iterator[Fact]:
     if way.ecn:
         yield "ecn", "true"
     if way.trace is not None:
-        yield "trace", way.trace
+        # Another content is another link, whatever the file is called.
+        yield "trace", f"{way.trace.name} {way.trace.sha256[:DIGITS]}".strip()
     if way.schedule is not None:
         yield "schedule", schedule_text(way.schedule)
 

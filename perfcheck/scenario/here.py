@@ -1,4 +1,4 @@
-"""What a file names that neither Linux nor this machine has: misspelt congestion controls and sysctls, missing traces.
+"""What a file names that neither Linux nor this machine has: misspelt congestion controls and sysctls.
 
 Only what is a mistake of the file. What another kernel would have is for the lab to say, scenario by scenario: a
 suite may hold scenarios for several kernels.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -39,9 +38,6 @@ def check_here(document: Document) -> Iterator[Problem]:
         yield from _sysctls(document, ("hosts", host, "sysctl"))
     for index in range(len(document.listing("traffic"))):
         yield from _congestion(document, ("traffic", index, "iperf3", "congestion"))
-    for index in range(len(document.listing("links"))):
-        for way in ((), ("forward",), ("reverse",)):
-            yield from _trace(document, ("links", index, *way, "trace"))
 
 
 def _congestion(document: Document, loc: Loc) -> Iterator[Problem]:
@@ -102,25 +98,3 @@ def _differ_little(one: str, other: str) -> bool:
     ends = {(head[1:], tail[1:]), (head[1:], tail), (head, tail[1:])}
     swapped = len(head) > 1 and len(tail) > 1 and (head[0], head[1]) == (tail[1], tail[0]) and head[2:] == tail[2:]
     return swapped or any(here == there for here, there in ends)
-
-
-def _trace(document: Document, loc: Loc) -> Iterator[Problem]:
-    name = document.text(*loc)
-    if not name:
-        return
-    why = _unreadable(Path(name))
-    if why is not None:
-        found = document.find(loc)
-        message = f"the trace {name!r} cannot be read: {why}; a path is taken from the working directory"
-        yield document.problem(found.node.place, found.path, message)
-
-
-def _unreadable(path: Path) -> str | None:
-    """Say why a file cannot be read; a device or a pipe might never end, and is not even opened."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-            return "not a file"
-        with path.open("rb"):
-            return None
-    except OSError as error:
-        return error.strerror

@@ -20,6 +20,7 @@ from perfcheck.scenario.explain import explain
 from perfcheck.scenario.here import check_here
 from perfcheck.scenario.matrix import MATRIX, Point, axes, points
 from perfcheck.scenario.schema import ScenarioDocument
+from perfcheck.scenario.traces import Traces
 from perfcheck.scenario.tree import Document, plain
 from perfcheck.scenario.trust import commands_of
 from perfcheck.scenario.yamltree import parse, top_level_keys
@@ -66,12 +67,13 @@ def load_text(text: str, file: str) -> tuple[Scenario, ...]:
     return read_text(text, file).scenarios
 
 
-def read(path: Path, *, commands: bool = True) -> ScenarioFile:
+def read(path: Path, *, commands: bool = True, trace_outside: bool = False) -> ScenarioFile:
     """Read a file with the places of its keys; ScenarioError lists every mistake, or why the file cannot be read.
 
     `commands`: whether the file may run commands of its own; where not, each that would is a mistake.
+    `trace_outside`: whether its traces may lie elsewhere than below its folder.
     """
-    return read_document(document_at(path), here=True, commands=commands)
+    return read_document(document_at(path), here=True, commands=commands, trace_outside=trace_outside)
 
 
 def document_at(path: Path) -> Document:
@@ -89,12 +91,15 @@ def read_text(text: str, file: str, *, here: bool = False, commands: bool = True
     return read_document(parse(text, file), here=here, commands=commands)
 
 
-def read_document(document: Document, *, here: bool = False, commands: bool = True) -> ScenarioFile:
+def read_document(
+    document: Document, *, here: bool = False, commands: bool = True, trace_outside: bool = False
+) -> ScenarioFile:
     """Read a tree, whatever it was made of; ScenarioError lists every mistake."""
     crowded = too_many(document)
     if crowded:
         raise ScenarioError(*_in_order([*document.problems, *crowded]))
-    base, problems = _validate(document, here=here)
+    traces = Traces(Path(document.file).parent, outside=trace_outside) if here else None
+    base, problems = _validate(document, traces)
     if not commands:
         problems += commands_of(document)
     found, more = axes(document)
@@ -102,12 +107,12 @@ def read_document(document: Document, *, here: bool = False, commands: bool = Tr
     loaded: list[Scenario] = []
     if not problems:
         for point in points(document, found):
-            validated, wrong = _validate(point.document, here=here)
+            validated, wrong = _validate(point.document, traces)
             if not commands:
                 wrong += commands_of(point.document)
             problems += [_at_point(problem, point) for problem in wrong]
             if validated is not None and not wrong:
-                loaded.append(_scenario(validated, point, document.file))
+                loaded.append(_scenario(validated, point, document.file, traces))
         problems += too_long(document, loaded)
     if problems or base is None:
         raise ScenarioError(*_in_order(problems))
@@ -129,16 +134,18 @@ def find(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(found.values())
 
 
-def load_all(paths: Iterable[Path], *, commands: bool = True) -> tuple[ScenarioFile, ...]:
+def load_all(
+    paths: Iterable[Path], *, commands: bool = True, trace_outside: bool = False
+) -> tuple[ScenarioFile, ...]:  # fmt: skip
     """Read all scenario files among files and folders; ScenarioError lists the mistakes of all of them.
 
-    A name that two files use is a mistake of the second. `commands` is as for `read`.
+    A name that two files use is a mistake of the second. `commands` and `trace_outside` are as for `read`.
     """
     files: list[ScenarioFile] = []
     problems: list[Problem] = []
     for path in find(paths):
         try:
-            files.append(read(path, commands=commands))
+            files.append(read(path, commands=commands, trace_outside=trace_outside))
         except ScenarioError as error:
             problems += error.problems
     problems += same_names(files)
@@ -194,8 +201,11 @@ def _decode(content: bytes, file: str) -> str:
         raise ScenarioError(Problem(file=file, line=line, column=column, path="", message=message)) from None
 
 
-def _validate(document: Document, *, here: bool) -> tuple[ScenarioDocument | None, list[Problem]]:
-    problems = [*check(document), *(check_here(document) if here else ())]
+def _validate(document: Document, traces: Traces | None) -> tuple[ScenarioDocument | None, list[Problem]]:
+    """Validate a tree; what it names is looked for on this machine where there are traces to be looked for."""
+    problems = check(document)
+    if traces is not None:
+        problems += [*check_here(document), *traces.check(document)]
     try:
         # Only the file's own keys count, not the names that the fields have in Python.
         validated = ScenarioDocument.model_validate(plain(document.root), by_alias=True, by_name=False)
@@ -204,7 +214,7 @@ def _validate(document: Document, *, here: bool) -> tuple[ScenarioDocument | Non
     return validated, [*problems, *too_many_connections(document, validated.traffic)]
 
 
-def _scenario(document: ScenarioDocument, point: Point, file: str) -> Scenario:
+def _scenario(document: ScenarioDocument, point: Point, file: str, traces: Traces | None) -> Scenario:
     scenario = Scenario(
         name=document.scenario,
         file=file,
@@ -212,7 +222,7 @@ def _scenario(document: ScenarioDocument, point: Point, file: str) -> Scenario:
         tags=document.tags,
         reference=document.reference,
         hosts=document.hosts,
-        links=document.links,
+        links=document.links if traces is None else tuple(traces.bound_to(link) for link in document.links),
         traffic=document.traffic,
         measure=document.measure,
         repeat=document.repeat,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from perfcheck.model.quantities import AT_MOST
+from perfcheck.model.quantities import AT_LEAST, AT_MOST
 from perfcheck.scenario.explain import flow_text
 from perfcheck.scenario.schema import known_keys, subschemas
 from perfcheck.scenario.tree import Loc
@@ -87,6 +87,8 @@ def _value(form: Mapping[str, Any]) -> str:
         return f"whole number{_limits(form)}"
     if "pattern" in form:
         quantity = next((name for units, name in _QUANTITIES.items() if f"({units}" in form["pattern"]), "name")
+        if AT_LEAST in form:
+            return f"{quantity}, {form[AT_LEAST]} to {form[AT_MOST]}"
         return f"{quantity}, at most {form[AT_MOST]}" if AT_MOST in form else quantity
     if form["type"] == "string" and "maxLength" in form:
         return f"text of at most {form['maxLength']} characters"

@@ -56,7 +56,7 @@ def _quantities(units: dict[str, int], low: int, high: int) -> st.SearchStrategy
 
 durations: Final = _quantities({"ns": 1, "us": 10**3, "ms": 10**6}, 0, 10_000)
 traffic_times: Final = _quantities({"ms": 10**6, "s": 10**9}, 100, 600)
-rates: Final = _quantities({"kbit": 10**3, "mbit": 10**6, "gbit": 10**9}, 1, 1000)
+rates: Final = st.one_of(_quantities({"kbit": 10**3}, 8, 10_000), _quantities({"mbit": 10**6}, 1, 700))
 percentages: Final = st.integers(0, 1000).map(lambda tenths: Quantity(text=f"{tenths / 10}%", value=tenths / 10))
 names: Final = st.from_regex(r"[a-z][a-z0-9-]{0,14}", fullmatch=True).filter(
     lambda name: name not in ("hosts", "links", "traffic")

@@ -29,6 +29,7 @@ from perfcheck.errors import PerfcheckError, RecordError
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.baseline import BaselineLookup
 from perfcheck.model.record import RunRecord
+from perfcheck.model.trace import Trace
 from perfcheck.output import read_records
 from perfcheck.plugin import _has_scenario_key
 from perfcheck.scenario import is_scenario
@@ -181,7 +182,7 @@ def test_traces(tmp_path: Path) -> None:
 
     def read() -> None:
         try:
-            read_trace(str(path))
+            read_trace(Trace(name=str(path)))
         except ValueError as error:
             refuse_raw(str(error))
 

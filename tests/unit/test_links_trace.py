@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from perfcheck.lab.links.plans import way_plan
 from perfcheck.lab.links.relay.judge import floor
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.scenario import LinkSpec
+from perfcheck.model.trace import Trace, parse_trace
 
 MS = 1_000_000
 ARRIVALS = st.lists(st.tuples(st.integers(0, 40 * MS), st.integers(60, 1514)), min_size=1, max_size=40)
@@ -30,10 +33,12 @@ def written(folder: Path, text: str) -> str:
     return str(path)
 
 
+def named(folder: Path, text: str) -> Trace:
+    return Trace(name=written(folder, text))
+
+
 def test_own_format_is_read(tmp_path: Path) -> None:
-    trace = read_trace(
-        written(tmp_path, "# a comment\n0s 10mbit 20ms # first\n\n500ms - 30ms\n2s 1mbit -\nrepeat 5s\n")
-    )
+    trace = read_trace(named(tmp_path, "# a comment\n0s 10mbit 20ms # first\n\n500ms - 30ms\n2s 1mbit -\nrepeat 5s\n"))
     assert trace == {
         "rate": {"at_ns": [0, 2000 * MS], "bps": [10_000_000, 1_000_000], "repeat_ns": 5000 * MS},
         "delay": {"at_ns": [0, 500 * MS], "ns": [20 * MS, 30 * MS], "repeat_ns": 5000 * MS},
@@ -42,7 +47,7 @@ def test_own_format_is_read(tmp_path: Path) -> None:
 
 
 def test_mahimahis_format_is_read(tmp_path: Path) -> None:
-    assert read_trace(written(tmp_path, "0\n3\n3\n10\n")) == {
+    assert read_trace(named(tmp_path, "0\n3\n3\n10\n")) == {
         "opportunities": {"at_ns": [0, 3 * MS, 3 * MS, 10 * MS], "repeat_ns": 10 * MS}
     }
 
@@ -52,22 +57,22 @@ def test_mahimahis_format_is_read(tmp_path: Path) -> None:
     [
         ("", "the trace is empty"),
         ("# nothing\n", "the trace is empty"),
-        ("0s 10mbit\n", ":1: expected `AT RATE DELAY`"),
-        ("0s 10 20ms\n", ":1: expected a rate such as 100mbit"),
-        ("0s 10mbit 20\n", ":1: expected a duration such as 10ms"),
-        ("0s 10mbit -\n\n0s 5mbit -\n", ":3: 0s is not after the line above"),
-        ("1s 10mbit -\n", ":1: the first line must begin at 0s"),
-        ("0s - 10ms\n1s 5mbit -\n", ":1: the first line must say the rate"),
-        ("0s - -\n", ":1: the trace changes neither"),
-        ("0s 1mbit -\n2s 2mbit -\nrepeat 2s\n", ":2: this step would come after"),
-        ("0s 1mbit -\nrepeat\n", ":2: expected `repeat` and a duration"),
-        ("5\n4\n", ":2: the time 4 is before"),
-        ("0\n0\n", ":2: a trace must be longer than 0 ms"),
+        ("0s 10mbit\n", "line 1: expected `AT RATE DELAY`"),
+        ("0s 10 20ms\n", "line 1: expected a rate such as 100mbit"),
+        ("0s 10mbit 20\n", "line 1: expected a duration such as 10ms"),
+        ("0s 10mbit -\n\n0s 5mbit -\n", "line 3: expected a time after that of the line above"),
+        ("1s 10mbit -\n", "line 1: the first line must begin at 0s"),
+        ("0s - 10ms\n1s 5mbit -\n", "line 1: the first line must say the rate"),
+        ("0s - -\n", "line 1: the trace changes neither"),
+        ("0s 1mbit -\n2s 2mbit -\nrepeat 2s\n", "line 2: this step would come after"),
+        ("0s 1mbit -\nrepeat\n", "line 2: expected `repeat` and a duration"),
+        ("5\n4\n", "line 2: expected a time that is not before that of the line above"),
+        ("0\n0\n", "line 2: a trace must be longer than 0 ms"),
     ],
 )
 def test_bad_traces_say_where_and_what(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ValueError, match=r"trace\.txt") as caught:
-        read_trace(written(tmp_path, text))
+        read_trace(named(tmp_path, text))
     assert says in str(caught.value)
 
 
@@ -79,7 +84,7 @@ def test_a_trace_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
     assert refusal("0s 10mbit 20ms\n") is None
     assert refusal("1\n2\n3\n") is None
     assert "No such file" in str(refusal(None))
-    assert "forward: trace: rate 600 Mbit/s is more than the relay carries packet by packet" in str(
+    assert "has a rate that is more than the relay carries packet by packet (500 Mbit/s)" in str(
         refusal("0s 10mbit -\n1s 600mbit -\n")
     )
     assert "more than the relay carries" in str(refusal("1\n" * 60))
@@ -211,3 +216,52 @@ def test_the_traced_rate_replaces_the_links(tmp_path: Path) -> None:
         way.accept(udp(958), 200 * MS)
     assert [due // MS for due, _ in way.line] == [211, 212, 213]
     assert way.counts.dropped_queue == 2
+
+
+SECRETS = (
+    "root:$6$salt$hash:19000:0:99999:7:::",
+    "0s hunter2 20ms",
+    "0s 10mbit hunter2",
+    "hunter2 10mbit -",
+    "17hunter2",
+    "0s 10mbit -\nrepeat hunter2",
+    "123456789012345678901234567890",
+    "0s 1bit -",
+    "0s - 10min",
+    "99min 1mbit -",
+)
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_what_is_in_the_file_is_not_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^line \d: expected ") as caught:
+        parse_trace(f"{text}\n".encode())
+    for word in text.split():
+        assert word in ("-", "10mbit", "repeat", "0s", "20ms") or word not in str(caught.value)
+
+
+@given(st.binary(max_size=60))
+def test_any_content_is_a_trace_or_a_line_that_is_wrong(content: bytes) -> None:
+    said = "a trace"
+    try:
+        assert parse_trace(content)
+    except ValueError as wrong:
+        said = str(wrong)
+    assert said.isprintable()
+    assert said in ("a trace", "the trace is empty") or re.match(r"line \d+: \S", said)
+
+
+def test_long_traces_of_tiny_rates_are_replayed_at_once() -> None:
+    """Walking from step to step, a packet would take a million of them, and a line that repeats each ns for ever."""
+    begin = time.monotonic()
+    line = Steps([0, 1], [0, 8000], 2)
+    assert line.send(0, 1500) == 3_000_000_000
+    line = Steps(list(range(0, 100_000 * MS, MS)), [0] * 99_999 + [8_000_000])
+    assert [line.send(0, 1000) for _ in range(10_000)][-1] == 99_999 * MS + MS
+    assert time.monotonic() - begin < 5
+
+
+def test_a_file_that_changed_since_it_was_read_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "0s 10mbit -\n")
+    with pytest.raises(ValueError, match="has changed since the scenario was read"):
+        read_trace(Trace(name="lte.trace", path=path, sha256="0" * 64))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -59,25 +58,6 @@ def test_a_sysctl_that_a_newer_kernel_may_have_is_left_to_the_lab(tmp_path: Path
     assert load(write(tmp_path, host="sysctl: {net.ipv4.tcp_quite_another_thing: 1}"))
     assert load(write(tmp_path, host="sysctl: {net.ipv4.conf.eth0.rp_filter: 1}")), "the lab makes eth0"
     assert load(write(tmp_path, host="sysctl: {net.no_such_module.knob: 1}"))
-
-
-def test_a_trace_has_to_be_there(tmp_path: Path) -> None:
-    trace = tmp_path / "lte.trace"
-    path = write(tmp_path, link=f"trace: {trace}")
-    with pytest.raises(ScenarioError, match=r"a.yaml:4:.*links\[0\].trace: the trace .* cannot be read: No such file"):
-        load(path)
-    trace.write_text("1\n")
-    assert load(path)
-
-
-def test_a_trace_that_may_never_end_is_not_opened(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    for name in (pipe, Path("/dev/zero")):
-        with pytest.raises(ScenarioError, match=r"links\[0\].trace: the trace .* cannot be read: not a file"):
-            load(write(tmp_path, link=f"trace: {name}"))
-    with pytest.raises(ScenarioError, match="cannot be read: Is a directory"):
-        load(write(tmp_path, link=f"trace: {tmp_path}"))
 
 
 def test_a_text_that_is_no_file_of_this_machine_is_not_looked_up() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 
 from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
@@ -35,32 +35,34 @@ class Steps:
         """Take the times (ascending, the first 0) and the rate from each on."""
         self._at = at_ns
         self._rate = rate_bps
-        self._moves = any(rate_bps)
         self._repeat = repeat_ns
+        self._sent = [0]
+        for begin, end, rate in zip(at_ns, at_ns[1:], rate_bps, strict=False):
+            self._sent.append(self._sent[-1] + (end - begin) * rate)
+        # In bits times ns per s, as all here: whole numbers, of which nothing is lost.
+        self._round = 0 if repeat_ns is None else self._sent[-1] + (repeat_ns - at_ns[-1]) * rate_bps[-1]
 
     def send(self, start_ns: int, size_bytes: int) -> int:
-        """Walk through the steps until all bits have left."""
-        left = size_bytes * BITS_NS
-        now = start_ns
-        while True:
-            step, rate = self._current(now)
-            if rate and (step is None or left <= (step - now) * rate):
-                return now + -(-left // rate)
-            if step is None or not self._moves:
-                return now + NEVER_NS
-            left -= (step - now) * rate
-            now = step
+        """Find when all bits have left, by what the line can have sent up to each step."""
+        rounds, now = (0, start_ns) if self._repeat is None else divmod(start_ns, self._repeat)
+        step = bisect_right(self._at, now) - 1
+        target = self._sent[step] + (now - self._at[step]) * self._rate[step] + size_bytes * BITS_NS
+        if self._repeat is None:
+            end = self._reached(target)
+            return start_ns + NEVER_NS if end is None else end
+        if not self._round:
+            return start_ns + NEVER_NS
+        # What is full at the end of a round is not carried on into the next one, where nothing may be sent.
+        more, target = divmod(target - 1, self._round)
+        end = self._reached(target + 1)
+        assert end is not None  # noqa: S101 - no more than a round sends
+        return (rounds + more) * self._repeat + end
 
-    def _current(self, now_ns: int) -> tuple[int | None, int]:
-        """Give when the present step ends (None: never) and its rate."""
-        round_ns = 0
-        if self._repeat is not None:
-            round_ns = now_ns - now_ns % self._repeat
-        index = bisect_right(self._at, now_ns - round_ns) - 1
-        rate = self._rate[index]
-        if index + 1 < len(self._at):
-            return round_ns + self._at[index + 1], rate
-        return (None if self._repeat is None else round_ns + self._repeat), rate
+    def _reached(self, target: int) -> int | None:
+        """Return when the line has sent so much since the trace began; None where it never has."""
+        step = bisect_left(self._sent, target) - 1
+        rate = self._rate[step]
+        return self._at[step] + -(-(target - self._sent[step]) // rate) if rate else None
 
 
 class Opportunities:

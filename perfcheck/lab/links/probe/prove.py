@@ -23,7 +23,7 @@ ATTEMPTS: Final = 3
 PATIENCE_NS: Final = 30_000_000
 PACKET_NS: Final = 30_000
 """What sending a packet takes, at the most, where the machine is not held up."""
-LONGEST_PROBE_NS: Final = 60_000_000_000
+LONGEST_PROBE_NS: Final = 40_000_000_000
 """A link whose probe would take longer is refused: what a file may ask for stays below it."""
 LAST_ATTEMPT_NS: Final = 30_000_000_000
 """After this there is no other attempt: a probe that takes so long is not spoilt by a moment."""

@@ -153,7 +153,7 @@ def ask(link: LinkSpec, way: str, settled_ns: int = SETTLED_NS) -> Asked:
     queue_ns = burst = None
     steady = max(loss, corrupt) < HOPELESS_LOSS and spec.trace is None and not soon & {"rate_bps", "loss"}
     if spec.policer is not None and steady:
-        burst = _policed_burst(payload, spec.policer)
+        burst = _policed_burst(payload, spec.policer, rate)
     elif rate is not None and queue is not None and steady:
         seen = max(FEWEST_SEEN, (1 - loss) * (1 - corrupt) * (1 - (reorder if reorder < 1 else 0.0)))
         fewest = ceil(FEWEST_IN_BURST / seen)
@@ -244,13 +244,15 @@ def _stands(spec: Impairments) -> bool:
     return not managed or (spec.queue is not None and spec.queue.interval_ns >= LONGEST_QUEUE_NS)
 
 
-def _policed_burst(payload: int, policer: Policer) -> Burst:
+def _policed_burst(payload: int, policer: Policer, rate_bps: int | None) -> Burst:
     """Give a burst that empties the bucket, where it is not larger than the probe, and then exceeds the rate."""
     packet_bytes = payload + HEADERS_BYTES
     packet_ns = on_line_ns(payload, policer.rate_bps)
-    at_once = min(FAST_PACKETS, round(POLICED * policer.burst_bytes / packet_bytes) + FEWEST_IN_BURST)
+    # A slow line behind the policer has to let all out that the policer lets pass.
+    most = FAST_PACKETS if rate_bps is None else max(FEWEST_IN_BURST, LONGEST_DRAIN_NS // on_line_ns(payload, rate_bps))
+    at_once = min(FAST_PACKETS, most, round(POLICED * policer.burst_bytes / packet_bytes) + FEWEST_IN_BURST)
     chunk = 4
-    packets = max(FEWEST_IN_BURST, min(POLICED_PACKETS, 2 * POLICED_NS // packet_ns))
+    packets = max(FEWEST_IN_BURST, min(POLICED_PACKETS, most, 2 * POLICED_NS // packet_ns))
     return Burst(
         at_once=at_once, chunks=packets // chunk, chunk=chunk, gap_ns=max(1, packet_ns * chunk // 2),
         payload_bytes=payload,

@@ -9,6 +9,7 @@ from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES
 from perfcheck.lab.links.plans import WAYS
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.scenario import Impairments, LinkSpec
+from perfcheck.model.trace import Trace
 from perfcheck.model.units import format_value
 
 MAX_SINGLE_BPS: Final = 500_000_000
@@ -96,9 +97,9 @@ def _fast_problem(spec: Impairments) -> str | None:
     return f"{', '.join(asked)} on a link faster than {most}: the relay treats packets one by one only up to there"
 
 
-def _trace_problem(path: str) -> str | None:
+def _trace_problem(asked: Trace) -> str | None:
     try:
-        trace = read_trace(path)
+        trace = read_trace(asked)
     except ValueError as wrong:
         return f"trace: {wrong}"
     fastest = max(trace.get("rate", {}).get("bps", [0]))
@@ -107,7 +108,7 @@ def _trace_problem(path: str) -> str | None:
         fastest = len(times["at_ns"]) * OPPORTUNITY_BYTES * 8 * 10**9 // times["repeat_ns"]
     if fastest > MAX_SINGLE_BPS:
         most = format_value(MAX_SINGLE_BPS, "bps")
-        return f"trace: rate {format_value(fastest, 'bps')} is more than the relay carries packet by packet ({most})"
+        return f"trace: {asked.name!r} has a rate that is more than the relay carries packet by packet ({most})"
     return None
 
 
