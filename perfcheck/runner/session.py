@@ -181,8 +181,7 @@ class Runner:
             compared = self._judged(scenario, measured.record, lookup_of(baseline_of(baseline), measured.record), again)
             # No option compares with that record again.
             return compared.model_copy(update={"reproduce": measured.record.reproduce})
-        store = BaselineStore(self.options.baseline_dir, baseline or self.options.baseline_name)
-        lookup = measured.lookup(store.load, baseline)
+        lookup = measured.lookup(self._store(baseline).load, baseline)
         return self._judged(scenario, measured.record, lookup, again)
 
     @contextmanager
@@ -294,7 +293,8 @@ class Runner:
                 "or --mode both (pytest: --perfcheck-mode), or measure: {mode: detail} to the file"
             )
 
-    def _store(self) -> BaselineStore:
+    def _store(self, name: str | None = None) -> BaselineStore:
+        """Return the store of a named set, by default the one that the options name."""
         folder, ref = self.options.baseline_dir, self.options.baseline_ref
         if ref is not None:
             if self._at_ref is None:
@@ -302,4 +302,4 @@ class Runner:
                 # Also where no session is ever entered, as when pytest only collects.
                 finalize(self, shutil.rmtree, self._at_ref, ignore_errors=True)
             folder = self._at_ref
-        return BaselineStore(folder, self.options.baseline_name)
+        return BaselineStore(folder, name or self.options.baseline_name)

@@ -244,3 +244,21 @@ def test_upload(perfcheck):
 """, "--perfcheck-json=full.jsonl", "--baseline-update")  # fmt: skip
     result.assert_outcomes(passed=1, errors=1)
     assert suite.calls("update") == []
+
+
+COMMANDS = """
+def test_shaped(perfcheck):
+    perfcheck.run(OFFICE.with_(hosts={"client": {"setup": ["true"]}, "server": {}}))
+"""
+
+
+def test_no_commands_is_told_to_the_runner(suite: Suite) -> None:
+    """The runner refuses the scenario, wherever it was built; the fake one only sees the option."""
+    result = module(suite, BUILT + COMMANDS, "--no-commands", answers='''
+def told(scenario):
+    from perfcheck.runner import RunOptions
+    return make_judged_record(RunOptions(commands=OPTIONS[0].commands).applied_to(scenario), METRICS)
+ANSWERS["office"] = told
+''')  # fmt: skip
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*runs commands as root on this machine, and --no-commands refuses it*"])
