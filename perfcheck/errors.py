@@ -64,7 +64,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        """Give the one line that editors and people can follow."""
+        """Return the one line that editors and people can follow, whatever file, path and message hold."""
         where = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
         return printable(f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from perfcheck.errors import BaselineError, Problem
 from perfcheck.model.baseline import AcceptedChange, Baseline, BaselineSession
+from perfcheck.system.json_bounds import LARGEST
+from perfcheck.system.scalars import scalar_value
 from perfcheck.system.yaml_bounds import YamlBounds, excess, fastest_loader
 
 SCHEMA: Final = 1
@@ -33,10 +36,19 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _figure(value: float) -> float:
+    if not math.isfinite(value) or abs(value) > LARGEST:
+        raise ValueError(f"expected a finite number of at most {LARGEST:g}, got {value:g}")
+    return value
+
+
+Figure = Annotated[float, AfterValidator(_figure)]
+
+
 class _Session(_Part):
     run_id: str
     started_at: str
-    runs: dict[str, Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]]
+    runs: dict[str, Annotated[tuple[Figure, ...], Field(min_length=1)]]
     check: str
 
 
@@ -177,7 +189,7 @@ def _verify(document: _Document, baseline: Baseline, root: yaml.Node, file: str)
 def _compose(text: str, file: str) -> yaml.Node:
     try:
         root = yaml.compose(text, Loader=fastest_loader())
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise BaselineError(_from_yaml(error, text, file)) from None
     if not isinstance(root, yaml.MappingNode):
         problem = Problem(file=file, line=1, column=1, path="", message=f"this is no baseline: {_MEND}")
@@ -186,32 +198,48 @@ def _compose(text: str, file: str) -> yaml.Node:
 
 
 def _construct(root: yaml.Node, file: str) -> Any:
-    """Build plain data; a key given twice is an error, which YAML's own loader would overlook."""
-    _refuse_repeated_keys(root, file, "")
-    constructor = yaml.SafeLoader("")
+    """Return plain data; BaselineError for what YAML's own loader would overlook, or fail on without a place."""
+    loader = yaml.SafeLoader("")
     try:
-        return constructor.construct_document(root)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BaselineError(_from_yaml(error, "", file)) from None
+        return _Constructor(file, loader).value(root, "")
+    except RecursionError:
+        raise BaselineError(_at(root, file, "", f"nested too deeply: {_MEND}")) from None
     finally:
-        constructor.dispose()
+        loader.dispose()
 
 
-def _refuse_repeated_keys(node: yaml.Node, file: str, path: str) -> None:
-    if isinstance(node, yaml.SequenceNode):
-        for index, child in enumerate(node.value):
-            if isinstance(child, yaml.CollectionNode):
-                _refuse_repeated_keys(child, file, f"{path}[{index}]")
-        return
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[Hashable] = set()
-    for key, value in node.value:
-        name = str(key.value)
-        if name in seen:
-            raise BaselineError(_at(key, file, path, f"the key {name!r} stands here twice: {_MEND}"))
-        seen.add(name)
-        _refuse_repeated_keys(value, file, f"{path}.{name}" if path else name)
+class _Constructor:
+    """Builds plain data from nodes; a key given twice, an alias or a tag that does not fit is an error."""
+
+    def __init__(self, file: str, loader: yaml.SafeLoader) -> None:
+        self._file = file
+        self._loader = loader
+        self._seen: set[int] = set()
+
+    def value(self, node: yaml.Node, path: str) -> Any:
+        """Return a node's value."""
+        if id(node) in self._seen:
+            raise BaselineError(_at(node, self._file, path, f"an alias (*name), which a baseline has not: {_MEND}"))
+        self._seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(child, f"{path}[{index}]") for index, child in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)  # noqa: S101 - there is no fourth kind of node
+        try:
+            return scalar_value(node, self._loader)
+        except ValueError as error:
+            raise BaselineError(_at(node, self._file, path, f"{error}: {_MEND}")) from None
+
+    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise BaselineError(_at(key, self._file, path, f"expected a text as a key: {_MEND}"))
+            if key.value in found:
+                raise BaselineError(_at(key, self._file, path, f"duplicate key {key.value!r}: {_MEND}"))
+            found[key.value] = self.value(value, f"{path}.{key.value}" if path else key.value)
+        return found
 
 
 def _from_yaml(error: Exception, text: str, file: str) -> Problem:

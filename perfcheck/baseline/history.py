@@ -45,16 +45,26 @@ _JOIN: Final = """
     COPY (SELECT DISTINCT {columns} FROM read_parquet($files) ORDER BY metric, started_at, run_id, trial)
     TO '{file}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)
 """
-_KINDS: Final = """
-    SELECT scenario, point, workload, machine, emulators, any_value(unit) FROM read_parquet($files)
-    WHERE metric = $metric AND schema = 1 GROUP BY ALL ORDER BY ALL
+_ROWS: Final = """
+    (SELECT coalesce(scenario::VARCHAR, '') AS scenario, coalesce(point::VARCHAR, '') AS point,
+            coalesce(workload::VARCHAR, '') AS workload, coalesce(machine::VARCHAR, '') AS machine,
+            coalesce(emulators::VARCHAR, '') AS emulators, coalesce(run_id::VARCHAR, '') AS run_id,
+            coalesce(started_at::VARCHAR, '') AS started_at, coalesce(unit::VARCHAR, '') AS unit,
+            metric::VARCHAR AS metric, schema::INTEGER AS schema, value::DOUBLE AS value
+     FROM read_parquet($files) WHERE value IS NOT NULL)
 """
+"""Rows whatever types a file's columns have; DuckDB says which value it cannot convert."""
+
+_KINDS: Final = """
+    SELECT scenario, point, workload, machine, emulators, any_value(unit) FROM {rows}
+    WHERE metric = $metric AND schema = 1 GROUP BY ALL ORDER BY ALL
+""".replace("{rows}", _ROWS)
 _RUNS: Final = """
-    SELECT run_id, started_at, median(value) AS value FROM read_parquet($files)
+    SELECT run_id, started_at, median(value) AS value FROM {rows}
     WHERE metric = $metric AND schema = 1 AND scenario = $scenario AND point = $point AND workload = $workload
           AND machine = $machine AND emulators = $emulators
     GROUP BY started_at, run_id ORDER BY started_at, run_id
-"""
+""".replace("{rows}", _ROWS)
 
 
 class HistoryStore:
@@ -98,8 +108,11 @@ class HistoryStore:
         with _database() as database:
             kinds = database.execute(_KINDS, asked).fetchall()
             names = ("scenario", "point", "workload", "machine", "emulators")
-            return [_series(metric, kind, database.execute(_RUNS, asked | dict(zip(names, kind, strict=False))))
-                    for kind in kinds]  # fmt: skip
+            found = [_series(metric, kind, database.execute(_RUNS, asked | dict(zip(names, kind, strict=False))))
+                     for kind in kinds]  # fmt: skip
+        for each in found:
+            _refuse_other_than_figures(each, files[0].parent)
+        return found
 
     def _join(self, folder: Path, files: list[Path]) -> Path:
         """Write all rows into one file, then remove the files they came from; the caller holds the lock."""
@@ -119,10 +132,18 @@ class HistoryStore:
             database.execute(statement.replace("{file}", f"/proc/self/fd/{descriptor}"), values)
 
 
+def _refuse_other_than_figures(series: Series, folder: Path) -> None:
+    """Raise RecordError where a run's value is none that could be measured: nothing can be computed with it."""
+    for run_id, value in zip(series.run_ids, series.values, strict=True):
+        if not in_bounds(value):
+            message = f"the run {run_id} has {value:g} as {series.metric}: remove its file to go on with the others"
+            raise RecordError(Problem(file=str(folder), line=1, column=1, path="", message=message))
+
+
 def _said(text: str) -> str:
     """Give DuckDB's own sentence, without the JSON that its errors of files wrap it in."""
     wrapped = re.search(r'"exception_message":"((?:[^"\\]|\\.)*)"', text)
-    return wrapped[1].replace('\\"', "'") if wrapped else text.splitlines()[0]
+    return wrapped[1].replace('\\"', "'") if wrapped else text.partition("\n")[0]
 
 
 @contextmanager

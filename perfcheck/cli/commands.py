@@ -35,6 +35,7 @@ from perfcheck.output import (
     read_records,
 )
 from perfcheck.output.cases import untrusted
+from perfcheck.output.rows import scenario_label
 from perfcheck.output.terminal import console_for
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
@@ -151,8 +152,8 @@ def _reports(console: Console, arguments: argparse.Namespace, files: Iterable[Sc
 
 def compare(arguments: argparse.Namespace) -> int:
     """Compare two files of stored records, scenario by scenario; exit 1 on a regression, 3 where B is INVALID."""
-    before = {_label(record): record for record in read_records(arguments.baseline)}
-    after = {_label(record): record for record in read_records(arguments.current)}
+    before = {scenario_label(record): record for record in read_records(arguments.baseline)}
+    after = {scenario_label(record): record for record in read_records(arguments.current)}
     if not set(before) & set(after):
         raise UsageError(
             f"no scenario is in both files: {arguments.baseline} has {', '.join(sorted(before)) or 'none'}, "
@@ -320,8 +321,3 @@ def _selected(files: Iterable[ScenarioFile], given: Sequence[Path], text: str | 
     if not found:
         raise UsageError(f"--select: no scenario's label contains {text!r}; `perfcheck list` lists them")
     return found
-
-
-def _label(record: RunRecord) -> str:
-    point = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.scenario.point.items())
-    return f"{record.scenario.name}[{point}]" if point else record.scenario.name

@@ -15,6 +15,7 @@ from perfcheck.cli.history_words import Story
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.history import Series
+from perfcheck.model.printable import printable
 from perfcheck.output.terminal import SafeConsole, console_for
 from perfcheck.scenario.suggest import hint
 
@@ -48,7 +49,7 @@ def _series(arguments: argparse.Namespace) -> Sequence[Series]:
     folder, metric = arguments.history, arguments.metric
     if metric not in CATALOGUE:
         raise UsageError(f"unknown metric {metric!r}{hint(metric, CATALOGUE)}; `perfcheck metrics` lists all")
-    scenarios = sorted(path.name for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
+    scenarios = sorted(printable(path.name) for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
     if not scenarios:
         raise UsageError(f"no history in {folder}: {HOW_TO_KEEP}; `--history DIR` names another folder")
     if arguments.scenario is not None and arguments.scenario not in scenarios:
@@ -75,8 +76,8 @@ def _print_table(console: SafeConsole, stories: Sequence[Story]) -> None:
     for story in stories:
         series = story.series
         table.add_row(
-            story.label, series.machine[:8], series.emulators, str(len(series.values)), story.value(-1),
-            story.trend, str(len(story.outlook.levels)), story.beyond,
+            story.label, printable(series.machine[:8]), printable(series.emulators), str(len(series.values)),
+            story.value(-1), story.trend, str(len(story.outlook.levels)), story.beyond,
         )  # fmt: skip
     console.print(table)
 

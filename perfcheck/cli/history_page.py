@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -12,6 +11,7 @@ from perfcheck.cli.history_words import Story
 from perfcheck.cli.scale import Frame, ticks
 from perfcheck.compare.ranks import Floats
 from perfcheck.compare.trends import CUSUM_LIMIT, SIGMAS, WINDOW, Excursion
+from perfcheck.model.printable import printable_markup
 
 WIDTH: Final = 960
 HEIGHT: Final = 300
@@ -55,12 +55,12 @@ def page(metric: str, meaning: str, stories: Sequence[Story]) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(metric)}: history</title>
+<title>{printable_markup(metric)}: history</title>
 <style>{_STYLE}</style>
 </head>
 <body>
-<h1>{html.escape(metric)}</h1>
-<p class="soft">{html.escape(meaning)}. Each dot is the median of one run.</p>
+<h1>{printable_markup(metric)}</h1>
+<p class="soft">{printable_markup(meaning)}. Each dot is the median of one run.</p>
 {_overview(stories)}
 {body}
 </body>
@@ -71,7 +71,7 @@ def page(metric: str, meaning: str, stories: Sequence[Story]) -> str:
 def _overview(stories: Sequence[Story]) -> str:
     heads = "".join(f"<th>{head}</th>" for head in ("scenario", "machine", "runs", "last", "trend", "beyond 3 sigma"))
     rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in (
+        "<tr>" + "".join(f"<td>{printable_markup(cell)}</td>" for cell in (
             story.label, story.series.machine[:8], str(len(story.series.values)), story.value(-1), story.trend,
             story.beyond,
         )) + "</tr>\n"
@@ -83,7 +83,7 @@ def _overview(stories: Sequence[Story]) -> str:
 def _section(story: Story) -> str:
     items = "".join(_item(*line.split(maxsplit=1)) for line in story.lines())
     return f"""<section>
-<h2>{html.escape(story.title)}</h2>
+<h2>{printable_markup(story.title)}</h2>
 {_values_plot(story)}
 <p class="soft"><span class="key dot" style="background:var(--run)"></span>run
 <span class="key dot" style="background:var(--beyond)"></span>beyond 3 sigma
@@ -96,7 +96,7 @@ def _section(story: Story) -> str:
 
 
 def _item(kind: str, text: str) -> str:
-    return f"<li><b>{html.escape(kind)}</b> {html.escape(text)}</li>"
+    return f"<li><b>{printable_markup(kind)}</b> {printable_markup(text)}</li>"
 
 
 def _values_plot(story: Story) -> str:
@@ -112,7 +112,7 @@ def _values_plot(story: Story) -> str:
         parts.append(f'<line class="level" x1="{first:.1f}" y1="{y:.1f}" x2="{last:.1f}" y2="{y:.1f}"/>')
     beyond = {index for each in found.excursions for index in _news(each)}
     for index in _drawn(len(values)):
-        shown = html.escape(f"{story.value(index)}, {story.run(index)}")
+        shown = printable_markup(f"{story.value(index)}, {story.run(index)}")
         kind = "beyond" if index in beyond else "run"
         parts.append(
             f'<circle class="{kind}" cx="{frame.x(index):.1f}" cy="{frame.y(float(values[index])):.1f}" r="3">'
@@ -131,7 +131,8 @@ def _grid(story: Story, frame: Frame) -> Iterator[str]:
     for value in ticks(frame.low, frame.high):
         y = frame.y(value)
         yield f'<line class="grid" x1="{frame.left}" y1="{y:.1f}" x2="{frame.right}" y2="{y:.1f}"/>'
-        yield f'<text x="{frame.left - 8}" y="{y + 4:.1f}" text-anchor="end">{html.escape(story.shown(value))}</text>'
+        shown = printable_markup(story.shown(value))
+        yield f'<text x="{frame.left - 8}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>'
     yield from _times(story, frame)
 
 
@@ -142,7 +143,7 @@ def _times(story: Story, frame: Frame) -> Iterator[str]:
         anchor = "start" if index == 0 else "end" if index == last else "middle"
         yield (
             f'<text x="{frame.x(index):.1f}" y="{frame.bottom + 18}" text-anchor="{anchor}">'
-            f"{html.escape(story.when(index))}</text>"
+            f"{printable_markup(story.when(index))}</text>"
         )
 
 
@@ -195,5 +196,5 @@ def _points(places: Sequence[tuple[float, float]]) -> str:
 
 def _svg(parts: Sequence[str], height: int, title: str) -> str:
     inner = "\n".join(parts)
-    named = html.escape(title, quote=True)
+    named = printable_markup(title)
     return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{named}">\n{inner}\n</svg>'

@@ -11,6 +11,7 @@ import numpy as np
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.history import Series
 from perfcheck.model.metric import Direction
+from perfcheck.model.printable import printable
 from perfcheck.model.units import format_value
 
 if TYPE_CHECKING:
@@ -28,17 +29,16 @@ class Story:
     def label(self) -> str:
         """Scenario and matrix point, keys by their last part, as everywhere else."""
         if not self.series.point:
-            return self.series.scenario
+            return printable(self.series.scenario)
         parts = (part.partition("=") for part in self.series.point.split(","))
-        return (
-            f"{self.series.scenario}[{','.join(key.rsplit('.', 1)[-1] + sign + value for key, sign, value in parts)}]"
-        )
+        values = ",".join(key.rsplit(".", 1)[-1] + sign + value for key, sign, value in parts)
+        return printable(f"{self.series.scenario}[{values}]")
 
     @property
     def title(self) -> str:
         """What tells this series from the others."""
         through = f", links by {self.series.emulators}" if self.series.emulators else ""
-        return f"{self.label} on machine {self.series.machine[:8]}{through}"
+        return printable(f"{self.label} on machine {self.series.machine[:8]}{through}")
 
     @property
     def trend(self) -> str:
@@ -66,11 +66,11 @@ class Story:
 
     def when(self, index: int) -> str:
         """Give a run's time to the minute, as it was recorded (UTC)."""
-        return self.series.started_at[index][:16].replace("T", " ")
+        return printable(self.series.started_at[index][:16].replace("T", " "))
 
     def run(self, index: int) -> str:
         """Name a run so that it can be found in records."""
-        return f"run {self.series.run_ids[index][:12]} of {self.when(index)}"
+        return f"run {printable(self.series.run_ids[index][:12])} of {self.when(index)}"
 
     def difference(self, before: float, change: float) -> str:
         """Give a change in per cent of what it was, or in the metric's unit where that was 0."""

@@ -9,6 +9,7 @@ from typing import Final
 import yaml
 
 from perfcheck.errors import Problem, RuleError
+from perfcheck.system.scalars import scalar_value
 from perfcheck.system.yaml_bounds import YamlBounds, excess
 
 _BOUNDS: Final = YamlBounds(characters=200_000, values=10_000, depth=16, scalar=4000)
@@ -116,9 +117,10 @@ class _Converter:
         if isinstance(node, yaml.SequenceNode):
             return [self.convert(each, (*path, index)) for index, each in enumerate(node.value)]
         try:
-            return self._scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            self._problem(node.start_mark, path, f"cannot be read: {' '.join(str(error).split())}")
+            assert isinstance(node, yaml.ScalarNode)  # noqa: S101 - there is no fourth kind of node
+            return scalar_value(node, self._scalars)
+        except ValueError as error:
+            self._problem(node.start_mark, path, str(error))
             return None
 
     def _items(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[str, object]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError
 
-from perfcheck.model.printable import ascii_json
+from perfcheck.model.printable import ascii_json, printable
 from perfcheck.model.verdict import Verdict
 
 
@@ -169,4 +172,21 @@ class RunRecord(_Part):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON in ASCII, keys as in the design."""
-        return ascii_json(self.model_dump_json(by_alias=True))
+        try:
+            return ascii_json(self.model_dump_json(by_alias=True))
+        except PydanticSerializationError:
+            # Half a surrogate pair, of a name or message that was not UTF-8: no JSON can hold it.
+            return json.dumps(_encodable(self.model_dump(by_alias=True)), separators=(",", ":"))
+
+
+def _encodable(value: Any) -> Any:
+    """Return the value with texts that UTF-8 cannot hold made printable, and numbers as JSON has them."""
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+        return printable(value)
+    return value

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.printable import printable
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, untrusted
 from perfcheck.output.cost import cost_lines
@@ -51,7 +52,7 @@ class ConsoleOutput:
             return
         if record.invalid_reason is not None:
             self._told.add(record.invalid_reason)
-        self._say(f"{scenario_label(record)}: {record.scenario.title or record.scenario.file}", "bold")
+        self._say(f"{scenario_label(record)}: {printable(record.scenario.title or record.scenario.file)}", "bold")
         if untrusted(record) is None:
             self._print_results(record, found)
         failed = any(case.status is Status.FAILED for case in found)
@@ -71,11 +72,11 @@ class ConsoleOutput:
         if all(case.name == MEASURED for case in found):
             rows += _measured_rows(record)
         for line in circumstances(record):
-            self._say(line)
+            self._say(printable(line))
         self._say(styled_table(rows, self._console.width) if self._console.is_terminal else plain_table(rows))
-        self._say(f"diagnosis: {cause_text(record.diagnosis[0])}")
+        self._say(f"diagnosis: {printable(cause_text(record.diagnosis[0]))}")
         for line in (*stage_lines(record), *notes(rows), *needs(record), *remarks(record), *cost_lines(record)):
-            self._say(line)
+            self._say(printable(line))
 
     def _print_failures(self, found: tuple[Case, ...], shared: str = "") -> None:
         """Print each failure's own part, then once what the failures of the run share."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from perfcheck.errors import OutputError, Problem, RecordError, UnreadableFile, UsageError
+from perfcheck.model.printable import code_point, unprintable
 from perfcheck.model.record import RunRecord
 from perfcheck.system.bounded_read import read_bounded_text
 from perfcheck.system.json_bounds import json_fault
@@ -20,6 +22,9 @@ from perfcheck.system.printing import say_json
 MAX_BYTES: Final = 256_000_000
 MAX_LINE: Final = 16_000_000
 """A record of 1000 runs with all metrics has some 5 million characters."""
+
+_NAMES: Final = frozenset({"run_id", "started_at", "scenario.name", "scenario.title", "scenario.file"})
+"""Texts of a record that name it; its other texts may be of several lines, and are made printable where they go."""
 
 _MOST_PROBLEMS: Final = 5  # a file that is something else altogether has one in each line
 
@@ -91,9 +96,13 @@ def read_records(path: Path) -> tuple[RunRecord, ...]:
             problems.append(Problem(file=str(path), line=number, column=1, path="", message=fault))
             continue
         try:
-            records.append(RunRecord.model_validate_json(line))
+            record = RunRecord.model_validate_json(line)
         except ValidationError as error:
             problems += _problems(path, number, error)
+            continue
+        wrong = list(_unshowable(record.model_dump(by_alias=True), ""))
+        problems += [_problem_at(path, number, *each) for each in wrong[:3]]
+        records.append(record)
     if not records and not problems:
         problems = [
             Problem(file=str(path), line=1, column=1, path="", message="expected run records, the file is empty")
@@ -117,6 +126,25 @@ def _problems(path: Path, line: int, error: ValidationError) -> list[Problem]:
         )
         for detail in error.errors(include_url=False, include_context=False, include_input=False)[:3]
     ]  # fmt: skip
+
+
+def _unshowable(value: object, where: str) -> Iterator[tuple[str, str]]:
+    """Yield (where, why) of keys and names that cannot be shown."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            path = f"{where}.{key}" if where else str(key)
+            if (character := unprintable(str(key))) is not None:
+                yield path, f"expected a printable key, got the character {code_point(character)} in it"
+            yield from _unshowable(inner, path)
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _unshowable(inner, f"{where}[{index}]")
+    elif where in _NAMES and isinstance(value, str) and (character := unprintable(value)) is not None:
+        yield where, f"expected printable text, got the character {code_point(character)} in it"
+
+
+def _problem_at(path: Path, line: int, where: str, message: str) -> Problem:
+    return Problem(file=str(path), line=line, column=1, path=where, message=message)
 
 
 def _told(kind: str, message: str) -> str:

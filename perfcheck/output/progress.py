@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from perfcheck.model.printable import printable
 from perfcheck.model.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class LineProgress:
         if scenario.label == self._label and now - self._last_s < MIN_LINE_GAP_S:
             return
         self._label, self._last_s = scenario.label, now
-        self._say(f"perfcheck: {scenario.label} [{done}/{total}] {text}")
+        self._say(printable(f"perfcheck: {scenario.label} [{done}/{total}] {text}"))
 
     def clear(self) -> None:
         """Let the next stage begin anew."""

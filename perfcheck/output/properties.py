@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from perfcheck.model.printable import printable
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import Case
 from perfcheck.output.rows import cause_text
@@ -12,9 +13,9 @@ from perfcheck.output.rows import cause_text
 def metric_properties(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield the medians of a record by metric name, numbers with all their digits, then its diagnosis."""
     for name, metric in sorted(record.metrics.items()):
-        yield name, repr(metric.value)
+        yield printable(name), repr(metric.value)
     if record.trials:
-        yield "diagnosis", cause_text(record.diagnosis[0])
+        yield "diagnosis", printable(cause_text(record.diagnosis[0]))
 
 
 def environment_properties(environment: Mapping[str, object], prefix: str = "environment") -> Iterator[tuple[str, str]]:
@@ -23,9 +24,9 @@ def environment_properties(environment: Mapping[str, object], prefix: str = "env
         if isinstance(value, Mapping):
             yield from environment_properties(value, f"{prefix}.{key}")
         elif isinstance(value, (list, tuple)):
-            yield f"{prefix}.{key}", ", ".join(str(part) for part in value)
+            yield printable(f"{prefix}.{key}"), printable(", ".join(str(part) for part in value))
         else:
-            yield f"{prefix}.{key}", str(value)
+            yield printable(f"{prefix}.{key}"), printable(str(value))
 
 
 def case_properties(case: Case, record: RunRecord | None) -> Iterator[tuple[str, str]]:
@@ -35,5 +36,5 @@ def case_properties(case: Case, record: RunRecord | None) -> Iterator[tuple[str,
     for key, value in case.properties.items():
         yield f"perfcheck.{key}", value
     if record is not None:
-        yield "perfcheck.run_id", record.run_id
+        yield "perfcheck.run_id", printable(record.run_id)
         yield from metric_properties(record)

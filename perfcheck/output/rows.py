@@ -68,9 +68,9 @@ def headings_of(rows: Iterable[Row]) -> tuple[str, ...]:
 def scenario_label(record: RunRecord) -> str:
     """Give the label that `Scenario.label` gave: the name with the values of the matrix point."""
     if not record.scenario.point:
-        return record.scenario.name
+        return printable(record.scenario.name)
     values = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.scenario.point.items())
-    return f"{record.scenario.name}[{values}]"
+    return printable(f"{record.scenario.name}[{values}]")
 
 
 def signed_pct(change_pct: float | None) -> str:

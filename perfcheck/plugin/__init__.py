@@ -57,7 +57,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ScenarioFi
     from perfcheck.plugin.reporting import register
 
     register(parent.config)
-    return ScenarioFile.from_parent(parent, path=file_path)
+    return ScenarioFile.of(parent, file_path)
 
 
 @pytest.fixture(name="perfcheck", scope="session")

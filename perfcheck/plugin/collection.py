@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from perfcheck.errors import PerfcheckError, Stopped
+from perfcheck.model.printable import printable, printable_lines
 from perfcheck.model.scenario import Scenario
 from perfcheck.output.cases import Case, Status
 from perfcheck.output.properties import case_properties
 from perfcheck.plugin.assertions import Assertion, case_of, planned, read_once
+from perfcheck.plugin.defects import defect_text
 from perfcheck.plugin.measurement import Measured
+from perfcheck.plugin.options import debugging
 from perfcheck.plugin.session import PluginSession
 from perfcheck.plugin.workers import GROUP
+
+_NOT_MEASURED: Final = "could not measure"
 
 
 class ScenarioFile(pytest.File):
@@ -26,6 +31,15 @@ class ScenarioFile(pytest.File):
     file's own children and carry the point in their names, because pytest takes everything after
     a `[` on its command line as part of one name.
     """
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path) -> ScenarioFile:
+        """Make the node; where the file's name cannot be shown, under a printable one."""
+        name = printable(path.name)
+        if name == path.name:
+            return cls.from_parent(parent, path=path)
+        nodeid = "/".join(part for part in (parent.nodeid, name) if part not in ("", "."))
+        return cls.from_parent(parent, path=path, name=name, nodeid=nodeid)
 
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         """Yield the items of every point; CollectError carries the located messages of a malformed file."""
@@ -43,7 +57,12 @@ class ScenarioFile(pytest.File):
                 else:
                     yield ScenarioNode.make(self, scenario, assertions)
         except PerfcheckError as error:
-            raise self.CollectError(str(error)) from None
+            raise self.CollectError(printable_lines(str(error))) from None
+        except (pytest.UsageError, pytest.Collector.CollectError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect, of which pytest would show the traceback
+            told = defect_text(error, debug=debugging(self.config))
+            raise self.CollectError(f"{_NOT_MEASURED}: {told}") from None
 
 
 class ScenarioNode(pytest.Collector):
@@ -87,6 +106,8 @@ class ScenarioItem(pytest.Item):
             outcome = session.measurements.of(self.scenario)
         except Stopped as stop:
             pytest.exit(f"{stop} while measuring {self.scenario.label}; what it made is undone", returncode=2)
+        except Exception as error:  # noqa: BLE001 - a defect: an error to pytest, and never a failed assertion
+            pytest.fail(f"{_NOT_MEASURED}: {defect_text(error, debug=debugging(self.config))}", pytrace=False)
         self.outcome = outcome
         self.case = case_of(self.assertion, outcome, strict=session.options.strict)
         self.user_properties.extend(case_properties(self.case, outcome.record))

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import os
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
 from perfcheck.output.outputs import Outputs
+from perfcheck.plugin.defects import defect_text
 from perfcheck.plugin.hooks import SessionRunner
 from perfcheck.runner.keeping import Keep, kept
 from perfcheck.system.printing import complain
@@ -55,16 +55,19 @@ class Measurements:
         outputs: Sequence[Output] = (),
         shared: Path | None = None,
         finished: Callable[[], None] = lambda: None,
+        debug: bool = False,
     ) -> None:
         """Take the runner; `keep` says how runs become baselines, None that they do not.
 
         `shared` is a folder that all workers of the session see, `finished` clears the progress.
+        `debug` adds the traceback to what is told of a defect.
         """
         self._runner = runner
         self._keep = keep
         self._outputs = Outputs(outputs)
         self._shared = shared
         self._finished = finished
+        self._debug = debug
         self._known: dict[str, Measured] = {}
         self._stack = ExitStack()
         self._entered = False
@@ -136,7 +139,7 @@ class Measurements:
         except PerfcheckError as error:
             record = _unmeasured(scenario, str(error), started_at)
         except Exception as error:  # noqa: BLE001 - a defect; it must not be met again by every item of the scenario
-            record = _unmeasured(scenario, _defect(error), started_at)
+            record = _unmeasured(scenario, defect_text(error, debug=self._debug), started_at)
         finally:
             self._finished()
         return Measured(record=record, unwritten="\n".join(self._outputs.write(record)) or None)
@@ -152,7 +155,7 @@ class Measurements:
         except PerfcheckError:
             raise
         except Exception as error:
-            raise CouldNotMeasure(f"internal error: {type(error).__name__}: {error}") from error
+            raise CouldNotMeasure(defect_text(error, debug=self._debug)) from error
         finally:
             self._finished()
 
@@ -175,7 +178,7 @@ class Measurements:
         except PerfcheckError as error:
             return replace(measured, unwritten=str(error))
         except Exception as error:  # noqa: BLE001 - a defect, as above
-            return replace(measured, unwritten=_defect(error))
+            return replace(measured, unwritten=defect_text(error, debug=self._debug))
 
 
 def _now() -> str:
@@ -197,11 +200,6 @@ def _unmeasured(scenario: Scenario, reason: str, started_at: str) -> RunRecord:
     from perfcheck.runner.unmeasured import unmeasured
 
     return unmeasured(scenario, reason, started_at)
-
-
-def _defect(error: Exception) -> str:
-    trace = "".join(traceback.format_exception(error))
-    return f"internal error: {type(error).__name__}: {error}\n{trace}"
 
 
 @contextmanager

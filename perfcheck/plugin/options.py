@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class PluginOptions:
     trace_outside: bool = False
     events_path: Path | None = None
     budget_pct: float | None = None
+    debug: bool = False
 
     @property
     def compares(self) -> bool:
@@ -132,10 +134,14 @@ TOLERANCE: Final = Option(
     flags=("--tolerance",), kind="lines", metavar="METRIC=PCT",
     help="what counts as a change of a metric, e.g. tcp.rtt_us.p99=5%%; may be given several times",
 )  # fmt: skip
+DEBUG: Final = Option(
+    flags=("--perfcheck-debug",), kind="flag",
+    help="show the traceback of what goes wrong inside perfcheck; PERFCHECK_DEBUG=1 in the environment does, too",
+)  # fmt: skip
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    RULES, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE,
+    RULES, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, DEBUG,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -223,9 +229,15 @@ def read(config: pytest.Config) -> PluginOptions:
         history_dir=chosen.path(HISTORY) if sides is None else None,
         events_path=chosen.path(EVENTS),
         budget_pct=_value(chosen, BUDGET, _percent),
+        debug=debugging(config),
     )
     _refuse_idle(chosen, found)
     return found
+
+
+def debugging(config: pytest.Config) -> bool:
+    """Whether tracebacks of perfcheck's own are shown."""
+    return bool(_Chosen(config).of(DEBUG)) or os.environ.get("PERFCHECK_DEBUG", "0") not in ("", "0")
 
 
 def _value(chosen: _Chosen, option: Option, parse: Callable[[str], Any]) -> Any:

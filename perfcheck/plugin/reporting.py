@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 
 import pytest
 
+from perfcheck.model.printable import printable
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status
 from perfcheck.output.github import publish
@@ -125,12 +126,13 @@ class Reporter:
         terminal.line("")
         terminal.line(plain_tally(rows))
         for note in notes(shown):
-            terminal.line(note)
+            terminal.line(printable(note))
         for line in shared_remarks(self._remarks):
-            terminal.line(line)
+            terminal.line(printable(line))
         for scenario, saved in self._saved.items():
             terminal.line(
-                f"{scenario}: baseline {saved}", yellow=not saved.startswith("written") or "ALTHOUGH" in saved
+                printable(f"{scenario}: baseline {saved}"),
+                yellow=not saved.startswith("written") or "ALTHOUGH" in saved,
             )
 
     def _ordered(self) -> list[Case]:

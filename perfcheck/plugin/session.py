@@ -35,6 +35,7 @@ class PluginSession:
             outputs=_outputs(self.options),
             shared=Path(shared) if shared else None,
             finished=progress.clear if progress is not None else lambda: None,
+            debug=self.options.debug,
         )
         config.add_cleanup(self.measurements.close)
 

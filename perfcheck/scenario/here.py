@@ -83,7 +83,7 @@ def _sysctls(document: Document, loc: Loc) -> Iterator[Problem]:
         folder, _, last = key.rpartition(".")
         try:
             beside = {path.name for path in sysctl.path_of(f"{folder}.x").parent.iterdir() if path.is_file()}
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in the key
             continue
         meant = nearest(last, beside)
         if meant is not None and _differ_little(last, meant):

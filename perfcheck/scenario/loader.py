@@ -20,6 +20,7 @@ from perfcheck.scenario.explain import explain
 from perfcheck.scenario.here import check_here
 from perfcheck.scenario.matrix import MATRIX, Point, axes, points
 from perfcheck.scenario.schema import ScenarioDocument
+from perfcheck.scenario.texts import check_texts, name_problem
 from perfcheck.scenario.traces import Traces
 from perfcheck.scenario.tree import Document, plain
 from perfcheck.scenario.trust import commands_of
@@ -79,6 +80,9 @@ def read(path: Path, *, commands: bool = True, trace_outside: bool = False) -> S
 def document_at(path: Path) -> Document:
     """Parse a file; ScenarioError says why it cannot be read, or where it is no YAML."""
     file = str(path)
+    unnamed = name_problem(file)
+    if unnamed is not None:
+        raise ScenarioError(unnamed)
     try:
         content = read_bounded(path, MAX_BYTES)
     except UnreadableFile as error:
@@ -100,6 +104,10 @@ def read_document(
         raise ScenarioError(*_in_order([*document.problems, *crowded]))
     traces = Traces(Path(document.file).parent, outside=trace_outside) if here else None
     base, problems = _validate(document, traces)
+    told = {(problem.line, problem.column, problem.path) for problem in problems}
+    problems += [
+        problem for problem in check_texts(document) if (problem.line, problem.column, problem.path) not in told
+    ]
     if not commands:
         problems += commands_of(document)
     found, more = axes(document)
@@ -127,8 +135,12 @@ def find(paths: Iterable[Path]) -> tuple[Path, ...]:
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        if not path.exists():
-            raise UsageError(f"there is no file or folder {str(path)!r}")
+        try:
+            path.stat()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else None
+            reason = "" if isinstance(error, FileNotFoundError) else f": {why or error}"
+            raise UsageError(f"there is no file or folder {str(path)!r}{reason}") from None
         for file in _in_folder(path) if path.is_dir() else (path,):
             found.setdefault(file.resolve(), file)
     return tuple(found.values())

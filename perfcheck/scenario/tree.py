@@ -139,28 +139,27 @@ class Document:
         node = self.get(*loc)
         return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
+    def everything(self) -> Iterator[Found]:
+        """Yield the root and all that is below it, in the file's order; what aliases repeat, each time."""
+        return _walk(Found(node=self.root, path="", key=self.root.place))
+
     def key_lines(self) -> dict[str, int]:
         """Give the line of each key and list item by its path."""
         lines: dict[str, int] = {}
-        for found in _walk(Found(node=self.root, path="", key=self.root.place)):
+        for found in self.everything():
             lines.setdefault(found.path, found.key.line)
         return lines
 
 
 def problem_at(file: str, place: Place, path: str, message: str) -> Problem:
-    """Make a problem that stays on one line whatever keys the file has."""
+    """Make a problem that stays short whatever keys the file has."""
     return Problem(
-        file=file, line=place.line, column=place.column,
-        path=_one_line(_cut(path, MAX_PATH)), message=_one_line(_cut(message, MAX_MESSAGE)),
+        file=file, line=place.line, column=place.column, path=_cut(path, MAX_PATH), message=_cut(message, MAX_MESSAGE)
     )  # fmt: skip
 
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def _one_line(text: str) -> str:
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def join(path: str, step: str | int) -> str:

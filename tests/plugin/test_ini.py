@@ -40,6 +40,7 @@ EVERY: Final[dict[str, Any]] = {
     "perfcheck_baseline_strict": True,
     "perfcheck_no_commands": True,
     "perfcheck_trace_outside": True,
+    "perfcheck_debug": True,
     "perfcheck_history": "kept",
     "perfcheck_json": "out/records.jsonl",
     "perfcheck_repeat": 9,
@@ -119,6 +120,7 @@ def test_every_option_can_stand_in_a_file(told: Suite, form: str) -> None:
         history_dir=path / "kept",
         events_path=path / "out/events.jsonl",
         budget_pct=5.0,
+        debug=True,
     )
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(commands, "load_all", fail)

@@ -43,7 +43,7 @@ def lines_gone(before: str, after: str) -> list[str]:
         'tolerance:\n    tcp.rtt_us.p50: 2%\nexpect:\n  tcp.rtt_us.p50: "<= 60ms"\n',
         "matrix: {a.congestion: [cubic, reno]}",
         "expect: {tcp.rtt_us.p50: <= 60ms}\n...\n",
-        "title: |\n  Two\n  lines\n",
+        "title: >\n  Two\n  lines\n",
         "tolerance: {}\n",
     ],
 )
