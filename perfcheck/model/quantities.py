@@ -191,12 +191,13 @@ def parse_queue_size(value: object) -> object:
     """Parse `1bdp`, `100p`, `256kb`; ValueError says what was expected."""
     if isinstance(value, QueueSize):
         return value
-    expected = f"expected a queue size such as 1bdp, 100p or 256kb, got {shown(value)}"
+    example = "expected a queue size such as 1bdp, 100p or 256kb"
+    expected = f"{example}, got {shown(value)}"
     parts = split_quantity(value)
     if parts is None or isinstance(value, bool):
         raise ValueError(expected)
     number, unit = parts
-    bounds = f"expected at most {QUEUE_RANGE}, such as 1bdp, 100p or 256kb, got {shown(value)}"
+    bounds = f"{example}, above 0 and at most {QUEUE_RANGE}, got {shown(value)}"
     if unit == "bdp":
         if not 0 < number <= MAX_QUEUE_BDP:
             raise ValueError(bounds)

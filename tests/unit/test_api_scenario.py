@@ -40,7 +40,7 @@ def test_values_are_read_as_the_same_text_is(drawn: tuple[str, dict[str, Any]]) 
     assert read_values(values, {}, "x.yaml", here=False) == expected
 
 
-@given(delay=st.integers(0, 5000), rate=st.integers(1, 1000))
+@given(delay=st.integers(0, 500), rate=st.integers(1, 1000))
 def test_a_quantity_is_its_notation(delay: int, rate: int) -> None:
     one = built(links=[LINK | {"delay": ms(delay), "rate": mbit(rate)}])
     other = built(links=[LINK | {"delay": f"{delay}ms", "rate": f"{rate}mbit"}])
