@@ -141,9 +141,8 @@ class World:
         return Observation(collector=collector, tcp_sockets=tuple(self._sockets()))
 
     def _bytes(self, index: int) -> list[int]:
-        """Whole bytes a step, never more together than were moved."""
-        whole = np.floor(np.cumsum(self.moved[index]) / 8)
-        return [int(each) for each in np.diff(whole, prepend=0)]
+        """Whole bytes a step, in no stretch of steps more than were moved: what is left of a byte is not carried on."""
+        return [int(each) for each in np.floor(self.moved[index] / 8)]
 
     def _last_step(self, index: int) -> int:
         flow = self.flows[index]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fluid import EPOCH_NS, STEP_NS, Flow, S, World
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -64,7 +64,12 @@ def checks_of(world: World, reports: Sequence[TrafficReport], metrics: dict[str,
     return list(bound_checks(0, world.scenario(), timed(reports, seen), metrics, cpus=2))
 
 
+THIRDS = Flow(generator="iperf3", source="a", target="b", start_step=0, steps=15)
+"""Three of them move 833.3 bytes each in a step of the slowest link."""
+
+
 @given(worlds)
+@example(World(rates_bps=((MBIT, MBIT), (MBIT, MBIT)), flows=(THIRDS,) * 3, warmup_steps=7).run())
 @settings(max_examples=150, deadline=None)
 def test_no_figure_exceeds_what_path_time_and_whole_allow(world: World) -> None:
     reports = world.reports()
