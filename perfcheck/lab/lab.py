@@ -205,9 +205,7 @@ class Lab:
         """Have all processes of the lab born in a control group of its own, where this machine allows that."""
         group = cgroup.make(self._journal)
         if group is not None:
-            with contextlib.suppress(OSError):
-                self._thread.call(partial(cgroup.enter, group))
-                self._group = group
+            self._group = self._thread.call(partial(cgroup.enter, group))
 
     def _leave_group(self) -> None:
         if self._group is not None:

@@ -59,13 +59,18 @@ def base_rtt_ns(scenario: Scenario, path: TrafficPath) -> int:
 
 def bottleneck(scenario: Scenario, path: TrafficPath) -> Bottleneck | None:
     """Give the slowest direction that carries the path's data; None where no link has a rate, or one's rate changes."""
+    return slowest(scenario, path, policers=True)
+
+
+def slowest(scenario: Scenario, path: TrafficPath, *, policers: bool) -> Bottleneck | None:
+    """Return the bottleneck, with or without what a policer drops beyond: it limits a rate, and makes nobody wait."""
     rated = []
     for hop in path.hops:
         for way in hop.ways:
             direction = scenario.links[hop.link].direction(way)
             if direction.trace is not None or any(change.rate_bps is not None for change in direction.later()):
                 return None
-            policed = None if direction.policer is None else direction.policer.rate_bps
+            policed = direction.policer.rate_bps if policers and direction.policer is not None else None
             rates = [rate for rate in (direction.at_start().rate_bps, policed) if rate is not None]
             rated += [Bottleneck(link=hop.link, way=way, rate_bps=rate) for rate in rates]
     return min(rated, key=lambda found: found.rate_bps, default=None)

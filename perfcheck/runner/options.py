@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,6 +48,13 @@ class RunOptions:
         if self.tolerances:
             update["tolerance_pct"] = {**scenario.tolerance_pct, **dict(self.tolerances)}
         return scenario.model_copy(update=update) if update else scenario
+
+    def comparing(self) -> str:
+        """Return the options of the command line that compare with the same baselines again."""
+        words = ["--baseline"]
+        words += [] if self.baseline_ref is None else ["--baseline-ref", self.baseline_ref]
+        words += [] if self.baseline_name is None else ["--baseline-name", self.baseline_name]
+        return shlex.join(words)
 
 
 def _refuse_commands(scenario: Scenario) -> None:

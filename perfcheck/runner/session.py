@@ -213,7 +213,7 @@ class Runner:
             if record.verdict is Verdict.INVALID:
                 return record
             comparisons = judge(scenario, record, lookup, screened_runs=scenario.repeat)
-        record = record.model_copy(update={"reproduce": f"{record.reproduce} --baseline"})
+        record = record.model_copy(update={"reproduce": f"{record.reproduce} {self.options.comparing()}"})
         record = judged(record, comparisons=comparisons, changed_conditions=changed_conditions(record, lookup))
         return diagnosed_against(record, self._rules(), lookup)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -133,15 +135,20 @@ def reference_to(scenario: Scenario) -> ScenarioRef:
 
 def reproduce(scenario: Scenario) -> str:
     """Return the command that runs the scenario again."""
-    words = ["perfcheck", "run", scenario.file, "--repeat", str(scenario.repeat)]
-    if scenario.point:
-        words += ["--select", scenario.label]
-    return shlex.join(words)
+    return shlex.join(["perfcheck", "run", scenario.file, "--repeat", str(scenario.repeat), *_chosen(scenario)])
 
 
 def reproduce_pairs(scenario: Scenario, a: str, b: str) -> str:
     """Return the command that measures the two sides again."""
-    words = ["perfcheck", "ab", scenario.file, "--a", a, "--b", b]
+    return shlex.join(["perfcheck", "ab", scenario.file, "--a", a, "--b", b, *_chosen(scenario)])
+
+
+def _chosen(scenario: Scenario) -> Iterator[str]:
+    """Yield the options without which the file does not give this scenario."""
     if scenario.point:
-        words += ["--select", scenario.label]
-    return shlex.join(words)
+        yield from ("--select", scenario.label)
+    folder = os.path.realpath(Path(scenario.file).parent)
+    given = [each.trace for link in scenario.links for each in (link, link.forward, link.reverse) if each is not None]
+    traces = [trace for trace in given if trace is not None and trace.path]
+    if any(Path(trace.name).is_absolute() or not Path(trace.path).is_relative_to(folder) for trace in traces):
+        yield "--trace-outside"

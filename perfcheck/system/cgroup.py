@@ -40,16 +40,26 @@ def make(undo: UndoLog) -> Path | None:
     try:
         _write(group / "cgroup.type", "threaded")
     except OSError:
-        return None
+        return _without(group)
     with contextlib.suppress(OSError):
         # Pressure would be counted once more at each switch between tasks.
         _write(group / "cgroup.pressure", "0")
     return group
 
 
-def enter(group: Path) -> None:
-    """Move the calling thread into the group."""
-    _write(group / "cgroup.threads", "0")
+def enter(group: Path) -> Path | None:
+    """Move the calling thread into the group and return it, or None where that was refused and the group is gone."""
+    try:
+        _write(group / "cgroup.threads", "0")
+    except OSError:
+        return _without(group)
+    return group
+
+
+def _without(group: Path) -> None:
+    """Remove a group that nothing was born in: where there is one, an undo looks for processes nowhere else."""
+    with contextlib.suppress(OSError):
+        group.rmdir()
 
 
 def leave(group: Path) -> None:

@@ -62,3 +62,31 @@ def test_streams_of_several_entries_meet_on_the_link_that_they_share() -> None:
 def test_without_a_rate_nobody_waits_and_without_datagrams_there_is_none() -> None:
     assert self_jitter_us(scenario("protocol: udp, streams: 10", link="delay: 20ms")) == 0.0
     assert self_jitter_us(scenario("streams: 10")) is None
+
+
+def test_a_policer_drops_and_makes_nobody_wait() -> None:
+    policed = scenario("protocol: udp, streams: 10", link="delay: 1ms, policer: {rate: 2mbit, burst: 10kb}")
+    assert self_jitter_us(policed) == 0.0
+    both = "delay: 1ms, rate: 100mbit, policer: {rate: 2mbit, burst: 10kb}"
+    alone = scenario("protocol: udp, streams: 10", link="delay: 1ms, rate: 100mbit")
+    assert self_jitter_us(scenario("protocol: udp, streams: 10", link=both)) == self_jitter_us(alone)
+
+
+def test_background_streams_count_on_a_link_that_measured_ones_wait_for_alone() -> None:
+    measured, behind = "protocol: udp, length: 160b", "protocol: udp, length: 160b, streams: 20, background: true"
+    assert self_jitter_us(scenario(measured, f"{behind}, reverse: true")) == 0.0
+    same_way = self_jitter_us(scenario(measured, behind))
+    assert same_way == self_jitter_us(scenario("protocol: udp, length: 160b, streams: 21"))
+    assert self_jitter_us(scenario("streams: 1", behind)) is None
+
+
+@pytest.mark.parametrize(
+    ("family", "mtu", "frame"), [("ipv4", 1500, 1490), ("ipv6", 1500, 1490), ("ipv4", 9000, 8990), ("ipv6", 1280, 1270)]
+)
+def test_without_a_length_datagrams_are_as_long_as_segments_of_the_control_connection(
+    family: str, mtu: int, frame: int
+) -> None:
+    found = self_jitter_us(
+        scenario(f"protocol: udp, streams: 2, family: {family}", link=f"delay: 1ms, rate: 10mbit, mtu: {mtu}")
+    )
+    assert found == pytest.approx(8 * frame / 10 / 2)

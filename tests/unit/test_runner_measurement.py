@@ -60,3 +60,12 @@ def test_a_named_set_is_another_baseline(runner: Runner, tmp_path: Path) -> None
     run = measured(runner, 20e3, 20.1e3, 20.2e3, run_id="b")
     assert verdicts(run.against("old-kernel")) == {"tcp.rtt_us.p50": "PASS"}
     assert set(verdicts(run.against(None)).values()) == {"NO_BASELINE"}
+
+
+def test_the_command_that_runs_it_again_compares_with_the_same_baselines(tmp_path: Path) -> None:
+    named = Runner.create(RunOptions(baseline_dir=tmp_path, baseline_name="old-kernel"))
+    named.save_baseline(measured(named, 20e3, 20.1e3, 20.2e3).record)
+    run = measured(named, 20e3, 20.1e3, 20.2e3, run_id="b")
+    assert run.against(None).reproduce == f"{run.record.reproduce} --baseline --baseline-name old-kernel"
+    assert RunOptions(baseline_ref="origin/main").comparing() == "--baseline --baseline-ref origin/main"
+    assert RunOptions().comparing() == "--baseline"

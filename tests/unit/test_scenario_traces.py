@@ -13,6 +13,7 @@ from perfcheck.errors import ScenarioError
 from perfcheck.lab.links.plans import way_plan
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.trace import MAX_BYTES
+from perfcheck.runner.summary import reproduce, reproduce_pairs
 from perfcheck.scenario import conditions, load, load_text, read
 
 SCENARIO = """
@@ -142,3 +143,19 @@ def test_the_command_line_has_the_flag(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["list", str(path)]) == 2
     assert "leads out of the scenario's folder" in capsys.readouterr().err
     assert main(["list", "--trace-outside", str(path)]) == 0
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("below.trace", False), ("../beside.trace", True), ("ABSOLUTE", True)])
+def test_the_command_that_runs_it_again_allows_the_traces_that_were_allowed(
+    name: str, wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "scenarios"
+    path = write(folder, name.replace("ABSOLUTE", str(folder / "below.trace")))
+    for trace in (folder / "below.trace", tmp_path / "beside.trace"):
+        trace.write_text(TRACE)
+    for given in (path, Path("scenarios/a.yaml")):
+        monkeypatch.chdir(tmp_path)
+        scenario = loaded(given, outside=wanted)
+        option = " --trace-outside" if wanted else ""
+        assert reproduce(scenario) == f"perfcheck run {given} --repeat {scenario.repeat}{option}"
+        assert reproduce_pairs(scenario, "file", "file") == f"perfcheck ab {given} --a file --b file{option}"

@@ -80,8 +80,8 @@ UDP: Final[tuple[MetricSpec, ...]] = (
     ),
     MetricSpec(
         name="udp.self_jitter_us", unit="us", layer=Layer.UDP, direction=Direction.NEITHER, decided_by=DecidedBy.PATH,
-        meaning="jitter that the test's own streams make for one another where they send at once, in changing order",
-        computed="largest over the links that streams share",
+        meaning="the most jitter that the test's own streams can make for one another; computed, not measured",
+        computed="as if all streams of a link sent at once, in changing order; largest over the links",
         source="the scenario: streams, size of a datagram, rate of the slowest link", needs=("iperf3",),
     ),
     MetricSpec(
