@@ -118,6 +118,9 @@ class PythonTests:
     def pairs(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
         """Measure A and B; the records are written when the test has ended."""
         __tracebackhide__ = True
+        running = [side.text for side in (a, b) if side.kind == "command"]
+        if running and not self._session.options.commands:
+            raise UsageError(f"side {running[0]!r} runs as root on this machine, and --no-commands refuses it")
         self._check_name(scenario)
         notes = self.notes_of(self._item())
         try:

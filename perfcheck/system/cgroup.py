@@ -40,7 +40,8 @@ def make(undo: UndoLog) -> Path | None:
     try:
         _write(group / "cgroup.type", "threaded")
     except OSError:
-        return _without(group)
+        _abandon(group)
+        return None
     with contextlib.suppress(OSError):
         # Pressure would be counted once more at each switch between tasks.
         _write(group / "cgroup.pressure", "0")
@@ -52,11 +53,12 @@ def enter(group: Path) -> Path | None:
     try:
         _write(group / "cgroup.threads", "0")
     except OSError:
-        return _without(group)
+        _abandon(group)
+        return None
     return group
 
 
-def _without(group: Path) -> None:
+def _abandon(group: Path) -> None:
     """Remove a group that nothing was born in: where there is one, an undo looks for processes nowhere else."""
     with contextlib.suppress(OSError):
         group.rmdir()

@@ -262,3 +262,13 @@ ANSWERS["office"] = told
 ''')  # fmt: skip
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*runs commands as root on this machine, and --no-commands refuses it*"])
+
+
+def test_no_commands_refuses_a_side_that_a_test_runs(suite: Suite) -> None:
+    body = """
+def test_shaped(perfcheck):
+    perfcheck.ab("scenarios/wan.yaml", a="file", b="command modprobe tcp_bbr")
+"""
+    result = module(suite, body, "--no-commands")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*side 'command modprobe tcp_bbr' runs as root on this machine, and --no-commands *"])
