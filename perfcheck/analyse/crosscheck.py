@@ -157,7 +157,7 @@ def _unseen_pct(pairs: Sequence[tuple[TcpSocket, TcpSocket]]) -> float:
     """Largest share of a connection's life that lay after the poller's last look at it."""
     shares = [0.0]
     for mine, polled in pairs:
-        life_ns = mine.last_ns - mine.established_ns
+        life_ns = mine.last_ns - (mine.established_ns or mine.first_ns)
         if life_ns > 0:
             shares.append(100 * max(mine.last_ns - polled.last_ns, 0) / life_ns)
     return round(min(max(shares), 100.0), 3)

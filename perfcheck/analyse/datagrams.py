@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.topology import Bottleneck, TrafficPath, paths_of, slowest
+from perfcheck.model.topology import Bottleneck, TrafficPath, paths_of, rate_varies, slowest
 from perfcheck.model.traffic import Iperf3Spec
 
 _HEADERS_BYTES = {"ipv4": 42, "ipv6": 62}
@@ -22,18 +22,22 @@ def self_jitter_us(scenario: Scenario) -> float | None:
     a stream's place in it moves by (n * n - 1) / (3 * n) places on average, each the time of one datagram on the
     slowest link. How a sender starts its streams decides whether they coincide: one thread that writes to all in turn
     keeps the order (iperf3 before 3.16: no jitter), a thread a stream does not. Background streams count where
-    measured ones wait for them. A policer makes nobody wait. None without measured streams of datagrams.
+    measured ones wait for them. A policer makes nobody wait. None without measured streams of datagrams, and where
+    the rate of a link on their way changes.
     """
     streams = defaultdict[Bottleneck, list[float]](list)
     measured: set[Bottleneck] = set()
     udp = [spec for spec in scenario.traffic if spec.iperf3 is not None and spec.iperf3.protocol == "udp"]
-    for spec in udp:
-        assert spec.iperf3 is not None  # noqa: S101 - those alone are taken above
-        for link, time_us in _lines(scenario, spec.iperf3, paths_of(scenario, spec)):
-            streams[link] += [time_us] * spec.iperf3.streams
-            measured |= set() if spec.background else {link}
     if all(spec.background for spec in udp):
         return None
+    for spec in udp:
+        assert spec.iperf3 is not None  # noqa: S101 - those alone are taken above
+        paths = paths_of(scenario, spec)
+        if not spec.background and any(rate_varies(scenario, path) for path in paths):
+            return None
+        for link, time_us in _lines(scenario, spec.iperf3, paths):
+            streams[link] += [time_us] * spec.iperf3.streams
+            measured |= set() if spec.background else {link}
     return max((_moved(streams[link]) for link in measured), default=0.0)
 
 

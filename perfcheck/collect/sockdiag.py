@@ -24,7 +24,7 @@ import numpy as np
 
 from perfcheck.collect import loglinear
 from perfcheck.collect.hostsockets import HostSockets
-from perfcheck.collect.tcpinfo import Glance, Look
+from perfcheck.collect.tcpinfo import BEYOND, Glance, Look
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import FlowKey, Histogram, Protocol, TcpSocket
 from perfcheck.model.observation import Observation, Overhead, Scope
@@ -54,7 +54,7 @@ _GAUGES: Final = {
 
 @dataclass(slots=True)
 class _Seen:
-    """What has been seen of one socket: first, at the begin of the window, and last."""
+    """What has been seen of one socket: first, at the begin of the window, and last; `before` the trial, or since."""
 
     key: FlowKey
     first_ns: int
@@ -63,6 +63,7 @@ class _Seen:
     base: Look | None = None
     base_ns: int = 0
     closed: bool = False
+    before: bool = False
     srtt_us: list[int] = field(default_factory=list)
     cwnd: list[int] = field(default_factory=list)
     inflight: list[int] = field(default_factory=list)
@@ -120,6 +121,8 @@ class SockdiagCollector:
             for host, path in scope.netns_paths.items():
                 self._hosts.append(namespaces.inside(path, lambda host=host: HostSockets(host)))  # type: ignore[misc]
         self._look()
+        for seen in self._seen.values():
+            seen.before = True
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._watch, name="sockdiag", daemon=True)
         self._thread.start()
@@ -287,14 +290,16 @@ def _histogram(unit: str, values: Iterable[int]) -> Histogram:
 
 def _socket(seen: _Seen) -> TcpSocket:
     last, base = seen.last.info, seen.base.info if seen.base is not None else seen.last.info
-    counters = {name: (last[field_] - base[field_]) % (1 << 64) for name, field_ in _COUNTERS.items() if field_ in last}
+    counters = {
+        name: (last[field_] - base[field_]) % BEYOND[field_] for name, field_ in _COUNTERS.items() if field_ in last
+    }
     first_ns = seen.base_ns
     last_ns = max(first_ns, seen.last_ns)
     counters["elapsed_us"] = (last_ns - first_ns) // 1000 if first_ns else 0
     return TcpSocket(
         key=seen.key,
         cookie=seen.last.cookie,
-        established_ns=seen.first_ns,
+        established_ns=0 if seen.before else seen.first_ns,
         first_ns=first_ns,
         last_ns=last_ns,
         closed=seen.closed,

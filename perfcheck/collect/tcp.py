@@ -21,8 +21,8 @@ after the end of the warm-up, to the last one (or to the close, while data are u
 and over the whole connection, whatever the warm-up: `retrans_syn_segs` (SYN, or SYN-ACK at the
 accepting side), `resets` (received while this side had not closed; iperf3 ends healthy connections so),
 `resets_late` (received after this side had closed), `resets_sent`. A connection that ended within its warm-up has
-an empty window: all counters 0, histograms empty, `first_ns` 0. A connection attempt that failed
-has `established_ns` 0.
+an empty window: all counters 0, histograms empty, `first_ns` 0. A connection attempt that failed, and a
+connection that was there before the trial, have `established_ns` 0.
 
 Names in `TcpSocket.gauges`, values at the end unless said otherwise; a name is absent where there is no value:
 

@@ -68,7 +68,8 @@ def socket_of(
     return TcpSocket(
         key=_key(record, hosts),
         cookie=int(record["cookie"]),
-        established_ns=int(record["established_ns"]),
+        # Neither a SYN nor an ESTABLISHED was seen of a connection that was there before the trial.
+        established_ns=int(record["established_ns"]) if record["syn_ns"] or record["passive"] else 0,
         first_ns=first_ns,
         last_ns=last_ns,
         closed=bool(record["closed"]),

@@ -41,6 +41,8 @@ _FIELDS: Final = (
     ("I", "dsack_dups reord_seen rcv_ooopack snd_wnd"),
 )
 LAYOUT: Final = tuple((name, code) for code, names in _FIELDS for name in names.split())
+BEYOND: Final = {name: 1 << 8 * struct.calcsize(f"={code}") for name, code in LAYOUT}
+"""The first number that a field cannot hold: counters begin again at 0."""
 
 
 class Glance(NamedTuple):

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from perfcheck.model.scenario import Scenario, TrafficSpec
+from perfcheck.model.scenario import Impairments, Scenario, TrafficSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +68,21 @@ def slowest(scenario: Scenario, path: TrafficPath, *, policers: bool) -> Bottlen
     for hop in path.hops:
         for way in hop.ways:
             direction = scenario.links[hop.link].direction(way)
-            if direction.trace is not None or any(change.rate_bps is not None for change in direction.later()):
+            if _varies(direction):
                 return None
             policed = direction.policer.rate_bps if policers and direction.policer is not None else None
             rates = [rate for rate in (direction.at_start().rate_bps, policed) if rate is not None]
             rated += [Bottleneck(link=hop.link, way=way, rate_bps=rate) for rate in rates]
     return min(rated, key=lambda found: found.rate_bps, default=None)
+
+
+def rate_varies(scenario: Scenario, path: TrafficPath) -> bool:
+    """Whether the rate of any direction that carries the path's data changes while it does."""
+    return any(_varies(scenario.links[hop.link].direction(way)) for hop in path.hops for way in hop.ways)
+
+
+def _varies(direction: Impairments) -> bool:
+    return direction.trace is not None or any(change.rate_bps is not None for change in direction.later())
 
 
 def data_path(scenario: Scenario, source: str, target: str) -> TrafficPath | None:
@@ -102,7 +111,7 @@ def steady_together_bps(scenario: Scenario, paths: Sequence[TrafficPath]) -> int
     """Return what the paths carry together; None where the rate of any direction that they cross changes."""
     crossed = {(hop.link, way) for path in paths for hop in path.hops for way in hop.ways}
     directions = [scenario.links[link].direction(way) for link, way in crossed]
-    if any(each.trace or any(change.rate_bps is not None for change in each.later()) for each in directions):
+    if any(_varies(each) for each in directions):
         return None
     return together_bps(paths, highest_rates(scenario))
 

@@ -90,3 +90,8 @@ def test_without_a_length_datagrams_are_as_long_as_segments_of_the_control_conne
         scenario(f"protocol: udp, streams: 2, family: {family}", link=f"delay: 1ms, rate: 10mbit, mtu: {mtu}")
     )
     assert found == pytest.approx(8 * frame / 10 / 2)
+
+
+def test_where_the_rate_changes_nobody_can_say() -> None:
+    changing = "delay: 1ms, rate: 10mbit, schedule: [{at: 1s, rate: 1mbit}]"
+    assert self_jitter_us(scenario("protocol: udp, streams: 10", link=changing)) is None

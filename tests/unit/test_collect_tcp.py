@@ -105,6 +105,12 @@ def test_counters_of_32_bits_may_wrap(base: int, grown: int) -> None:
     assert found.counters["segs_out"] == grown
 
 
+def test_a_connection_that_was_there_before_the_trial_was_not_established_in_it() -> None:
+    assert decoded().established_ns == SECOND
+    assert decoded(syn_ns=0, passive=1).established_ns == SECOND
+    assert decoded(syn_ns=0, passive=0).established_ns == 0
+
+
 def test_whole_counts_leave_the_syn_out_of_the_bytes() -> None:
     now = {**COUNTS, "bytes_acked": 5001, "bytes_received": 10, "retrans_segs": 4, "segs_out": 9}
     active, passive = decoded(now=now), decoded(now=now, syn_ns=0, passive=1)
