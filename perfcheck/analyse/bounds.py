@@ -48,10 +48,11 @@ def bound_checks(
 ) -> Iterator[CrossCheck]:
     """Compare a trial's figures with their bounds; `reports` are in the order of the scenario's traffic.
 
-    Each check's `theirs` is the bound, and it agrees where ours is not above it.
+    Each check's `theirs` is the bound, and it agrees where ours is not above it. What is below 0 disagrees with 0.
     """
     yield from _of_links(trial, scenario, reports, links)
     yield from _of_tcp(trial, scenario, reports, metrics, links)
+    yield from _of_signs(trial, metrics)
     yield from _of_shares(trial, metrics)
     yield from _of_parts(trial, metrics)
     hosts_pct = [metrics[name] for name in ("cpu.busy_pct", "cpu.emulator_busy_pct") if name in metrics]
@@ -140,6 +141,16 @@ def _of_shares(trial: int, metrics: Metrics) -> Iterator[CrossCheck]:
             name=name, trial=trial, ours=value, theirs=most, source="the whole that it is a share of",
             tolerance_pct=0.0, agrees=not beyond,
         )  # fmt: skip
+
+
+def _of_signs(trial: int, metrics: Metrics) -> Iterator[CrossCheck]:
+    """Tell what is below 0: no metric of the catalogue can be."""
+    for name, value in metrics.items():
+        if value < 0:
+            yield CrossCheck(
+                name=name, trial=trial, ours=value, theirs=0.0, source="the least that there can be", tolerance_pct=0.0,
+                agrees=False,
+            )  # fmt: skip
 
 
 def _bounded(metrics: Metrics) -> Iterator[tuple[str, float, float]]:

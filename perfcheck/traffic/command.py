@@ -175,6 +175,8 @@ def _checked(name: str, value: object, command: str) -> float:
         number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number):
-        raise TrafficError(f"{command} handed back {name} = {value!r:.200}: expected a finite number")
+    most = CATALOGUE[name].most
+    if not math.isfinite(number) or number < 0 or (most is not None and number > most):
+        expected = "expected a finite number, 0 or more" if most is None else f"expected a number from 0 to {most:g}"
+        raise TrafficError(f"{command} handed back {name} = {value!r:.200}: {expected}")
     return number

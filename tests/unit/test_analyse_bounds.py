@@ -192,6 +192,7 @@ def test_the_rate_of_http_is_that_of_the_direction_of_its_answers() -> None:
     ("metrics", "name"),
     [
         ({"udp.loss_pct": 150.0, "cpu.busiest_pct": 99.0}, "udp.loss_pct"),
+        ({"tcp.queue_delay_us": -3.0, "tcp.rtt_us.p50": 9.0}, "tcp.queue_delay_us"),
         ({"tcp.limited_rwnd_pct": 60.0, "tcp.limited_app_pct": 60.0}, "tcp.limited_*_pct"),
         ({"tcp.resets": 3.0, "tcp.connections": 1.0}, "tcp.resets"),
         ({"tcp.retrans_fast_segs": 6.0, "tcp.retrans_rto_segs": 6.0, "tcp.retrans_tlp_segs": 0.0,

@@ -118,6 +118,8 @@ def test_command_that_hangs_is_given_up() -> None:
         ('{"perfcheck": {"app.errors": "1"}}', "expected a finite number"),
         ('{"perfcheck": {"app.errors": NaN}}', "expected a finite number"),
         (f'{{"perfcheck": {{"app.errors": 1{"0" * 400}}}}}', "expected a finite number"),
+        ('{"perfcheck": {"app.throughput_bps": -1}}', "= -1: expected a finite number, 0 or more"),
+        ('{"perfcheck": {"udp.loss_pct": 100.5}}', "= 100.5: expected a number from 0 to 100"),
         ('{"perfcheck": [1]}', r"must map metrics to numbers, got \[1\]"),
         ('{"perfcheck": {"app.errors": 1}', "is no JSON"),
     ],
