@@ -18,6 +18,7 @@ from perfcheck.model.history import Series
 from perfcheck.model.printable import printable
 from perfcheck.output.terminal import SafeConsole, console_for
 from perfcheck.scenario.suggest import hint
+from perfcheck.system.files import require_report_writable, write_report
 
 HOW_TO_KEEP: Final = "runs are kept with `perfcheck run FILE --history DIR` or `pytest --history DIR`"
 
@@ -37,8 +38,8 @@ def history(arguments: argparse.Namespace) -> int:
         from perfcheck.cli.history_page import page
 
         try:
-            arguments.html.parent.mkdir(parents=True, exist_ok=True)
-            arguments.html.write_text(page(arguments.metric, _meaning(arguments.metric), stories), encoding="utf-8")
+            require_report_writable(arguments.html)
+            write_report(arguments.html, page(arguments.metric, _meaning(arguments.metric), stories).encode())
         except OSError as error:
             raise UsageError(f"--html: {arguments.html}: cannot be written: {error.strerror}") from None
         console.print(f"\nwritten to {arguments.html}")

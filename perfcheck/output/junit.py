@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +14,7 @@ from perfcheck.output.cases import Case, Status, cases
 from perfcheck.output.places import KeyLines
 from perfcheck.output.properties import environment_properties, metric_properties
 from perfcheck.output.rows import scenario_label
-from perfcheck.system.files import replace_file, require_writable
+from perfcheck.system.files import require_report_writable, write_report
 
 
 class JunitOutput:
@@ -36,9 +34,7 @@ class JunitOutput:
     def open(self) -> None:
         """See that the folder can be written, so that a wrong path is told before minutes of measuring."""
         try:
-            require_writable(self._path.parent)
-            if self._path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            require_report_writable(self._path)
         except OSError as error:
             raise UsageError(f"{self._path}: cannot write a JUnit report: {error.strerror}") from error
         self._suites = []
@@ -57,7 +53,7 @@ class JunitOutput:
         suites, self._suites = self._suites, None
         text = junit_xml.to_xml_report_string(suites, encoding="utf-8")
         try:
-            replace_file(self._path, text.encode())
+            write_report(self._path, text.encode())
         except OSError as error:
             raise OutputError(f"{self._path}: cannot write a JUnit report: {error.strerror}") from error
 

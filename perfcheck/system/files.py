@@ -89,6 +89,36 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_report(path: Path, content: bytes) -> None:
+    """Write a file that the user named: whole or not at all, unless it is a device, a pipe or standard output.
+
+    A link stays one, and a device stays a device. OSError as it came.
+    """
+    if _is_written_in_place(path):
+        # No O_CREAT: a device that has gone is not replaced by a file. Standard output may hold something already.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "wb") as stream:
+            stream.write(content)
+    else:
+        replace_file(Path(os.path.realpath(path)), content)
+
+
+def require_report_writable(path: Path) -> None:
+    """Raise OSError unless `write_report` can write there; makes the folder if need be."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not _is_written_in_place(path):
+        require_writable(Path(os.path.realpath(path)).parent)
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _is_written_in_place(path: Path) -> bool:
+    # What /dev/stdout leads to may be a regular file, which somebody else has open.
+    if Path(os.path.realpath(path.parent)).is_relative_to("/dev") or path.resolve().is_relative_to("/proc"):
+        return path.exists()
+    return path.exists() and not path.is_file()
+
+
 def require_writable(folder: Path) -> None:
     """Make the folder if need be, and raise OSError unless a file can be made in it."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
-from perfcheck.system.files import UNFINISHED, replace_file, replacing
+from perfcheck.system.files import UNFINISHED, replace_file, replacing, require_report_writable, write_report
 
 DIES = """
 import os, signal, sys
@@ -63,3 +63,34 @@ def test_an_error_in_the_block_leaves_the_old_file(tmp_path: Path) -> None:
         os.write(descriptor + 1000, b"new")
     assert path.read_bytes() == b"old"
     assert not list(tmp_path.glob(f"{UNFINISHED}*"))
+
+
+def test_a_report_at_a_device_a_pipe_or_a_link_leaves_it_what_it_is(tmp_path: Path) -> None:
+    full, link, real, pipe = (tmp_path / name for name in ("full", "link", "real", "pipe"))
+    full.symlink_to("/dev/full")
+    require_report_writable(full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(full, b"report")
+    assert full.is_symlink()
+    assert full.is_char_device()
+    real.write_bytes(b"old")
+    link.symlink_to(real.name)
+    write_report(link, b"report")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"report"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_report(pipe, b"report")
+    assert os.read(reader, 100) == b"report"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_report_at_standard_output_is_written_to_what_it_leads_to(tmp_path: Path) -> None:
+    text = "import pathlib, perfcheck.system.files as f; f.write_report(pathlib.Path('/dev/stdout'), b'report')"
+    with (tmp_path / "out").open("wb", buffering=0) as out:
+        out.write(b"said, then the ")
+        subprocess.run([sys.executable, "-c", text], stdout=out, check=True)
+        assert os.fstat(out.fileno()).st_ino == (tmp_path / "out").stat().st_ino
+    assert (tmp_path / "out").read_bytes() == b"said, then the report"
+    assert Path("/dev/stdout").is_symlink()
