@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from perfcheck.errors import PerfcheckError
+from perfcheck.model.printable import printable
 from perfcheck.system import cgroup, netns, processes, sysctl
 from perfcheck.system.netns import Mark
 from perfcheck.system.owner import Owner
@@ -62,8 +63,7 @@ class Undone:
 
     def __str__(self) -> str:
         """Return one line for a person; what is not printable in a name is shown as an escape."""
-        name = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in self.name)
-        return f"{self.kind} {name}: {self.outcome}{f' ({self.reason})' if self.reason else ''}"
+        return f"{self.kind} {printable(self.name)}: {self.outcome}{f' ({self.reason})' if self.reason else ''}"
 
 
 def undo_all(entries: Sequence[Entry], tag: str, owner: Owner | None) -> tuple[Undone, ...]:

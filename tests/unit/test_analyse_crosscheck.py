@@ -68,6 +68,16 @@ def test_the_hosts_own_counter_stands_beside_all_its_sockets() -> None:
     assert check.source == "/proc/net/snmp of client: Tcp.RetransSegs"
 
 
+def test_what_a_connection_had_retransmitted_before_the_trial_is_not_compared_with_its_hosts_counter() -> None:
+    old = {"whole_retrans_segs": 40_000, "counters": {"retrans_segs": 7}, "established_ns": 0}
+    core = Observation(collector="tcp", tcp_sockets=(socket_of(make_flow_report(), **old),))
+    host = Observation(
+        collector="netstat", host_counters=(HostCounters(host="client", counters={"Tcp.RetransSegs": 7}),)
+    )
+    (check,) = cross_checks(0, [], [host, core])
+    assert (check.ours, check.theirs, check.agrees) == (7, 7, True)
+
+
 def test_a_host_without_the_counter_or_without_sockets_is_not_compared() -> None:
     flow = make_flow_report()
     counters = (HostCounters(host="client", counters={}), HostCounters(host="idle", counters={"Tcp.RetransSegs": 3}))

@@ -166,6 +166,8 @@ def test_names_from_a_journal_are_printed_without_control_characters() -> None:
     told = str(Undone(kind="process", name="\x1b[2J\n::error::\u202e (pid 1)", outcome="undone"))
     assert told.isprintable()
     assert told.startswith("process \\x1b[2J\\n")
+    # A letter that nothing is drawn for.
+    assert "\\u3164" in str(Undone(kind="process", name="a\u3164b", outcome="undone"))
 
 
 @pytest.mark.parametrize("room", [0, 10])
