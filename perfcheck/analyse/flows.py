@@ -26,8 +26,9 @@ class Connection:
 def measured_connections(sockets: Sequence[TcpSocket], reports: Sequence[TrafficReport]) -> tuple[Connection, ...]:
     """Match the sockets to the traffic that is not background.
 
-    A report with flows is matched by host and exact 4-tuple. One without (the `command`
-    generator knows none) takes every connection of the lab that no other report has a share in.
+    A report with flows is matched by host and exact 4-tuple. One without (requests and the `command`
+    generator name none) takes every connection of the lab that no other report has a share in, and that no
+    background traffic's server has.
     """
     by_identity = _latest_by_identity(sockets)
     found = [
@@ -73,12 +74,12 @@ def _carried(socket: TcpSocket) -> int:
 
 
 def _unclaimed(by_identity: dict[Identity, TcpSocket], reports: Sequence[TrafficReport]) -> list[Connection]:
-    """Connections that share no endpoint with any report's flows.
+    """Connections that share no endpoint with any report's flows, or with the servers of background traffic.
 
     iperf3's control connection shares its server's address and port with the streams, so it is
     left out with them.
     """
-    claimed: set[_Endpoint] = set()
+    claimed = served_behind(reports)
     for report in reports:
         for flow in report.flows:
             claimed |= {_local(flow.sender), _local(flow.receiver)}
@@ -87,6 +88,11 @@ def _unclaimed(by_identity: dict[Identity, TcpSocket], reports: Sequence[Traffic
     for key, socket in free.items():
         pairs[frozenset({key[1:3], key[3:5]})].append(socket)
     return [_directed(ends) for ends in _across_translation(list(pairs.values()))]
+
+
+def served_behind(reports: Sequence[TrafficReport]) -> set[_Endpoint]:
+    """Return where the servers of background traffic that names no flows listen."""
+    return {(_plain(address), port) for report in reports if report.background for address, port in report.served}
 
 
 def _across_translation(pairs: list[list[TcpSocket]]) -> list[list[TcpSocket]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from perfcheck.analyse.flows import identity
+from perfcheck.analyse.flows import identity, served_behind
 from perfcheck.analyse.histogram import merge, statistics
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import FlowKey, Histogram, SocketBuffers
@@ -46,7 +46,12 @@ def _ends(
     if any(not report.flows and not report.background for report in reports):
         named = [flow for report in reports for flow in report.flows]
         taken = {_endpoint(key) for flow in named for key in (flow.sender, flow.receiver)}
-        free = [one for one in sockets if one.key.remote_port and not taken & {_endpoint(one.key)}]
+        behind = served_behind(reports)
+        free = [
+            one for one in sockets
+            if one.key.remote_port and _endpoint(one.key) not in taken
+            and not behind & {identity(one.key)[1:3], identity(one.key)[3:5]}
+        ]  # fmt: skip
         return [*senders, *free], [*receivers, *free]
     return senders, receivers
 

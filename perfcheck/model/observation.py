@@ -64,6 +64,7 @@ class TrafficReport:
     `arrivals` say when what arrived, warm-up included, so that several reports can be added over one time; the first
     begins where the generator's own clock begins. `measured_ns` are begin and end of the time that the
     metrics cover. A generator that tells neither is taken to have kept its rates from `start_ns` to `end_ns`.
+    `served` are addresses and ports of its server, where it names no flows: so much is known of whose they are.
     """
 
     generator: str
@@ -77,6 +78,7 @@ class TrafficReport:
     warnings: tuple[str, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     measured_ns: tuple[int, int] | None = None
+    served: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,7 +112,12 @@ class CommandSession:
             end_ns=end_ns,
             background=self._spec.background,
             raw={"stdout": command.stdout, "stderr": command.stderr},
+            served=self._served(),
         )
+
+    def _served(self) -> tuple[tuple[str, int], ...]:
+        server = self._spec.server
+        return () if server is None else tuple((each, server.port) for each in self._hosts[server.host].addresses)
 
     def stop(self) -> None:
         """End the command and its server; safe to call twice and at any time."""

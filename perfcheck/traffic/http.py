@@ -75,6 +75,7 @@ class HttpSession:
         self._hosts = hosts
         self._warmup_us = 0.0 if spec.background else warmup_ns / 1e3
         self._port = FIRST_PORT
+        self._served: tuple[tuple[str, int], ...] = ()
         self._body = MemoryFile("body", bytes(spec.size_bytes))
         self._log = MemoryFile("requests")
         self._server: Child | None = None
@@ -90,6 +91,7 @@ class HttpSession:
         host = self._hosts[self._spec.to_host]
         self._port = free_port(host, FIRST_PORT, "tcp")
         address = host.address_towards(self._spec.from_host, self._spec.family)
+        self._served = ((address, self._port),)
         argv = ("nghttpd", "--no-tls", "-a", address, "-d", self._body.folder, str(self._port))
         self._server = Child(host, argv, keep_bytes=KEEP_BYTES)
         self._server.await_listening(self._port, "tcp", READY_S)
@@ -141,6 +143,7 @@ class HttpSession:
             raw={"stdout": client.stdout, "stderr": client.stderr},
             arrivals=arrived,
             measured_ns=measured_ns,
+            served=self._served,
         )
 
     def _timeouts(self, log: npt.NDArray[np.float64], client: Child) -> float:

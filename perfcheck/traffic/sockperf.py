@@ -82,9 +82,11 @@ class SockperfSession:
         self._server.await_listening(self._port, self._spec.protocol, READY_S)
 
     def _endpoint(self) -> tuple[str, ...]:
-        address = self._hosts[self._spec.to_host].address_towards(self._spec.from_host)
         protocol = ("--tcp",) if self._spec.protocol == "tcp" else ()
-        return "-i", address, "-p", str(self._port), *protocol
+        return "-i", self._address(), "-p", str(self._port), *protocol
+
+    def _address(self) -> str:
+        return self._hosts[self._spec.to_host].address_towards(self._spec.from_host)
 
     def start(self) -> None:
         """Start the client; returns at once."""
@@ -130,6 +132,7 @@ class SockperfSession:
             warnings=self._warnings(),
             arrivals=arrived,
             measured_ns=measured_ns,
+            served=((self._address(), self._port),),
         )
 
     def _warnings(self) -> tuple[str, ...]:

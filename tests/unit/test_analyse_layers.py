@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -124,6 +125,14 @@ SOCKETS = (
     buffers(key("client", 40001, 5201), snd=500, rcv=500, drops=100),
     buffers(key("server", 5201, 40001), snd=500, rcv=500, drops=100),
 )
+
+
+def test_requests_take_no_buffers_of_background_traffic_that_names_no_flows_either() -> None:
+    server = key("server", 5201, 40001)
+    sockets = (SOCKETS[0], buffers(key("client", 40001, 5202), snd=500, rcv=500, drops=100))
+    behind = replace(traffic(background=True), served=((server.local, 5202),))
+    found = buffer_metrics(observed(sockets), [traffic(), behind])
+    assert (found["socket.snd_use_pct.max"], found["socket.drops"]) == (80, 0)
 
 
 def test_the_senders_buffer_counts_for_sending_and_the_receivers_for_receiving() -> None:

@@ -191,6 +191,16 @@ def test_a_command_takes_all_connections_that_no_other_traffic_claims() -> None:
     assert found["tcp.ooo_segs"] == 30
 
 
+def test_requests_take_no_connections_of_background_traffic_that_names_no_flows_either() -> None:
+    own = make_flow_report(sender_port=50_000, receiver_port=8080)
+    cross = make_flow_report(sender_port=50_001, receiver_port=8081)
+    sockets = [receiver(own), sender(own), sender(cross, counters=COUNTERS | {"retrans_segs": 500}), receiver(cross)]
+    server = cross.receiver
+    behind = report(generator="http", background=True, served=((server.local, server.local_port),))
+    found = tcp_metrics(sockets, [report(generator="http"), behind], make_scenario())
+    assert (found["tcp.connections"], found["tcp.retrans_segs"]) == (1, 10)
+
+
 def test_a_commands_connection_through_a_translating_router_is_one() -> None:
     own = make_flow_report(sender_port=50_000, receiver_port=8080)
     beyond = replace(own.receiver, remote="198.18.1.1")

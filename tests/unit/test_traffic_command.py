@@ -60,7 +60,7 @@ def test_command_waits_for_its_server_and_ends_it() -> None:
     session = lab.prepare(server=SERVER)
     assert lab.server.commands == [("daemon", "--for", "198.18.3.1", "-p", "8080")]
     session.start()
-    session.wait()
+    assert session.wait().served == (("198.18.3.2", 8080),)
     assert lab.server.started[0].signals == []
     session.stop()
     assert lab.server.started[0].signals == [15]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from perfcheck.errors import TrafficError
 from perfcheck.model.scenario import TrafficSpec
+from perfcheck.testing import FakeHost, FakeProcess
 from perfcheck.traffic import http, sockperf
 from perfcheck.traffic.requests import Answered, MemoryFile, columns, request_metrics
 
@@ -42,6 +46,29 @@ def test_rate_and_latency_are_those_of_requests_after_the_warm_up() -> None:
 @pytest.mark.parametrize("answered", [of([], []), of([1], [1])])
 def test_without_answers_the_rate_is_nothing_and_latencies_are_absent(answered: Answered) -> None:
     assert request_metrics(answered, warmup_us=10) == {"app.requests_per_s": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("session", "entry", "said", "log", "port"),
+    [
+        (http.HttpSession, {"http": {"from": "client", "to": "server", "background": True}}, H2LOAD,
+         "1000000\t200\t900\n", 8080),
+        (sockperf.SockperfSession,
+         {"sockperf": {"from": "client", "to": "server", "protocol": "tcp", "background": True}}, SOCKPERF, SOCKPERF,
+         11111),
+    ],
+)  # fmt: skip
+def test_a_report_says_where_its_server_listened(session: Any, entry: Any, said: str, log: str, port: int) -> None:
+    server = FakeHost(addresses=("198.18.3.2",), processes=lambda argv: FakeProcess(argv, exit_status=None))
+    server.listens = lambda *_: bool(server.commands)
+    client = FakeHost(processes=lambda argv: FakeProcess(argv, stdout=said.encode(), exit_status=0))
+    spec = TrafficSpec.model_validate(entry)
+    made = session(spec=spec.http or spec.sockperf, hosts={"client": client, "server": server}, warmup_ns=0)
+    made.prepare()
+    Path(made._log.path).write_text(log, encoding="ascii")
+    made.start()
+    assert made.wait().served == (("198.18.3.2", port),)
+    made.stop()
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(1, 10**6)), min_size=1, max_size=200))
