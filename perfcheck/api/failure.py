@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from perfcheck.errors import PerfcheckError
 
 if TYPE_CHECKING:
     from perfcheck.output.cases import Case
+
+
+class Caught(Protocol):
+    """An exception as pytest holds it."""
+
+    @property
+    def value(self) -> BaseException:
+        """The exception itself."""
+
+
+def is_mistake(caught: Caught | None) -> bool:
+    """Whether an exception tells of a mistake in the test.
+
+    Modules of the API set `__tracebackhide__` to it, so that pytest shows the test's line and not perfcheck's own.
+    """
+    return caught is not None and isinstance(caught.value, PerfcheckError | UnknownMetric | TypeError)
 
 
 class PerformanceFailure(AssertionError):  # noqa: N818 - a failed assertion, no defect of a program

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from perfcheck.api.failure import is_mistake
 from perfcheck.api.quantity import Number, Quantity
 
 if TYPE_CHECKING:
     from perfcheck.api.record import Record
 
+__tracebackhide__ = is_mistake
 _HOLDS: Final = {
     "<": lambda own, other: own < other,
     "<=": lambda own, other: own <= other,

@@ -6,8 +6,10 @@ import math
 from functools import total_ordering
 from typing import Final
 
+from perfcheck.api.failure import is_mistake
 from perfcheck.model.units import DURATION_NS, RATE_BPS, SIZE_BYTES, format_value
 
+__tracebackhide__ = is_mistake
 Number = int | float
 
 _KINDS: Final = {

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from perfcheck.errors import UsageError
+from perfcheck.api.failure import is_mistake
+from perfcheck.errors import ScenarioError, UsageError
 from perfcheck.scenario import SourcePoint, changed, hint, read_values, sources
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Value = object
 """A value as a scenario file has it (text, number, list, mapping), or a quantity such as `ms(10)`."""
 
+__tracebackhide__ = is_mistake
 _ORIGIN: Final = "Scenario(...)"
 _DEFAULTS: Final[Mapping[str, object]] = {
     "title": "", "tags": (), "reference": None, "measure": None, "repeat": None, "warmup": None, "expect": None,
@@ -90,7 +92,11 @@ class Scenario:
     @classmethod
     def load_all(cls, path: str | Path) -> tuple[Self, ...]:
         """Read all scenarios of a file: one for each point of its matrix."""
-        return tuple(cls._of_file(point) for point in sources(Path(path)))
+        try:
+            return tuple(cls._of_file(point) for point in sources(Path(path)))
+        except ScenarioError as error:
+            # The loader's own frames tell a test's author nothing.
+            raise error.with_traceback(None) from None
 
     @classmethod
     def _of_file(cls, point: SourcePoint) -> Self:
@@ -109,7 +115,10 @@ class Scenario:
         become part of the label and of what baselines are kept by, as a matrix's do. Keywords replace a key of the
         top level as a whole: `repeat=3`, `expect={...}`, `name="another"`.
         """
-        values, inner = changed(self._values, self._changes, {**(changes or {}), **top_level})
+        try:
+            values, inner = changed(self._values, self._changes, {**(changes or {}), **top_level})
+        except ScenarioError as error:
+            raise error.with_traceback(None) from None
         made = type(self).__new__(type(self))
         made._fill(values, inner, self._origin if self._origin.endswith(")") else f"{self._origin} with_(...)")
         return made
@@ -119,7 +128,10 @@ class Scenario:
         self._values: dict[str, object] = copy.deepcopy(dict(values))
         self._changes: dict[str, object] = dict(changes)
         self._origin: str = origin
-        self._spec: model.Scenario = read_values(self._values, self._changes, origin)
+        try:
+            self._spec: model.Scenario = read_values(self._values, self._changes, origin)
+        except ScenarioError as error:
+            raise error.with_traceback(None) from None
         self._lines: Mapping[str, int] = {}
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from perfcheck.api.comparison import Comparison
+from perfcheck.api.failure import is_mistake
 from perfcheck.api.record import Record
 from perfcheck.api.scenario import Scenario
 from perfcheck.errors import UsageError
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from perfcheck.api.caller import Caller
     from perfcheck.api.quantity import Quantity
     from perfcheck.model import scenario as model
+    from perfcheck.runner.sides import Side
 
 Mode = Literal["summary", "detail", "both"]
 _MODES = ("summary", "detail", "both")
 _MOST_RUNS = 1000
+__tracebackhide__ = is_mistake
 
 
 class Perfcheck:
@@ -32,6 +35,10 @@ class Perfcheck:
     def __init__(self, caller: Caller) -> None:
         """Measure for this caller."""
         self._caller = caller
+
+    def __repr__(self) -> str:
+        """Return `<Perfcheck>`, which pytest shows among a test's arguments."""
+        return "<Perfcheck>"
 
     def run(
         self,
@@ -76,9 +83,7 @@ class Perfcheck:
         `tolerance` is what counts as a change by metric, e.g. `{"app.throughput_bps": pct(3)}`, beside the scenario's.
         """
         __tracebackhide__ = True
-        from perfcheck.runner.sides import Side
-
-        sides = Side.parse(a), Side.parse(b)
+        sides = _side("a", a), _side("b", b)
         chosen = self.load(scenario, select=select)
         spec = self._placed(chosen)
         if tolerance:
@@ -122,6 +127,16 @@ def _chosen(spec: model.Scenario, repeat: int | None, mode: Mode | None) -> mode
             raise UsageError(f"mode: expected {', '.join(_MODES)}, got {mode!r}")
         spec = spec.model_copy(update={"measure": spec.measure.model_copy(update={"mode": mode})})
     return spec
+
+
+def _side(name: str, text: str) -> Side:
+    """Read a side of `ab`; UsageError says which argument is wrong."""
+    from perfcheck.runner.sides import Side
+
+    try:
+        return Side.parse(text)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
 
 
 def _tolerances(scenario: Scenario, tolerance: Mapping[str, str | Quantity]) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ from perfcheck.cli import commands
 from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.history import history
 from perfcheck.cli.tolerance import tolerance
-from perfcheck.cli.values import count, percent, ref
+from perfcheck.cli.values import count, path_text, percent, ref
 from perfcheck.errors import UsageError
 from perfcheck.model.printable import printable_lines
 from perfcheck.runner.sides import FORMS, Side
@@ -93,6 +93,8 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[str], T]:
 _count = _parsed(count)
 _percent = _parsed(percent)
 _ref = _parsed(ref)
+_path = _parsed(lambda text: Path(path_text(text)))
+_side = _parsed(Side.parse)
 
 
 def _sessions(text: str) -> int:
@@ -117,8 +119,8 @@ def _add_select(parser: argparse.ArgumentParser) -> None:
 
 def _add_reports(parser: argparse.ArgumentParser, json: str = "") -> None:
     if json:
-        parser.add_argument("--json", type=Path, metavar="PATH", help=f"{json} ('-': standard output)")
-    parser.add_argument("--junit", type=Path, metavar="PATH", help="write a JUnit report")
+        parser.add_argument("--json", type=_path, metavar="PATH", help=f"{json} ('-': standard output)")
+    parser.add_argument("--junit", type=_path, metavar="PATH", help="write a JUnit report")
 
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +131,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         help="share of one CPU that measuring may take, whatever the traffic, e.g. 10%%",
     )  # fmt: skip
     parser.add_argument(
-        "--rules", action="append", default=[], type=Path, metavar="DIR",
+        "--rules", action="append", default=[], type=_path, metavar="DIR",
         help="a folder of further diagnosis rules; may be given several times",
     )  # fmt: skip
 
@@ -147,18 +149,20 @@ def _add_tolerance(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(subparsers: _Subparsers) -> None:
     run = subparsers.add_parser("run", help="measure scenarios without pytest")
-    run.add_argument("files", nargs="+", type=Path, metavar="FILE", help="scenario files, or folders of them")
+    run.add_argument("files", nargs="+", type=_path, metavar="FILE", help="scenario files, or folders of them")
     _add_select(run)
     _add_reports(run, "append one run record a line")
     _add_repeat(run, "runs of each scenario")
     _add_measuring(run)
-    run.add_argument("--events", type=Path, metavar="PATH", help="write the events of detail mode, one JSON a line")
+    run.add_argument("--events", type=_path, metavar="PATH", help="write the events of detail mode, one JSON a line")
     run.add_argument("--baseline", action="store_true", help="compare with the stored baselines")
     run.add_argument("--baseline-save", action="store_true", help="measure and write baselines")
     run.add_argument(
         "--baseline-update", action="store_true", help="measure and write baselines in place of all earlier sessions"
     )
-    run.add_argument("--baseline-dir", type=Path, metavar="DIR", help="where baselines are stored (default: baselines)")
+    run.add_argument(
+        "--baseline-dir", type=_path, metavar="DIR", help="where baselines are stored (default: baselines)"
+    )
     run.add_argument(
         "--baseline-ref", type=_ref, metavar="REF",
         help="compare with the baselines that this commit or branch has, whatever the working tree has",
@@ -166,14 +170,14 @@ def _add_run(subparsers: _Subparsers) -> None:
     _add_trust(run)
     run.add_argument("--baseline-name", metavar="NAME", help="a named set of baselines")
     _add_tolerance(run)
-    run.add_argument("--history", type=Path, metavar="DIR", help="append each run to the history in DIR")
+    run.add_argument("--history", type=_path, metavar="DIR", help="append each run to the history in DIR")
     run.set_defaults(command=commands.run, judges=True)
 
 
 def _add_compare(subparsers: _Subparsers) -> None:
     compare = subparsers.add_parser("compare", help="verdicts of two stored run records: B against A")
-    compare.add_argument("baseline", type=Path, metavar="A.json", help="records as `perfcheck run --json` writes them")
-    compare.add_argument("current", type=Path, metavar="B.json", help="the records that are judged")
+    compare.add_argument("baseline", type=_path, metavar="A.json", help="records as `perfcheck run --json` writes them")
+    compare.add_argument("current", type=_path, metavar="B.json", help="the records that are judged")
     _add_tolerance(compare)
     _add_reports(compare)
     compare.set_defaults(command=commands.compare, judges=True)
@@ -185,10 +189,10 @@ def _add_pairs(subparsers: _Subparsers) -> None:
         description="Measures A and B in interleaved pairs on this machine until each metric is settled. "
         f"A side is one of: {'; '.join(FORMS.values())}.",
     )  # fmt: skip
-    pairs.add_argument("file", type=Path, metavar="FILE", help="a scenario file")
-    pairs.add_argument("--a", required=True, type=Side.parse, metavar="SIDE", help="the setting as it is")
+    pairs.add_argument("file", type=_path, metavar="FILE", help="a scenario file")
+    pairs.add_argument("--a", required=True, type=_side, metavar="SIDE", help="the setting as it is")
     _add_trust(pairs)
-    pairs.add_argument("--b", required=True, type=Side.parse, metavar="SIDE", help="the setting that is judged")
+    pairs.add_argument("--b", required=True, type=_side, metavar="SIDE", help="the setting that is judged")
     _add_select(pairs)
     _add_reports(pairs, "append both run records, A before B, one a line")
     _add_measuring(pairs)
@@ -201,7 +205,7 @@ def _add_calibrate(subparsers: _Subparsers) -> None:
         "calibrate", help="how much metrics vary on this machine, and the repeat and margins for that",
         description="Measures the file's scenarios several times with nothing changed, and prints a patch to the file.",
     )  # fmt: skip
-    noise.add_argument("file", type=Path, metavar="FILE", help="a scenario file")
+    noise.add_argument("file", type=_path, metavar="FILE", help="a scenario file")
     _add_repeat(noise, "runs of each session")
     _former(noise, "--runs", "--repeat", _count)
     _add_trust(noise)
@@ -221,12 +225,12 @@ def _add_history(subparsers: _Subparsers) -> None:
     )  # fmt: skip
     past.add_argument("metric", metavar="METRIC", help="its name; `perfcheck metrics` lists all")
     past.add_argument(
-        "--history", type=Path, default=Path("results/history"), metavar="DIR",
+        "--history", type=_path, default=Path("results/history"), metavar="DIR",
         help="the history's folder (default: results/history)",
     )  # fmt: skip
-    _former(past, "--dir", "--history", Path)
+    _former(past, "--dir", "--history", _path)
     past.add_argument("--scenario", metavar="NAME", help="only this scenario")
-    past.add_argument("--html", type=Path, metavar="PATH", help="write a page with plots as well")
+    past.add_argument("--html", type=_path, metavar="PATH", help="write a page with plots as well")
     past.set_defaults(command=history)
 
 
@@ -245,7 +249,7 @@ def _add_inspecting(subparsers: argparse._SubParsersAction[Parser]) -> None:
     schema.set_defaults(command=commands.schema)
     listing = subparsers.add_parser("list", help="the scenarios of files and folders, checked but not run")
     listing.add_argument(
-        "files", nargs="*", type=Path, default=[Path("scenarios")], metavar="FILE",
+        "files", nargs="*", type=_path, default=[Path("scenarios")], metavar="FILE",
         help="scenario files, or folders of them (default: scenarios)",
     )  # fmt: skip
     _add_trust(listing)

@@ -97,7 +97,7 @@ def _keep(arguments: argparse.Namespace) -> Keep | None:
         arguments.baseline = True
     if not (arguments.baseline or keep):
         for option in ("baseline_dir", "baseline_name", "tolerance"):
-            if getattr(arguments, option):
+            if getattr(arguments, option) not in (None, []):
                 raise UsageError(
                     f"--{option.replace('_', '-')}: does nothing without --baseline, which compares, or --baseline-save"
                 )

@@ -15,6 +15,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def path_text(text: str) -> str:
+    """Return the name of a file or folder; an empty one would mean the working directory."""
+    if not text:
+        raise UsageError("expected the name of a file or folder, got ''")
+    return text
+
+
 def ref(text: str) -> str:
     """Parse the name of a commit, branch or tag."""
     from perfcheck.baseline import checked_ref

@@ -1,7 +1,7 @@
 """When the core takes more of a CPU than it may, and what it then does less of: arithmetic without a kernel.
 
 The order: detail mode follows fewer packets, then none; pollers look less often; at last the collectors that are
-not needed for a verdict on TCP stop, the dearest first. What costs next to nothing is left alone.
+not needed for a verdict on TCP stop, the most expensive first. What costs next to nothing is left alone.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class OvsCollector(LookingCollector[dict[str, Look]]):
         try:
             read()
         except OSError as error:
-            raise Unavailable("Open vSwitch", str(error), "modprobe openvswitch") from error
+            raise Unavailable("Open vSwitch", error.strerror or str(error), "modprobe openvswitch") from error
 
     def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, Look]:
         """Look at each host."""

@@ -18,17 +18,17 @@ def cost_lines(record: RunRecord) -> tuple[str, ...]:
     if "cpu_pct" in cost.get("at_rest", {}):
         parts.append(f"at rest {cost['at_rest']['cpu_pct']:.2g} %")
     memory = f"{_megabytes(cost['rss_bytes'])} resident, {_megabytes(cost['bpf_map_bytes'])} of BPF maps"
-    parts += [memory, *_dearest(cost.get("programs", {})), f"{record.lost_events} events lost"]
+    parts += [memory, *_most_expensive(cost.get("programs", {})), f"{record.lost_events} events lost"]
     return (f"measuring: {'; '.join(parts)}",)
 
 
-def _dearest(programs: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+def _most_expensive(programs: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     called = {name: one for name, one in programs.items() if "ns_per_call" in one}
     if not called:
         return ()
     name = max(called, key=lambda each: called[each]["run_ns"])
     most = called[name]
-    return (f"dearest program {name}, {most['ns_per_call']:.0f} ns x {format_value(most['calls'], '')} calls",)
+    return (f"most expensive program {name}, {most['ns_per_call']:.0f} ns x {format_value(most['calls'], '')} calls",)
 
 
 def _megabytes(size: float) -> str:

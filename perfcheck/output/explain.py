@@ -227,4 +227,4 @@ def _circumstances(record: RunRecord) -> Iterator[tuple[str, str]]:
     if changes := changes_of(record):
         yield "conditions", "\n".join(changes)
     if said := remarks(record):
-        yield "mind", "\n".join(said)
+        yield "note", "\n".join(said)

@@ -74,8 +74,9 @@ def from_file(config: pytest.Config, option: Option) -> Any:
     try:
         value = config.getini(option.key)
     except (TypeError, ValueError, pytest.UsageError) as error:
-        got = re.search(r"got .*", str(error), re.DOTALL)
-        said = got[0] if got else str(error)
+        # pytest's and Python's words differ; all of them end with the value.
+        got = re.search(r"(?:got(?: \w+:)?|invalid truth value|with base 10:) (.*)", str(error), re.DOTALL)
+        said = f"got {got[1]}" if got else str(error)
         raise mistake(config, option, f"expected {_EXPECTED[option.kind]}, {said}") from None
     if value is None or value in ("", []):
         return None

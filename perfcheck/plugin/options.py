@@ -72,7 +72,7 @@ def _for_argparse(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-_count, _percent, _ref = _values("count"), _values("percent"), _values("ref")
+_count, _percent, _ref, _path = (_values(name) for name in ("count", "percent", "ref", "path_text"))
 
 BASELINE: Final = Option(flags=("--baseline",), kind="flag", help="compare with the stored baselines")
 SAVE: Final = Option(flags=("--baseline-save",), kind="flag", help="measure and write baselines")
@@ -91,10 +91,12 @@ AB: Final = Option(
     flags=("--ab",), kind="pair", metavar=("A", "B"),
     help="compare two settings in interleaved pairs, e.g. --ab file 'congestion bbr'; as `perfcheck ab`",
 )  # fmt: skip
-HISTORY: Final = Option(flags=("--history",), metavar="DIR", help="append each run to the history in DIR")
+HISTORY: Final = Option(
+    flags=("--history",), metavar="DIR", parse=_for_argparse(_path), help="append each run to the history in DIR"
+)
 NAME: Final = Option(flags=("--baseline-name",), metavar="NAME", help="a named set of baselines")
 FOLDER: Final = Option(
-    flags=("--baseline-dir",), metavar="DIR",
+    flags=("--baseline-dir",), metavar="DIR", parse=_for_argparse(_path),
     help="where baselines are stored (default: baselines/ in the root directory)",
 )  # fmt: skip
 REF: Final = Option(
@@ -113,7 +115,8 @@ STRICT: Final = Option(
     help="fail what has no baseline and what this machine cannot measure, instead of skipping it",
 )  # fmt: skip
 JSON: Final = Option(
-    flags=("--perfcheck-json",), metavar="PATH", help="append one run record (JSON) a line to PATH"
+    flags=("--perfcheck-json",), metavar="PATH", parse=_for_argparse(_path),
+    help="append one run record (JSON) a line to PATH",
 )  # fmt: skip
 REPEAT: Final = Option(
     flags=("--perfcheck-repeat",), kind="count", metavar="N", parse=_for_argparse(_count), help="runs of each scenario"
@@ -124,10 +127,11 @@ BUDGET: Final = Option(
     help="share of one CPU that measuring may take, whatever the traffic, e.g. 10%%",
 )  # fmt: skip
 EVENTS: Final = Option(
-    flags=("--perfcheck-events",), metavar="PATH", help="write the events of detail mode, one JSON a line"
-)
+    flags=("--perfcheck-events",), metavar="PATH", parse=_for_argparse(_path),
+    help="write the events of detail mode, one JSON a line",
+)  # fmt: skip
 RULES: Final = Option(
-    flags=("--perfcheck-rules",), kind="folders", metavar="DIR",
+    flags=("--perfcheck-rules",), kind="folders", metavar="DIR", parse=_for_argparse(_path),
     help="a folder of further diagnosis rules; may be given several times",
 )  # fmt: skip
 TOLERANCE: Final = Option(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
+from perfcheck.api.failure import is_mistake
 from perfcheck.api.measured import MIRRORED, Cause, Measured
 from perfcheck.api.session import Perfcheck
 from perfcheck.errors import CouldNotMeasure, PerfcheckError, Stopped, UsageError
@@ -28,6 +29,8 @@ from perfcheck.scenario import find, hint
 if TYPE_CHECKING:
     from perfcheck.api.caller import MeasuredRun
     from perfcheck.runner.sides import Side
+
+__tracebackhide__ = is_mistake
 
 
 @dataclass(slots=True)

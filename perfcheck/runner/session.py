@@ -302,4 +302,4 @@ class Runner:
                 # Also where no session is ever entered, as when pytest only collects.
                 finalize(self, shutil.rmtree, self._at_ref, ignore_errors=True)
             folder = self._at_ref
-        return BaselineStore(folder, name or self.options.baseline_name)
+        return BaselineStore(folder, self.options.baseline_name if name is None else name)

@@ -160,6 +160,9 @@ class _Builder:
 
 def _shown(value: object) -> str:
     text = repr(value)
+    if " at 0x" in text:
+        # An object without a text of its own; its address says nothing.
+        return f"an object of type {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 

@@ -166,13 +166,13 @@ def test_options_that_exclude_others_can_stand_in_a_file(told: Suite, form: str)
 
 
 WRONG: Final[tuple[tuple[str, Any, str], ...]] = (
-    ("perfcheck_repeat", "none", "expected a *number*'none'*"),
+    ("perfcheck_repeat", "none", "expected a *number*, got 'none'"),
     ("perfcheck_repeat", 0, "expected a number of runs from 1 to 1000, got '0'"),
     ("perfcheck_mode", "fast", "expected summary, detail, both, got 'fast'"),
     ("perfcheck_tolerance", ["x=1"], "unknown metric 'x'*"),
     ("perfcheck_tolerance", ["tcp.rtt_us.p99"], "expected METRIC=PCT*"),
     ("perfcheck_budget", "little", "expected a percentage*'little'*"),
-    ("perfcheck_baseline", "perhaps", "expected true or false, *perhaps*"),
+    ("perfcheck_baseline", "perhaps", "expected true or false, got *perhaps*"),
     ("perfcheck_ab", ["file"], "expected two settings, A and B, got 1"),
     ("perfcheck_ab", ["file", "fast"], "a side is one of: file*got 'fast'"),
 )

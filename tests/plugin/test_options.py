@@ -110,6 +110,8 @@ def test_the_ini_file_gives_defaults_and_the_command_line_wins(told: Suite) -> N
         (("--ab", "file", "congestion reno", "--baseline"), "*--ab: it cannot go with --baseline,*"),
         (("--ab", "file", "congestion reno", "--baseline-save"), "*--ab: it cannot go with --baseline-save,*"),
         (("--ab", "file", "congestion reno", "--history", "kept"), "*--ab: it cannot go with --history,*"),
+        (("--perfcheck-json", ""), "*--perfcheck-json: expected the name of a file or folder, got ''"),
+        (("--history", ""), "*--history: expected the name of a file or folder, got ''"),
     ],
 )
 def test_wrong_options_are_told_before_anything_is_measured(

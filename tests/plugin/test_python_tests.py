@@ -53,6 +53,32 @@ def test_a_mistake_in_a_built_scenario_is_located(suite: Suite) -> None:
     result.stdout.fnmatch_lines(["E*Scenario(...): links[[]0[]].delay: expected a duration such as 10ms, got '5'"])
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('perfcheck.run("scenarios/wam.yaml")', "*did you mean 'scenarios/wan.yaml'?"),
+        ('perfcheck.run("scenarios/wan.yaml", repeat="3")', "*repeat: expected a number of runs *, got '3'"),
+        ('perfcheck.run("scenarios/wan.yaml", select="lan")', "*label contains 'lan'; did you mean 'wan'?"),
+        ('perfcheck.run("broken.yaml")', "*ScenarioError: broken.yaml:1:12: *"),
+        ('perfcheck.run(OFFICE.with_({"links[0].delay": 5}))', "*links[[]0[]].delay: expected a duration *, got '5'"),
+        ('perfcheck.ab("scenarios/wan.yaml", a="file", b="bbr")', "*UsageError: b: a side is one of: *; got 'bbr'"),
+        ('perfcheck.run("scenarios/wan.yaml")["tcp.rtt"]', "*unknown metric 'tcp.rtt'; did you mean 'tcp.rtt_us.*'?"),
+        ('perfcheck.run("scenarios/wan.yaml")["tcp.rtt_us.p99"] < mbit(5)', "*TypeError: cannot compare a duration *"),
+        ("ms('5')", "*TypeError: expected a finite number of ms, got '5'"),
+    ],
+)
+def test_a_mistake_is_shown_at_the_tests_line_and_nowhere_else(suite: Suite, line: str, told: str) -> None:
+    (suite.pytester.path / "broken.yaml").write_text("scenario: [")
+    result = module(suite, BUILT + f"""
+def test_upload(perfcheck):
+    {line}
+""")  # fmt: skip
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([f">       {line.replace('[', '[[]')}", f"E  {told}"])
+    result.stdout.no_fnmatch_line("*perfcheck/*.py*")
+    result.stdout.no_fnmatch_line("* at 0x*")
+
+
 def test_one_name_means_one_workload(suite: Suite) -> None:
     result = module(suite, BUILT + """
 def test_one(perfcheck):

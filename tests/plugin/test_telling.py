@@ -60,7 +60,7 @@ tcp.rtt_us.p99 went from 46.7 ms to 61.2 ms (+31.0 %), margin 5 %
   also moved app.throughput_bps  94 Mbit/s -> 72 Mbit/s  (-23.4 %, regressed)
   conditions links[0].loss: not set -> 1%
              links[0].queue: 1bdp -> 4bdp
-  mind       iperf3 used 97 % of a CPU
+  note       iperf3 used 97 % of a CPU
   reproduce  perfcheck run scenarios/wan.yaml
   at         scenarios/wan.yaml:13"""
     )

@@ -67,6 +67,7 @@ def test_mistakes_are_located_by_their_key() -> None:
     assert mistakes(lambda: built(links=[LINK | {"dealy": "5ms"}]))[0].startswith(
         "Scenario(...): links[0].dealy: unknown key; did you mean 'delay'?"
     )
+    assert mistakes(lambda: built(reference=object()))[0].endswith("got an object of type object")
     assert mistakes(lambda: built(expect={"tcp.rtt_us.p9": "<= 60ms"}))[0].endswith("did you mean 'tcp.rtt_us.p99'?")
 
 

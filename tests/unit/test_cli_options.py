@@ -93,7 +93,13 @@ def test_former_names_still_work_with_a_note(
 
 
 @pytest.mark.parametrize(
-    "words", [("--baseline-name", "nightly"), ("--baseline-dir", "kept"), ("--tolerance", "tcp.rtt_us.p50=5%")]
+    "words",
+    [
+        ("--baseline-name", "nightly"),
+        ("--baseline-name", ""),
+        ("--baseline-dir", "kept"),
+        ("--tolerance", "tcp.rtt_us.p50=5%"),
+    ],
 )
 def test_an_option_that_would_do_nothing_is_bad_usage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
@@ -112,3 +118,29 @@ def test_counts_are_checked_alike(value: str, capsys: pytest.CaptureFixture[str]
     assert parse is not None
     with pytest.raises(argparse.ArgumentTypeError, match="expected a number of runs from 1 to 1000"):
         parse(value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", ""),
+        ("run", "x.yaml", "--json", ""),
+        ("run", "x.yaml", "--history", ""),
+        ("run", "x.yaml", "--events", ""),
+        ("ab", "", "--a", "file", "--b", "file"),
+        ("list", ""),
+        ("history", "tcp.rtt_us.p50", "--html", ""),
+    ],
+)
+def test_an_empty_name_is_not_the_working_directory(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        arguments.parse(words)
+    assert ended.value.code == 2
+    assert "expected the name of a file or folder, got ''" in capsys.readouterr().err
+
+
+def test_a_wrong_side_is_told_with_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        arguments.parse(("ab", "x.yaml", "--a", "file", "--b", "bbr"))
+    assert ended.value.code == 2
+    assert "argument --b: a side is one of: file (as the file says)" in capsys.readouterr().err

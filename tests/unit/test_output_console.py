@@ -143,7 +143,7 @@ FAILED  wan: app.throughput_bps went from 94 Mbit/s to 72 Mbit/s (-23.4 %), marg
   moved      tcp.rtt_us.p99  46.7 ms -> 61.2 ms  (+31.0 %, regressed)
              app.throughput_bps  94 Mbit/s -> 72 Mbit/s  (-23.4 %, regressed)
   conditions links[0].queue: 1bdp -> 4bdp
-  mind       2 events were lost; counts are too low by as many at most
+  note       2 events were lost; counts are too low by as many at most
   reproduce  perfcheck run scenarios/wan.yaml
 
 lan: scenarios/lan.yaml

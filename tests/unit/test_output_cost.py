@@ -16,12 +16,12 @@ OVERHEAD = {
 }  # fmt: skip
 
 
-def test_the_line_has_cpu_memory_losses_and_the_dearest_program() -> None:
+def test_the_line_has_cpu_memory_losses_and_the_most_expensive_program() -> None:
     record = make_record(metrics={}).model_copy(update={"overhead": OVERHEAD, "lost_events": 3})
     (line,) = cost_lines(record)
     assert line == (
         "measuring: 1.1 % of one CPU (BPF programs 0.007 s, user space 0.05 s); at rest 0.61 %; 151 MB resident, 31 MB "
-        "of BPF maps; dearest program tcp_probe, 100 ns x 40,000 calls; 3 events lost"
+        "of BPF maps; most expensive program tcp_probe, 100 ns x 40,000 calls; 3 events lost"
     )
 
 
@@ -29,5 +29,5 @@ def test_what_was_not_measured_is_left_out() -> None:
     without = {**OVERHEAD, "programs": {}, "at_rest": {"seconds": 0.0}}
     (line,) = cost_lines(make_record(metrics={}).model_copy(update={"overhead": without}))
     assert "at rest" not in line
-    assert "dearest" not in line
+    assert "most expensive" not in line
     assert cost_lines(make_record(metrics={})) == ()
