@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 MOST_FILES: Final = 100
 """A folder with more files than this is joined into one."""
+MOST_SERIES: Final = 500
+MOST_RUNS: Final = 50_000
+"""Bounds of one metric in one folder, and of one series: beyond them looking takes minutes."""
 
 _COLUMNS: Final = (
     "schema", "run_id", "started_at", "scenario", "point", "workload", "digest", "machine", "emulators", "environment",
@@ -65,6 +68,7 @@ _RUNS: Final = """
           AND machine = $machine AND emulators = $emulators
     GROUP BY started_at, run_id ORDER BY started_at, run_id
 """.replace("{rows}", _ROWS)
+_WHOLE: Final = "SELECT max(COLUMNS(*)) FROM {rows}".replace("{rows}", _ROWS)
 
 
 class HistoryStore:
@@ -105,14 +109,16 @@ class HistoryStore:
         if not files:
             return []
         asked = {"files": [str(file) for file in files], "metric": metric}
-        with _database() as database:
-            kinds = database.execute(_KINDS, asked).fetchall()
+        folder = files[0].parent
+        with _database(asked["files"]) as database:
+            kinds = database.execute(f"{_KINDS} LIMIT {MOST_SERIES + 1}", asked).fetchall()
+            if len(kinds) > MOST_SERIES:
+                raise _wrong(folder, f"more than {MOST_SERIES:,} series of {metric}: move some of its files away")
             names = ("scenario", "point", "workload", "machine", "emulators")
-            found = [_series(metric, kind, database.execute(_RUNS, asked | dict(zip(names, kind, strict=False))))
-                     for kind in kinds]  # fmt: skip
-        for each in found:
-            _refuse_other_than_figures(each, files[0].parent)
-        return found
+            return [
+                _series(folder, metric, kind, database.execute(_RUNS, asked | dict(zip(names, kind, strict=False))))
+                for kind in kinds
+            ]
 
     def _join(self, folder: Path, files: list[Path]) -> Path:
         """Write all rows into one file, then remove the files they came from; the caller holds the lock."""
@@ -128,16 +134,12 @@ class HistoryStore:
 
     def _write(self, path: Path, statement: str, values: dict[str, Any]) -> None:
         """Have DuckDB write a file that takes the path's place once it is on the disk."""
-        with replacing(path) as descriptor, _database() as database:
+        with replacing(path) as descriptor, _database(values.get("files", ())) as database:
             database.execute(statement.replace("{file}", f"/proc/self/fd/{descriptor}"), values)
 
 
-def _refuse_other_than_figures(series: Series, folder: Path) -> None:
-    """Raise RecordError where a run's value is none that could be measured: nothing can be computed with it."""
-    for run_id, value in zip(series.run_ids, series.values, strict=True):
-        if not in_bounds(value):
-            message = f"the run {run_id} has {value:g} as {series.metric}: remove its file to go on with the others"
-            raise RecordError(Problem(file=str(folder), line=1, column=1, path="", message=message))
+def _wrong(file: Path | str, message: str) -> RecordError:
+    return RecordError(Problem(file=str(file), line=1, column=1, path="", message=message))
 
 
 def _said(text: str) -> str:
@@ -147,22 +149,30 @@ def _said(text: str) -> str:
 
 
 @contextmanager
-def _database() -> Iterator[DuckDBPyConnection]:
-    """Give a DuckDB that lives in memory; its errors come out as RecordError, with the file where it names one."""
+def _database(files: Sequence[str]) -> Iterator[DuckDBPyConnection]:
+    """Give a DuckDB that lives in memory; its errors come out as RecordError, with the file that is damaged."""
     import duckdb
 
     with duckdb.connect(":memory:") as connection:
         try:
             yield connection
         except duckdb.Error as error:
-            named = re.search(r"[^'\"\s]+\.parquet", str(error))
-            remedy = "; restore this file, or remove it to go on with the other runs" if named else ""
-            raise RecordError(
-                Problem(
-                    file=named[0] if named else "the history", line=1, column=1, path="",
-                    message=f"cannot be read or written: {_said(str(error))}{remedy}",
-                )
-            ) from None  # fmt: skip
+            damaged = _damaged(connection, files)
+            remedy = "; restore this file, or remove it to go on with the other runs" if damaged else ""
+            said = f"cannot be read or written: {_said(str(error))}{remedy}"
+            raise _wrong(damaged or "the history", said) from None
+
+
+def _damaged(connection: DuckDBPyConnection, files: Sequence[str]) -> str | None:
+    """Return the first file that cannot be read by itself: many of DuckDB's errors name none."""
+    import duckdb
+
+    for file in files:
+        try:
+            connection.execute(_WHOLE, {"files": [file]}).fetchall()
+        except duckdb.Error:
+            return file
+    return None
 
 
 def _parquet_files(folder: Path) -> list[Path]:
@@ -209,13 +219,14 @@ def _rows(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _series(metric: str, kind: tuple[Any, ...], runs: DuckDBPyConnection) -> Series:
+def _series(folder: Path, metric: str, kind: tuple[Any, ...], runs: DuckDBPyConnection) -> Series:
     scenario, point, workload, machine, emulators, unit = kind
     columns = runs.fetchnumpy()
+    if len(columns["value"]) > MOST_RUNS:
+        raise _wrong(folder, f"more than {MOST_RUNS:,} runs in a series of {metric}: move some of its files away")
     for run_id, value in zip(columns["run_id"].tolist(), columns["value"].tolist(), strict=True):
         if not isinstance(value, float) or not in_bounds(value):
-            message = f"the run {run_id} has {value!r} for {metric}, which no run measured: remove its file"
-            raise RecordError(Problem(file="the history", line=1, column=1, path="", message=message))
+            raise _wrong(folder, f"the run {run_id} has {value!r} for {metric}, which no run measured: remove its file")
     return Series(
         metric=metric, unit=unit, scenario=scenario, point=point, workload=workload, machine=machine,
         emulators=emulators, run_ids=tuple(columns["run_id"].tolist()),

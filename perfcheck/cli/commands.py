@@ -49,6 +49,8 @@ from perfcheck.traffic import generators
 
 T = TypeVar("T")
 
+_MOST_LISTED: Final = 10
+
 STDOUT: Final = Path("-")
 """What `--json` takes for standard output; all else is then printed to standard error."""
 
@@ -156,8 +158,8 @@ def compare(arguments: argparse.Namespace) -> int:
     after = {scenario_label(record): record for record in read_records(arguments.current)}
     if not set(before) & set(after):
         raise UsageError(
-            f"no scenario is in both files: {arguments.baseline} has {', '.join(sorted(before)) or 'none'}, "
-            f"{arguments.current} has {', '.join(sorted(after)) or 'none'}"
+            f"no scenario is in both files: {arguments.baseline} has {_listed(before)}, "
+            f"{arguments.current} has {_listed(after)}"
         )
     verdicts = []
     outputs = Outputs(_reports(console_for(), arguments))
@@ -173,6 +175,13 @@ def compare(arguments: argparse.Namespace) -> int:
     for label in sorted(set(before) - set(after)):
         say(f"{label}: only in {arguments.baseline}, not compared")
     return final_status(verdicts, (), outputs.problems)
+
+
+def _listed(labels: Iterable[str]) -> str:
+    """Return the first labels, and how many there are besides."""
+    known = sorted(labels)
+    more = len(known) - _MOST_LISTED
+    return ", ".join(known[:_MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, float], file: str) -> RunRecord:

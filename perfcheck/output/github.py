@@ -25,6 +25,8 @@ SUMMARY_LIMIT_BYTES: Final = 1024 * 1024
 """What a step's job summary may hold; a larger one is refused whole."""
 
 
+_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+
 _PLAIN: Final = re.compile(
     r"(?!www\.)(?:[A-Za-z0-9]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|[ .,;%+=/>-](?!www\.)|<(?==)|(?<=[a-z]):(?= ))*"
 )
@@ -152,7 +154,8 @@ def publish(found: Sequence[Case], environ: Mapping[str, str], stream: Sink) -> 
     if not summary:
         return
     try:
-        with Path(summary).open("ab") as file:
+        # A pipe that nobody reads is an error, where opening it would wait for a reader.
+        with os.fdopen(os.open(summary, _APPEND, 0o666), "ab") as file:
             file.write(markdown(found, SUMMARY_LIMIT_BYTES - file.tell()).encode())
     except OSError as error:
         stream.write(f"::warning title=perfcheck::cannot write the job summary: {_data(str(error))}\n")

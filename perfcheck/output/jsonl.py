@@ -22,6 +22,8 @@ from perfcheck.system.printing import say_json
 MAX_BYTES: Final = 256_000_000
 MAX_LINE: Final = 16_000_000
 """A record of 1000 runs with all metrics has some 5 million characters."""
+MAX_LINES: Final = 20_000
+"""Of a file; records of real runs fill its bytes with fewer."""
 
 _NAMES: Final = frozenset({"run_id", "started_at", "scenario.name", "scenario.title", "scenario.file"})
 """Texts of a record that name it; its other texts may be of several lines, and are made printable where they go."""
@@ -84,6 +86,9 @@ def read_records(path: Path) -> tuple[RunRecord, ...]:
     except UnreadableFile as error:
         problem = Problem(file=str(path), line=1, column=1, path="", message=f"cannot read run records: {error.reason}")
         raise RecordError(problem) from None
+    lines = text.count("\n") + 1
+    if lines > MAX_LINES:
+        raise RecordError(_problem_at(path, MAX_LINES + 1, "", f"expected at most {MAX_LINES:,} lines, got {lines:,}"))
     records = []
     problems: list[Problem] = []
     for number, line in enumerate(text.split("\n"), start=1):

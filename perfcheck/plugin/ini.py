@@ -10,6 +10,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import pytest
 
+from perfcheck.model.printable import printable
+
 T = TypeVar("T")
 
 Kind = Literal["flag", "text", "count", "lines", "folders", "pair"]
@@ -100,7 +102,7 @@ def _is(kind: Kind, value: object) -> bool:
 
 def mistake(config: pytest.Config, option: Option, message: str) -> pytest.UsageError:
     """Return a usage error with the place of the option's value, `FILE:LINE:COLUMN: KEY: MESSAGE`."""
-    return pytest.UsageError(f"{_place(config, option.key)}: {option.key}: {message}")
+    return pytest.UsageError(printable(f"{_place(config, option.key)}: {option.key}: {message}"))
 
 
 def _place(config: pytest.Config, key: str) -> str:

@@ -11,14 +11,17 @@ SMALLEST: Final = 1e-30
 """No figure of a network is beyond these; within them neither a square nor a quotient of two overflows."""
 
 _MAX_DIGITS: Final = 25
+_MAX_VALUES: Final = 1_000_000
+"""A record of 1000 runs with all metrics has half of them."""
+_MAX_KEYS: Final = 10_000
 
 
 def json_fault(text: str) -> str | None:
     """Return why a JSON text is refused, or None for a good one; a text that is not JSON is left to its reader."""
+    if sum(text.count(mark) for mark in ",[{") > _MAX_VALUES:
+        return f"more than {_MAX_VALUES:,} values"
     try:
-        json.loads(
-            text, parse_float=_number, parse_int=_whole, parse_constant=_constant, object_pairs_hook=_refuse_repeated
-        )
+        json.loads(text, parse_float=_number, parse_int=_whole, parse_constant=_constant, object_pairs_hook=_bounded)
     except _Refused as refused:
         return str(refused)
     except RecursionError:
@@ -54,7 +57,9 @@ def _constant(name: str) -> NoReturn:
     raise _Refused(f"expected a number, got {name}")
 
 
-def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _bounded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MAX_KEYS:
+        raise _Refused(f"expected at most {_MAX_KEYS:,} keys in one object, got {len(pairs):,}")
     keys = dict(pairs)
     if len(keys) < len(pairs):
         seen: set[str] = set()

@@ -172,6 +172,7 @@ WRONG: Final[tuple[tuple[str, Any, str], ...]] = (
     ("perfcheck_tolerance", ["x=1"], "unknown metric 'x'*"),
     ("perfcheck_tolerance", ["tcp.rtt_us.p99"], "expected METRIC=PCT*"),
     ("perfcheck_budget", "little", "expected a percentage*'little'*"),
+    ("perfcheck_mode", "##[error]x", "expected summary, detail, both, got '#\\#[[]error]x'"),
     ("perfcheck_baseline", "perhaps", "expected true or false, got *perhaps*"),
     ("perfcheck_ab", ["file"], "expected two settings, A and B, got 1"),
     ("perfcheck_ab", ["file", "fast"], "a side is one of: file*got 'fast'"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from baseline_records import folder_in_memory
 
@@ -229,3 +230,41 @@ def test_of_an_error_of_a_file_duckdbs_own_sentence_is_told() -> None:
     wrapped = r'IO Error: Async: {"exception_message":"Could not write file \"/h/x\": No space left","errno":"28"}'
     assert history._said(wrapped) == "Could not write file '/h/x': No space left"
     assert history._said("IO Error: no files\nsecond line") == "IO Error: no files"
+
+
+def test_a_damaged_file_is_found_where_duckdb_does_not_name_it(tmp_path: Path) -> None:
+    root = tmp_path / "a folder"
+    store = HistoryStore(root)
+    store.append(make_record(run_id="good"))
+    damaged = root / "example" / "zz.parquet"
+    with duckdb.connect() as database:
+        database.execute(f"COPY (SELECT 1 AS schema, 'x' AS value) TO '{damaged}' (FORMAT parquet)")
+    with pytest.raises(RecordError) as caught:
+        store.series("app.throughput_bps")
+    assert str(caught.value).startswith(f"{damaged}:1:1: cannot be read or written: ")
+    assert "remove it to go on with the other runs" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("varied", "most", "told"),
+    [
+        ("workload", "MOST_SERIES", "more than 3 series of app.throughput_bps"),
+        ("run_id", "MOST_RUNS", "more than 3 runs in a series of app.throughput_bps"),
+    ],
+)
+def test_a_history_has_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, varied: str, most: str, told: str
+) -> None:
+    store = HistoryStore(tmp_path)
+    store.append(make_record(run_id="first"))
+    file = next(tmp_path.rglob("*.parquet"))
+    rows = f"SELECT rows.* REPLACE (rows.{varied} || number AS {varied}) FROM '{file}' rows"  # noqa: S608 - a test's own
+    monkeypatch.setattr(history, most, 3)
+    for number, name in ((3, "within"), (4, "beyond")):
+        other = tmp_path / name / "example"
+        other.mkdir(parents=True)
+        with duckdb.connect() as database:
+            database.execute(f"COPY ({rows}, range({number}) each(number)) TO '{other / 'a.parquet'}' (FORMAT parquet)")
+    assert HistoryStore(tmp_path / "within").series("app.throughput_bps")
+    with pytest.raises(RecordError, match=told):
+        HistoryStore(tmp_path / "beyond").series("app.throughput_bps")

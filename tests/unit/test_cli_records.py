@@ -300,3 +300,15 @@ def test_a_baseline_is_not_replaced_where_the_run_could_not_be_kept(
     assert main(["run", str(folder), "--baseline-update", "--json", "/dev/full"]) == 3
     assert runner.saved == []
     assert "one: baseline not written, since the run was not kept" in capsys.readouterr().out
+
+
+def test_of_files_with_no_scenario_in_common_only_the_first_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text(make_record(name="alone").to_json())
+    Path("b.json").write_text("\n".join(make_record(name=f"n{number:02}").to_json() for number in range(40)))
+    assert main(["compare", "a.json", "b.json"]) == 2
+    told = capsys.readouterr().err
+    assert "a.json has alone, b.json has n00, n01" in told
+    assert told.endswith("n09 and 30 more\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import tracemalloc
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -214,3 +215,15 @@ def test_events_that_cannot_be_written_are_told_at_the_end_and_keep_nothing_from
     with pytest.raises(OutputError, match="/dev/full: cannot write events: No space left on device"):
         lines.close()
     lines.close()
+
+
+def test_a_file_of_empty_lines_is_not_taken_apart(tmp_path: Path) -> None:
+    path = tmp_path / "records.json"
+    path.write_bytes(b"\n" * 30_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecordError, match=r"records.json:20001:1: expected at most 20,000 lines, got 30,000,001"):
+            read_records(path)
+        assert tracemalloc.get_traced_memory()[1] < 150_000_000
+    finally:
+        tracemalloc.stop()

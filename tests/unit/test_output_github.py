@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -154,3 +155,11 @@ def test_no_text_is_markup_in_the_summary(text: str) -> None:
 @pytest.mark.parametrize("text", ["61.2 ms", "<= 60ms", "+29.0 to +33.0 %", "tcp.rtt_us.p99", "72 Mbit/s", "at 0.12 %"])
 def test_plain_cells_stay_readable(text: str) -> None:
     assert f"| {text} |" in markdown([replace(failed(), row=replace(failed().row, value=text))])
+
+
+def test_a_summary_that_is_a_pipe_without_a_reader_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "summary.md"
+    os.mkfifo(pipe)
+    stream = io.StringIO()
+    publish([failed()], {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(pipe)}, stream)
+    assert "::warning title=perfcheck::cannot write the job summary: " in stream.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -84,6 +85,9 @@ def test_depth_and_values_are_counted_as_they_are(value: object) -> None:
         ('{"a": %s}' % ("9" * 5000), "expected a number of at most 25 digits, got 5000"),
         ('{"a": 1, "a": 2}', "duplicate key 'a'"),
         ("[" * 100_000, "nested too deep"),
+        pytest.param("[" + "{}," * 500_000 + "{}]", "more than 1,000,000 values", id="values"),
+        pytest.param(json.dumps(dict.fromkeys(map(str, range(10_001)))),
+                     "expected at most 10,000 keys in one object, got 10,001", id="keys"),
         ('{"a": 1e-9, "b": -0.0}', None),
         ("{", None),
     ],
