@@ -135,6 +135,8 @@ class Chroot:
 
     def mount(self) -> None:
         """Mount the kernel's file systems, and what of this machine pip looks into."""
+        # ip(8) and unshare(1) change how mounts spread from the root, which is refused where it is not a mount itself.
+        _run("mount", "--bind", str(self.root), str(self.root))
         _run("mount", "-t", "proc", "proc", str(self.root / "proc"))
         for shared in ("sys", "dev"):
             _run("mount", "--rbind", f"/{shared}", str(self.root / shared))
