@@ -65,13 +65,15 @@ def programs_s() -> float:
 class Rest:
     """What a core at rest took of one CPU in each look, by the kernel, and what it said itself.
 
-    `programs` are the calls of each collector's BPF programs, of all collectors that ended.
+    `programs` are the calls of each collector's BPF programs, of all collectors that ended; `loaded` names those that
+    had any in the kernel.
     """
 
     process_pct: list[float]
     programs_pct: list[float]
     spent: dict[str, Any]
     programs: dict[str, int]
+    loaded: list[str]
 
     @property
     def theirs_pct(self) -> list[float]:
@@ -111,6 +113,7 @@ def main(mode: Mode, budget_pct: float, settled_s: float) -> None:
             "shed": [[one.collector, one.stopped, one.why] for one in spent.shed],
         },
         "programs": {one.collector: sum(cost.calls for cost in one.overhead.programs) for one in seen},
+        "loaded": [one.collector for one in seen if one.overhead.programs],
     }))  # fmt: skip
 
 

@@ -38,7 +38,9 @@ def test_at_rest_all_layers_in_summary_mode_stay_within_the_budget_or_shed() -> 
     assert statistics.median(found.theirs_pct) <= SUMMARY_PCT or shed, found
     if not shed:
         assert {"tcp", "cpu", "nic", "qdisc", "socket"} <= set(found.programs)
-        assert all(found.programs[name] for name in ("cpu", "nic", "socket"))
+        assert {"cpu", "nic"} <= set(found.loaded)
+        # Where the kernel refuses iterators over maps (EPERM), sock_diag looks at the sockets instead.
+        assert all(found.programs[name] for name in {"cpu", "nic", "socket"} & set(found.loaded))
     assert found.spent["rest_s"] == pytest.approx(SETTLED_S + LOOKS * LOOK_S, abs=1.5)
 
 
