@@ -10,8 +10,6 @@ from typing import Any, Final, Literal, TypeVar
 
 import pytest
 
-from perfcheck.model.printable import printable
-
 T = TypeVar("T")
 
 Kind = Literal["flag", "text", "count", "lines", "folders", "pair"]
@@ -102,6 +100,9 @@ def _is(kind: Kind, value: object) -> bool:
 
 def mistake(config: pytest.Config, option: Option, message: str) -> pytest.UsageError:
     """Return a usage error with the place of the option's value, `FILE:LINE:COLUMN: KEY: MESSAGE`."""
+    # Not above: suites without scenarios load nothing of the model.
+    from perfcheck.model.printable import printable
+
     return pytest.UsageError(printable(f"{_place(config, option.key)}: {option.key}: {message}"))
 
 
