@@ -101,7 +101,9 @@ def test_with_a_tiny_budget_detail_goes_first_then_looks_then_programs_and_it_is
     assert {("sockdiag", False), ("socket", False), ("socket", True)} <= set(order)
     assert seen["detail"].detail is None
     assert (seen["socket"].metrics, seen["socket"].socket_buffers) == ({}, ())
-    assert seen["socket"].overhead.programs, "what it cost until then is told all the same"
+    # Where the kernel refuses iterators over maps, it has no programs and takes time in user space only.
+    cost = seen["socket"].overhead
+    assert cost.programs or cost.user_cpu_s > 0, "what it cost until then is told all the same"
     assert "tcp" not in stopped
     assert all("of 0.01 % that it may" in one.why for one in spent.shed)
 
