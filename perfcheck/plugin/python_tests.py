@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import pytest
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from perfcheck.runner.sides import Side
 
 __tracebackhide__ = is_mistake
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -106,13 +109,7 @@ class PythonTests:
             pytest.skip("--ab compares the settings of scenario files; this test measures by itself")
         self._check_name(scenario)
         notes = self.notes_of(self._item())
-        try:
-            run = self._session.measurements.anew(scenario)
-        except Stopped as stop:
-            pytest.exit(f"{stop} while measuring {scenario.label}; what it made is undone", returncode=2)
-        except CouldNotMeasure as error:
-            self._unmeasured(scenario, str(error))
-            raise
+        run = self._told(scenario, partial(self._session.measurements.anew, scenario))
         notes.runs.append((scenario, run))
         self._trusted(run.record)
         notes.records[run.record.run_id] = run.record
@@ -126,17 +123,22 @@ class PythonTests:
             raise UsageError(f"side {running[0]!r} runs as root on this machine, and --no-commands refuses it")
         self._check_name(scenario)
         notes = self.notes_of(self._item())
+        before, after = self._told(scenario, partial(self._session.measurements.pairs, scenario, a, b))
+        notes.pairs.append((before, after))
+        self._trusted(after)
+        notes.records[after.run_id] = after
+        return before, after
+
+    def _told(self, scenario: Scenario, measure: Callable[[], T]) -> T:
+        """Measure; what could not be measured leaves a record, and a signal ends the session."""
+        __tracebackhide__ = True
         try:
-            before, after = self._session.measurements.pairs(scenario, a, b)
+            return measure()
         except Stopped as stop:
             pytest.exit(f"{stop} while measuring {scenario.label}; what it made is undone", returncode=2)
         except CouldNotMeasure as error:
             self._unmeasured(scenario, str(error))
             raise
-        notes.pairs.append((before, after))
-        self._trusted(after)
-        notes.records[after.run_id] = after
-        return before, after
 
     def note(self, record: RunRecord, case: Case) -> None:
         """Take down a case for the reports of the test that is being run."""
