@@ -97,12 +97,14 @@ class Relay:
 
     def _watch(self, now_ns: int, until_ns: int) -> tuple[list[int], int]:
         """Give the descriptors to wait for and until when; TAPs left alone are looked at again by then."""
-        watched = [self._control]
+        watched = []
         for carrier in self._carriers:
             if carrier.next_look_ns <= now_ns:
                 watched.append(carrier.source.fd)
             elif carrier.next_look_ns < until_ns:
                 until_ns = carrier.next_look_ns
+        # Last: what came before the end of a trial is counted in it, also where both are found at once.
+        watched.append(self._control)
         return watched, until_ns
 
     def _command(self) -> bool:
