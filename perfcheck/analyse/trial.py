@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from perfcheck.analyse.crosscheck import CORE
-from perfcheck.analyse.datagrams import self_jitter_us
 from perfcheck.analyse.flows import measured_connections
 from perfcheck.analyse.hosts import host_metrics
 from perfcheck.analyse.layers import layer_metrics, link_metrics
-from perfcheck.analyse.sockets import buffer_metrics
+from perfcheck.analyse.socket import buffer_metrics
 from perfcheck.analyse.tcp import tcp_metrics
 from perfcheck.analyse.together import RATES, common_rates, on_the_kernels_clock
+from perfcheck.analyse.udp import self_jitter_us
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Direction, Metrics
 from perfcheck.model.observation import LinkReport, Observation, TrafficReport

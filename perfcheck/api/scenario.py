@@ -191,7 +191,7 @@ class Scenario:
 
 def place_of(case: Case, scenario: Scenario, test: tuple[str, int | None]) -> Case:
     """Return the case at its line of the scenario's file, or where there is none, at the test's."""
-    from perfcheck.output.places import line_of_case
+    from perfcheck.output.case_lines import line_of_case
 
     line = line_of_case(case.name, scenario.lines)
     if line is not None and case.name.startswith(("expect:", "diagnosis")):

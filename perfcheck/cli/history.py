@@ -11,7 +11,7 @@ from rich.text import Text
 
 from perfcheck.baseline import HistoryStore
 from perfcheck.cli.history_plot import plot
-from perfcheck.cli.history_words import Story
+from perfcheck.cli.history_text import Story
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.history import Series

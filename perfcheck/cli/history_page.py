@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from perfcheck.cli.history_words import Story
+from perfcheck.cli.history_text import Story
 from perfcheck.cli.scale import Frame, ticks
 from perfcheck.compare.ranks import Floats
 from perfcheck.compare.trends import CUSUM_LIMIT, SIGMAS, WINDOW, Excursion

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from perfcheck.errors import Unavailable
 
 if TYPE_CHECKING:
-    from perfcheck.collect.runclock import RunClock
+    from perfcheck.ebpf.run_stats import RunClock
     from perfcheck.model.seams import Collector
     from perfcheck.system.checks import Check
 
@@ -25,15 +25,15 @@ def collectors(
     Their programs share `clock`, or one that is made for them. In mode `detail` the TCP core and what needs no BPF
     measures beside the packets' paths, in `both` all does.
     """
-    from perfcheck.collect.bpfcheck import check_bpf
-    from perfcheck.collect.detail import DetailCollector
-    from perfcheck.collect.layer import BpfCollector
-    from perfcheck.collect.ovs import MODULE, OvsCollector
-    from perfcheck.collect.runclock import RunClock, Timed
-    from perfcheck.collect.sockdiag import SockdiagCollector
-    from perfcheck.collect.sockets import SocketCollector
-    from perfcheck.collect.tcp import TcpCollector
-    from perfcheck.collect.times import FunctionTimesCollector
+    from perfcheck.collect.base.collector import BpfCollector
+    from perfcheck.collect.detail.collector import DetailCollector
+    from perfcheck.collect.ip.function_times import FunctionTimesCollector
+    from perfcheck.collect.ip.ovs import MODULE, OvsCollector
+    from perfcheck.collect.sockdiag.collector import SockdiagCollector
+    from perfcheck.collect.socket.collector import SocketCollector
+    from perfcheck.collect.tcp.collector import TcpCollector
+    from perfcheck.ebpf.check import check_bpf
+    from perfcheck.ebpf.run_stats import RunClock, Timed
 
     made = [make() for make, serves in _table().items() if layers == "all" or not serves.isdisjoint(layers)]
     # Without its module nothing of Open vSwitch is there to be measured: a run lacks nothing.
@@ -60,11 +60,15 @@ def prepare(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summ
 
     Returns at once: a collector's `open` waits for what it needs. Imports little before, for the same reason.
     """
-    from perfcheck.collect import bpfcheck, cache, functions, sources
+    from perfcheck.collect import drop_reasons
+    from perfcheck.collect.base import sources
+    from perfcheck.ebpf import cache, functions
+    from perfcheck.ebpf import check as bpf_check
 
     with contextlib.suppress(Unavailable):
-        bpfcheck.check_bpf()
-        cache.prepare(*sources.groups(layers, mode))
+        bpf_check.check_bpf()
+        enumerators = {drop_reasons.LABEL: drop_reasons.ENUMERATORS}
+        cache.prepare(*sources.groups(layers, mode), enumerators=enumerators)
         if mode != "detail" and (layers == "all" or "ip" in layers):
             functions.way_to(functions.FUNCTIONS[0])
             cache.prepare(sources.TIMES)
@@ -72,7 +76,7 @@ def prepare(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summ
 
 def doctor_checks() -> tuple[Check, ...]:
     """Try what the collectors need, part by part, then each collector under its own name (MetricSpec.needs)."""
-    from perfcheck.collect.checks import all_checks
+    from perfcheck.collect.doctor import all_checks
 
     made = collectors("all", "both")
     left_out = [one for make in _table() if (one := make()).name not in {other.name for other in made}]
@@ -89,20 +93,20 @@ def _passes(check: Callable[[], None]) -> bool:
 
 def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
     """All collectors, with the layers that each has figures of."""
-    from perfcheck.collect.conntrack import ConntrackCollector
     from perfcheck.collect.cpu import CpuCollector
     from perfcheck.collect.drops import DropsCollector
-    from perfcheck.collect.hostcounters import HostCountersCollector
-    from perfcheck.collect.ip import IpCollector
-    from perfcheck.collect.machine import MachineCollector
-    from perfcheck.collect.netlink import NetlinkCollector
+    from perfcheck.collect.ip.conntrack import ConntrackCollector
+    from perfcheck.collect.ip.function_times import ConntrackTimesCollector, RouteTimesCollector
+    from perfcheck.collect.ip.ovs import OvsCollector
+    from perfcheck.collect.ip.routes import IpCollector
+    from perfcheck.collect.kernel.machine import MachineCollector
+    from perfcheck.collect.kernel.netlink import NetlinkCollector
+    from perfcheck.collect.kernel.snmp import HostCountersCollector
     from perfcheck.collect.nic import NicCollector
-    from perfcheck.collect.ovs import OvsCollector
     from perfcheck.collect.qdisc import QdiscCollector
-    from perfcheck.collect.sockdiag import SockdiagCollector
-    from perfcheck.collect.sockets import SocketCollector
-    from perfcheck.collect.tcp import TcpCollector
-    from perfcheck.collect.times import ConntrackTimesCollector, RouteTimesCollector
+    from perfcheck.collect.sockdiag.collector import SockdiagCollector
+    from perfcheck.collect.socket.collector import SocketCollector
+    from perfcheck.collect.tcp.collector import TcpCollector
 
     return {
         TcpCollector: frozenset({"tcp"}),

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import layers, procfs, sources
-from perfcheck.collect.layer import BpfCollector, Seen
+from perfcheck.collect.base import programs, sources
+from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.kernel import procfs
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
 from perfcheck.system.clock import now_ns
@@ -29,12 +30,12 @@ class CpuCollector(BpfCollector):
 
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
-        self._cpus = layers.cpu_count()
+        self._cpus = programs.cpu_count()
         super().__init__("cpu", sources.MACHINE, TARGETS, {"cpus": 2 * self._cpus})
 
     def forget(self, scope: Scope) -> None:
         """Forget all tasks; those that carry links are known beforehand."""
-        layers.forget(self.programs.view("cpus"))
+        programs.forget(self.programs.view("cpus"))
         tasks = self.programs.view("tasks")
         tasks[:] = 0
         for pid in scope.emulator_pids:
@@ -55,7 +56,7 @@ class CpuCollector(BpfCollector):
             found = totals(part)
             under_way(found, known, self.programs.opened_ns, ended_ns, procfs.run_delay_ns)
             metrics |= dict(_metrics(prefix, found, length_ns))
-            if (delay := layers.histogram_of(part["delay_ns"], "us", divisor=1000.0)) is not None:
+            if (delay := programs.histogram_of(part["delay_ns"], "us", divisor=1000.0)) is not None:
                 delays[f"cpu.{prefix}runq_delay_us"] = delay
         return Seen(metrics=metrics, distributions=delays)
 

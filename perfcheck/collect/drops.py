@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import sources
-from perfcheck.collect.dropreasons import METRICS, drop_reasons
-from perfcheck.collect.layer import BpfCollector, Seen
-from perfcheck.collect.parts import NEWER, lacking
+from perfcheck.collect.base import sources
+from perfcheck.collect.base.availability import NEWER, lacking
+from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.drop_reasons import METRICS, drop_reasons
 from perfcheck.model.observation import Scope
 from perfcheck.system.checks import Check
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import layers, sources
-from perfcheck.collect.layer import BpfCollector, Seen
+from perfcheck.collect.base import programs, sources
+from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
 
@@ -26,7 +26,7 @@ class NicCollector(BpfCollector):
 
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
-        cpus = layers.cpu_count()
+        cpus = programs.cpu_count()
         sizes = {"softirqs": 2 * cpus, "napi": cpus}
         super().__init__("nic", sources.MACHINE, TARGETS, sizes, sampled=SOFTIRQS)
 
@@ -34,7 +34,7 @@ class NicCollector(BpfCollector):
         """Begin at 0."""
         del scope
         for name in ("softirqs", "napi"):
-            layers.forget(self.programs.view(name))
+            programs.forget(self.programs.view(name))
 
     def read(self, length_ns: int) -> Seen:
         """Add all CPUs up; the share of time is the busiest one's."""
@@ -68,8 +68,8 @@ def napi_metrics(napi: npt.NDArray[Any]) -> Iterator[tuple[str, float]]:
 def _distributions(softirqs: npt.NDArray[Any], napi: npt.NDArray[Any]) -> Iterator[tuple[str, Histogram]]:
     for name, vector in _VECTORS:
         for quantity in ("delay", "run"):
-            histogram = layers.histogram_of(softirqs[vector::2][f"{quantity}_ns"], "us", divisor=1000.0)
+            histogram = programs.histogram_of(softirqs[vector::2][f"{quantity}_ns"], "us", divisor=1000.0)
             if histogram is not None:
                 yield f"nic.{name}_softirq_{quantity}_us", histogram
-    if (work := layers.histogram_of(napi["work"], "packets")) is not None:
+    if (work := programs.histogram_of(napi["work"], "packets")) is not None:
         yield "nic.napi_work_packets", work

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect import layers, rtnetlink, sources
-from perfcheck.collect.layer import BpfCollector, Seen
+from perfcheck.collect.base import programs, sources
+from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.kernel import rtnetlink
 from perfcheck.errors import CollectError
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
@@ -37,7 +38,7 @@ class QdiscCollector(BpfCollector):
 
     def forget(self, scope: Scope) -> None:
         """Forget all queues and what waits in them."""
-        layers.forget(self.programs.view("queues"))
+        programs.forget(self.programs.view("queues"))
         for name in ("queue_of", "waiting"):
             self.programs.clear(name)
         self.let_go()
@@ -99,6 +100,6 @@ def _distributions(rows: npt.NDArray[Any], passed_by: int) -> Iterable[tuple[str
         ("qdisc.depth_bytes", "bytes", "bytes"),
         ("qdisc.sojourn_us", "sojourn_us", "us"),
     ):
-        histogram = layers.histogram_of(rows[column], unit, zeros=passed_by)
+        histogram = programs.histogram_of(rows[column], unit, zeros=passed_by)
         if histogram is not None:
             yield name, histogram

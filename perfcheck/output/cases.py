@@ -12,8 +12,8 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.printable import printable, printable_lines
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.verdict import Verdict
+from perfcheck.output.case_lines import KeyLines, first_line, line_of_case
 from perfcheck.output.explain import Subject, background, details, headline, place, unmeasured
-from perfcheck.output.places import KeyLines, first_line, line_of_case
 from perfcheck.output.rows import (
     UNAVAILABLE,
     Row,

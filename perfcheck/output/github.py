@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from perfcheck.model.printable import printable, printable_html, printable_lines
 from perfcheck.model.record import RunRecord
+from perfcheck.output.case_lines import KeyLines
 from perfcheck.output.cases import Case, cases, failures
-from perfcheck.output.places import KeyLines
 from perfcheck.output.rows import headings_of, notes
 from perfcheck.output.table import plain_tally
 from perfcheck.system.printing import CommandStream

@@ -10,8 +10,8 @@ import junit_xml
 
 from perfcheck.errors import OutputError, UsageError
 from perfcheck.model.record import RunRecord
+from perfcheck.output.case_lines import KeyLines
 from perfcheck.output.cases import Case, Status, cases
-from perfcheck.output.places import KeyLines
 from perfcheck.output.properties import environment_properties, metric_properties
 from perfcheck.output.rows import scenario_label
 from perfcheck.system.files import require_report_writable, write_report

@@ -9,6 +9,7 @@ from pathlib import Path
 from perfcheck.errors import ScenarioError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
+from perfcheck.output.case_lines import line_of_case
 from perfcheck.output.cases import (
     DIAGNOSIS,
     MEASURED,
@@ -21,7 +22,6 @@ from perfcheck.output.cases import (
     measured_case,
     untrusted,
 )
-from perfcheck.output.places import line_of_case
 from perfcheck.plugin.measurement import Measured
 from perfcheck.scenario import ScenarioFile, read, same_names
 

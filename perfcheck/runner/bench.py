@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from perfcheck.analyse import events_of
-from perfcheck.collect.core import Core
+from perfcheck.collect.session import Core
 from perfcheck.diagnose import RuleSet
 from perfcheck.errors import InvalidLink
 from perfcheck.lab import Lab

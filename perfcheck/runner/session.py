@@ -12,7 +12,7 @@ from weakref import WeakSet, finalize
 
 from perfcheck.baseline import BaselineStore, baseline_of, baselines_at, lookup_of
 from perfcheck.collect import collectors, prepare
-from perfcheck.collect.core import Core
+from perfcheck.collect.session import Core
 from perfcheck.compare import MoreRuns, changed_conditions, judge, more_runs, planned_metrics
 from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.errors import Unavailable, UsageError

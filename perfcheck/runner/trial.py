@@ -21,7 +21,7 @@ from perfcheck.analyse import (
     unmatched_flows,
     why_not_counted,
 )
-from perfcheck.collect.core import Core
+from perfcheck.collect.session import Core
 from perfcheck.errors import TrafficError
 from perfcheck.lab import Lab
 from perfcheck.lab.links.relay.emulator import RelayLink

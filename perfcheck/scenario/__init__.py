@@ -1,7 +1,6 @@
 """Scenario files (schema 1): reading with located errors, the matrix, digests, and the JSON Schema for editors."""
 
 from perfcheck.scenario.digest import conditions, digest, workload_digest
-from perfcheck.scenario.here import unknown_congestion
 from perfcheck.scenario.loader import (
     ScenarioFile,
     find,
@@ -13,6 +12,7 @@ from perfcheck.scenario.loader import (
     read_text,
     same_names,
 )
+from perfcheck.scenario.local_checks import unknown_congestion
 from perfcheck.scenario.schema import json_schema
 from perfcheck.scenario.suggest import hint
 from perfcheck.scenario.sysctls import refusal

@@ -17,7 +17,7 @@ from perfcheck.scenario.checks import check
 from perfcheck.scenario.counts import too_long, too_many, too_many_connections
 from perfcheck.scenario.digest import digest, workload_digest
 from perfcheck.scenario.explain import explain
-from perfcheck.scenario.here import check_here
+from perfcheck.scenario.local_checks import check_here
 from perfcheck.scenario.matrix import MATRIX, Point, axes, points
 from perfcheck.scenario.schema import ScenarioDocument
 from perfcheck.scenario.texts import check_texts, name_problem

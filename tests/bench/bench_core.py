@@ -31,10 +31,13 @@ from bench_saturated import saturating
 from rich.console import Console
 from rich.table import Table
 
-from perfcheck.collect import bcc_package, build, cache, ktypes, sources
-from perfcheck.collect.btf import Btf
-from perfcheck.collect.libbpf import ATTACH_RAW_TP, Libbpf
-from perfcheck.collect.tcp import TcpCollector
+from perfcheck.collect.base import sources
+from perfcheck.collect.tcp.collector import TcpCollector
+from perfcheck.ebpf import bcc as bcc_package
+from perfcheck.ebpf import cache, kernel_header
+from perfcheck.ebpf import compile as compiling
+from perfcheck.ebpf.btf import Btf
+from perfcheck.ebpf.libbpf import ATTACH_RAW_TP, Libbpf
 from perfcheck.lab import Lab
 from perfcheck.lab.hosts import LabHost
 from perfcheck.lab.links.offloads import turn_offloads_off
@@ -144,7 +147,7 @@ def like_bcc() -> Iterator[tuple[int, Attach]]:
     source = HERE / "tcprtt_like.bpf.c"
     with tempfile.TemporaryDirectory() as tree:
         text = source.read_text(encoding="utf-8")
-        build.write_tree(Path(tree), ktypes.header(Btf(cache.VMLINUX.read_bytes()), [text]))
+        compiling.write_tree(Path(tree), kernel_header.header(Btf(cache.VMLINUX.read_bytes()), [text]))
         os.environ["BCC_KERNEL_SOURCE"] = tree
         bcc: Any = bcc_package.load()
         module = bcc.BPF(text=text, cflags=[f"-I{tree}/include"])

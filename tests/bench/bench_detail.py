@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from ring_producer import Producer, cpus, producer
 
-from perfcheck.collect.detail import RING_BYTES
-from perfcheck.collect.ring import HEADER_BYTES, RecordRing
+from perfcheck.collect.detail.collector import RING_BYTES
+from perfcheck.ebpf.ringbuf import HEADER_BYTES, RecordRing
 from perfcheck.system import fingerprint
 
 GOAL_PER_S: Final = 3_000_000

@@ -21,9 +21,9 @@ from attaching import Layers
 from rich.table import Table
 
 from perfcheck.collect import prepare
-from perfcheck.collect.core import Core
-from perfcheck.collect.procfs import cpu_times
-from perfcheck.collect.runclock import RunClock
+from perfcheck.collect.kernel.procfs import cpu_times
+from perfcheck.collect.session import Core
+from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.lab import Lab
 from perfcheck.lab.hosts import LabHost
 from perfcheck.model.budget import Budget

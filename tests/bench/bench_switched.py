@@ -19,11 +19,11 @@ import bench_saturated
 from rich.table import Table
 
 from perfcheck.collect import nic, prepare
-from perfcheck.collect.bpfobject import BpfObject
-from perfcheck.collect.layer import BpfCollector
-from perfcheck.collect.libbpf import Libbpf
-from perfcheck.collect.runclock import OFF_S, ON_S, RunClock
-from perfcheck.collect.tcp import ITERATORS, TcpCollector
+from perfcheck.collect.base.collector import BpfCollector
+from perfcheck.collect.tcp.collector import ITERATORS, TcpCollector
+from perfcheck.ebpf.libbpf import Libbpf
+from perfcheck.ebpf.object import BpfObject
+from perfcheck.ebpf.run_stats import OFF_S, ON_S, RunClock
 from perfcheck.lab import Lab
 from perfcheck.model.observation import Scope
 

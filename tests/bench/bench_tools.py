@@ -28,9 +28,11 @@ from attaching import Layers
 from bench_modes import OFF, SECONDS
 from rich.table import Table
 
-from perfcheck.collect import build, cache, ktypes, prepare
-from perfcheck.collect.btf import Btf
-from perfcheck.collect.libbpf import Libbpf
+from perfcheck.collect import prepare
+from perfcheck.ebpf import cache, kernel_header
+from perfcheck.ebpf import compile as compiling
+from perfcheck.ebpf.btf import Btf
+from perfcheck.ebpf.libbpf import Libbpf
 from perfcheck.lab import Lab
 from perfcheck.model.observation import Scope
 from perfcheck.system import fingerprint
@@ -115,8 +117,8 @@ def tools(tree: Path) -> dict[str, Tool]:
 
 
 def _headers(root: Path, text: str) -> Path:
-    types = ktypes.header(Btf(cache.VMLINUX.read_bytes()), [text, MACROS, REGISTERS])
-    build.write_tree(root, f"#pragma once\n{types}\n{MACROS}")
+    types = kernel_header.header(Btf(cache.VMLINUX.read_bytes()), [text, MACROS, REGISTERS])
+    compiling.write_tree(root, f"#pragma once\n{types}\n{MACROS}")
     for name in INCLUDE.findall(text):
         if not name.startswith("bcc/"):
             path = root / "include" / name

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 from perfcheck.collect import Mode, collectors
-from perfcheck.collect.runclock import RunClock
+from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.errors import Unavailable
 from perfcheck.model.seams import Collector
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from perfcheck.collect.tcp import TcpCollector
+from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Observation, Scope
 from perfcheck.model.seams import Collector

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from collect_lab import Pair, run
 
 from perfcheck.analyse import Followed, follow
-from perfcheck.collect.detail import DetailCollector
+from perfcheck.collect.detail.collector import DetailCollector
 from perfcheck.model.detail import DetailFilter, DetailStream, Kind
 from perfcheck.model.flow import FlowKey
 from perfcheck.model.observation import Observation, Scope

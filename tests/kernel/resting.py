@@ -16,8 +16,8 @@ import attaching
 from collect_lab import pair
 
 from perfcheck.collect import prepare
-from perfcheck.collect.core import Core
-from perfcheck.collect.runclock import RunClock
+from perfcheck.collect.session import Core
+from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.model.budget import Budget
 
 LOOKS: Final = 4

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from perfcheck.collect import cache, layers
-from perfcheck.collect.bpfobject import BpfObject
-from perfcheck.collect.image import Image, from_json
-from perfcheck.collect.ring import MappedRing
+from perfcheck.collect.base import programs
+from perfcheck.ebpf import cache
+from perfcheck.ebpf.image import Image, from_json
+from perfcheck.ebpf.object import BpfObject
+from perfcheck.ebpf.ringbuf import MappedRing
 
 SOURCE: Final = Path(__file__).with_name("ring_producer.bpf.c")
 MOST_RECORDS: Final = 64
@@ -33,7 +34,7 @@ for _ in range(int(sys.argv[1])):
 def image() -> Image:
     """Compile the producer behind detail mode's own sources."""
     sources = [cache.sources() / "scope.bpf.c", cache.sources() / "detail.bpf.c", SOURCE]
-    argv = [sys.executable, "-m", "perfcheck.collect.build", *map(str, sources)]
+    argv = [sys.executable, "-m", "perfcheck.ebpf.compile", *map(str, sources)]
     return from_json(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
 
@@ -75,7 +76,9 @@ class Producer:
 @contextmanager
 def producer(ring_bytes: int) -> Iterator[Producer]:
     """The producer, loaded and attached."""
-    loaded = BpfObject(image(), {"events": ring_bytes, "lost": layers.cpu_count(), "sending": 8 * layers.cpu_count()})
+    loaded = BpfObject(
+        image(), {"events": ring_bytes, "lost": programs.cpu_count(), "sending": 8 * programs.cpu_count()}
+    )
     try:
         yield Producer(loaded)
     finally:

@@ -8,8 +8,8 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 
-from perfcheck.collect import functions
-from perfcheck.collect.libbpf import ATTACH_FENTRY, ATTACH_RAW_TP, Libbpf, RunCounters
+from perfcheck.ebpf import functions
+from perfcheck.ebpf.libbpf import ATTACH_FENTRY, ATTACH_RAW_TP, Libbpf, RunCounters
 
 _READ_CLOCK = struct.pack("<BBhi", 0x85, 0, 0, 5)  # call bpf_ktime_get_ns
 _RETURN_0 = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)

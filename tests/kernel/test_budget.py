@@ -12,7 +12,7 @@ import pytest
 from collect_lab import Pair, pair, transfer
 from resting import LOOK_S, LOOKS, Mode, attached, calls_since, program_accounts, rested
 
-from perfcheck.collect.runclock import RunClock
+from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.model.budget import Budget, Spending
 from perfcheck.model.observation import Observation
 from perfcheck.model.verdict import Verdict

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import collect_lab as lab
 import pytest
 
-from perfcheck.collect.hostsockets import HostSockets
-from perfcheck.collect.tcpinfo import Look
+from perfcheck.collect.sockdiag.host import HostSockets
+from perfcheck.collect.sockdiag.tcp_info import Look
 from perfcheck.system.clock import wait_until
 
 

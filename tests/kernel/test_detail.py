@@ -24,7 +24,7 @@ from detail_lab import (
 from perfcheck.analyse import complete, events_of
 from perfcheck.analyse.paths import lots_of
 from perfcheck.analyse.stages import STAGES, WAY, stage_ns
-from perfcheck.collect.detail import DetailCollector
+from perfcheck.collect.detail.collector import DetailCollector
 from perfcheck.model.detail import DetailFilter, Kind
 
 pytestmark = pytest.mark.kernel

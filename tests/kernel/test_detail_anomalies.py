@@ -16,7 +16,7 @@ from collect_lab import measuring, pair
 from detail_lab import detail, filtered, followed_of, nstat, stream_of
 
 from perfcheck.analyse import events_of
-from perfcheck.collect.detail import DetailCollector
+from perfcheck.collect.detail.collector import DetailCollector
 from perfcheck.model.detail import DetailFilter, Kind
 from perfcheck.model.record import RunRecord
 from perfcheck.model.verdict import Verdict

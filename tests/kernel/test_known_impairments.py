@@ -13,8 +13,8 @@ import pytest
 from links_lab import SECOND, TwoHosts, two_hosts
 from test_known_tcp import SO_MAX_PACING_RATE, is_still, tcp_info
 
-from perfcheck.collect.hostcounters import HostCountersCollector
-from perfcheck.collect.tcp import TcpCollector
+from perfcheck.collect.kernel.snmp import HostCountersCollector
+from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.lab.links.relay.emulator import RelayEmulator
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import LinkReport, Scope

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import collect_lab as lab
 import pytest
 
-from perfcheck.collect.tcp import TcpCollector
+from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.model.flow import TcpSocket
 from perfcheck.system.clock import wait_until
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perfcheck.collect import functions
+from perfcheck.ebpf import functions
 from perfcheck.errors import Unavailable
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.scenario import load_text

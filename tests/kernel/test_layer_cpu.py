@@ -19,7 +19,7 @@ from bracketing import bracketed
 
 from perfcheck.analyse.layers import layer_metrics
 from perfcheck.collect.cpu import CpuCollector
-from perfcheck.collect.machine import MachineCollector
+from perfcheck.collect.kernel.machine import MachineCollector
 from perfcheck.model.observation import Observation
 from perfcheck.system.clock import now_ns, wait_until
 

@@ -13,11 +13,11 @@ from lab_building import do_without
 
 from perfcheck.analyse.hosts import host_metrics
 from perfcheck.analyse.layers import layer_metrics
-from perfcheck.collect.conntrack import ConntrackCollector
 from perfcheck.collect.drops import DropsCollector
-from perfcheck.collect.hostcounters import HostCountersCollector
-from perfcheck.collect.ip import IpCollector
-from perfcheck.collect.netlink import NetlinkCollector
+from perfcheck.collect.ip.conntrack import ConntrackCollector
+from perfcheck.collect.ip.routes import IpCollector
+from perfcheck.collect.kernel.netlink import NetlinkCollector
+from perfcheck.collect.kernel.snmp import HostCountersCollector
 from perfcheck.errors import Unavailable
 from perfcheck.model.seams import Collector
 from perfcheck.system.clock import wait_until

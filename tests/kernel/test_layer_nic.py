@@ -20,11 +20,11 @@ from slowing import slowed_tracepoint
 
 from perfcheck.analyse.layers import layer_metrics
 from perfcheck.collect.drops import DropsCollector
-from perfcheck.collect.libbpf import Libbpf
-from perfcheck.collect.machine import MachineCollector
-from perfcheck.collect.netlink import NetlinkCollector
+from perfcheck.collect.kernel.machine import MachineCollector
+from perfcheck.collect.kernel.netlink import NetlinkCollector
 from perfcheck.collect.nic import NicCollector
-from perfcheck.collect.runclock import RunClock
+from perfcheck.ebpf.libbpf import Libbpf
+from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.system.clock import now_ns, wait_until
 
 DATAGRAMS = 20_000

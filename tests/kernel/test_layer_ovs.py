@@ -11,7 +11,7 @@ import struct
 import collect_lab as lab
 import pytest
 
-from perfcheck.collect.ovs import OvsCollector, family_of
+from perfcheck.collect.ip.ovs import OvsCollector, family_of
 from perfcheck.errors import Unavailable
 
 NEW_DATAPATH = 1

@@ -15,7 +15,7 @@ from bracketing import bracketed
 
 from perfcheck.analyse.layers import layer_metrics
 from perfcheck.collect.drops import DropsCollector
-from perfcheck.collect.netlink import NetlinkCollector
+from perfcheck.collect.kernel.netlink import NetlinkCollector
 from perfcheck.collect.qdisc import QdiscCollector
 from perfcheck.system.clock import now_ns, wait_until
 

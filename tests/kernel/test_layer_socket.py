@@ -15,10 +15,10 @@ from bracketing import bracketed
 
 from perfcheck.analyse.histogram import statistics
 from perfcheck.analyse.hosts import host_metrics
-from perfcheck.analyse.sockets import buffer_metrics
+from perfcheck.analyse.socket import buffer_metrics
 from perfcheck.collect.drops import DropsCollector
-from perfcheck.collect.hostcounters import HostCountersCollector
-from perfcheck.collect.sockets import SocketCollector
+from perfcheck.collect.kernel.snmp import HostCountersCollector
+from perfcheck.collect.socket.collector import SocketCollector
 from perfcheck.errors import Unavailable
 from perfcheck.model.flow import FlowKey, Protocol, SocketBuffers
 from perfcheck.model.observation import FlowReport, Observation, TrafficReport
@@ -42,7 +42,7 @@ def without_bpf(monkeypatch: pytest.MonkeyPatch) -> Iterator[SocketCollector]:
         raise Unavailable("BPF", "this test does without", "nothing")
 
     made = SocketCollector()
-    monkeypatch.setattr("perfcheck.collect.layers.LayerPrograms.open", refuse)
+    monkeypatch.setattr("perfcheck.collect.base.programs.LayerPrograms.open", refuse)
     made.open()
     yield made
     made.close()

@@ -16,9 +16,9 @@ from slowing import slowed_function
 
 from perfcheck.analyse.layers import layer_metrics
 from perfcheck.collect import collectors
-from perfcheck.collect.functions import Way
-from perfcheck.collect.ip import IpCollector
-from perfcheck.collect.times import ConntrackTimesCollector, FunctionTimesCollector, RouteTimesCollector
+from perfcheck.collect.ip.function_times import ConntrackTimesCollector, FunctionTimesCollector, RouteTimesCollector
+from perfcheck.collect.ip.routes import IpCollector
+from perfcheck.ebpf.functions import Way
 from perfcheck.errors import Unavailable
 
 SENT = 400

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 import collect_lab as lab
 import pytest
 
-from perfcheck.collect.hostcounters import HostCountersCollector
-from perfcheck.collect.tcp import TcpCollector
+from perfcheck.collect.kernel.snmp import HostCountersCollector
+from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.model.observation import Observation
 from perfcheck.system.clock import wait_until
 

@@ -16,7 +16,7 @@ from links_lab import SECOND, two_hosts
 from test_known_impairments import scope_of
 from test_known_tcp import tcp_info
 
-from perfcheck.collect.tcp import TcpCollector
+from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.lab.links.relay.emulator import RelayEmulator
 
 SMALL = 30_000

@@ -12,8 +12,8 @@ import pytest
 from perfcheck.analyse import cross_checks, trial_metrics
 from perfcheck.analyse.hosts import host_metrics
 from perfcheck.analyse.layers import layer_metrics, link_metrics
-from perfcheck.analyse.sockets import buffer_metrics
-from perfcheck.collect import machine
+from perfcheck.analyse.socket import buffer_metrics
+from perfcheck.collect.kernel import machine
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import FlowKey, Histogram, Protocol, SocketBuffers
 from perfcheck.model.metric import STATS, Layer

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from perfcheck.analyse.events import events_of
 from perfcheck.analyse.paths import follow
 from perfcheck.analyse.stages import STAGES, WAY, complete, stage_metrics, stage_ns
-from perfcheck.collect import cache
+from perfcheck.ebpf import cache
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.detail import Kind
 

@@ -15,7 +15,7 @@ from perfcheck.baseline import HistoryStore
 from perfcheck.cli import main
 from perfcheck.cli.history_page import MOST_DOTS, page
 from perfcheck.cli.history_plot import ROWS, plot
-from perfcheck.cli.history_words import Story
+from perfcheck.cli.history_text import Story
 from perfcheck.cli.scale import Frame, ticks
 from perfcheck.compare.outlook import outlook
 from perfcheck.model.history import Series

@@ -11,23 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfcheck.collect import (
-    buffers,
-    conntrack,
-    cpu,
-    dropreasons,
-    drops,
-    ethtool,
-    machine,
-    netlink,
-    procfs,
-    qdisc,
-    rtnetlink,
-)
-from perfcheck.collect.hostcounters import parse6
-from perfcheck.collect.inetdiag import DiagLook
-from perfcheck.collect.inetdiag import look_of as diag_look_of
-from perfcheck.collect.sockets import time_wait, unused
+from perfcheck.collect import cpu, drop_reasons, drops, qdisc
+from perfcheck.collect.ip import conntrack
+from perfcheck.collect.kernel import ethtool, machine, netlink, procfs, rtnetlink
+from perfcheck.collect.kernel.snmp import parse6
+from perfcheck.collect.sockdiag.skmeminfo import DiagLook
+from perfcheck.collect.sockdiag.skmeminfo import look_of as diag_look_of
+from perfcheck.collect.socket import buffers
+from perfcheck.collect.socket.collector import time_wait, unused
 from perfcheck.errors import Unavailable
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import Protocol
@@ -289,7 +280,7 @@ def test_drops_are_named_by_the_kernels_own_numbers() -> None:
     counts[[7, 9, 255]] = 3, 4, 100
     found = drops.by_metric(counts, {"NEIGH_FAILED": 7, "NEIGH_DEAD": 9, "NETFILTER_DROP": 12, "XDP": 255})
     assert found == {"ip.drops_neighbour": 7, "ip.drops_netfilter": 0}
-    assert dropreasons.METRICS.keys() | {metric for metric, _ in drops.EVENTS.values()} <= CATALOGUE.keys()
+    assert drop_reasons.METRICS.keys() | {metric for metric, _ in drops.EVENTS.values()} <= CATALOGUE.keys()
 
 
 def queue_records(*rows: tuple[int, int, int, int]) -> Any:

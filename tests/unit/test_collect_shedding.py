@@ -1,104 +1,110 @@
-"""The collectors as one, without a kernel: what is stopped gives no figures and stays stopped."""
+"""When the core sheds, and in which order."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from itertools import pairwise
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from perfcheck.collect import core as module
-from perfcheck.collect.budget import Step
-from perfcheck.collect.core import Core
-from perfcheck.errors import CollectError
+from perfcheck.collect.detail.sampling import EVERYTHING, FEW, LEAST, narrowed
+from perfcheck.collect.session import received
+from perfcheck.collect.shedding import (
+    DETAIL,
+    NEGLIGIBLE,
+    REST_PACKETS_PER_S,
+    STOPPABLE,
+    SUSTAINED,
+    Look,
+    Step,
+    Watch,
+    steps,
+)
 from perfcheck.model.budget import Budget
-from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
-from perfcheck.model.seams import Frugal
-from perfcheck.system.clock import wait_until
-from perfcheck.testing.fakes import FakeCollector
 
-SCOPE = Scope(namespaces={}, netns_paths={}, warmup_ns=0)
-SEEN = Observation(
-    collector="nic", metrics={"nic.tx_packets": 5.0}, lost_events=3,
-    overhead=Overhead(programs=(ProgramCost(program="nic/napi_poll", calls=1, run_ns=50),)),
-)  # fmt: skip
+REST, WORK = 0.0, REST_PACKETS_PER_S * 10.0
+NAMES = (*sorted(STOPPABLE), "tcp", "sockdiag", "host", "budget")
+USED = st.dictionaries(st.sampled_from(NAMES), st.floats(0, 50), min_size=1)
 
 
-@dataclass(kw_only=True)
-class Dear(FakeCollector):
-    """A collector whose programs take as much of a CPU as there is, until it did less."""
-
-    name: str = "nic"
-    can_do_less: int = 1
-    ran_ns: int = 0
-    asked: list[float] = field(default_factory=list)
-
-    def program_ns(self) -> int:
-        self.ran_ns += 10**9
-        return self.ran_ns
-
-    def do_less(self, share: float) -> str | None:
-        self.asked.append(share)
-        return "nic did less" if len(self.asked) <= self.can_do_less else None
+def look(pct: float, packets_per_s: float = REST) -> Look:
+    return Look(used_pct={"tcp": pct}, packets_per_s=packets_per_s)
 
 
-def shedding(core: Core, count: int) -> None:
-    core.begin(SCOPE)
-    thread = core._thread
-    assert thread is not None
-    assert wait_until(lambda: len(thread.spending.shed) >= count or thread.problem is not None, timeout_s=10)
+def shed_at(watch: Watch, looks: list[Look]) -> list[int]:
+    return [index for index, each in enumerate(looks) if watch.note(each)]
 
 
-def test_a_collector_first_does_less_then_is_stopped_and_its_figures_are_gone() -> None:
-    dear, tcp = Dear(script=(SEEN,)), FakeCollector()
-    assert isinstance(dear, Frugal)
-    core = Core([dear, tcp], Budget(cpu_pct=1.0), window_s=0.01)
-    shedding(core, 2)
-    seen = core.end()
-    assert [(one.collector, one.stopped) for one in core.spending.shed] == [("nic", False), ("nic", True)]
-    assert all(0 < share < 1 for share in dear.asked)
-    assert [one.collector for one in seen] == ["nic", "tcp"]
-    assert (seen[0].metrics, seen[0].lost_events, seen[0].overhead) == ({}, 3, SEEN.overhead)
-    assert dear.calls[-2:] == ["end", "close"]
-    core.begin(SCOPE)
-    assert [one.collector for one in core.end()] == ["tcp"]
-    assert [one.stopped for one in core.spending.earlier] == [False, True]
-    assert core.shed_collectors == {"nic"}
-    assert core.spending.shed == ()
+def test_only_a_row_of_looks_over_the_budget_sheds() -> None:
+    watch = Watch(Budget(cpu_pct=1.0))
+    assert shed_at(watch, [look(2), look(2), look(0.5), look(2), look(2), look(2), look(2)]) == [5]
 
 
-def test_with_nothing_left_to_shed_it_says_what_it_still_took() -> None:
-    dear = Dear(name="theirs", can_do_less=0)
-    core = Core([dear], Budget(cpu_pct=1.0), window_s=0.01)
-    core.begin(SCOPE)
-    thread = core._thread
-    assert thread is not None
-    assert wait_until(lambda: thread.spending.still_pct is not None, timeout_s=10)
-    assert [one.collector for one in core.end()] == ["theirs"]
-    assert core.spending.still_pct is not None
-    assert core.spending.still_pct > 1
-    assert core.spending.shed == ()
+def test_after_shedding_the_count_begins_anew() -> None:
+    assert shed_at(Watch(Budget(cpu_pct=1.0)), [look(2)] * 7) == [2, 5]
 
 
-def test_a_cost_that_cannot_be_read_fails_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: object) -> dict[str, float]:
-        raise OSError("no clock")
-
-    monkeypatch.setattr(module._Meter, "used_s", refuse)
-    core = Core([FakeCollector()], Budget(cpu_pct=1.0), window_s=0.01)
-    core.begin(SCOPE)
-    with pytest.raises(CollectError, match="no clock"):
-        core.end()
+def test_a_loaded_lab_sheds_nothing_under_the_default_budget_however_much_it_costs() -> None:
+    assert shed_at(Watch(Budget(cpu_pct=1.0)), [look(80, WORK)] * 20) == []
 
 
-def test_a_trial_that_failed_ends_every_collector() -> None:
-    broken, other = FakeCollector(name="broken", script=(CollectError("gone"),)), FakeCollector()
-    core = Core([broken, other], Budget(cpu_pct=1.0))
-    core.begin(SCOPE)
-    core.abandon()
-    assert broken.calls[-1] == other.calls[-1] == "end"
+def test_work_in_between_is_no_rest() -> None:
+    assert shed_at(Watch(Budget(cpu_pct=1.0)), [look(2), look(2), look(2, WORK)] * 5) == []
 
 
-def test_a_step_for_what_is_not_there_does_nothing() -> None:
-    core = Core([FakeCollector()], Budget(cpu_pct=1.0))
-    assert core.take(Step(collector="nic", stop=True), 0.5) is None
-    assert core.take(Step(collector="tcp", stop=False), 0.5) is None
+def test_a_budget_that_was_asked_for_holds_under_load() -> None:
+    assert shed_at(Watch(Budget(cpu_pct=1.0, always=True)), [look(80, WORK)] * 3) == [2]
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 1000)), max_size=40), st.booleans())
+def test_whatever_sheds_was_over_the_budget_each_time(seen: list[tuple[float, float]], always: bool) -> None:
+    budget = Budget(cpu_pct=1.0, always=always)
+    looks = [look(pct, packets) for pct, packets in seen]
+    found = shed_at(Watch(budget), looks)
+    for index in found:
+        row = looks[index - SUSTAINED + 1 : index + 1]
+        assert len(row) == SUSTAINED
+        assert all(one.total_pct > 1.0 and (always or one.at_rest) for one in row)
+    assert all(later - earlier >= SUSTAINED for earlier, later in pairwise(found))
+
+
+def test_the_order_is_detail_then_fewer_looks_then_the_dearest() -> None:
+    seen = Look(used_pct={"nic": 0.5, "socket": 0.6, "detail": 0.2, "tcp": 3.0, "cpu": 0.01}, packets_per_s=REST)
+    assert list(steps(seen, Budget(cpu_pct=1.0))) == [
+        Step(collector="detail", stop=False), Step(collector="detail", stop=True),
+        Step(collector="tcp", stop=False), Step(collector="socket", stop=False), Step(collector="nic", stop=False),
+        Step(collector="socket", stop=True), Step(collector="nic", stop=True),
+    ]  # fmt: skip
+
+
+@given(USED, st.floats(0.001, 10))
+def test_detail_goes_first_and_what_must_stay_is_never_stopped(used: dict[str, float], budget_pct: float) -> None:
+    found = list(steps(Look(used_pct=used, packets_per_s=REST), Budget(cpu_pct=budget_pct)))
+    assert len(set(found)) == len(found)
+    assert {one.collector for one in found if one.stop} <= STOPPABLE
+    assert all(used[one.collector] > NEGLIGIBLE * budget_pct for one in found)
+    others = [one.stop for one in found if one.collector != DETAIL]
+    assert others == sorted(others), "a collector stopped while another could still do less"
+    assert all(one.collector == DETAIL for one in found[: len(found) - len(others)])
+    for stop in (False, True):
+        dear = [used[one.collector] for one in found if one.collector != DETAIL and one.stop is stop]
+        assert dear == sorted(dear, reverse=True)
+
+
+@given(st.integers(LEAST, EVERYTHING), st.floats(0, 1))
+def test_detail_mode_narrows_until_few_packets_are_left(keep: int, share: float) -> None:
+    assert LEAST <= narrowed(keep, share) <= keep
+    steps_down = 0
+    while keep > FEW:
+        keep, steps_down = narrowed(keep, share), steps_down + 1
+        assert steps_down < 100
+
+
+def test_received_packets_of_all_devices_are_added_up() -> None:
+    text = (
+        "Inter-|   Receive                                                |  Transmit\n"
+        " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs\n"
+        "    lo:     840      10    0    0    0     0          0         0      840      10    0\n"
+        "  eth0:1234567    9000    0    0    0     0          0         0  7654321    8000    0\n"
+    )
+    assert received(text) == 9010

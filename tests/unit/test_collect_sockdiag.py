@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import pytest
 
-from perfcheck.collect import sockdiag, tcpinfo
-from perfcheck.collect.sockdiag import SockdiagCollector
-from perfcheck.collect.tcpinfo import Look
+from perfcheck.collect.sockdiag import collector as sockdiag
+from perfcheck.collect.sockdiag import tcp_info
+from perfcheck.collect.sockdiag.collector import SockdiagCollector
+from perfcheck.collect.sockdiag.tcp_info import Look
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Scope
 
@@ -22,7 +23,7 @@ T = TypeVar("T")
 def look(cookie: int, **values: int) -> Look:
     ends = struct.pack(">HH", 40_000 + cookie, 5201)
     ends += b"".join(socket.inet_aton(f"198.18.0.{number}").ljust(16, b"\0") for number in (1, 2))
-    info = b"".join(struct.pack(f"={code}", values.get(name, 0)) for name, code in tcpinfo.LAYOUT)
+    info = b"".join(struct.pack(f"={code}", values.get(name, 0)) for name, code in tcp_info.LAYOUT)
     return Look(cookie, socket.AF_INET, struct.pack("=36s4xQ", ends, cookie), info, b"cubic\0")
 
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfcheck.collect import hostsockets, loglinear, tcp, tcp_decode, tcpinfo
+from perfcheck.collect.base import histogram
+from perfcheck.collect.sockdiag import host, tcp_info
+from perfcheck.collect.tcp import collector, decode
 from perfcheck.model.flow import TcpSocket
 
 SECOND = 1_000_000_000
@@ -27,8 +29,8 @@ SPREAD = np.dtype([("total", "u8"), ("minimum", "u4"), ("maximum", "u4")])
 SETS = np.zeros(
     1,
     dtype=[
-        ("segs", [("cwnd", "u4"), ("inflight", "u4")], (loglinear.SEGS_BUCKETS,)),
-        ("times", [("rtt", "u4"), ("srtt", "u4")], (loglinear.RTT_BUCKETS,)),
+        ("segs", [("cwnd", "u4"), ("inflight", "u4")], (histogram.SEGS_BUCKETS,)),
+        ("times", [("rtt", "u4"), ("srtt", "u4")], (histogram.RTT_BUCKETS,)),
     ],
 )
 NAMES = ("rtt", "srtt", "cwnd", "inflight")
@@ -53,7 +55,7 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def decoded(absent: frozenset[str] = frozenset(), **changes: Any) -> TcpSocket:
-    return tcp_decode.socket_of(record(**changes), SETS, {42: "client"}, 4000, absent)
+    return decode.socket_of(record(**changes), SETS, {42: "client"}, 4000, absent)
 
 
 def test_a_socket_is_named_by_its_host_and_addresses() -> None:
@@ -127,7 +129,7 @@ def test_times_in_congestion_states_add_up_to_the_window() -> None:
     spent = [SECOND, 0, 0, SECOND // 2, 0]
     since = 2 * SECOND + SECOND + SECOND // 2
     counters = decoded(state_ns=spent, state=4, state_since_ns=since, state_entries=[0, 0, 0, 2, 1]).counters
-    times = [counters[f"state_{state}_us"] for state in tcp_decode.STATES]
+    times = [counters[f"state_{state}_us"] for state in decode.STATES]
     assert times == [1_000_000, 0, 0, 500_000, 1_000_000]
     assert sum(times) == counters["elapsed_us"]
     assert (counters["recovery_events"], counters["rto_events"]) == (2, 1)
@@ -174,20 +176,20 @@ def test_rates_are_in_bits_per_second() -> None:
 
 def test_histograms_are_those_of_the_sockets_number() -> None:
     sets = SETS.copy()
-    sets[0]["times"]["rtt"][loglinear.bucket_of(20_000)] = 3
+    sets[0]["times"]["rtt"][histogram.bucket_of(20_000)] = 3
     spread = np.array((60_000, 20_000, 20_000), SPREAD)
-    found = tcp_decode.socket_of(record(histogram=1, rtt_spread=spread, cwnd_above=1), sets, {}, 4000, frozenset())
+    found = decode.socket_of(record(histogram=1, rtt_spread=spread, cwnd_above=1), sets, {}, 4000, frozenset())
     assert (found.rtt_us.count, found.rtt_us.total, found.rtt_us.unit) == (3, 60_000.0, "us")
     assert found.rtt_us.edges[found.rtt_us.counts.index(3)] <= 20_000
     assert found.cwnd.above == 1
-    beyond = tcp_decode.socket_of(record(histogram=2), sets, {}, 4000, frozenset())
+    beyond = decode.socket_of(record(histogram=2), sets, {}, 4000, frozenset())
     assert beyond.rtt_us.count == 0
 
 
 def test_every_counter_and_gauge_is_documented() -> None:
     found = decoded(pacing_samples=1, pacing_total=1, rate_delivered_segs=1, rate_interval_us=1, passive=1, histogram=0)
     for name in (*found.counters, *found.gauges):
-        assert f"`{name}`" in (tcp.__doc__ or ""), name
+        assert f"`{name}`" in (collector.__doc__ or ""), name
 
 
 def message(family: int, info: bytes, *, cookie: int = 9) -> bytes:
@@ -195,20 +197,20 @@ def message(family: int, info: bytes, *, cookie: int = 9) -> bytes:
     for text in ("198.18.0.1", "198.18.0.2") if family == socket.AF_INET else ("2001:2::1", "2001:2::2"):
         body += socket.inet_pton(family, text).ljust(16, b"\0")
     body += struct.pack("=IQIIIII", 0, cookie, 0, 0, 0, 0, 0)
-    for kind, data in ((tcpinfo.INET_DIAG_INFO, info), (tcpinfo.INET_DIAG_CONG, b"bbr\0")):
+    for kind, data in ((tcp_info.INET_DIAG_INFO, info), (tcp_info.INET_DIAG_CONG, b"bbr\0")):
         body += struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
     return body
 
 
-def tcp_info(**values: int) -> bytes:
+def info_of(**values: int) -> bytes:
     sizes = {"B": 1, "I": 4, "Q": 8}
-    parts = [values.get(name, 0).to_bytes(sizes[code], "little") for name, code in tcpinfo.LAYOUT]
+    parts = [values.get(name, 0).to_bytes(sizes[code], "little") for name, code in tcp_info.LAYOUT]
     return b"".join(parts)
 
 
 @pytest.mark.parametrize(("family", "local"), [(socket.AF_INET, "198.18.0.1"), (socket.AF_INET6, "2001:2::1")])
 def test_a_look_names_the_socket_and_has_its_tcp_info(family: int, local: str) -> None:
-    look = tcpinfo.look_of(message(family, tcp_info(rtt=20_000, bytes_acked=5, snd_wnd=65536)))
+    look = tcp_info.look_of(message(family, info_of(rtt=20_000, bytes_acked=5, snd_wnd=65536)))
     assert look is not None
     assert (look.local, look.remote[1], look.cookie) == ((local, 40000), 5201, 9)
     assert (look.info["rtt"], look.info["bytes_acked"], look.info["snd_wnd"]) == (20_000, 5, 65536)
@@ -217,7 +219,7 @@ def test_a_look_names_the_socket_and_has_its_tcp_info(family: int, local: str) -
 
 def test_the_offsets_of_tcp_info_are_the_kernels() -> None:
     places, at = {}, 0
-    for name, code in tcpinfo.LAYOUT:
+    for name, code in tcp_info.LAYOUT:
         places[name] = at
         at += {"B": 1, "I": 4, "Q": 8}[code]
     # include/uapi/linux/tcp.h
@@ -227,27 +229,27 @@ def test_the_offsets_of_tcp_info_are_the_kernels() -> None:
 
 
 def test_an_older_kernels_shorter_tcp_info_lacks_the_later_fields() -> None:
-    look = tcpinfo.look_of(message(socket.AF_INET, tcp_info(rtt=1)[:104]))
+    look = tcp_info.look_of(message(socket.AF_INET, info_of(rtt=1)[:104]))
     assert look is not None
     assert "total_retrans" in look.info
     assert "pacing_rate" not in look.info
 
 
-@given(st.dictionaries(st.sampled_from(tcpinfo.Glance._fields), st.integers(0, 2**32 - 1)))
+@given(st.dictionaries(st.sampled_from(tcp_info.Glance._fields), st.integers(0, 2**32 - 1)))
 def test_a_glance_is_part_of_the_whole(values: dict[str, int]) -> None:
-    look = tcpinfo.look_of(message(socket.AF_INET, tcp_info(**values)))
+    look = tcp_info.look_of(message(socket.AF_INET, info_of(**values)))
     assert look is not None
-    assert look.glance._asdict() == {name: look.info[name] for name in tcpinfo.Glance._fields}
+    assert look.glance._asdict() == {name: look.info[name] for name in tcp_info.Glance._fields}
 
 
 def test_a_socket_is_asked_for_by_the_name_that_it_was_seen_under() -> None:
-    seen = message(socket.AF_INET6, tcp_info(rtt=1), cookie=77)
-    look = tcpinfo.look_of(seen)
+    seen = message(socket.AF_INET6, info_of(rtt=1), cookie=77)
+    look = tcp_info.look_of(seen)
     assert look is not None
-    ((kind, payload),) = tcpinfo.messages(tcpinfo.request_for(look))
+    ((kind, payload),) = tcp_info.messages(tcp_info.request_for(look))
     family, protocol, extensions = struct.unpack_from("=BBB", payload)
     assert (kind, family, protocol) == (20, socket.AF_INET6, socket.IPPROTO_TCP)
-    assert extensions & 1 << (tcpinfo.INET_DIAG_INFO - 1)
+    assert extensions & 1 << (tcp_info.INET_DIAG_INFO - 1)
     assert payload[8:] == seen[4:52]
 
 
@@ -262,27 +264,27 @@ Udp: 3
 
 
 def test_opened_connections_are_told_by_two_counters_alone() -> None:
-    assert hostsockets.opens(SNMP % 5) == hostsockets.opens(SNMP % 9) == (b"12", b"7")
-    assert hostsockets.opens(b"Tcp: InSegs\nTcp: 5\n") == ()
+    assert host.opens(SNMP % 5) == host.opens(SNMP % 9) == (b"12", b"7")
+    assert host.opens(b"Tcp: InSegs\nTcp: 5\n") == ()
 
 
 @given(st.binary(max_size=200))
 def test_no_text_breaks_the_reader_of_counters(text: bytes) -> None:
-    hostsockets.opens(b"Tcp:" + text)
+    host.opens(b"Tcp:" + text)
 
 
 @given(st.binary(max_size=200))
 def test_no_message_breaks_the_reader(data: bytes) -> None:
-    for _, payload in tcpinfo.messages(data):
-        tcpinfo.look_of(payload)
-    tcpinfo.look_of(data)
+    for _, payload in tcp_info.messages(data):
+        tcp_info.look_of(payload)
+    tcp_info.look_of(data)
 
 
 def test_a_dump_asks_for_tcp_info_of_all_sockets_in_the_states() -> None:
-    ((kind, payload),) = tcpinfo.messages(tcpinfo.dump_request(0b10))
-    assert kind == tcpinfo.TCPDIAG_GETSOCK
+    ((kind, payload),) = tcp_info.messages(tcp_info.dump_request(0b10))
+    assert kind == tcp_info.TCPDIAG_GETSOCK
     family, _, _, extensions = struct.unpack_from("=BBBB", payload)
     (states,) = struct.unpack_from("=I", payload, 52)
     assert (family, states) == (socket.AF_UNSPEC, 0b10)
-    assert extensions & 1 << (tcpinfo.INET_DIAG_INFO - 1)
+    assert extensions & 1 << (tcp_info.INET_DIAG_INFO - 1)
     assert len(payload) == 60

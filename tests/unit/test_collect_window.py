@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from perfcheck.collect.window import Window
+from perfcheck.collect.base.window import Window
 from perfcheck.errors import CollectError
 
 LONG_NS = 60_000_000_000

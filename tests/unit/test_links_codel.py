@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from links_frames import udp
 
-from perfcheck.lab.links.impair.managed import ManagedWay
+from perfcheck.lab.links.impair.codel_direction import ManagedWay
 from perfcheck.lab.links.impair.plan import WayPlan
 
 MS = 1_000_000

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from links_frames import CLIENT, CLIENT6, SERVER, SERVER6, checksum, tcp, udp
 
 from perfcheck.lab.links.impair.codel import INTERVAL_NS, TARGET_NS, CoDel
+from perfcheck.lab.links.impair.direction import Way
 from perfcheck.lab.links.impair.mark import ecn_capable, marked
 from perfcheck.lab.links.impair.plan import WayPlan
-from perfcheck.lab.links.impair.way import Way
 
 MS = 1_000_000
 

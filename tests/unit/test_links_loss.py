@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from links_frames import SYN, tcp, udp
 
 from perfcheck.lab.links.impair.loss import GilbertElliott, RandomLoss, loss_model
-from perfcheck.lab.links.impair.place import Places
+from perfcheck.lab.links.impair.packet_id import Places
 from perfcheck.lab.links.impair.plan import LossPlan
 
 CHAIN = LossPlan(to_bad=0.01, to_good=0.25, bad_loss=1.0, good_loss=0.0)

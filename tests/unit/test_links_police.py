@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from links_frames import udp
 
+from perfcheck.lab.links.impair.direction import Way
 from perfcheck.lab.links.impair.plan import WayPlan
 from perfcheck.lab.links.impair.police import TokenBucket
-from perfcheck.lab.links.impair.way import Way
 
 MS = 1_000_000
 ARRIVALS = st.lists(st.tuples(st.integers(0, 5_000_000), st.integers(60, 9014)), min_size=1, max_size=100)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfcheck.lab.links.impair.managed import ManagedWay
+from perfcheck.lab.links.impair.codel_direction import ManagedWay
 from perfcheck.lab.links.impair.plan import WayPlan
 from perfcheck.lab.links.plans import way_plan
-from perfcheck.lab.links.probe.judge import mismatch
 from perfcheck.lab.links.probe.measure import measure
+from perfcheck.lab.links.probe.mismatch import mismatch
 from perfcheck.lab.links.probe.train import HEADERS_BYTES, Asked, ask
 from perfcheck.lab.links.relay.process import way_of
 from perfcheck.model.proof import WayProof

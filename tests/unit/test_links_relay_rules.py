@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from perfcheck.lab.links import emulators
 from perfcheck.lab.links.impair.plan import WayPlan
 from perfcheck.lab.links.plans import way_plan
-from perfcheck.lab.links.relay.judge import floor, invalid_reason, takes_super_packets
-from perfcheck.lab.links.relay.late import Lateness
+from perfcheck.lab.links.relay.lateness import Lateness
+from perfcheck.lab.links.relay.limits import floor, invalid_reason, takes_super_packets
 from perfcheck.model.scenario import LinkSpec
 
 HOSTS = {"between": ("client", "server")}

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from links_frames import udp
 
+from perfcheck.lab.links.impair.direction import Way
 from perfcheck.lab.links.impair.plan import WayPlan
 from perfcheck.lab.links.impair.queue import DropTail
 from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES, Opportunities, Steps, VaryingQueue
-from perfcheck.lab.links.impair.way import Way
 from perfcheck.lab.links.plans import way_plan
-from perfcheck.lab.links.relay.judge import floor
+from perfcheck.lab.links.relay.limits import floor
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.scenario import LinkSpec
 from perfcheck.model.trace import Trace, parse_trace

@@ -8,8 +8,8 @@ import pytest
 
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord, TrialRecord
 from perfcheck.model.verdict import Verdict
+from perfcheck.output.case_lines import line_of_case
 from perfcheck.output.cases import Case, Status, cases, expectation_names, failures, unmeasured_case, untrusted
-from perfcheck.output.places import line_of_case
 from perfcheck.output.properties import case_properties, environment_properties
 from perfcheck.output.rows import (
     Row,

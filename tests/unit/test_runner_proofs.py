@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from perfcheck.collect.core import Core
+from perfcheck.collect.session import Core
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import InvalidLink
 from perfcheck.model.budget import Budget

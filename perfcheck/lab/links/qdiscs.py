@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from perfcheck.lab.links.impair.place import ETHERNET_BYTES
+from perfcheck.lab.links.impair.packet_id import ETHERNET_BYTES
 from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
 from perfcheck.lab.links.plans import WAYS, way_plan
 from perfcheck.model.quantities import Loss

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from perfcheck.lab.links.impair.place import Place
+    from perfcheck.lab.links.impair.packet_id import Place
     from perfcheck.lab.links.impair.plan import WayPlan
 
 _FATE: Final = 0x10

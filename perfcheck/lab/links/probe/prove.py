@@ -7,8 +7,8 @@ from typing import Final
 
 from perfcheck.errors import InvalidLink
 from perfcheck.lab.links.plans import WAYS
-from perfcheck.lab.links.probe.judge import mismatch
 from perfcheck.lab.links.probe.measure import measure
+from perfcheck.lab.links.probe.mismatch import mismatch
 from perfcheck.lab.links.probe.sockets import Pair, Side
 from perfcheck.lab.links.probe.train import FAST_BPS, SETTLED_NS, Asked, ask
 from perfcheck.model.proof import LinkProof, WayProof

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from time import monotonic_ns
 
-from perfcheck.lab.links.relay.late import Lateness
+from perfcheck.lab.links.relay.lateness import Lateness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from typing import Any, Final
 
-    from perfcheck.lab.links.impair.way import Way
+    from perfcheck.lab.links.impair.direction import Way
     from perfcheck.lab.links.relay.tap import Tap
 
 BATCH_FRAMES: Final = 24

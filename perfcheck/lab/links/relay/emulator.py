@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 
 from perfcheck.errors import LabError
 from perfcheck.lab.links.plans import WAYS, way_plan
-from perfcheck.lab.links.relay import judge
+from perfcheck.lab.links.relay import limits
 from perfcheck.model.observation import LinkReport
 from perfcheck.model.scenario import LinkSpec
 from perfcheck.model.seams import LinkEnd, UndoLog
@@ -43,7 +43,7 @@ class RelayEmulator:
 
     def floor(self, link: LinkSpec) -> str | None:
         """Say why the relay cannot carry this link, or None where it can."""
-        return judge.floor(link)
+        return limits.floor(link)
 
     def up(self, index: int, link: LinkSpec, ends: tuple[LinkEnd, LinkEnd], undo: UndoLog) -> RelayLink:
         """Start the link's process and return when both interfaces are there; LabError says what was refused."""
@@ -125,7 +125,7 @@ class RelayLink:
             way=way,
             emulator=RelayEmulator.name,
             lateness_us=counts["lateness_us"],
-            invalid_reason=judge.invalid_reason(counts, self._link.direction(way).delay_ns or 0),
+            invalid_reason=limits.invalid_reason(counts, self._link.direction(way).delay_ns or 0),
             extra=extra | {"cpu_pct": reply["cpu_pct"], "wall_s": reply["wall_ns"] / 1e9},
             **plain,
         )
@@ -164,7 +164,7 @@ class RelayLink:
 def _config(link: LinkSpec, ends: tuple[LinkEnd, LinkEnd]) -> dict[str, object]:
     return {
         "mtu": link.mtu,
-        "super_packets": judge.takes_super_packets(link),
+        "super_packets": limits.takes_super_packets(link),
         "ends": [{"netns": end.netns_path, "ifname": end.ifname} for end in ends],
         "ways": [way_plan(link, way) for way in WAYS],
         # The kernel sends the signal when the starting thread ends, not the process.

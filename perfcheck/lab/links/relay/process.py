@@ -15,12 +15,12 @@ import signal
 import sys
 from time import monotonic_ns, process_time_ns
 
-from perfcheck.lab.links.impair.managed import ManagedWay
-from perfcheck.lab.links.impair.place import ETHERNET_BYTES
+from perfcheck.lab.links.impair.codel_direction import ManagedWay
+from perfcheck.lab.links.impair.direction import Way
+from perfcheck.lab.links.impair.gso import HEADER_BYTES
+from perfcheck.lab.links.impair.gso_direction import SegmentedWay
+from perfcheck.lab.links.impair.packet_id import ETHERNET_BYTES
 from perfcheck.lab.links.impair.plan import WayPlan
-from perfcheck.lab.links.impair.segmented import SegmentedWay
-from perfcheck.lab.links.impair.segments import HEADER_BYTES
-from perfcheck.lab.links.impair.way import Way
 from perfcheck.lab.links.relay.carrier import Carrier
 from perfcheck.lab.links.relay.priority import Awake, RealTime
 from perfcheck.lab.links.relay.tap import Tap

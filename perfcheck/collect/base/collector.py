@@ -1,0 +1,201 @@
+"""What collectors of the layers beside TCP have in common: those with BPF programs, and those that look twice."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from perfcheck.collect.base.programs import LayerPrograms
+from perfcheck.collect.base.sources import Group
+from perfcheck.collect.base.window import TOO_SHORT, Window
+from perfcheck.ebpf.check import check_bpf
+from perfcheck.ebpf.run_stats import RunClock
+from perfcheck.errors import CollectError
+from perfcheck.model.flow import Histogram
+from perfcheck.model.observation import Observation, Overhead, Scope
+from perfcheck.system.clock import now_ns
+from perfcheck.system.netns import NetnsThread
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one window gave: values by metric name, and distributions by its name without the stat."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    distributions: Mapping[str, Histogram] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+class BpfCollector(ABC):
+    """A layer that BPF programs measure: attached once, counting in the window of each trial."""
+
+    def __init__(
+        self, name: str, group: Group, targets: Collection[str], sizes: Mapping[str, int] | None = None,
+        optional: Collection[str] = (), sampled: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Take the sources, and the tracepoints to attach to; nothing is loaded before `open`."""
+        self._name = name
+        self._window: Window | None = None
+        self.programs = LayerPrograms(name, group, targets, sizes or {}, optional, sampled)
+        self.timed_by(RunClock())
+
+    @property
+    def name(self) -> str:
+        """The collector's name."""
+        return self._name
+
+    @property
+    def clock(self) -> RunClock:
+        """The clock that times the programs."""
+        return self._clock
+
+    def timed_by(self, clock: RunClock) -> None:
+        """Have the programs timed together with other collectors'; before `open`."""
+        self._clock = clock
+        self.programs.timed_by(clock)
+
+    def check(self) -> None:
+        """Raise Unavailable where BPF cannot be used."""
+        check_bpf()
+
+    def open(self) -> None:
+        """Load and attach."""
+        self.programs.open()
+
+    def begin(self, scope: Scope) -> None:
+        """Follow the scope's hosts, and count once the warm-up is over."""
+        self._abandon_window()
+        self.programs.stop()
+        self.forget(scope)
+        self.programs.follow(scope)
+        self._window = Window(scope.warmup_ns, self.first_look)
+
+    def end(self) -> Observation:
+        """Stop counting and give what was counted."""
+        started_s = time.thread_time()
+        length_ns = self._window.close() if self._window is not None else 0
+        self.programs.stop()
+        seen = self.read(length_ns) if length_ns else Seen(warnings=(TOO_SHORT,))
+        self.let_go()
+        used_s = time.thread_time() - started_s + self._clock.take_cpu_s()
+        return Observation(
+            collector=self.name, metrics=seen.metrics, distributions=seen.distributions,
+            overhead=self.programs.overhead(used_s), lost_events=self.programs.lost(),
+            warnings=(*self.programs.warnings(), *seen.warnings),
+        )  # fmt: skip
+
+    def program_ns(self) -> int:
+        """Give the run time of the programs since they were loaded."""
+        return self.programs.run_ns()
+
+    def do_less(self, share: float) -> str | None:
+        """Give None: a program sees all events or none."""
+        del share
+        return None
+
+    def close(self) -> None:
+        """Detach; safe to call twice."""
+        self._abandon_window()
+        self.let_go()
+        self.programs.close()
+
+    def _abandon_window(self) -> None:
+        if self._window is not None:
+            self._window.abandon()
+            self._window = None
+
+    @abstractmethod
+    def forget(self, scope: Scope) -> None:
+        """Empty the maps before a trial."""
+
+    @abstractmethod
+    def read(self, length_ns: int) -> Seen:
+        """Give what the maps hold after a window of this length."""
+
+    def first_look(self) -> None:
+        """Open the window; called when the warm-up is over, maybe in another thread."""
+        self.programs.count()
+
+    def let_go(self) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of what belongs to one trial; safe to call twice."""
+
+
+class LookingCollector(ABC, Generic[T]):
+    """A source that counts by itself: looked at when the warm-up is over and at the end."""
+
+    def __init__(self, name: str) -> None:
+        """Nothing is read before `begin`."""
+        self._name = name
+        self._window: Window | None = None
+        self._namespaces: NetnsThread | None = None
+        self._paths: Mapping[str, str] = {}
+        self._before: T | None = None
+        self._looked_ns = 0
+
+    @property
+    def name(self) -> str:
+        """The collector's name."""
+        return self._name
+
+    def open(self) -> None:
+        """Nothing is needed before `begin`."""
+
+    def begin(self, scope: Scope) -> None:
+        """Look once the warm-up is over."""
+        self._let_hosts_go()
+        self._namespaces, self._paths, self._before = NetnsThread(), dict(scope.netns_paths), None
+        self._window = Window(scope.warmup_ns, self._first_look)
+
+    def _first_look(self) -> None:
+        self._looked_ns = now_ns()
+        self._before = self._look()
+
+    def _look(self) -> T:
+        if self._namespaces is None:
+            raise CollectError(f"the {self.name} collector was not begun")
+        return self.look(self._namespaces, self._paths)
+
+    def end(self) -> Observation:
+        """Look again and give the differences."""
+        started_s = time.thread_time()
+        opened = self._window is not None and self._window.close() > 0
+        if opened and self._before is not None:
+            # From look to look: a look takes longer than a short trial can do without.
+            length_ns = now_ns() - self._looked_ns
+            seen = self.compare(self._before, self._look(), length_ns)
+        else:
+            seen = Seen(warnings=(TOO_SHORT,))
+        self.close()
+        return Observation(
+            collector=self.name, metrics=seen.metrics, warnings=tuple(seen.warnings),
+            overhead=Overhead(user_cpu_s=time.thread_time() - started_s),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Let go of the hosts: an open netlink socket would keep them alive; safe to call twice."""
+        self._let_hosts_go()
+
+    def _let_hosts_go(self) -> None:
+        if self._window is not None:
+            self._window.abandon()
+            self._window = None
+        if self._namespaces is not None:
+            self._namespaces.close()
+            self._namespaces = None
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise Unavailable where this machine does not have the source."""
+
+    @abstractmethod
+    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> T:
+        """Read the source; `paths` are the hosts' namespaces by host name. CollectError where that fails."""
+
+    @abstractmethod
+    def compare(self, before: T, after: T, length_ns: int) -> Seen:
+        """Give what happened between two looks, `length_ns` apart."""

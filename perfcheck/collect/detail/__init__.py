@@ -1,0 +1,1 @@
+"""Detail mode: a record for each packet that is followed."""

@@ -1,0 +1,1 @@
+"""The IP layer: routes, connection tracking, Open vSwitch."""

@@ -1,0 +1,106 @@
+"""How long functions of the IP layer take (bpf/times.bpf.c): an optional tier, where the kernel traces functions.
+
+The times are from the function's begin to its end and have in them what the hooks themselves take there. By kprobe
+and kretprobe that is more than by fentry and fexit: compare figures of one way only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from perfcheck.collect.base import sources
+from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.base.programs import LayerPrograms, cpu_count, forget_distributions, histogram_of
+from perfcheck.ebpf import functions
+from perfcheck.ebpf.functions import Way
+from perfcheck.model.observation import Observation, Overhead, Scope
+from perfcheck.system.checks import Check
+
+
+class FunctionTimesCollector(BpfCollector):
+    """Measures one function's calls, of the scope's namespaces; others that do the same may count as well."""
+
+    def __init__(self, name: str, quantity: str, function: str, *also: str, way: Way | None = None) -> None:
+        """Take the metric's name without the stat; `also` are functions without which it goes as well.
+
+        `way` demands one of the ways to trace a function; without it the best that the kernel allows is taken.
+        """
+        self._function, self._also, self._quantity = function, also, quantity
+        self._wanted = way
+        self._way = way or Way.FENTRY
+        super().__init__(name, sources.TIMES, self.targets, optional=self._optional)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the programs that are attached, or will be."""
+        return (*self._programs_at(self._function), *self._optional)
+
+    @property
+    def _optional(self) -> tuple[str, ...]:
+        return tuple(target for one in self._also for target in self._programs_at(one))
+
+    def _programs_at(self, function: str) -> tuple[str, ...]:
+        return tuple(f"{kind}/{function}" for kind in self._way.kinds)
+
+    def check(self) -> None:
+        """Raise Unavailable where BPF cannot be used, or the function not be traced: tried by attaching to it."""
+        super().check()
+        functions.way_to(self._function, self._wanted)
+
+    def open(self) -> None:
+        """Load and attach, in the way that this kernel allows."""
+        self._way = functions.way_to(self._function, self._wanted)
+        self.programs = LayerPrograms(self.name, sources.TIMES, self.targets, {}, self._optional)
+        self.timed_by(self._clock)
+        super().open()
+
+    def parts(self) -> tuple[Check, ...]:
+        """Say by which hooks the metric is measured here; valid while open."""
+        begin, end = self._way.kinds
+        loaded = [one for one in (self._function, *self._also) if f"{begin}/{one}" not in self.programs.missing]
+        return (Check(name=self._quantity, ok=True, hook=f"{begin} and {end} of {' and '.join(loaded)}"),)
+
+    def forget(self, scope: Scope) -> None:
+        """Begin at 0."""
+        del scope
+        forget_distributions(self.programs.view("durations"))
+
+    def read(self, length_ns: int) -> Seen:
+        """Give the distribution; nothing where the function was not called."""
+        del length_ns
+        found = histogram_of(self.programs.view("durations"), "us", divisor=1000.0)
+        return Seen(distributions={} if found is None else {self._quantity: found})
+
+    def end(self) -> Observation:
+        """Stop counting and give what was counted; calls whose return the kernel missed are lost, and told."""
+        seen = super().end()
+        missed = sum(missed_returns(seen.overhead, self._way, one) for one in (self._function, *self._also))
+        begun = max((cost.calls for cost in seen.overhead.programs), default=0)
+        # Some may be under way at either end of the trial, one a CPU; where many run, calls are estimated (RunClock).
+        if missed <= max(cpu_count(), begun // 1000):
+            return seen
+        told = f"{missed} calls of {self._function} returned without the kernel's saying so ({self._way.kinds[1]})"
+        return replace(seen, lost_events=max(seen.lost_events, missed), warnings=(*seen.warnings, told))
+
+
+def missed_returns(overhead: Overhead, way: Way, function: str) -> int:
+    """Give how many more calls of a function began than ended, by the runs of the programs at either end."""
+    calls = {cost.program.partition("/")[2]: cost.calls for cost in overhead.programs}
+    begin, end = way.kinds
+    return max(0, calls.get(f"{begin}/{function}", 0) - calls.get(f"{end}/{function}", 0))
+
+
+class RouteTimesCollector(FunctionTimesCollector):
+    """Look-ups that found a route, of IPv4 and IPv6."""
+
+    def __init__(self, way: Way | None = None) -> None:
+        """Nothing is loaded before `open`; `way` as of FunctionTimesCollector."""
+        super().__init__("route times", "ip.route_lookup_us", "fib_table_lookup", "fib6_table_lookup", way=way)
+
+
+class ConntrackTimesCollector(FunctionTimesCollector):
+    """Packets whose connection is tracked."""
+
+    def __init__(self, way: Way | None = None) -> None:
+        """Nothing is loaded before `open`; `way` as of FunctionTimesCollector."""
+        super().__init__("conntrack times", "ip.conntrack_us", "nf_conntrack_in", way=way)

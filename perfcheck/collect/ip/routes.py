@@ -1,0 +1,31 @@
+"""The IP layer by BPF (bpf/ip.bpf.c): how many routes the lab's hosts looked up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perfcheck.collect.base import sources
+from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.model.observation import Scope
+
+_OPTIONAL: Final = ("fib6_table_lookup",)
+TARGETS: Final = ("fib_table_lookup", *_OPTIONAL)
+
+
+class IpCollector(BpfCollector):
+    """Counts route look-ups that found a route, of the scope's namespaces."""
+
+    def __init__(self) -> None:
+        """Nothing is loaded before `open`."""
+        super().__init__("routes", sources.TRAFFIC, TARGETS, optional=_OPTIONAL)
+
+    def forget(self, scope: Scope) -> None:
+        """Begin at 0."""
+        del scope
+        self.programs.view("lookups")[:] = 0
+
+    def read(self, length_ns: int) -> Seen:
+        """Give the count of all hosts together."""
+        del length_ns
+        counted = self.programs.view("lookups")[0]
+        return Seen(metrics={"ip.route_lookups": float(counted["ipv4"]) + float(counted["ipv6"])})

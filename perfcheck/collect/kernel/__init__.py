@@ -1,0 +1,1 @@
+"""Counters that the kernel keeps in any case: netlink, /proc, SNMP."""

@@ -1,0 +1,254 @@
+"""The collectors of a session as one: begun and ended together, and kept within the budget while they measure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from perfcheck.collect import shedding as decision
+from perfcheck.ebpf.run_stats import RunClock, Timed
+from perfcheck.errors import CollectError, PerfcheckError
+from perfcheck.model.budget import Budget, Shedding, Spending
+from perfcheck.model.observation import Observation, Scope
+from perfcheck.model.seams import Collector, Frugal
+from perfcheck.system.netns import NetnsThread
+
+WINDOW_S: Final = 1.0
+_OWN: Final = "budget"
+_TROUBLE: Final = (PerfcheckError, OSError, RuntimeError)
+_DEVICES: Final = "/proc/thread-self/net/dev"
+_READ_BYTES: Final = 1 << 16
+_RX_PACKETS: Final = 1  # column of /proc/net/dev after the name
+_CLOCK_OF_THREAD: Final = 6  # CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED (include/linux/posix-timers_types.h)
+
+
+class Core:
+    """Collectors that are attached. What one of them sheds stays shed for all further trials.
+
+    `window_s` is the time between two looks at what they cost.
+    """
+
+    def __init__(self, collectors: Iterable[Collector], budget: Budget, window_s: float = WINDOW_S) -> None:
+        """Begin nothing yet."""
+        self._running = list(collectors)
+        self._watch = decision.Watch(budget)
+        self._window_s = window_s
+        self._order: list[str] = []
+        self._stopped: dict[str, Observation] = {}
+        self._thread: _Governor | None = None
+        self._spending = Spending()
+        self._earlier: tuple[Shedding, ...] = ()
+
+    @property
+    def spending(self) -> Spending:
+        """What was spent and shed in the last trial that ended."""
+        return self._spending
+
+    @property
+    def shed_collectors(self) -> frozenset[str]:
+        """Names of the collectors that do less than they could."""
+        return frozenset(one.collector for one in (*self._earlier, *self._spending.shed))
+
+    def join(self, collectors: Iterable[Collector]) -> None:
+        """Have these measure as well, from the next trial on."""
+        self._running += collectors
+
+    def begin(self, scope: Scope) -> None:
+        """Begin all collectors that are not stopped, and watch what they cost."""
+        self._stop_watching()
+        self._earlier += self._spending.shed
+        self._stopped, self._spending = {}, Spending()
+        self._order = [one.name for one in self._running]
+        for clock in self._clocks():
+            clock.renew()
+        threads = {_OWN: [thread for clock in self._clocks() for thread in clock.threads]}
+        for collector in self._running:
+            before = set(threading.enumerate())
+            collector.begin(scope)
+            threads[collector.name] = [one for one in threading.enumerate() if one not in before]
+        self._thread = _Governor(self, self._watch, _Meter(self._running, threads, scope.netns_paths), self._window_s)
+        self._thread.start()
+
+    def end(self) -> tuple[Observation, ...]:
+        """Give what was seen since `begin`, of a collector that was stopped what it cost alone."""
+        self._stop_watching()
+        seen = {one.name: one.end() for one in self._running} | self._stopped
+        self._let_clocks_rest()
+        return tuple(seen[name] for name in self._order)
+
+    def abandon(self) -> None:
+        """End a trial that failed: what collectors hold of the hosts would outlive them."""
+        with contextlib.suppress(CollectError):
+            self._stop_watching()
+        for collector in self._running:
+            with contextlib.suppress(*_TROUBLE):
+                collector.end()
+        self._let_clocks_rest()
+
+    def _clocks(self) -> Iterable[RunClock]:
+        return {id(one.clock): one.clock for one in self._running if isinstance(one, Timed)}.values()
+
+    def _let_clocks_rest(self) -> None:
+        for clock in self._clocks():
+            clock.rest()
+
+    def _stop_watching(self) -> None:
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            thread.finish()
+            # What was shed counts even where looking went wrong afterwards.
+            self._spending = replace(thread.spending, earlier=self._earlier)
+            if thread.problem is not None:
+                raise CollectError(f"what measuring costs cannot be read: {thread.problem}") from thread.problem
+
+    # From here on: in the thread.
+
+    def take(self, step: decision.Step, share: float) -> str | None:
+        """Take a step to use about `share` of what is used now; gives what was done, None where it was nothing."""
+        collector = next((one for one in self._running if one.name == step.collector), None)
+        if collector is None:
+            return None
+        if step.stop:
+            self._stop(collector)
+            return f"{collector.name} was stopped"
+        return collector.do_less(share) if isinstance(collector, Frugal) else None
+
+    def _stop(self, collector: Collector) -> None:
+        """Stop and detach: figures of a part of the trial would pass for those of all of it."""
+        seen = Observation(collector=collector.name)
+        with contextlib.suppress(*_TROUBLE):
+            seen = collector.end()
+        self._running.remove(collector)
+        self._stopped[collector.name] = replace(
+            seen, tcp_sockets=(), socket_buffers=(), host_counters=(), metrics={}, distributions={}, detail=None
+        )
+        collector.close()
+
+
+class _Meter:
+    """Reads what each collector has used of the CPUs, and how many packets the hosts have received."""
+
+    def __init__(
+        self, collectors: Iterable[Collector], threads: Mapping[str, list[threading.Thread]], paths: Mapping[str, str]
+    ) -> None:
+        self._frugal = {one.name: one for one in collectors if isinstance(one, Frugal)}
+        self._threads = {name: [one.native_id for one in mine if one.native_id] for name, mine in threads.items()}
+        self._used_s: dict[int, float] = {}
+        self._devices: list[int] = []
+        try:
+            with NetnsThread() as namespaces:
+                for path in paths.values():
+                    self._devices.append(namespaces.inside(path, lambda: os.open(_DEVICES, os.O_RDONLY | os.O_CLOEXEC)))
+        except OSError as problem:
+            self.close()
+            raise CollectError(f"{_DEVICES} of a host cannot be opened: {problem.strerror}") from problem
+
+    def used_s(self) -> dict[str, float]:
+        """Give CPU seconds by collector so far, the meter's own among them."""
+        used = {name: sum(map(self._thread_s, mine)) for name, mine in self._threads.items()}
+        for name, collector in self._frugal.items():
+            used[name] += collector.program_ns() / 1e9
+        return used | {_OWN: used[_OWN] + time.thread_time()}
+
+    def _thread_s(self, number: int) -> float:
+        # A thread that has ended has no clock any more (EINVAL): what it had used remains.
+        with contextlib.suppress(OSError):
+            self._used_s[number] = time.clock_gettime(~number << 3 | _CLOCK_OF_THREAD)
+        return self._used_s.get(number, 0.0)
+
+    def packets(self) -> int:
+        """Give how many packets the hosts' devices have received so far."""
+        return sum(received(os.pread(fd, _READ_BYTES, 0).decode("ascii")) for fd in self._devices)
+
+    def forget(self, name: str) -> None:
+        """Look no more at a collector that was stopped."""
+        self._frugal.pop(name, None)
+        self._threads.pop(name, None)
+
+    def close(self) -> None:
+        """Let go of the hosts: an open file of theirs keeps their namespaces alive."""
+        for fd in self._devices:
+            os.close(fd)
+        self._devices = []
+
+
+def received(text: str) -> int:
+    """Read how many packets all devices of /proc/net/dev have received."""
+    rows = (line.partition(":")[2].split() for line in text.splitlines()[2:])
+    return sum(int(row[_RX_PACKETS]) for row in rows if row)
+
+
+class _Governor(threading.Thread):
+    """Looks every `window_s` what the core costs, and has it do less where that is too much."""
+
+    def __init__(self, core: Core, watch: decision.Watch, meter: _Meter, window_s: float) -> None:
+        super().__init__(name="budget", daemon=True)
+        self._core, self._watch, self._meter, self._window_s = core, watch, meter, window_s
+        self._done = threading.Event()
+        self._began_s = time.monotonic()
+        self._rest_s = self._rest_cpu_s = 0.0
+        self._shed: list[Shedding] = []
+        self._still_pct: float | None = None
+        self.problem: BaseException | None = None
+
+    def run(self) -> None:
+        """Look again and again; what goes wrong is kept in `problem`."""
+        try:
+            before = self._reading()
+            while not self._done.wait(self._window_s):
+                now = self._reading()
+                shed = self._judge(_look(before, now), now[0] - before[0])
+                # What shedding itself took is left out of the next look.
+                before = self._reading() if shed else now
+        except BaseException as problem:  # noqa: BLE001 - raised in the thread that waits
+            self.problem = problem
+
+    def finish(self) -> None:
+        """Look no more."""
+        self._done.set()
+        self.join()
+        self._meter.close()
+
+    @property
+    def spending(self) -> Spending:
+        """What was spent and shed so far."""
+        return Spending(
+            rest_s=self._rest_s, rest_cpu_s=self._rest_cpu_s, shed=tuple(self._shed), still_pct=self._still_pct
+        )
+
+    def _reading(self) -> tuple[float, dict[str, float], int]:
+        return time.monotonic(), self._meter.used_s(), self._meter.packets()
+
+    def _judge(self, look: decision.Look, seconds: float) -> bool:
+        """Give whether something was shed after this look."""
+        if look.at_rest:
+            self._rest_s += seconds
+            self._rest_cpu_s += look.total_pct / 100 * seconds
+        if not self._watch.note(look):
+            return False
+        budget = self._watch.budget
+        for step in decision.steps(look, budget):
+            done = self._core.take(step, budget.cpu_pct / look.total_pct)
+            if done is None:
+                continue
+            if step.stop:
+                self._meter.forget(step.collector)
+            when = "while the traffic ran" if not look.at_rest else "at rest"
+            self._shed.append(Shedding(
+                collector=step.collector, what=done, at_s=time.monotonic() - self._began_s, stopped=step.stop,
+                why=f"measuring took {look.total_pct:.3g} % of one CPU {when}, of {budget.cpu_pct:.3g} % that it may",
+            ))  # fmt: skip
+            return True
+        self._still_pct = look.total_pct
+        return False
+
+
+def _look(before: tuple[float, dict[str, float], int], now: tuple[float, dict[str, float], int]) -> decision.Look:
+    seconds = now[0] - before[0]
+    used = {name: 100 * (after_s - before[1][name]) / seconds for name, after_s in now[1].items()}
+    return decision.Look(used_pct=used, packets_per_s=(now[2] - before[2]) / seconds)

@@ -1,0 +1,1 @@
+"""sock_diag: the kernel's own word on each connection."""

@@ -1,0 +1,1 @@
+"""The socket layer: buffers, and who waits for whom."""

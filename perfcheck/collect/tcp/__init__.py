@@ -1,0 +1,1 @@
+"""The TCP layer: each connection's record."""

@@ -1,0 +1,258 @@
+"""The TCP layer of the measurement core: one TcpSocket for each connection of the lab's hosts.
+
+Names in `TcpSocket.counters`, whole numbers over the window: from the first event at or
+after the end of the warm-up, to the last one (or to the close, while data are unacknowledged):
+
+- `segs_out`, `data_segs_out`: segments sent, retransmissions included; `bytes_acked`, `bytes_received`: payload
+- `retrans_segs`: retransmitted (tcp_sock.total_retrans); of these, by tp_btf/tcp_retransmit_skb:
+  `retrans_fast_segs` in TCP_CA_Recovery, `retrans_rto_segs` in TCP_CA_Loss, `retrans_tlp_segs` in another
+  state (tail loss probes that retransmit)
+- `lost_segs`, `delivered_segs`, `delivered_ce_segs`, `dsack_dups_segs`, `reord_seen_events`: as tcp_sock's
+  lost, delivered, delivered_ce, dsack_dups, reord_seen; `ooo_segs`: rcv_ooopack, at the receiver
+- `busy_us`, `rwnd_limited_us`, `sndbuf_chrono_us`: tcp_sock.chrono_stat as in TCP_INFO, where the busy time
+  includes the two others; they tick in jiffies
+- `sndbuf_limited_us`: as measured at each segment received (bpf/tcp_record.h): alike for writers that poll and that
+  block, where the kernel's own clock runs for the former only; at most the busy time
+- `elapsed_us`: length of the window
+- `state_open_us`, `state_disorder_us`, `state_cwr_us`, `state_recovery_us`, `state_loss_us`: time in each
+  congestion state; they add up to elapsed_us
+- `rto_events`, `recovery_events`: times the socket entered TCP_CA_Loss, TCP_CA_Recovery
+
+and over the whole connection, whatever the warm-up: `retrans_syn_segs` (SYN, or SYN-ACK at the
+accepting side), `resets` (received while this side had not closed; iperf3 ends healthy connections so),
+`resets_late` (received after this side had closed), `resets_sent`. A connection that ended within its warm-up has
+an empty window: all counters 0, histograms empty, `first_ns` 0. A connection attempt that failed, and a
+connection that was there before the trial, have `established_ns` 0.
+
+Names in `TcpSocket.gauges`, values at the end unless said otherwise; a name is absent where there is no value:
+
+- `min_rtt_us` (tcp_sock.rtt_min), `rttvar_us` (mdev_us >> 2), `ssthresh_segs` (0: never set), `mss_bytes`,
+  `cwnd_segs`
+- `snd_wnd_bytes`, `reordering_segs`: largest seen in the window
+- `handshake_us`: SYN sent to ESTABLISHED, at the connecting side only; `synack_rtt_us`: at the accepting side
+- `pacing_rate_bps`: mean over the segments that acknowledged data in the window (absent: not paced)
+- `delivery_rate_bps`: the kernel's last sample, as TCP_INFO gives it; for the mean take bytes_acked over elapsed_us
+
+Histograms take one value for each segment received that delivered data (tp_btf/tcp_probe, tcp_sock.delivered moved).
+Hosts' names come from the scope; IPv4 addresses mapped into IPv6 are given as IPv4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy.typing as npt
+
+from perfcheck.collect.base import sources
+from perfcheck.collect.base.availability import lacking
+from perfcheck.collect.tcp import decode
+from perfcheck.collect.tcp.pending import count_pending
+from perfcheck.ebpf import cache
+from perfcheck.ebpf.check import check_bpf
+from perfcheck.ebpf.image import Image
+from perfcheck.ebpf.libbpf import RunCounters
+from perfcheck.ebpf.object import BpfObject
+from perfcheck.ebpf.run_stats import RunClock
+from perfcheck.errors import CollectError, Unavailable
+from perfcheck.model.flow import TcpSocket
+from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
+from perfcheck.system.checks import Check
+from perfcheck.system.netns import NetnsThread
+
+_ITERATOR: Final = "bpf_sk_storage_map"
+_HOST_ITERATOR: Final = "tcp"
+"""Goes over all sockets of the namespace in which it is read."""
+ITERATORS: Final = frozenset({_ITERATOR, _HOST_ITERATOR})
+# Tracepoints that a kernel may lack, with the counters that are then absent.
+_COUNTED_BY: Final = {
+    "tcp_cong_state_set": (*(f"state_{state}_us" for state in decode.STATES), "rto_events", "recovery_events"),
+    "tcp_receive_reset": ("resets", "resets_late"),
+    "tcp_send_reset": ("resets_sent",),
+}
+
+
+class TcpCollector:
+    """Measures the TCP sockets of the scope's namespaces by BPF; `max_sockets` bounds the memory (10 kB each)."""
+
+    def __init__(self, max_sockets: int = 4096) -> None:
+        """Take the bound; nothing is loaded before `open`."""
+        self._max_sockets = max_sockets
+        self._object: BpfObject | None = None
+        self._clock = RunClock()
+        self._generation = 0
+        self._hosts: dict[int, str] = {}
+        self._paths: Mapping[str, str] = {}
+        self._costs_before: dict[str, RunCounters] = {}
+        self._cpu_s = 0.0
+
+    @property
+    def name(self) -> str:
+        """`tcp`."""
+        return "tcp"
+
+    def check(self) -> None:
+        """Raise Unavailable without the kernel's BTF, the right to use BPF, libbpf, or BCC."""
+        check_bpf()
+
+    def open(self) -> None:
+        """Compile (or take from the cache), load and attach; nothing is measured before `begin`."""
+        self.check()
+        self.close()
+        image = cache.image_for(*sources.TCP)
+        try:
+            self._object = self._load(_without(image, _HOST_ITERATOR))
+        except Unavailable:
+            # Some kernels refuse iterators over a map's elements (EPERM), and load all else.
+            self._object = self._load(_without(image, _ITERATOR))
+        self._costs_before = self._object.counters()
+
+    def _load(self, image: Image) -> BpfObject:
+        sizes = {"records": self._max_sockets * 4, "histograms": self._max_sockets}
+        return BpfObject(image, sizes, _COUNTED_BY, self._clock)
+
+    @property
+    def clock(self) -> RunClock:
+        """The clock that times the programs."""
+        return self._clock
+
+    def timed_by(self, clock: RunClock) -> None:
+        """Have the programs timed together with other collectors'; before `open`."""
+        self._clock = clock
+
+    @property
+    def loaded(self) -> BpfObject:
+        """The maps and programs in the kernel; CollectError before `open`."""
+        if self._object is None:
+            raise CollectError("the TCP collector is not open")
+        return self._object
+
+    def begin(self, scope: Scope) -> None:
+        """Forget all sockets and count those of the scope's namespaces from now on."""
+        started_s = time.thread_time()
+        with _kernel_refusals():
+            self._begin(self.loaded, scope)
+        self._cpu_s = time.thread_time() - started_s
+
+    def _begin(self, loaded: BpfObject, scope: Scope) -> None:
+        control = _stop(loaded)
+        for name in ("records", "histograms"):
+            loaded.view(name)[: int(control[name])] = 0
+            control[name] = 0
+        control["lost_records"] = 0
+        control["warmup_ns"] = scope.warmup_ns
+        hosts = {inode: host for host, inode in scope.namespaces.items()}
+        loaded.replace_keys("namespaces", self._hosts.keys(), dict.fromkeys(hosts, 1))
+        control["namespaces_seen"] = sum({1 << inode % 64 for inode in hosts})
+        self._hosts, self._paths = hosts, scope.netns_paths
+        self._clock.renew()
+        self._costs_before = loaded.counters()
+        self._generation += 1
+        control["generation"] = self._generation
+
+    def end(self) -> Observation:
+        """Read all sockets, those that are still open too, and stop counting."""
+        started_s = time.thread_time()
+        loaded = self.loaded
+        with _kernel_refusals():
+            self._read_live_sockets(loaded)
+            control = _stop(loaded)
+            costs = loaded.counters()
+        records = loaded.view("records")[: int(control["records"])].copy()
+        count_pending(records, loaded.view("histograms"))
+        sockets = self._sockets(loaded, records)
+        missed = sum(after.missed - self._costs_before[name].missed for name, after in costs.items())
+        self._cpu_s += time.thread_time() - started_s + self._clock.take_cpu_s()
+        return Observation(
+            collector=self.name,
+            tcp_sockets=sockets,
+            overhead=Overhead(
+                programs=_costs(self._costs_before, costs),
+                user_cpu_s=self._cpu_s,
+                rss_bytes=resident_bytes(),
+                map_bytes=loaded.map_bytes(),
+            ),
+            lost_events=int(control["lost_records"]) + int(records["lost_samples"].sum()) + missed,
+            warnings=_warnings(loaded),
+        )
+
+    def _read_live_sockets(self, loaded: BpfObject) -> None:
+        if _ITERATOR in loaded.programs:
+            loaded.run_iterator(_ITERATOR)
+            return
+        with NetnsThread() as namespaces:
+            for path in self._paths.values():
+                namespaces.inside(path, lambda: loaded.run_iterator(_HOST_ITERATOR))
+
+    def parts(self) -> tuple[Check, ...]:
+        """Name the metrics that this kernel has no tracepoint for; valid while open."""
+        return lacking(self.name, self.loaded.missing)
+
+    def _sockets(self, loaded: BpfObject, records: npt.NDArray[Any]) -> tuple[TcpSocket, ...]:
+        histograms, jiffy_us = loaded.view("histograms"), decode.jiffy_us()
+        absent = frozenset(name for target in loaded.missing for name in _COUNTED_BY[target])
+        return tuple(
+            decode.socket_of(record, histograms, self._hosts, jiffy_us, absent)
+            for record in records
+            if record["family"] and record["end_ns"]
+        )
+
+    def program_ns(self) -> int:
+        """Give the run time of the programs since they were loaded."""
+        return self.loaded.run_ns()
+
+    def do_less(self, share: float) -> str | None:
+        """Give None: a program sees all events or none."""
+        del share
+        return None
+
+    def close(self) -> None:
+        """Detach and unload; safe to call twice."""
+        if self._object is not None:
+            self._object.close()
+            self._object = None
+            self._hosts = {}
+
+
+def _without(image: Image, name: str) -> Image:
+    return replace(image, programs=tuple(program for program in image.programs if program.name != name))
+
+
+@contextlib.contextmanager
+def _kernel_refusals() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CollectError(f"the TCP core cannot reach its maps or programs: {error}") from error
+
+
+def _stop(loaded: BpfObject) -> npt.NDArray[Any]:
+    """Let no event count any more: no socket is admitted, and none finds its record."""
+    control: npt.NDArray[Any] = loaded.view("control")[0]
+    control["generation"] = 0
+    loaded.view("slots")[:] = 0
+    return control
+
+
+def _costs(before: Mapping[str, RunCounters], after: Mapping[str, RunCounters]) -> tuple[ProgramCost, ...]:
+    return tuple(
+        ProgramCost(program=name, calls=now.calls - before[name].calls, run_ns=now.run_ns - before[name].run_ns)
+        for name, now in sorted(after.items())
+    )
+
+
+def _warnings(loaded: BpfObject) -> tuple[str, ...]:
+    warnings = [f"this kernel has no tp_btf/{target}: {', '.join(_COUNTED_BY[target])}" for target in loaded.missing]
+    if not loaded.timed:
+        warnings.append("the kernel does not time BPF programs (BPF_ENABLE_STATS refused): overhead reads 0")
+    return tuple(warnings)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")

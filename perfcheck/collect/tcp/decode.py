@@ -1,0 +1,180 @@
+"""Turns `pc_record` and `pc_histograms` (bpf/perfcheck.h) into the model's TcpSocket."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy.typing as npt
+
+from perfcheck.collect.base import histogram
+from perfcheck.model.flow import FlowKey, Histogram, Protocol, TcpSocket
+
+AF_INET: Final = 2
+AF_INET6: Final = 10
+_CLOCK_MONOTONIC_COARSE: Final = 6
+_INFINITE_SSTHRESH: Final = 0x7FFFFFFF
+_NO_RTT: Final = 0xFFFFFFFF
+STATES: Final = ("open", "disorder", "cwr", "recovery", "loss")
+_RECOVERY: Final = STATES.index("recovery")
+_LOSS: Final = STATES.index("loss")
+_KINDS: Final = ("fast", "rto", "tlp", "syn")
+_U64_COUNTS: Final = frozenset({"bytes_acked", "bytes_received"})
+_SEGMENTS: Final = (
+    "segs_out", "data_segs_out", "retrans_segs", "lost_segs", "delivered_segs", "delivered_ce_segs", "dsack_dups_segs",
+    "reord_seen_events", "ooo_segs",
+)  # fmt: skip
+_CHRONOS: Final = ("busy", "rwnd_limited", "sndbuf_limited")
+HISTOGRAMS: Final = (
+    ("rtt", "times", "us"), ("srtt", "times", "us"), ("cwnd", "segs", "segs"), ("inflight", "segs", "segs"),
+)  # fmt: skip
+
+Record = Mapping[str, Any]
+
+
+def jiffy_us() -> int:
+    """Length of a jiffy: the resolution of the clock that ticks with it."""
+    return round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e6)
+
+
+def address(family: int, raw: bytes) -> str:
+    """Text of an address of 16 bytes (IPv4: the first four); an IPv4 address mapped into IPv6 is IPv4."""
+    if family == AF_INET:
+        return str(ipaddress.IPv4Address(raw[:4]))
+    ip = ipaddress.IPv6Address(raw)
+    return str(ip.ipv4_mapped or ip)
+
+
+def socket_of(
+    record: Record, histograms: npt.NDArray[Any], hosts: Mapping[int, str], jiffy: int, absent: frozenset[str]
+) -> TcpSocket:
+    """Decode one record; `hosts` names network namespaces, `jiffy` is in us, `absent` counters are left out."""
+    rtt, srtt, cwnd, inflight = _histograms(record, histograms)
+    first_ns, last_ns = _window(record)
+    window = bool(record["window_ns"])
+    counters = _counters(record, jiffy) if window else dict.fromkeys(_counters(record, jiffy), 0)
+    counters |= {
+        "retrans_syn_segs": int(record["retrans"][_KINDS.index("syn")]),
+        "resets": int(record["resets_received"]),
+        "resets_late": int(record["resets_late"]),
+        "resets_sent": int(record["resets_sent"]),
+        "elapsed_us": (last_ns - first_ns) // 1000 if window else 0,
+    }
+    now = record["now"]
+    # An active open's SYN took a sequence number, which the kernel counts as a byte acknowledged.
+    syn = bool(record["syn_ns"]) and bool(record["established_ns"]) and int(now["bytes_acked"]) > 0
+    return TcpSocket(
+        key=_key(record, hosts),
+        cookie=int(record["cookie"]),
+        # Neither a SYN nor an ESTABLISHED was seen of a connection that was there before the trial.
+        established_ns=int(record["established_ns"]) if record["syn_ns"] or record["passive"] else 0,
+        first_ns=first_ns,
+        last_ns=last_ns,
+        closed=bool(record["closed"]),
+        congestion=bytes(record["congestion"]).split(b"\0")[0].decode(errors="replace"),
+        rtt_us=rtt,
+        srtt_us=srtt,
+        cwnd=cwnd,
+        inflight=inflight,
+        counters={name: value for name, value in counters.items() if name not in absent},
+        gauges=_gauges(record),
+        whole_bytes_acked=int(now["bytes_acked"]) - syn,
+        whole_bytes_received=int(now["bytes_received"]),
+        whole_retrans_segs=int(now["retrans_segs"]),
+        whole_segs_out=int(now["segs_out"]),
+    )
+
+
+def _key(record: Record, hosts: Mapping[int, str]) -> FlowKey:
+    family, netns = int(record["family"]), int(record["netns"])
+    return FlowKey(
+        protocol=Protocol.TCP,
+        host=hosts.get(netns, f"netns:{netns}"),
+        local=address(family, bytes(record["local"])),
+        local_port=int(record["local_port"]),
+        remote=address(family, bytes(record["remote"])),
+        remote_port=int(record["remote_port"]),
+    )
+
+
+def _window(record: Record) -> tuple[int, int]:
+    """Begin and end of the measured time; data still unacknowledged at the end count as time spent."""
+    first_ns = int(record["window_ns"])
+    last_ns = int(record["end_ns"] if record["outstanding_segs"] else record["last_ns"])
+    return first_ns, max(first_ns, last_ns)
+
+
+def _histograms(record: Record, sets: npt.NDArray[Any]) -> tuple[Histogram, Histogram, Histogram, Histogram]:
+    """Decode the record's histogram set (counted from 1; 0 or beyond the end: no samples)."""
+    number = int(record["histogram"])
+    made = []
+    for name, array, unit in HISTOGRAMS:
+        scale = histogram.edges(sets.dtype[array].shape[0])
+        if 0 < number <= len(sets):
+            counts, above = sets[number - 1][array][name], int(record[f"{name}_above"])
+            made.append(histogram.histogram(unit, scale, counts, above, record[f"{name}_spread"]))
+        else:
+            made.append(histogram.empty(unit, scale))
+    return made[0], made[1], made[2], made[3]
+
+
+def _difference(record: Record, name: str) -> int:
+    bits = 64 if name in _U64_COUNTS else 32
+    return (int(record["now"][name]) - int(record["base"][name])) % (1 << bits)
+
+
+def _counters(record: Record, jiffy: int) -> dict[str, int]:
+    _, last_ns = _window(record)
+    counters = {name: _difference(record, name) for name in (*_SEGMENTS, *sorted(_U64_COUNTS))}
+    counters |= _limits(record, jiffy)
+    retrans = record["retrans"]
+    counters |= {f"retrans_{kind}_segs": int(retrans[index]) for index, kind in enumerate(_KINDS)}
+    for index, state in enumerate(STATES):
+        spent_ns = int(record["state_ns"][index])
+        if index == int(record["state"]):
+            spent_ns += max(0, last_ns - int(record["state_since_ns"]))
+        counters[f"state_{state}_us"] = spent_ns // 1000
+    counters["rto_events"] = int(record["state_entries"][_LOSS])
+    counters["recovery_events"] = int(record["state_entries"][_RECOVERY])
+    return counters
+
+
+def _limits(record: Record, jiffy: int) -> dict[str, int]:
+    """Return the busy time and what limited it; the parts never exceed the whole."""
+    chronos = {name: _difference(record, f"{name}_jiffies") * jiffy for name in _CHRONOS}
+    # As TCP_INFO's busy time, which the two limits are part of (tcp_get_info_chrono_stats).
+    busy_us = sum(chronos.values())
+    limited_us = (int(record["sndbuf_ns"]) + int(record["sndbuf_last_ns"])) // 1000
+    return {
+        "busy_us": busy_us,
+        "rwnd_limited_us": chronos["rwnd_limited"],
+        "sndbuf_limited_us": min(limited_us, busy_us - chronos["rwnd_limited"]),
+        "sndbuf_chrono_us": chronos["sndbuf_limited"],
+    }
+
+
+def _gauges(record: Record) -> dict[str, float]:
+    mss, samples = int(record["mss_bytes"]), int(record["pacing_samples"])
+    gauges = {
+        "rttvar_us": float(record["rttvar_us"]),
+        "mss_bytes": float(mss),
+        "snd_wnd_bytes": float(record["snd_wnd_bytes"]),
+        "reordering_segs": float(record["reordering_segs"]),
+        "cwnd_segs": float(record["cwnd_segs"]),
+    }
+    ssthresh = int(record["ssthresh_segs"])
+    gauges["ssthresh_segs"] = 0.0 if ssthresh >= _INFINITE_SSTHRESH else float(ssthresh)
+    if int(record["min_rtt_us"]) not in {0, _NO_RTT}:
+        gauges["min_rtt_us"] = float(record["min_rtt_us"])
+    if record["syn_ns"] and record["established_ns"]:
+        gauges["handshake_us"] = float(record["handshake_us"])
+    if record["passive"]:
+        gauges["synack_rtt_us"] = float(record["synack_rtt_us"])
+    if samples:
+        gauges["pacing_rate_bps"] = int(record["pacing_total"]) / samples * 8
+    if record["rate_interval_us"]:
+        bits = int(record["rate_delivered_segs"]) * mss * 8
+        gauges["delivery_rate_bps"] = bits * 1e6 / int(record["rate_interval_us"])
+    return gauges

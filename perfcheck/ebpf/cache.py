@@ -1,0 +1,224 @@
+"""Keeps compiled images between sessions, keyed by all that they were made from."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import perfcheck
+from perfcheck.ebpf import kernel_header
+from perfcheck.ebpf.btf import Btf
+from perfcheck.ebpf.image import Image, from_json
+from perfcheck.errors import CollectError, Unavailable
+
+VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
+_BUILD_TIMEOUT_S: Final = 120.0
+_BUILDERS: Final = ("btf.py", "compile.py", "image.py", "kernel_header.py")
+
+
+def sources() -> Path:
+    """Folder of the BPF sources: inside an installed package, or beside it in a checkout."""
+    package = Path(perfcheck.__file__).parent
+    installed = package / "bpf"
+    return installed if installed.is_dir() else package.parent / "bpf"
+
+
+def folder() -> Path:
+    """Give the cache's folder: $XDG_CACHE_HOME/perfcheck, else /var/cache/perfcheck for root, else ~/.cache's."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "perfcheck"
+    return Path("/var/cache/perfcheck") if os.geteuid() == 0 else Path.home() / ".cache/perfcheck"
+
+
+def image_for(*names: str) -> Image:
+    """Give the image of these files of bpf/, compiled as one for the running kernel, once for each kernel and text."""
+    paths = [sources() / name for name in names]
+    stored = _place(paths)
+    if (image := _stored_image(stored)) is not None:
+        return image
+    with _compiling(names):
+        # Whoever was compiling it before us has stored it, where it compiles at all.
+        if (image := _stored_image(stored)) is not None:
+            return image
+        text = _build(paths)
+        store(stored, text)
+    return from_json(text)
+
+
+def _stored_image(stored: Path) -> Image | None:
+    try:
+        return from_json(_read(stored) or "")
+    except ValueError:
+        return None
+
+
+def prepare(*groups: Sequence[str], enumerators: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Begin to compile what is missing in a child process, side by side; `image_for` waits for what is under way.
+
+    `enumerators`: names by label that `numbers` will be asked for next. The child looks them up too, since it
+    reads the kernel's types anyway. What fails there is left to `image_for`, which says why.
+    """
+    wanted, locks = [], []
+    for names in groups:
+        paths = [sources() / name for name in names]
+        stored = _place(paths)
+        if not stored.exists() and (lock := _lock(names)) is not None:
+            locks.append(lock)
+            wanted.append({"sources": [str(path) for path in paths], "place": str(stored), "lock": lock})
+    if not wanted:
+        return
+    argv = [sys.executable, "-P", "-m", "perfcheck.ebpf.compile_all"]
+    argv.append(json.dumps({"texts": wanted, "enumerators": enumerators or {}}))
+    try:
+        with contextlib.suppress(OSError):
+            compiler = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=locks
+            )
+            # Somebody has to take note of its end.
+            threading.Thread(target=compiler.wait, name="compiler", daemon=True).start()
+    finally:
+        for lock in locks:
+            os.close(lock)
+
+
+def _lock(names: Sequence[str], *, wait: bool = False) -> int | None:
+    """Take the right to compile a group of sources: a descriptor that holds it while it is open anywhere.
+
+    None where another process has it, or nothing can be kept here.
+    """
+    place = folder()
+    fd = -1
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _private(place):
+            return None
+        fd = os.open(place / f"{_label(names)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        if fd >= 0:
+            os.close(fd)
+        return None
+    return fd
+
+
+@contextlib.contextmanager
+def _compiling(names: Sequence[str]) -> Iterator[None]:
+    """Be the only one to compile these, waiting for another; without a place for a lock nobody is waited for."""
+    lock = _lock(names, wait=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def numbers(
+    label: str, names: Sequence[str], look_up: Callable[[Sequence[str]], Mapping[str, int]]
+) -> dict[str, int]:  # fmt: skip
+    """Return what `look_up` finds in the running kernel's types under these names; looked up once for each kernel."""
+    digest = hashlib.blake2b("\n".join((_kernel(), *names)).encode(), digest_size=12)
+    stored = folder() / f"{label}-{digest.hexdigest()}.json"
+    try:
+        return {name: int(value) for name, value in json.loads(_read(stored) or "").items()}
+    except (ValueError, AttributeError):
+        found = dict(look_up(names))
+        store(stored, json.dumps(found))
+        return found
+
+
+def kernel_types() -> Btf:
+    """Read the running kernel's types; Unavailable where it does not have them."""
+    try:
+        return Btf(VMLINUX.read_bytes())
+    except OSError as error:
+        raise _no_types(error) from error
+
+
+def _place(paths: Sequence[Path]) -> Path:
+    return folder() / f"{_label([path.name for path in paths])}-{_key(paths)}.json"
+
+
+def _label(names: Sequence[str]) -> str:
+    return "-".join(name.partition(".")[0] for name in names)
+
+
+def _key(paths: Sequence[Path]) -> str:
+    digest = hashlib.blake2b(_kernel().encode(), digest_size=12)
+    here = Path(__file__).parent
+    for part in (*kernel_header.sources(*paths), *(here / name for name in _BUILDERS)):
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
+
+
+def _kernel() -> str:
+    """Give a digest of the running kernel's types."""
+    try:
+        status = VMLINUX.stat()
+        return _digest_of(VMLINUX, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise _no_types(error) from error
+
+
+def _no_types(error: OSError) -> Unavailable:
+    return Unavailable(
+        "the kernel's BTF", f"{VMLINUX}: {error.strerror}", "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+    )
+
+
+@functools.cache
+def _digest_of(path: Path, changed_ns: int, size_bytes: int) -> str:
+    """Read it once a process: there are megabytes of it, and several who ask."""
+    del changed_ns, size_bytes
+    return hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
+
+
+def _private(path: Path) -> bool:
+    """Whether only we can have written it: what lies there is loaded into the kernel."""
+    status = path.lstat()
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _read(stored: Path) -> str | None:
+    """Give what was stored; None where there is nothing, or where others could have written it."""
+    try:
+        return stored.read_text(encoding="utf-8") if _private(stored.parent) and _private(stored) else None
+    except (OSError, ValueError):
+        return None
+
+
+def store(stored: Path, text: str) -> None:
+    """Store atomically; a cache that cannot be written only costs time."""
+    try:
+        stored.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _private(stored.parent):
+            return
+        with tempfile.NamedTemporaryFile("w", dir=stored.parent, delete=False) as file:
+            file.write(text)
+        Path(file.name).replace(stored)
+    except OSError:
+        return
+
+
+def _build(paths: Sequence[Path]) -> str:
+    argv = [sys.executable, "-P", "-m", "perfcheck.ebpf.compile", *map(str, paths)]
+    label = " ".join(path.name for path in paths)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise CollectError(f"{label}: BCC did not end within {_BUILD_TIMEOUT_S:.0f} s") from error
+    if done.returncode:
+        raise CollectError(f"{label} cannot be compiled: {done.stderr.strip()[-2000:]}")
+    return done.stdout

@@ -1,0 +1,140 @@
+"""Functions of the kernel and of its modules, to which programs are attached where the kernel can."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from perfcheck.ebpf import cache, kprobe
+from perfcheck.ebpf.libbpf import ATTACH_FENTRY, Libbpf
+from perfcheck.errors import Unavailable
+from perfcheck.system.modules import loaded_modules
+
+FUNCTIONS: Final = ("fib_table_lookup", "fib6_table_lookup", "nf_conntrack_in")
+"""What has been asked for once is looked up together: reading the kernel's types takes longest."""
+MODULES: Final[Mapping[str, str]] = MappingProxyType({"nf_conntrack_in": "nf_conntrack"})
+"""Where functions are that a kernel may have in a module."""
+_FIX: Final = (
+    "use a kernel that traces functions (CONFIG_FUNCTION_TRACER=y and CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y),"
+    " such as Debian's"
+)
+_FIX_KPROBE: Final = "use a kernel with CONFIG_KPROBE_EVENTS=y, and modprobe the module that has the function"
+_RETURN_0: Final = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a function's type is: its id in the BTF of `btf_fd`, 0 being the kernel's own."""
+
+    btf_id: int
+    btf_fd: int
+
+
+@contextlib.contextmanager
+def found(name: str) -> Iterator[Place]:
+    """Give a function's place, valid in the block; Unavailable where the running kernel does not have it."""
+    lib = Libbpf()
+    names = FUNCTIONS if name in FUNCTIONS else (name,)
+    try:
+        known = cache.numbers("functions", names, lib.kernel_functions)
+    except OSError as error:
+        raise Unavailable(name, str(error), _FIX) from error
+    place = Place(btf_id=known[name], btf_fd=0) if name in known else _in_module(lib, name)
+    try:
+        yield place
+    finally:
+        if place.btf_fd:
+            os.close(place.btf_fd)
+
+
+def _in_module(lib: Libbpf, name: str) -> Place:
+    module = MODULES.get(name)
+    if module is None:
+        raise Unavailable(name, "this kernel's types have no such function", "use another kernel, such as Debian's")
+    try:
+        return Place(btf_id=lib.module_function(module, name), btf_fd=lib.module_btf(module))
+    except OSError as error:
+        raise Unavailable(
+            name, f"neither the kernel nor a module {module} has it: {error.strerror}", f"modprobe {module}"
+        ) from error
+
+
+class Way(StrEnum):
+    """How a program is attached to a function's begin and return."""
+
+    FENTRY = "fentry"
+    """fentry and fexit, through the function tracer: typed, and the cheaper one."""
+    KPROBE = "kprobe"
+    """kprobe and kretprobe."""
+
+    @property
+    def kinds(self) -> tuple[str, str]:
+        """`ProgramImage.kind` of the begin and of the return."""
+        return ("fentry", "fexit") if self is Way.FENTRY else ("kprobe", "kretprobe")
+
+
+def way_to(name: str, only: Way | None = None) -> Way:
+    """Give how the function is traced here, fentry first; tried by attaching a program that does nothing.
+
+    `only` leaves no choice. Unavailable, with each one's reason, where nothing works. The kernel's answer is kept
+    until it has loaded other modules.
+    """
+    if only is not None:
+        refusal = _refusal(name, only, loaded_modules())
+        if refusal is not None:
+            raise refusal
+        return only
+    try:
+        return way_to(name, Way.FENTRY)
+    except Unavailable as refused:
+        try:
+            return way_to(name, Way.KPROBE)
+        except Unavailable as lacking:
+            why = f"{refused.why}; nor is there a kprobe: {lacking.why}"
+            raise Unavailable(refused.what, why, refused.fix) from lacking
+
+
+@functools.lru_cache(maxsize=64)
+def _refusal(name: str, way: Way, modules: frozenset[str]) -> Unavailable | None:
+    del modules
+    try:
+        _TRIES[way](name)
+    except Unavailable as refusal:
+        return refusal
+    return None
+
+
+def _try_fentry(name: str) -> None:
+    lib = Libbpf()
+    with found(name) as place, contextlib.ExitStack() as stack:
+        try:
+            prog_fd = lib.prog_load(name, _RETURN_0, ATTACH_FENTRY, place.btf_id, btf_fd=place.btf_fd)
+            stack.callback(os.close, prog_fd)
+            stack.callback(os.close, lib.attach_tracepoint(prog_fd))
+        except OSError as error:
+            why = f"the kernel refuses a program at a function's begin (fentry): {os.strerror(error.errno or 0)}"
+            raise Unavailable(f"fentry/{name}", why, _FIX) from error
+
+
+def _try_kprobe(name: str) -> None:
+    kprobe.require_source()
+    lib = Libbpf()
+    with contextlib.ExitStack() as stack:
+        try:
+            prog_fd = lib.prog_load(name, _RETURN_0, 0, 0, kind=kprobe.PROG_KPROBE)
+            stack.callback(os.close, prog_fd)
+            stack.callback(os.close, kprobe.attach(lib, prog_fd, name, at_return=True))
+        except OSError as error:
+            raise Unavailable(f"kprobe/{name}", os.strerror(error.errno or 0), _FIX_KPROBE) from error
+
+
+_TRIES: Final[Mapping[Way, Callable[[str], None]]] = MappingProxyType(
+    {Way.FENTRY: _try_fentry, Way.KPROBE: _try_kprobe}
+)

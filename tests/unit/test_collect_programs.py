@@ -1,0 +1,120 @@
+"""What the layers beside TCP share: parts of an image, sums of distributions, and the contract with bpf/layers.h."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfcheck.analyse.histogram import statistics
+from perfcheck.collect import cpu, drops, nic, qdisc
+from perfcheck.collect.base import histogram, sources
+from perfcheck.collect.base import programs as layer_programs
+from perfcheck.collect.ip import function_times, routes
+from perfcheck.collect.socket import collector
+from perfcheck.ebpf import cache
+from perfcheck.ebpf.functions import Way
+from perfcheck.ebpf.image import Image, MapImage, ProgramImage
+
+DISTRIBUTION = np.dtype(
+    [("spread", [("total", "u8"), ("minimum", "u4"), ("maximum", "u4")]), ("counts", "u4", (1024,))], align=True
+)
+RECORD = np.dtype([("events", "u8"), ("delay_ns", DISTRIBUTION)])
+
+
+def filled(rows: list[list[int]]) -> npt.NDArray[Any]:
+    """Records as the kernel would fill them with these values, one list a record."""
+    records = np.zeros(len(rows), RECORD)
+    layer_programs.forget(records)
+    for record, values in zip(records, rows, strict=True):
+        for value in values:
+            record["delay_ns"]["counts"][histogram.bucket_of(value)] += 1
+            record["delay_ns"]["spread"]["total"] += value
+            record["delay_ns"]["spread"]["minimum"] = min(record["delay_ns"]["spread"]["minimum"], value)
+            record["delay_ns"]["spread"]["maximum"] = max(record["delay_ns"]["spread"]["maximum"], value)
+    return records
+
+
+VALUES = st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=20), min_size=1, max_size=4)
+
+
+@given(rows=VALUES, zeros=st.integers(0, 50))
+def test_the_sum_of_distributions_is_that_of_their_values(rows: list[list[int]], zeros: int) -> None:
+    values = [*(value for row in rows for value in row), *([0] * zeros)]
+    found = layer_programs.histogram_of(filled(rows)["delay_ns"], "us", divisor=1000.0, zeros=zeros)
+    if not values:
+        assert found is None
+        return
+    assert found is not None
+    assert found.count == len(values)
+    stats = statistics(found)
+    assert stats["min"] == pytest.approx(min(values) / 1000)
+    assert stats["max"] == pytest.approx(max(values) / 1000)
+    assert stats["mean"] == pytest.approx(sum(values) / len(values) / 1000)
+
+
+@given(value=st.integers(1, 2**32 - 1))
+def test_a_median_is_within_3_percent_whatever_the_unit(value: int) -> None:
+    found = layer_programs.histogram_of(filled([[value] * 9])["delay_ns"], "us", divisor=1000.0)
+    assert found is not None
+    assert statistics(found)["p50"] == pytest.approx(value / 1000, rel=0.03)
+
+
+def test_passing_by_a_queue_that_was_never_used_is_a_distribution_of_zeros() -> None:
+    found = layer_programs.histogram_of(filled([])["delay_ns"], "us", zeros=7)
+    assert found is not None
+    assert (found.count, statistics(found)["max"]) == (7, 0.0)
+
+
+def test_a_part_of_an_image_has_only_its_own_maps() -> None:
+    names = ("scope", "namespaces", "cpus", "queues")
+    maps = tuple(
+        MapImage(name=name, type=2, key_bytes=4, value_bytes=8, max_entries=1, flags=0, value_layout='"int"')
+        for name in names
+    )
+    programs = tuple(
+        ProgramImage(kind="tp_btf", target=target, btf_id=1, code=b"", maps={0: "scope", 3: own})
+        for target, own in (("sched_switch", "cpus"), ("qdisc_enqueue", "queues"))
+    )
+    part = layer_programs.part_of(Image(source="x", maps=maps, programs=programs), ["sched_switch"])
+    assert [one.name for one in part.maps] == ["scope", "namespaces", "cpus"]
+    assert [one.target for one in part.programs] == ["sched_switch"]
+
+
+def test_programs_of_a_function_and_of_its_tracepoint_are_apart() -> None:
+    programs = tuple(
+        ProgramImage(kind=kind, target="fib_table_lookup", btf_id=1, code=b"")
+        for kind in ("tp_btf", *Way.FENTRY.kinds, *Way.KPROBE.kinds)
+    )
+    whole = Image(source="x", maps=(), programs=programs)
+    assert [one.kind for one in layer_programs.part_of(whole, ["fib_table_lookup"]).programs] == ["tp_btf"]
+    for way in Way:
+        begin, end = way.kinds
+        targets = function_times.RouteTimesCollector(way).targets
+        assert [one.kind for one in layer_programs.part_of(whole, targets).programs] == [begin, end]
+
+
+def defined(name: str) -> int:
+    text = (cache.sources() / "layers.h").read_text()
+    match = re.search(rf"#define {name} (\d+)", text)
+    assert match is not None
+    return int(match[1])
+
+
+def test_user_space_knows_the_sizes_of_the_header() -> None:
+    assert defined("PC_TASKS") == cpu.TASKS
+    assert defined("PC_HOSTS") == layer_programs.MAX_HOSTS
+    assert defined("PC_BUCKETS") == layer_programs.BUCKETS == histogram.bucket_of(2**32 - 1) + 1
+    assert defined("PC_BUCKET_SLOTS") >= layer_programs.BUCKETS
+
+
+def test_each_program_of_the_sources_belongs_to_one_collector() -> None:
+    names = {*sources.TRAFFIC, *sources.MACHINE}
+    text = "\n".join((cache.sources() / name).read_text() for name in sorted(names))
+    targets = [*cpu.TARGETS, *drops.TARGETS, *routes.TARGETS, *nic.TARGETS, *qdisc.TARGETS, *collector.TARGETS]
+    assert sorted(re.findall(r"^int (?:tp_btf|iter)__(\w+)\(", text, re.MULTILINE)) == sorted(targets)
