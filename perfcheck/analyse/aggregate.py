@@ -11,7 +11,7 @@ from perfcheck.model.record import MetricRecord, TrialRecord
 
 
 def aggregate(trials: Sequence[TrialRecord]) -> dict[str, MetricRecord]:
-    """Give each metric's median over the valid trials that have it, in the catalogue's order.
+    """Return each metric's median over the valid trials that have it, in the catalogue's order.
 
     Values that are no finite number are left out. A metric that the catalogue does not declare is
     a mistake of the program that made it: ValueError.

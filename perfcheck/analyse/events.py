@@ -29,7 +29,7 @@ _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 
 
 def events_of(followed: Followed) -> Iterator[Event]:
-    """Give the events of the packets that count, and all anomalies of the window, each group in the order of time.
+    """Return the events of the packets that count, and all anomalies of the window, each group in the order of time.
 
     A packet's events have consecutive numbers; an anomaly of a flow is related to the last event of the latest
     transmission of its bytes before.
@@ -117,7 +117,7 @@ def _anomalies(followed: Followed) -> Iterator[Event]:
 
 
 def _before(followed: Followed, record: np.void) -> tuple[int, ...]:
-    """Give the last event of the latest packet of the same flow and first byte that was transmitted before."""
+    """Return the last event of the latest packet of the same flow and first byte that was transmitted before."""
     if not int(record["flow"]):
         return ()
     packets = followed.packets

@@ -48,7 +48,7 @@ def measured_connections(sockets: Sequence[TcpSocket], reports: Sequence[Traffic
 
 
 def identity(key: FlowKey) -> Identity:
-    """Give what makes a TCP socket unique in the lab; IPv4-mapped IPv6 addresses count as IPv4."""
+    """Return what makes a TCP socket unique in the lab; IPv4-mapped IPv6 addresses count as IPv4."""
     return (key.host, _plain(key.local), key.local_port, _plain(key.remote), key.remote_port)
 
 

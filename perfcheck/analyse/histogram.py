@@ -38,7 +38,7 @@ def merge(histograms: Iterable[Histogram]) -> Histogram | None:
 
 
 def quantile(histogram: Histogram, share: float) -> float:
-    """Give the value below which `share` (0..1) of all values lie, interpolated inside its bucket.
+    """Return the value below which `share` (0..1) of all values lie, interpolated inside its bucket.
 
     Values off the scale are taken to lie evenly between the exact minimum (or maximum) and the
     scale's end. ValueError for an empty histogram.
@@ -56,7 +56,7 @@ def quantile(histogram: Histogram, share: float) -> float:
 
 
 def statistics(histogram: Histogram | None) -> dict[str, float]:
-    """Give every stat of model.metric.STATS of a histogram; nothing for an empty one."""
+    """Return every stat of model.metric.STATS of a histogram; nothing for an empty one."""
     if histogram is None or not histogram.count:
         return {}
     found = {name: quantile(histogram, share) for name, share in QUANTILES.items()}

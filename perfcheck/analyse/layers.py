@@ -11,7 +11,7 @@ from perfcheck.model.scenario import Scenario
 
 
 def layer_metrics(observations: Sequence[Observation]) -> dict[str, float]:
-    """Give collectors' own metrics, and those stats of their distributions that the catalogue declares."""
+    """Return collectors' own metrics, and those stats of their distributions that the catalogue declares."""
     found = {name: value for seen in observations for name, value in seen.metrics.items()}
     for quantity in {name for seen in observations for name in seen.distributions}:
         histograms = (seen.distributions[quantity] for seen in observations if quantity in seen.distributions)
@@ -21,7 +21,7 @@ def layer_metrics(observations: Sequence[Observation]) -> dict[str, float]:
 
 
 def link_metrics(scenario: Scenario, links: Sequence[LinkReport]) -> dict[str, float]:
-    """Give what the queues of links did; nothing where no link has a rate, and so none a queue."""
+    """Return what the queues of links did; nothing where no link has a rate, and so none a queue."""
     queued = [link for link in links if scenario.links[link.link].direction(link.way).rate_bps is not None]
     return {f"qdisc.{name}": value for name, value in _of_queues(queued)}
 

@@ -90,7 +90,7 @@ class _FlowJoin:
         self._target = self._host(Kind.READ, Kind.RX_TCP, Kind.RX_IP, last=True)
 
     def _host(self, *kinds: Kind, last: bool) -> int:
-        """Give the host of the first of these kinds that there is: hosts in between only forward."""
+        """Return the host of the first of these kinds that there is: hosts in between only forward."""
         for kind in kinds:
             found = np.flatnonzero(self._records["kind"] == kind)
             if found.size:
@@ -105,7 +105,7 @@ class _FlowJoin:
         return TimedRanges(start, start + self._length[chosen], self._records["ns"][chosen])
 
     def packets(self) -> Records:
-        """Give the direction's packets, in the order in which they were transmitted."""
+        """Return the direction's packets, in the order in which they were transmitted."""
         sent = self._of(Kind.TX_NIC, self._source)
         sent = sent[np.argsort(self._records["ns"][sent], kind="stable")]
         made = np.zeros(len(sent), PATH)
@@ -185,7 +185,7 @@ class _FlowJoin:
         return (ns > 0) & (ns < tcp_ns)
 
     def _arrived(self, made: Records, last: Ints, chosen: Ints) -> tuple[Ints, Ints]:
-        """Give how often each one's last byte had been sent before, and when it arrived (0: it did not)."""
+        """Return how often each one's last byte had been sent before, and when it arrived (0: it did not)."""
         sent_ns = made["transmitted_ns"]
         sendings = TimedRanges(made["position"], last + 1, sent_ns)
         arrivals, ns = self._ranges(chosen), self._records["ns"][chosen].astype(np.int64)
@@ -199,7 +199,7 @@ class _FlowJoin:
 
 
 def _taken(values: npt.NDArray[Any], index: Ints, reach: Ints | None = None, last: Ints | None = None) -> Ints:
-    """Give values by index, 0 where there is none; or where what is known does not reach as far."""
+    """Return values by index, 0 where there is none; or where what is known does not reach as far."""
     inside = (index >= 0) & (index < len(values))
     if not len(values):
         return np.zeros(len(index), np.int64)
@@ -216,7 +216,7 @@ def _mix(hashed: npt.NDArray[np.uint64], value: npt.NDArray[np.uint64]) -> npt.N
 
 
 def lots_of(packets: Records, *, udp: bool) -> npt.NDArray[np.uint64]:
-    """Give the lot (0 to 2^32 - 1) of each one's last byte, as lot_of() of bpf/detail.bpf.c.
+    """Return the lot (0 to 2^32 - 1) of each one's last byte, as lot_of() of bpf/detail.bpf.c.
 
     It needs the fields `flow`, `seq` and `length`.
     """

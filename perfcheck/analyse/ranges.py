@@ -47,12 +47,12 @@ class TimedRanges:
         return self._found(place, cell)
 
     def covering(self, byte: npt.NDArray[Any]) -> Ints:
-        """Give how many ranges cover each byte."""
+        """Return how many ranges cover each byte."""
         cell = np.searchsorted(self._edges, np.asarray(byte, np.int64), side="right") - 1
         return np.searchsorted(self._cell, cell, side="right") - np.searchsorted(self._cell, cell, side="left")
 
     def before(self, byte: npt.NDArray[Any], ns: npt.NDArray[Any]) -> Ints:
-        """Give how many ranges before each moment cover each byte."""
+        """Return how many ranges before each moment cover each byte."""
         cell, key = self._wanted(byte, ns)
         until = np.searchsorted(self._keys, key, side="left")
         return np.where(self.covering(byte) > 0, until - np.searchsorted(self._cell, cell, side="left"), 0)
@@ -77,7 +77,7 @@ class TimedRanges:
 
 
 def unwrapped(seq: npt.NDArray[Any]) -> Ints:
-    """Give 32-bit sequence numbers, in the order of time, as positions that do not wrap; the first one is its own.
+    """Return 32-bit sequence numbers, in the order of time, as positions that do not wrap; the first one is its own.
 
     Each has to be less than 2^31 from the one before.
     """

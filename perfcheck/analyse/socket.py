@@ -21,7 +21,7 @@ _RECEIVED: tuple[tuple[str, Callable[[SocketBuffers], Histogram]], ...] = (
 
 
 def buffer_metrics(observations: Sequence[Observation], reports: Sequence[TrafficReport]) -> dict[str, float]:
-    """Give `socket.*` over the measured flows' sockets; looks of all of them count alike.
+    """Return `socket.*` over the measured flows' sockets; looks of all of them count alike.
 
     A generator that names no flows is taken to use every socket that no other report names, each
     of them both ways.

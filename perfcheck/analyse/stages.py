@@ -28,7 +28,7 @@ _QUANTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 
 
 def stage_ns(packets: Records, begin: str, end: str) -> npt.NDArray[np.int64]:
-    """Give the time between two stations of each packet, -1 where either was not seen.
+    """Return the time between two stations of each packet, -1 where either was not seen.
 
     A device that hands packets to the softirq itself has no `received`: the wire ends at the softirq.
     """
@@ -40,7 +40,7 @@ def stage_ns(packets: Records, begin: str, end: str) -> npt.NDArray[np.int64]:
 
 
 def stage_metrics(followed: Followed) -> dict[str, float]:
-    """Give the catalogue's metrics of a trial's packets; nothing where none was followed."""
+    """Return the catalogue's metrics of a trial's packets; nothing where none was followed."""
     packets = followed.packets[followed.packets["counts"]]
     if not len(packets):
         return {}

@@ -43,7 +43,7 @@ _DISTRIBUTIONS: tuple[tuple[str, Callable[[TcpSocket], Histogram]], ...] = (
 
 
 def tcp_metrics(sockets: Sequence[TcpSocket], reports: Sequence[TrafficReport], scenario: Scenario) -> dict[str, float]:
-    """Give every `tcp.*` metric of the catalogue that these sockets allow, over all measured connections.
+    """Return every `tcp.*` metric of the catalogue that these sockets allow, over all measured connections.
 
     The sender's socket counts, the receiver's for what only a receiver sees. Histograms are merged and
     counters summed, percentages taken of the sums; rates are sums over the time in which any connection was counted.

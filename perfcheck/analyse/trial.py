@@ -27,7 +27,7 @@ def trial_metrics(
     observations: Sequence[Observation],
     links: Sequence[LinkReport] = (),
 ) -> dict[str, float]:
-    """Give the metrics of one trial by catalogue name; what was not measured is absent.
+    """Return the metrics of one trial by catalogue name; what was not measured is absent.
 
     Of several collectors that saw the TCP sockets the BPF core's figures stand; another's are not
     mixed in, since the same name would mean something else.

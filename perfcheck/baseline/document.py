@@ -87,7 +87,7 @@ _Dumper.add_representer(tuple, _represent_runs)
 
 
 def dump(baseline: Baseline) -> str:
-    """Give the file's text; the same baseline gives the same text, and what parse() gave is written back alike."""
+    """Return the file's text; the same baseline gives the same text, and what parse() gave is written back alike."""
     head = _head(baseline)
     content = {
         "schema": SCHEMA,
@@ -128,7 +128,7 @@ def parse(text: str, file: str) -> Baseline:
 
 
 def rounded(value: float) -> float:
-    """Give the value as the file keeps it: ten digits, a whole number without a point."""
+    """Return the value as the file keeps it: ten digits, a whole number without a point."""
     short = float(f"{value:.{_DIGITS}g}")
     return int(short) if short.is_integer() and abs(short) < 1e15 else short
 

@@ -31,7 +31,7 @@ def locked_folder(folder: Path, *, shared: bool = False) -> Iterator[None]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Give the file this text, unless it has it already, so that any reader sees the old text or the new.
+    """Return the file this text, unless it has it already, so that any reader sees the old text or the new.
 
     The caller holds `locked_folder(path.parent)`.
     """

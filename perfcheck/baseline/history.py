@@ -90,7 +90,7 @@ class HistoryStore:
         return path
 
     def series(self, metric: str, scenario: str | None = None) -> tuple[Series, ...]:
-        """Give the metric's history, one series for each scenario, matrix point, workload, machine and emulator.
+        """Return the metric's history, one series for each scenario, matrix point, workload, machine and emulator.
 
         RecordError names a file that is damaged.
         """
@@ -143,14 +143,14 @@ def _wrong(file: Path | str, message: str) -> RecordError:
 
 
 def _said(text: str) -> str:
-    """Give DuckDB's own sentence, without the JSON that its errors of files wrap it in."""
+    """Return DuckDB's own sentence, without the JSON that its errors of files wrap it in."""
     wrapped = re.search(r'"exception_message":"((?:[^"\\]|\\.)*)"', text)
     return wrapped[1].replace('\\"', "'") if wrapped else text.partition("\n")[0]
 
 
 @contextmanager
 def _database(files: Sequence[str]) -> Iterator[DuckDBPyConnection]:
-    """Give a DuckDB that lives in memory; its errors come out as RecordError, with the file that is damaged."""
+    """Return a DuckDB that lives in memory; its errors come out as RecordError, with the file that is damaged."""
     import duckdb
 
     with duckdb.connect(":memory:") as connection:

@@ -44,7 +44,7 @@ def lookup_of(baseline: Baseline, record: RunRecord) -> BaselineLookup:
 
 
 def last_saved(baseline: Baseline) -> str:
-    """Give when its newest session was started."""
+    """Return when its newest session was started."""
     return max(session.started_at for session in baseline.sessions)
 
 
@@ -53,7 +53,7 @@ def _distance(baseline: Baseline, environment: Mapping[str, str]) -> int:
 
 
 def _differences(baseline: Baseline, environment: Mapping[str, str]) -> tuple[Difference, ...]:
-    """Give the fields that differ, of the groups (`kernel`, `nic`) that both know.
+    """Return the fields that differ, of the groups (`kernel`, `nic`) that both know.
 
     A baseline of before a group was looked at says nothing of it.
     """

@@ -17,7 +17,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9._=,+-]+")
 
 
 def folder_of(root: Path, name: str | None) -> Path:
-    """Give the folder of a set of baselines; a named one lies below `@NAME`, which no scenario can be called."""
+    """Return the folder of a set of baselines; a named one lies below `@NAME`, which no scenario can be called."""
     if name is None:
         return root
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
@@ -26,7 +26,7 @@ def folder_of(root: Path, name: str | None) -> Path:
 
 
 def stem_of(point: Mapping[str, str]) -> str:
-    """Give the part of the file's name that stands for the matrix point, `base` without one."""
+    """Return the part of the file's name that stands for the matrix point, `base` without one."""
     if not point:
         return "base"
     short = {key.rsplit(".", 1)[-1]: value for key, value in point.items()}
@@ -38,12 +38,12 @@ def stem_of(point: Mapping[str, str]) -> str:
 
 
 def file_name(point: Mapping[str, str], environment: Mapping[str, str]) -> str:
-    """Give the file's name: like machines share the digits after `@`, the last six tell their software apart."""
+    """Return the file's name: like machines share the digits after `@`, the last six tell their software apart."""
     return f"{stem_of(point)}@{machine_digest(environment)[:8]}-{_digest(dict(environment), 6)}.yaml"
 
 
 def flat(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Give a fingerprint as a flat map of texts, nested names joined by dots, lists by commas."""
+    """Return a fingerprint as a flat map of texts, nested names joined by dots, lists by commas."""
     found: dict[str, str] = {}
     for key, value in environment.items():
         if isinstance(value, Mapping):

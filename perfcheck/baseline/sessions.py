@@ -16,12 +16,12 @@ EMULATORS: Final = "emulators"
 
 
 def baseline_of(record: RunRecord, file: str = "") -> Baseline:
-    """Give a run record, stored in `file`, as a baseline of one session, so that two records can be compared."""
+    """Return a run record, stored in `file`, as a baseline of one session, so that two records can be compared."""
     return replace(with_session(record, None), file=file)
 
 
 def environment_of(record: RunRecord) -> dict[str, str]:
-    """Give the record's fingerprint as a flat map; emulators' kinds come from its own list where it lacks them."""
+    """Return the record's fingerprint as a flat map; emulators' kinds come from its own list where it lacks them."""
     found = flat(record.environment)
     if EMULATORS not in found:
         kinds = {_kind(each) for each in record.emulators.values()}

@@ -28,7 +28,7 @@ class BaselineStore:
         self._top = folder_of(root, name)
 
     def load(self, scenario: Scenario, environment: Mapping[str, Any] | None = None) -> BaselineLookup:
-        """Give the nearest baseline of the scenario's workload; without an environment the newest of any.
+        """Return the nearest baseline of the scenario's workload; without an environment the newest of any.
 
         BaselineError for a file that might have been the one and cannot be read.
         """
@@ -58,13 +58,13 @@ class BaselineStore:
         return self._change(record, lambda old: with_accepted(record, metrics, reason, old))
 
     def of(self, record: RunRecord) -> Baseline | None:
-        """Give the baseline that `save` would add the record to; None where it would make one."""
+        """Return the baseline that `save` would add the record to; None where it would make one."""
         path = self._path(record)
         found = _read(path) if path.exists() else None
         return found if found is None or found.workload == record.scenario.workload else None
 
     def list(self) -> tuple[Path, ...]:
-        """Give every baseline file of the set, sorted."""
+        """Return every baseline file of the set, sorted."""
         return tuple(sorted(path for path in self._top.glob("*/*.yaml") if not path.parent.name.startswith("@")))
 
     def _change(self, record: RunRecord, change: Callable[[Baseline | None], Baseline]) -> Path:

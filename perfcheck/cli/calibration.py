@@ -115,7 +115,7 @@ def _text(path: Path) -> str:
 
 
 def _patch(before: str, after: str, path: Path) -> str:
-    """Give a patch for `patch -p1` or `git apply`; with an absolute path, for `patch -p0`."""
+    """Return a patch for `patch -p1` or `git apply`; with an absolute path, for `patch -p0`."""
     names = (str(path), str(path)) if path.is_absolute() else (f"a/{path}", f"b/{path}")
     lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), *names)
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

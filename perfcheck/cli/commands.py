@@ -144,7 +144,7 @@ def _json_lines(arguments: argparse.Namespace) -> list[Output]:
 
 
 def _reports(console: Console, arguments: argparse.Namespace, files: Iterable[ScenarioFile] = ()) -> list[Output]:
-    """Give what every measuring or comparing command can report to: terminal, GitHub, JUnit."""
+    """Return what every measuring or comparing command can report to: terminal, GitHub, JUnit."""
     lines = {file.file: file.lines for file in files}
     outputs: list[Output] = [ConsoleOutput(console), GithubOutput(lines=lines)]
     if arguments.junit is not None:
@@ -185,7 +185,7 @@ def _listed(labels: Iterable[str]) -> str:
 
 
 def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, float], file: str) -> RunRecord:
-    """Give the record judged against the other; what could not be trusted is neither judged nor judged against."""
+    """Return the record judged against the other; what could not be trusted is neither judged nor judged against."""
     if untrusted(record) is not None:
         return record
     reason = untrusted(before)
@@ -269,12 +269,12 @@ def _with_parts(checks: Iterable[Check]) -> tuple[Check, ...]:
 
 
 def _of(spec: MetricSpec, by_metric: Mapping[str, T]) -> T | None:
-    """Give what is said of a metric, by its name or by its name without the stat."""
+    """Return what is said of a metric, by its name or by its name without the stat."""
     return by_metric.get(spec.name, by_metric.get(spec.name.rpartition(".")[0]))
 
 
 def _lacking(spec: MetricSpec, missing: Mapping[str, Check]) -> Check | None:
-    """Give what keeps a metric from being measured here; of several generators that report it one is enough."""
+    """Return what keeps a metric from being measured here; of several generators that report it one is enough."""
     part = _of(spec, missing)
     if part is not None:
         return part
@@ -319,7 +319,7 @@ def list_scenarios(arguments: argparse.Namespace) -> int:
 
 
 def _selected(files: Iterable[ScenarioFile], given: Sequence[Path], text: str | None) -> list[Scenario]:
-    """Give the scenarios of the files; UsageError where there is none, or none has the text in its label."""
+    """Return the scenarios of the files; UsageError where there is none, or none has the text in its label."""
     scenarios = [scenario for file in files for scenario in file.scenarios]
     if not scenarios:
         places = ", ".join(map(str, given))

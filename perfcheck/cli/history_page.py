@@ -48,7 +48,7 @@ th { color: var(--soft); font-weight: 600; } ul { padding-left: 1.2rem; margin: 
 
 
 def page(metric: str, meaning: str, stories: Sequence[Story]) -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     body = "\n".join(_section(story) for story in stories)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -122,7 +122,7 @@ def _values_plot(story: Story) -> str:
 
 
 def _news(excursion: Excursion) -> range:
-    """Give the runs to point out: all of a burst, and of a shift those before its level was the usual one."""
+    """Return the runs to point out: all of a burst, and of a shift those before its level was the usual one."""
     last = min(excursion.last, excursion.first + WINDOW - 1) if excursion.lasting else excursion.last
     return range(excursion.first, last + 1)
 

@@ -17,7 +17,7 @@ _CHANGE: Final = "┊"
 
 
 def plot(story: Story, *, width: int) -> list[str]:
-    """Give the lines of a plot: each run a dot, changes of level as dotted lines, times below."""
+    """Return the lines of a plot: each run a dot, changes of level as dotted lines, times below."""
     values = story.outlook.values
     low, high = float(values.min()), float(values.max())
     labels = {0: story.shown(high), ROWS - 1: story.shown(low)}

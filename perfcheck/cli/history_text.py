@@ -42,7 +42,7 @@ class Story:
 
     @property
     def trend(self) -> str:
-        """Give `rising (+12.0 %)`, or `stable`."""
+        """Return `rising (+12.0 %)`, or `stable`."""
         found = self.outlook.trend
         if not found.change or found.p_value > 0.01:
             return found.movement.value
@@ -50,22 +50,22 @@ class Story:
 
     @property
     def beyond(self) -> str:
-        """Give `2 bursts`, `lasting since 2024-01-01 12:00`, `none`."""
+        """Return `2 bursts`, `lasting since 2024-01-01 12:00`, `none`."""
         bursts = sum(not each.lasting for each in self.outlook.excursions)
         parts = [f"{bursts} burst{'s' if bursts > 1 else ''}"] if bursts else []
         parts += [f"lasting since {self.when(each.first)}" for each in self.outlook.excursions if each.lasting]
         return ", ".join(parts) or "none"
 
     def value(self, index: int) -> str:
-        """Give a run's value in a readable unit."""
+        """Return a run's value in a readable unit."""
         return self.shown(float(self.outlook.values[index]))
 
     def shown(self, value: float) -> str:
-        """Give a value in a readable unit."""
+        """Return a value in a readable unit."""
         return format_value(value, self.series.unit)
 
     def when(self, index: int) -> str:
-        """Give a run's time to the minute, as it was recorded (UTC)."""
+        """Return a run's time to the minute, as it was recorded (UTC)."""
         return printable(self.series.started_at[index][:16].replace("T", " "))
 
     def run(self, index: int) -> str:
@@ -73,13 +73,13 @@ class Story:
         return f"run {printable(self.series.run_ids[index][:12])} of {self.when(index)}"
 
     def difference(self, before: float, change: float) -> str:
-        """Give a change in per cent of what it was, or in the metric's unit where that was 0."""
+        """Return a change in per cent of what it was, or in the metric's unit where that was 0."""
         if before:
             return f"{100 * change / abs(before):+.1f} %"
         return f"{'+' if change > 0 else '-'}{self.shown(abs(change))}"
 
     def judged(self, change: float) -> str:
-        """Give `better`, `worse`, or nothing where the metric has no better."""
+        """Return `better`, `worse`, or nothing where the metric has no better."""
         direction = CATALOGUE[self.series.metric].direction
         if direction is Direction.NEITHER or not change:
             return ""
@@ -119,7 +119,7 @@ class Story:
                 yield f"drift     {way} from the last level, says the cumulative sum, seen first at {self.run(index)}"
 
     def limits_line(self) -> str:
-        """Give mean and limits of the runs before the last one."""
+        """Return mean and limits of the runs before the last one."""
         mean, deviation = self.outlook.limits.mean[-1], self.outlook.limits.deviation[-1]
         if not np.isfinite(mean):
             return "limits    there are too few runs for a rolling mean yet"

@@ -29,7 +29,7 @@ class Frame:
 
     @classmethod
     def around(cls, values: Floats, *, count: int, width: int, height: int) -> Self:
-        """Give a frame with some room about the values; values that are all alike lie in its middle."""
+        """Return a frame with some room about the values; values that are all alike lie in its middle."""
         low, high = float(values.min()), float(values.max())
         room = _ROOM * (high - low) or 0.1 * abs(high) or 1.0
         return cls(
@@ -38,17 +38,17 @@ class Frame:
         )  # fmt: skip
 
     def x(self, index: float) -> float:
-        """Give the middle of a run's place."""
+        """Return the middle of a run's place."""
         return self.left + (self.right - self.left) * (index + 0.5) / self.count
 
     def y(self, value: float) -> float:
-        """Give a value's height; what lies beyond the frame stays at its edge."""
+        """Return a value's height; what lies beyond the frame stays at its edge."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return self.bottom - (self.bottom - self.top) * share
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Give at most `most` round values from `low` to `high`, evenly spaced by 1, 2 or 5 times a power of ten."""
+    """Return at most `most` round values from `low` to `high`, evenly spaced by 1, 2 or 5 times a power of ten."""
     rough = (high - low) / (most - 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(nice * power for nice in (1, 2, 5, 10) if nice * power >= rough * (1 - 1e-9))

@@ -41,6 +41,6 @@ ENUMERATORS: Final = tuple(PREFIX + name for names in METRICS.values() for name 
 
 @functools.cache
 def drop_reasons() -> Mapping[str, int]:
-    """Give the running kernel's drop reasons by name, without the common prefix."""
+    """Return the running kernel's drop reasons by name, without the common prefix."""
     known = cache.numbers(LABEL, ENUMERATORS, lambda names: cache.kernel_types().enumerators(names))
     return {name.removeprefix(PREFIX): value for name, value in known.items()}

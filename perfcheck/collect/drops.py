@@ -53,7 +53,7 @@ class DropsCollector(BpfCollector):
             self.programs.view(name)[:] = 0
 
     def read(self, length_ns: int) -> Seen:
-        """Give the counts of all hosts together."""
+        """Return the counts of all hosts together."""
         del length_ns
         counts = self.programs.view("drops")["reasons"].sum(axis=0, dtype="u8")
         refused = self.programs.view("refusals")[0]

@@ -47,7 +47,7 @@ class NicCollector(BpfCollector):
 
 
 def softirq_metrics(softirqs: npt.NDArray[Any], length_ns: int) -> Iterator[tuple[str, float]]:
-    """Give the busiest CPU's share of time in each of the two softirqs, from `pc_softirq` records by CPU and vector.
+    """Return the busiest CPU's share of time in each of the two softirqs, from `pc_softirq` records by CPU and vector.
 
     `length_ns` is the time in which they were watched.
     """
@@ -58,7 +58,7 @@ def softirq_metrics(softirqs: npt.NDArray[Any], length_ns: int) -> Iterator[tupl
 
 
 def napi_metrics(napi: npt.NDArray[Any]) -> Iterator[tuple[str, float]]:
-    """Give polls and how many of them used their whole budget, from `pc_napi` records."""
+    """Return polls and how many of them used their whole budget, from `pc_napi` records."""
     polls, full = int(napi["polls"].sum()), int(napi["full"].sum())
     yield "nic.napi_polls", polls
     if polls:

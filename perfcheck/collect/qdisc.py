@@ -50,7 +50,7 @@ class QdiscCollector(BpfCollector):
         super().first_look()
 
     def read(self, length_ns: int) -> Seen:
-        """Give the distributions of the queue in which packets spent most time."""
+        """Return the distributions of the queue in which packets spent most time."""
         del length_ns
         records = self.programs.view("queues")
         sent = {device: queue.since(self._before.get(device))["packets"] for device, queue in self._look().items()}
@@ -73,12 +73,12 @@ class QdiscCollector(BpfCollector):
 
 
 def device_of(record: Mapping[str, Any]) -> Device:
-    """Give the two halves of `pc_queue.device`."""
+    """Return the two halves of `pc_queue.device`."""
     return int(record["device"]) >> 32, int(record["device"]) & 0xFFFFFFFF
 
 
 def longest(records: npt.NDArray[Any], sent: Mapping[Device, int]) -> dict[str, Histogram]:
-    """Give depth and sojourn time of the queue in which packets waited longest in all.
+    """Return depth and sojourn time of the queue in which packets waited longest in all.
 
     `sent` are packets by device, as netlink counts them. Where no queue held a packet, all of them
     found the queue empty; where nothing was sent, there is nothing to tell.

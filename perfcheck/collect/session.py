@@ -75,7 +75,7 @@ class Core:
         self._thread.start()
 
     def end(self) -> tuple[Observation, ...]:
-        """Give what was seen since `begin`, of a collector that was stopped what it cost alone."""
+        """Return what was seen since `begin`, of a collector that was stopped what it cost alone."""
         self._stop_watching()
         seen = {one.name: one.end() for one in self._running} | self._stopped
         self._let_clocks_rest()
@@ -149,7 +149,7 @@ class _Meter:
             raise CollectError(f"{_DEVICES} of a host cannot be opened: {problem.strerror}") from problem
 
     def used_s(self) -> dict[str, float]:
-        """Give CPU seconds by collector so far, the meter's own among them."""
+        """Return CPU seconds by collector so far, the meter's own among them."""
         used = {name: sum(map(self._thread_s, mine)) for name, mine in self._threads.items()}
         for name, collector in self._frugal.items():
             used[name] += collector.program_ns() / 1e9
@@ -162,7 +162,7 @@ class _Meter:
         return self._used_s.get(number, 0.0)
 
     def packets(self) -> int:
-        """Give how many packets the hosts' devices have received so far."""
+        """Return how many packets the hosts' devices have received so far."""
         return sum(received(os.pread(fd, _READ_BYTES, 0).decode("ascii")) for fd in self._devices)
 
     def forget(self, name: str) -> None:
@@ -225,7 +225,7 @@ class _Governor(threading.Thread):
         return time.monotonic(), self._meter.used_s(), self._meter.packets()
 
     def _judge(self, look: decision.Look, seconds: float) -> bool:
-        """Give whether something was shed after this look."""
+        """Return whether something was shed after this look."""
         if look.at_rest:
             self._rest_s += seconds
             self._rest_cpu_s += look.total_pct / 100 * seconds

@@ -60,7 +60,7 @@ class Watch:
         self._row = 0
 
     def note(self, look: Look) -> bool:
-        """Give whether something is to be shed now; the count then begins anew.
+        """Return whether something is to be shed now; the count then begins anew.
 
         A look at a lab that works counts only where the budget holds always.
         """
@@ -73,7 +73,7 @@ class Watch:
 
 
 def steps(look: Look, budget: Budget) -> Iterator[Step]:
-    """Give what may be shed, first what is to be shed first."""
+    """Return what may be shed, first what is to be shed first."""
     dear = {name: pct for name, pct in look.used_pct.items() if pct > NEGLIGIBLE * budget.cpu_pct}
     order = sorted(dear, key=lambda name: (name != DETAIL, -dear[name], name))
     if DETAIL in dear:

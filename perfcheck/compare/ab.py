@@ -42,7 +42,7 @@ class SideBySide:
 
 
 def pairs_wanted(pairs: int) -> int | None:
-    """Give at how many pairs the next look is; None after the last."""
+    """Return at how many pairs the next look is; None after the last."""
     return next((look.pairs for look in LOOKS if look.pairs > pairs), None)
 
 
@@ -106,7 +106,7 @@ class _Scale:
     centre: float
 
     def pct(self, worsening: float) -> float | None:
-        """Give the change in per cent, in the metric's own direction."""
+        """Return the change in per cent, in the metric's own direction."""
         if not math.isfinite(worsening):
             return None
         if self.logs:
@@ -116,12 +116,12 @@ class _Scale:
         return 100 * self.sign * worsening / abs(self.centre)
 
     def size_pct(self, worsening: float) -> float | None:
-        """Give the size of a change for the worse in per cent."""
+        """Return the size of a change for the worse in per cent."""
         found = self.pct(worsening)
         return None if found is None else abs(found)
 
     def interval_pct(self, found: Sequel) -> tuple[float, float] | None:
-        """Give the interval in per cent, lower end first."""
+        """Return the interval in per cent, lower end first."""
         ends = [self.pct(end) for end in (found.low, found.high)]
         known = sorted(end for end in ends if end is not None)
         return (known[0], known[1]) if len(known) == 2 else None
@@ -168,7 +168,7 @@ def _without_direction(spec: MetricSpec, answer: Answer, *, explicit: bool) -> A
 
 
 def _pairs_needed(found: Sequel, margins: Margins) -> int | None:
-    """Give how many pairs of this scatter would settle what these did not."""
+    """Return how many pairs of this scatter would settle what these did not."""
     half = (found.high - found.low) / 2
     distance = abs(margins.worse - found.shift)
     if found.answer not in (Answer.OPEN, Answer.UNSETTLED) or not math.isfinite(half) or not distance:

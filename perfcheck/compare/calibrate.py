@@ -53,7 +53,7 @@ class Calibration:
 
     @property
     def tolerance_pct(self) -> Mapping[str, float]:
-        """Give the proposed `tolerance:` block."""
+        """Return the proposed `tolerance:` block."""
         return {noise.metric: noise.tolerance_pct for noise in self.noises if noise.tolerance_pct is not None}
 
 

@@ -62,7 +62,7 @@ def change_points(values: Sequence[float] | Floats, *, alpha: float = ALPHA) -> 
 
 
 def block_length(values: Floats) -> int:
-    """Give the length of blocks that keeps a first-order dependence (Carlstein 1986): n^(1/3) times its strength."""
+    """Return the length of blocks that keeps a first-order dependence (Carlstein 1986): n^(1/3) times its strength."""
     centred = values - values.mean()
     power = float(centred @ centred)
     rho = min(max(float(centred[1:] @ centred[:-1]) / power, 0.0), 0.95) if power else 0.0
@@ -72,7 +72,7 @@ def block_length(values: Floats) -> int:
 
 
 def shuffled_blocks(values: Floats, length: int, times: int, rng: np.random.Generator) -> Floats:
-    """Give `times` orders of the values, as (times, n), each with its blocks whole and in random order."""
+    """Return `times` orders of the values, as (times, n), each with its blocks whole and in random order."""
     offset = int(rng.integers(length))
     block = (np.arange(len(values)) + offset) // length
     keys = rng.random((times, int(block[-1]) + 1))

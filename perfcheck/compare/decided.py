@@ -13,7 +13,7 @@ DELAY_NS: Final = 1_000_000
 
 
 def decided_by(spec: MetricSpec, scenario: Scenario) -> DecidedBy:
-    """Give PATH or MACHINE for this metric in this scenario.
+    """Return PATH or MACHINE for this metric in this scenario.
 
     DELAY metrics belong to the path where every measured path has a base round-trip time of a
     millisecond or more, RATE metrics where every one has a rate, PATH metrics where any link of

@@ -127,7 +127,7 @@ def more_runs(comparisons: Sequence[ComparisonRecord], record: RunRecord, lookup
 
 
 def changed_conditions(record: RunRecord, lookup: BaselineLookup) -> dict[str, tuple[str, str]]:
-    """Give each setting that is not the baseline's as (the baseline's, this run's); empty: not set.
+    """Return each setting that is not the baseline's as (the baseline's, this run's); empty: not set.
 
     Link and host settings of the scenario by their path, then the machine's (`environment.kernel.release`).
     """

@@ -27,7 +27,7 @@ class Margin:
 
 
 def margin_of(spec: MetricSpec, centre: float, tolerance_pct: float | None) -> Margin:
-    """Give the larger of the relative margin and the floor.
+    """Return the larger of the relative margin and the floor.
 
     A tolerance that the user wrote stands alone: the floor would silently make it wider. At a
     baseline of 0, where a percentage means nothing, the floor counts in any case.
@@ -86,7 +86,7 @@ def with_confirmation(
     compared: ComparisonRecord, spec: MetricSpec, baseline_runs: Sequence[Sequence[float]],
     current_runs: Sequence[float], tolerance_pct: float | None,
 ) -> ComparisonRecord:  # fmt: skip
-    """Give a screen's result with the change that fresh runs, which scatter as these do, would have confirmed as well.
+    """Return a screen's result with the change that fresh runs, scattered as these are, would have confirmed too.
 
     A change as large as the screen's own `detectable` trips it in half of the cases, and is
     confirmed in a tenth of them (tests/unit/test_compare_error_rates.py counts it).
@@ -149,7 +149,7 @@ def _reach(found: Estimate, worse: tuple[int, ...]) -> float:
 
 
 def _pct(amount: float, centre: float) -> float | None:
-    """Give an amount in per cent of the baseline; None where that is 0 or the amount has no bound."""
+    """Return an amount in per cent of the baseline; None where that is 0 or the amount has no bound."""
     if not math.isfinite(amount):
         return None
     if not centre:
@@ -165,7 +165,7 @@ def _interval_pct(found: Estimate, centre: float) -> tuple[float, float] | None:
 def _runs_needed(
     sessions: Sequence[Floats], current: Floats, found: Estimate, margin: Margin, verdict: Verdict
 ) -> int | None:
-    """Give how many runs a side would see a change of twice the margin, or settle the change that is in doubt.
+    """Return how many runs a side would see a change of twice the margin, or settle the change that is in doubt.
 
     None where this run already can, and where no number of runs is enough because sessions differ.
     """

@@ -27,7 +27,7 @@ ROBUST_SESSIONS: Final = 4
 
 
 def run_scale(sessions: Sequence[Floats]) -> Floats:
-    """Give the standard deviation of runs inside a session, as (...); infinite where no session has two runs.
+    """Return the standard deviation of runs inside a session, as (...); infinite where no session has two runs.
 
     The median difference of two runs of the same session needs no centre and bears one outlier in five.
     """
@@ -42,7 +42,7 @@ def run_scale(sessions: Sequence[Floats]) -> Floats:
 
 
 def session_reach(baseline: Sequence[Floats], current: Floats, alpha: float) -> Floats:
-    """Give how far the current session's centre may lie from the baseline's by chance, one-sided at `alpha`.
+    """Return how far the current session's centre may lie from the baseline's by chance, one-sided at `alpha`.
 
     The variance of session centres is learnt from the baseline's sessions and drawn towards a
     prior that knows only the scatter of runs: with one session the prior alone counts, with many
@@ -54,12 +54,12 @@ def session_reach(baseline: Sequence[Floats], current: Floats, alpha: float) -> 
 
 
 def expected_reach(*, within: float, between: float, runs: int, sessions: int, alpha: float) -> float:
-    """Give what `session_reach` would be for noise of these deviations, so many sessions, and runs in each."""
+    """Return what `session_reach` would be for noise of these deviations, so many sessions, and runs in each."""
     return float(_reach(np.asarray(within), between, runs=runs, sessions=sessions, alpha=alpha))
 
 
 def session_scale(sessions: Sequence[Floats]) -> Floats:
-    """Give the deviation of two or more sessions' medians; of five and more one spoilt session does not count."""
+    """Return the deviation of two or more sessions' medians; of five and more one spoilt session does not count."""
     centres = np.stack([median(each) for each in sessions], axis=-1)
     if len(sessions) < ROBUST_SESSIONS:
         return np.asarray(np.std(centres, axis=-1, ddof=1))
@@ -75,7 +75,7 @@ def _reach(within: Floats, between: Floats | float, *, runs: int, sessions: int,
 
 @lru_cache(maxsize=256)
 def _student_quantile(freedom: float, alpha: float) -> float:
-    """Give the value that Student's t exceeds with probability `alpha`."""
+    """Return the value that Student's t exceeds with probability `alpha`."""
     from scipy.special import stdtrit  # a quarter of a second to load, and no run without a baseline needs it
 
     return -float(stdtrit(freedom, alpha))

@@ -67,7 +67,7 @@ class Sequel:
 
 
 def order_of_pairs(pairs: int, seed: int) -> tuple[tuple[str, str], ...]:
-    """Give who goes first in each pair: blocks of two pairs, ABBA or BAAB at random.
+    """Return who goes first in each pair: blocks of two pairs, ABBA or BAAB at random.
 
     A block's two halves mirror each other, so a steady drift of the machine cancels out.
     """
@@ -80,7 +80,7 @@ def order_of_pairs(pairs: int, seed: int) -> tuple[tuple[str, str], ...]:
 
 
 def answers(worsening: Floats, margins: Margins) -> NDArray[np.int_]:
-    """Give the Answer for differences (..., pairs), positive for the worse, after all looks they suffice for.
+    """Return the Answer for differences (..., pairs), positive for the worse, after all looks they suffice for.
 
     Each look is exact for differences that are symmetric about their centre: the whole signed-rank
     interval (Walsh averages) must lie beyond the margin, or within both margins.
@@ -94,7 +94,7 @@ def answers(worsening: Floats, margins: Margins) -> NDArray[np.int_]:
 
 
 def settle(worsening: Sequence[float], margins: Margins) -> Sequel:
-    """Give the answer for one metric's differences; without enough for the first look it is OPEN, unbounded."""
+    """Return the answer for one metric's differences; without enough for the first look it is OPEN, unbounded."""
     values = np.asarray(worsening, dtype=np.float64)
     made = [look for look in LOOKS if len(values) >= look.pairs]
     if not made:

@@ -16,35 +16,35 @@ _EXACT_PAIRS = 2_000
 
 @lru_cache(maxsize=256)
 def pair_indices(size: int, diagonal: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give the rows and columns of all pairs i <= j (`diagonal` 0) or i < j (1)."""
+    """Return the rows and columns of all pairs i <= j (`diagonal` 0) or i < j (1)."""
     rows, columns = np.triu_indices(size, diagonal)
     return rows, columns
 
 
 def median(values: Floats) -> Floats:
-    """Give the median over the last axis; numpy's own takes ten times as long for a handful of values."""
+    """Return the median over the last axis; numpy's own takes ten times as long for a handful of values."""
     return middle(np.sort(values, axis=-1))
 
 
 def middle(ordered: Floats) -> Floats:
-    """Give the median of values that are sorted over the last axis."""
+    """Return the median of values that are sorted over the last axis."""
     size = ordered.shape[-1]
     return np.asarray((ordered[..., (size - 1) // 2] + ordered[..., size // 2]) / 2)
 
 
 def differences(baseline: Floats, current: Floats) -> Floats:
-    """Give all pairwise differences current - baseline, sorted, as (..., n*m)."""
+    """Return all pairwise differences current - baseline, sorted, as (..., n*m)."""
     found = current[..., :, None] - baseline[..., None, :]
     return np.sort(found.reshape(*found.shape[:-2], -1), axis=-1)
 
 
 def shift(ordered: Floats) -> Floats:
-    """Give the Hodges-Lehmann estimate of the shift: the median of the sorted pairwise differences."""
+    """Return the Hodges-Lehmann estimate of the shift: the median of the sorted pairwise differences."""
     return middle(ordered)
 
 
 def interval(ordered: Floats, depth: int) -> tuple[Floats, Floats]:
-    """Give the distribution-free interval of the shift that leaves `depth` differences out at either end.
+    """Return the distribution-free interval of the shift that leaves `depth` differences out at either end.
 
     Depth 0 says that no interval of the wanted level exists: it is unbounded.
     """
@@ -56,7 +56,7 @@ def interval(ordered: Floats, depth: int) -> tuple[Floats, Floats]:
 
 @lru_cache(maxsize=512)
 def two_sample_depth(baseline_runs: int, current_runs: int, alpha: float) -> int:
-    """Give the largest k with P(U <= k-1) <= alpha for the Mann-Whitney U of samples this large; 0 if none."""
+    """Return the largest k with P(U <= k-1) <= alpha for the Mann-Whitney U of samples this large; 0 if none."""
     pairs = baseline_runs * current_runs
     if pairs > _EXACT_PAIRS:
         deviation = np.sqrt(pairs * (baseline_runs + current_runs + 1) / 12)
@@ -78,7 +78,7 @@ def _rank_sum_null(n: int, m: int) -> Floats:
 
 @lru_cache(maxsize=512)
 def signed_rank_depth(pairs: int, alpha: float) -> int:
-    """Give the largest k with P(W <= k-1) <= alpha for Wilcoxon's signed-rank W of so many pairs; 0 if none."""
+    """Return the largest k with P(W <= k-1) <= alpha for Wilcoxon's signed-rank W of so many pairs; 0 if none."""
     counts = np.zeros(pairs * (pairs + 1) // 2 + 1)
     counts[0] = 1.0
     for rank in range(1, pairs + 1):
@@ -87,6 +87,6 @@ def signed_rank_depth(pairs: int, alpha: float) -> int:
 
 
 def walsh_averages(values: Floats) -> Floats:
-    """Give all means of two values, each with itself included, sorted, as (..., n(n+1)/2)."""
+    """Return all means of two values, each with itself included, sorted, as (..., n(n+1)/2)."""
     rows, columns = pair_indices(values.shape[-1], 0)
     return np.sort((values[..., rows] + values[..., columns]) / 2, axis=-1)

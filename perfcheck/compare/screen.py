@@ -67,7 +67,7 @@ def estimate(baseline: Sequence[Floats], current: Floats, level: Level, *, least
 
 
 def runs_for_level(baseline_runs: int, level: Level, *, least: int) -> int:
-    """Give how many current runs, at least `least`, have a rank interval of this level against so many."""
+    """Return how many current runs, at least `least`, have a rank interval of this level against so many."""
     runs = least
     while not two_sample_depth(baseline_runs, runs, level.runs) and runs < _MOST_RUNS:
         runs += 1

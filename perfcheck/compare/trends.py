@@ -86,7 +86,7 @@ def trend(values: Sequence[float] | Floats, *, alpha: float = ALPHA) -> Trend:
 
 
 def rolling_limits(values: Sequence[float] | Floats, window: int = WINDOW) -> Limits:
-    """Give mean and deviation of the `window` points before each point, itself left out."""
+    """Return mean and deviation of the `window` points before each point, itself left out."""
     history: Floats = np.asarray(values, dtype=np.float64)
     mean = np.full(len(history), np.nan)
     deviation = np.full(len(history), np.nan)
@@ -125,7 +125,7 @@ def excursions(values: Sequence[float] | Floats, window: int = WINDOW) -> tuple[
 
 
 def cusum(values: Sequence[float] | Floats, reference: int = WINDOW) -> tuple[Floats, Floats]:
-    """Give the upper and lower cumulative sums in deviations, each (n,); beyond CUSUM_LIMIT the level has shifted.
+    """Return the upper and lower cumulative sums in deviations, each (n,); beyond CUSUM_LIMIT the level has shifted.
 
     Centre and deviation come from the first `reference` points, the latter from the median step
     between neighbours, which a shift among them hardly moves.
@@ -145,7 +145,7 @@ def cusum(values: Sequence[float] | Floats, reference: int = WINDOW) -> tuple[Fl
 
 
 def _one_sided(scaled: Floats) -> Floats:
-    """Give C_i = max(0, C_(i-1) + z_i - slack): the running sum less its lowest value so far."""
+    """Return C_i = max(0, C_(i-1) + z_i - slack): the running sum less its lowest value so far."""
     total = np.concatenate([[0.0], np.cumsum(scaled - CUSUM_SLACK)])
     return np.asarray(total - np.minimum.accumulate(total))[1:]
 

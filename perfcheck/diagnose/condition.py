@@ -145,6 +145,6 @@ def _parts(node: Condition | Quantity) -> tuple[Condition | Quantity, ...]:
 
 
 def metric_names(condition: Condition) -> tuple[str, ...]:
-    """Give the metrics whose values a condition reads, each once, in order of appearance."""
+    """Return the metrics whose values a condition reads, each once, in order of appearance."""
     names = (node.name for node in quantities(condition) if isinstance(node, (Metric, Spread)))
     return tuple(dict.fromkeys(names))

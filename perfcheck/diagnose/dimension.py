@@ -39,18 +39,18 @@ class Dimension:
         return not self.data and not self.time
 
     def __mul__(self, other: Dimension) -> Dimension:
-        """Give the dimension of a product; a share times a bare number stays a share."""
+        """Return the dimension of a product; a share times a bare number stays a share."""
         data, time = self.data + other.data, self.time + other.time
         percent = self.percent is not other.percent and self.pure and other.pure and (self.bare or other.bare)
         return Dimension(data, time, percent=percent, bare=self.bare and other.bare)
 
     def __truediv__(self, other: Dimension) -> Dimension:
-        """Give the dimension of a quotient; a share over a bare number stays a share."""
+        """Return the dimension of a quotient; a share over a bare number stays a share."""
         data, time = self.data - other.data, self.time - other.time
         return Dimension(data, time, percent=self.percent and other.bare, bare=self.bare and other.bare)
 
     def joined(self, other: Dimension, doing: str) -> Dimension:
-        """Give the dimension of a sum, a minimum or the sides of a comparison, or raise DimensionMismatch.
+        """Return the dimension of a sum, a minimum or the sides of a comparison, or raise DimensionMismatch.
 
         `doing` names the operation in the message, e.g. `compare`.
         """
@@ -63,14 +63,14 @@ class Dimension:
         )  # fmt: skip
 
     def __str__(self) -> str:
-        """Give the name that messages use."""
+        """Return the name that messages use."""
         if self.pure:
             return "a percentage" if self.percent else "a number without unit" if self.bare else "a number"
         names = {(0, 1): "a time", (1, 0): "a size", (1, -1): "a rate"}
         return names.get((self.data, self.time), f"a quantity in bit^{self.data} s^{self.time}")
 
     def show(self, base_value: float) -> str:
-        """Give a value in base units as a person reads it, e.g. 2e7 ns as `20 ms`."""
+        """Return a value in base units as a person reads it, e.g. 2e7 ns as `20 ms`."""
         base_value = float(f"{base_value:.12g}")  # without the dust of binary fractions
         if self.pure:
             return format_value(base_value * 100, "pct") if self.percent else _number(base_value)
@@ -109,12 +109,12 @@ _OF_METRICS: Final = MappingProxyType(
 
 
 def metric_dimension(unit: str) -> tuple[Dimension, float]:
-    """Give the dimension of a catalogue unit and its factor to base units; every unknown unit counts things."""
+    """Return the dimension of a catalogue unit and its factor to base units; every unknown unit counts things."""
     return _OF_METRICS.get(unit, (NUMBER, 1.0))
 
 
 def literal_quantity(number: float, unit: str) -> tuple[Dimension, float] | None:
-    """Give dimension and value in base units of a literal such as `30ms`, or None for an unknown unit.
+    """Return dimension and value in base units of a literal such as `30ms`, or None for an unknown unit.
 
     The arithmetic is that of a metric's value, so that `x_us > 30ms` is exact at 30000 us.
     """

@@ -77,7 +77,7 @@ def _compare(comparison: Comparison, reading: Reading) -> bool | None:
 
 
 def value(quantity: Quantity, reading: Reading) -> float | None:
-    """Give a quantity in base units, or None where it is unknown; never infinite or NaN."""
+    """Return a quantity in base units, or None where it is unknown; never infinite or NaN."""
     match quantity:
         case Number():
             return quantity.value
@@ -152,7 +152,7 @@ def _lack(node: Metric | Spread | Arithmetic, reading: Reading) -> str:
 
 
 def facts(condition: Condition, reading: Reading, *, wanted: bool = True) -> tuple[str, ...]:
-    """Give the comparisons, with their values, that made a condition come out as `wanted`."""
+    """Return the comparisons, with their values, that made a condition come out as `wanted`."""
     match condition:
         case Comparison():
             return (_fact(condition, reading, wanted=wanted),)

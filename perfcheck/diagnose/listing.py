@@ -9,7 +9,7 @@ from perfcheck.model.causes import CAUSES
 
 
 def explain(rules: RuleSet) -> str:
-    """Give all terms, symptoms and rules as Markdown, causes in the order of the catalogue of causes."""
+    """Return all terms, symptoms and rules as Markdown, causes in the order of the catalogue of causes."""
     return "\n".join([*_terms(rules), *_symptoms(rules), *_causes(rules)]) + "\n"
 
 

@@ -150,7 +150,7 @@ class _Loader:
             self._add_rule(_Entry(source, ("rules", index)), rule)
 
     def finish(self) -> RuleSet:
-        """Give the rules, or raise RuleError with all mistakes."""
+        """Return the rules, or raise RuleError with all mistakes."""
         self._check_explains()
         if self._problems:
             raise RuleError(*self._problems[:MAX_PROBLEMS])
@@ -312,7 +312,7 @@ def _expected(path: Sequence[str | int], details: ErrorDetails) -> str:
 
 
 def _known_keys(path: Sequence[str | int]) -> tuple[str, ...]:
-    """Give the keys that may stand beside the last of the path."""
+    """Return the keys that may stand beside the last of the path."""
     names = [part for part in path[:-1] if isinstance(part, str)]
     if not names:
         return ("schema", "terms", "symptoms", "rules", "disable")

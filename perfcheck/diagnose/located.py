@@ -30,7 +30,7 @@ class LocatedFile:
     nodes: dict[Path, yaml.Node] = field(default_factory=dict)
 
     def place(self, path: Sequence[str | int]) -> Place:
-        """Give the place of a value, or of the nearest enclosing one where it is missing."""
+        """Return the place of a value, or of the nearest enclosing one where it is missing."""
         for length in range(len(path), -1, -1):
             node = self.nodes.get(tuple(path[:length]))
             if node is not None:
@@ -38,11 +38,11 @@ class LocatedFile:
         return 1, 1
 
     def key_place(self, path: Sequence[str | int]) -> Place:
-        """Give the place of a key, or of its value where it has no key."""
+        """Return the place of a key, or of its value where it has no key."""
         return self.keys.get(tuple(path)) or self.place(path)
 
     def place_within(self, path: Sequence[str | int], offset: int) -> Place:
-        """Give the place of one character of a scalar's value.
+        """Return the place of one character of a scalar's value.
 
         Folding a scalar changes only its white space, so the character is found by counting
         the others; in a double-quoted scalar with escapes the place is approximate.
@@ -106,7 +106,7 @@ class _Converter:
         self._scalars = yaml.SafeLoader("")
 
     def convert(self, node: yaml.Node, path: Path) -> object:
-        """Give the node's value; each mistake is added to the problems."""
+        """Return the node's value; each mistake is added to the problems."""
         if id(node) in self._seen:
             self._problem(node.start_mark, path, "anchors and aliases (&name, *name) are not known here: write it out")
             return None
@@ -143,7 +143,7 @@ class _Converter:
 
 
 def show_path(path: Sequence[str | int]) -> str:
-    """Give a path as messages show it, e.g. `rules[3].when`."""
+    """Return a path as messages show it, e.g. `rules[3].when`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

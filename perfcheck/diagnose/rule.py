@@ -157,5 +157,5 @@ class RuleSet:
     terms: tuple[Term, ...] = ()
 
     def for_cause(self, cause: str) -> Sequence[Rule]:
-        """Give the rules of one cause."""
+        """Return the rules of one cause."""
         return tuple(rule for rule in self.rules if rule.cause == cause)

@@ -25,7 +25,7 @@ _UNKNOWN_ADVICE: Final = "No rule explains it. Measure more layers, run it more 
 def diagnose(
     rules: RuleSet, metrics: Metrics, trials: Sequence[Metrics] = (), baseline: Mapping[str, float] | None = None
 ) -> tuple[DiagnosisRecord, ...]:
-    """Give the causes that the rules see in a run, most probable first, at least one.
+    """Return the causes that the rules see in a run, most probable first, at least one.
 
     `metrics` are the medians over the trials. `confidence` orders the causes; it is a combined
     weight of rules, not yet a calibrated probability.
@@ -34,7 +34,7 @@ def diagnose(
 
 
 def records(judgement: Judgement) -> tuple[DiagnosisRecord, ...]:
-    """Give the causes of a judgement; see `diagnose`."""
+    """Return the causes of a judgement; see `diagnose`."""
     held = _by_cause(judgement)
     strengths = _symptom_strengths(judgement)
     confidences = {cause: noisy_or(each.strength for each in outcomes) for cause, outcomes in held.items()}
@@ -113,7 +113,7 @@ def _unknown(
     judgement: Judgement, held: Mapping[str, Sequence[RuleOutcome]], confidences: Mapping[str, float],
     present: Mapping[str, float],
 ) -> DiagnosisRecord:  # fmt: skip
-    """Give what remains of the strongest symptom after every cause that explains it."""
+    """Return what remains of the strongest symptom after every cause that explains it."""
     remains: dict[str, float] = {}
     for symptom, strength in present.items():
         explaining = [

@@ -24,7 +24,7 @@ FIX: Final = "apt-get install python3-bpfcc (the distribution's package)"
 
 
 def find(places: Sequence[str] = PLACES) -> Path:
-    """Give the folder of the BPF Compiler Collection's Python package; raise Unavailable where there is none."""
+    """Return the folder of the BPF Compiler Collection's Python package; raise Unavailable where there is none."""
     for place in places:
         folder = Path(place) / "bcc"
         # Both are part of the real one only: its binding of libbcc, and the table library.

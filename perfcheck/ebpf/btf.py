@@ -157,7 +157,7 @@ class Btf:
                 yield Member(self._string(words[at]), words[at + 1], base_bits + offset, bits)
 
     def _wanted(self, names: Iterable[str]) -> dict[int, str]:
-        """Give the names by their places in the string section, each of which holds a name once."""
+        """Return the names by their places in the string section, each of which holds a name once."""
         found = {}
         for name in names:
             at = self._name_places.get(name.encode())

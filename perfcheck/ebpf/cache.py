@@ -36,7 +36,7 @@ def sources() -> Path:
 
 
 def folder() -> Path:
-    """Give the cache's folder: $XDG_CACHE_HOME/perfcheck, else /var/cache/perfcheck for root, else ~/.cache's."""
+    """Return the cache's folder: $XDG_CACHE_HOME/perfcheck, else /var/cache/perfcheck for root, else ~/.cache's."""
     base = os.environ.get("XDG_CACHE_HOME")
     if base:
         return Path(base) / "perfcheck"
@@ -44,7 +44,7 @@ def folder() -> Path:
 
 
 def image_for(*names: str) -> Image:
-    """Give the image of these files of bpf/, compiled as one for the running kernel, once for each kernel and text."""
+    """Return the image of these files of bpf/, compiled as one text for the running kernel, once a kernel."""
     paths = [sources() / name for name in names]
     stored = _place(paths)
     if (image := _stored_image(stored)) is not None:
@@ -164,7 +164,7 @@ def _key(paths: Sequence[Path]) -> str:
 
 
 def _kernel() -> str:
-    """Give a digest of the running kernel's types."""
+    """Return a digest of the running kernel's types."""
     try:
         status = VMLINUX.stat()
         return _digest_of(VMLINUX, status.st_mtime_ns, status.st_size)
@@ -192,7 +192,7 @@ def _private(path: Path) -> bool:
 
 
 def _read(stored: Path) -> str | None:
-    """Give what was stored; None where there is nothing, or where others could have written it."""
+    """Return what was stored; None where there is nothing, or where others could have written it."""
     try:
         return stored.read_text(encoding="utf-8") if _private(stored.parent) and _private(stored) else None
     except (OSError, ValueError):

@@ -126,13 +126,13 @@ def _image(bcc: ModuleType, module: Any, source: str, btf: Btf) -> Image:
 
 
 def attached_to(function: str) -> tuple[str, str]:
-    """Give the kind and the target that a function of bpf/ is named by: `tp_btf__X`, `on_kprobe__X`."""
+    """Return the kind and the target that a function of bpf/ is named by: `tp_btf__X`, `on_kprobe__X`."""
     kind, _, target = function.partition("__")
     return kind.removeprefix(_OURS), target
 
 
 def hook_ids(btf: Btf, functions: Sequence[str]) -> dict[str, int]:
-    """Give what each function attaches to: a `btf_trace_` typedef or a function; 0 where it is missing."""
+    """Return what each function attaches to: a `btf_trace_` typedef or a function; 0 where it is missing."""
     wanted = {name: f"{_HOOKS[kind]}{target}" for name in functions for kind, target in [attached_to(name)]}
     found = btf.find((Kind.TYPEDEF, Kind.FUNC), wanted.values())
     return {name: found.get(hook, 0) for name, hook in wanted.items()}

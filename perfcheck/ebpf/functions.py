@@ -39,7 +39,7 @@ class Place:
 
 @contextlib.contextmanager
 def found(name: str) -> Iterator[Place]:
-    """Give a function's place, valid in the block; Unavailable where the running kernel does not have it."""
+    """Return a function's place, valid in the block; Unavailable where the running kernel does not have it."""
     lib = Libbpf()
     names = FUNCTIONS if name in FUNCTIONS else (name,)
     try:
@@ -81,7 +81,7 @@ class Way(StrEnum):
 
 
 def way_to(name: str, only: Way | None = None) -> Way:
-    """Give how the function is traced here, fentry first; tried by attaching a program that does nothing.
+    """Return how the function is traced here, fentry first; tried by attaching a program that does nothing.
 
     `only` leaves no choice. Unavailable, with each one's reason, where nothing works. The kernel's answer is kept
     until it has loaded other modules.

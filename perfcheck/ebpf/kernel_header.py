@@ -25,7 +25,7 @@ _RECORDS: Final = frozenset({Kind.STRUCT, Kind.UNION})
 
 
 def sources(*paths: Path) -> tuple[Path, ...]:
-    """Give C files and the files beside them that they include, directly or not; generated ones are not there yet."""
+    """Return C files and the files beside them that they include, directly or not; generated ones are not there yet."""
     found = [*paths]
     for one in found:
         named = (one.parent / name for name in _INCLUDE.findall(one.read_text(encoding="utf-8")))
@@ -118,7 +118,7 @@ class _Writer:
 
 
 def header(btf: Btf, texts: Iterable[str]) -> str:
-    """Give C for the kernel's structs, members and enumerators that `texts` (C sources) name."""
+    """Return C for the kernel's structs, members and enumerators that `texts` (C sources) name."""
     text = _COMMENT.sub(" ", "\n".join(texts))
     words = frozenset(_WORD.findall(text))
     roots = set(_NAMED_STRUCT.findall(text)) - set(_OWN_STRUCT.findall(text))

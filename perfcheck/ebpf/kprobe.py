@@ -57,7 +57,7 @@ def attach(lib: Libbpf, prog_fd: int, function: str, *, at_return: bool) -> int:
 
 
 def missed(lib: Libbpf, link_fd: int) -> int | None:
-    """Give how many of the function's calls the kernel skipped (`nmissed`); None: it does not say.
+    """Return how many of the function's calls the kernel skipped (`nmissed`); None: it does not say.
 
     Linux says so since 6.7 (commit 3acf8ace6823).
     """

@@ -169,7 +169,7 @@ class Libbpf:
             self._lib.bpf_map_delete_elem(_fd(fd), key)
 
     def kernel_functions(self, names: Sequence[str]) -> dict[str, int]:
-        """Give functions' ids in the kernel's own BTF, without those that it does not have."""
+        """Return functions' ids in the kernel's own BTF, without those that it does not have."""
         base = self._btf("btf__load_vmlinux_btf")
         try:
             found = {name: self._lib.btf__find_by_name_kind(base, name.encode(), _BTF_KIND_FUNC) for name in names}
@@ -178,7 +178,7 @@ class Libbpf:
         return {name: number for name, number in found.items() if number > 0}
 
     def module_function(self, module: str, name: str) -> int:
-        """Give a function's id in the BTF of a module; OSError where that is not loaded, or has none of that name."""
+        """Return a function's id in the BTF of a module; OSError where that is not loaded, or has none of that name."""
         base = self._btf("btf__load_vmlinux_btf")
         try:
             own = self._btf("btf__load_module_btf", module.encode(), base)
@@ -199,7 +199,7 @@ class Libbpf:
         return ctypes.c_void_p(found)
 
     def module_btf(self, module: str) -> int:
-        """Give a descriptor of a loaded module's BTF; OSError (ENOENT) where there is none."""
+        """Return a descriptor of a loaded module's BTF; OSError (ENOENT) where there is none."""
         number = _u32(0)
         while True:
             self._call("bpf_btf_get_next_id", number, ctypes.byref(number))
@@ -298,7 +298,7 @@ def map_memory(fd: int) -> int:
 
 
 def storage_btf(value_bytes: int) -> bytes:
-    """Give the BTF that the kernel demands of a socket storage map: a 32-bit int key (type 1), an opaque value (4)."""
+    """Return the BTF that the kernel demands of a socket storage map: a 32-bit key (type 1), an opaque value (4)."""
     types: Sequence[bytes] = (
         struct.pack("<IIII", 1, 1 << 24, 4, 1 << 24 | 32),  # 1: int, signed, 32 bits
         struct.pack("<IIII", 5, 1 << 24, 1, 8),  # 2: byte

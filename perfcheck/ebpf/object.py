@@ -161,7 +161,7 @@ class BpfObject:
         return bytes(code)
 
     def view(self, name: str) -> npt.NDArray[Any]:
-        """Give an array map's elements as memory that user space and kernel share (BPF_F_MMAPABLE)."""
+        """Return an array map's elements as memory that user space and kernel share (BPF_F_MMAPABLE)."""
         if name not in self._views:
             image = self._images[name]
             dtype = dtype_of(image.value_layout)

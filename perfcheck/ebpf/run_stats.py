@@ -67,7 +67,7 @@ class _Account:
     """Calls that the last look found, and when."""
 
     def rate(self, calls: int, now_s: float) -> float:
-        """Give calls a second since the last look, for which this one now stands."""
+        """Return calls a second since the last look, for which this one now stands."""
         before, self.seen = self.seen, (calls, now_s)
         return (calls - before[0]) / (now_s - before[1]) if now_s > before[1] else 0.0
 
@@ -76,7 +76,7 @@ class _Account:
         self.span = now.calls - self.before.calls, now.run_ns - self.before.run_ns
 
     def sums(self, weight: float) -> tuple[float, float]:
-        """Give calls and run time of all spans, this one as often as it stands for."""
+        """Return calls and run time of all spans, this one as often as it stands for."""
         weight = 1.0 if self.whole_spans else weight
         return self.calls + self.span[0] * weight, self.run_ns + self.span[1] * weight
 
@@ -172,19 +172,19 @@ class RunClock:
         _await(thread)
 
     def counters(self, prog_fds: Mapping[str, int]) -> dict[str, RunCounters]:
-        """Give each program's calls and run time since `watch`, which never fall; `missed` is exact."""
+        """Return each program's calls and run time since `watch`, which never fall; `missed` is exact."""
         with self._lock:
             weight = self._span.weight(self._clock())
             return {name: self._counters(fd, weight) for name, fd in prog_fds.items()}
 
     def known_ns(self, prog_fds: Collection[int]) -> int:
-        """Give the programs' run time since `watch` as the last look at all had it: the kernel is not asked."""
+        """Return the programs' run time since `watch` as the last look at all had it: the kernel is not asked."""
         with self._lock:
             weight = self._span.weight(self._clock()) if self._span.ended_s else 1.0
             return round(sum(self._accounts[fd].sums(weight)[1] for fd in prog_fds))
 
     def take_cpu_s(self) -> float:
-        """Give the CPU seconds that the thread has taken and nobody has been told of."""
+        """Return the CPU seconds that the thread has taken and nobody has been told of."""
         with self._lock:
             taken, self._cpu_s = self._cpu_s, 0.0
             return taken
@@ -196,7 +196,7 @@ class RunClock:
             self._thread.start()
 
     def _stop(self) -> threading.Thread | None:
-        """Give the thread that is to be waited for, without the lock that it may wait for."""
+        """Return the thread that is to be waited for, without the lock that it may wait for."""
         thread, self._thread = self._thread, None
         self._done.set()
         return thread
@@ -291,7 +291,7 @@ class RunClock:
         return random.uniform(*OFF_S)  # noqa: S311 - nothing secret
 
     def _rate(self) -> float:
-        """Give how often the programs ran that were looked at."""
+        """Return how often the programs ran that were looked at."""
         self._looks += 1
         whole, now_s = self._looks % WHOLE_LOOK == 0, self._clock()
         rates: dict[int, float] = {}

@@ -31,7 +31,7 @@ def _acts(value: object) -> bool:
 
 
 def candidates(link: LinkSpec) -> Sequence[str]:
-    """Give the names of the emulators that may carry the link, the preferred first."""
+    """Return the names of the emulators that may carry the link, the preferred first."""
     if link.emulator == "none":
         return (PLAIN,)
     if link.emulator == "auto":

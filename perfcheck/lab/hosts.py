@@ -55,11 +55,11 @@ class LabHost:
         return tuple(address for link in links for address in link.end_of(self.name).addresses)
 
     def address_towards(self, peer: str, family: Family = "ipv4") -> str:
-        """Give the address under which `peer` reaches this host; LabError where it does not."""
+        """Return the address under which `peer` reaches this host; LabError where it does not."""
         return self._topology.address_towards(self.name, peer, family)
 
     def inside(self, work: Callable[[], T]) -> T:
-        """Give what `work` gives when called in the host's namespace, in another thread."""
+        """Return what `work` gives when called in the host's namespace, in another thread."""
         return self._thread.inside(self.netns_path, work)
 
     def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> subprocess.Popen[bytes]:

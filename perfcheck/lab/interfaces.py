@@ -24,13 +24,13 @@ _GET_FEATURE: Final = {"rx": 0x14, "tx": 0x16, "sg": 0x18, "tso": 0x1E, "gso": 0
 
 
 def qdiscs(ip: IPRoute) -> Mapping[str, str]:
-    """Give the root queueing discipline of each interface of the namespace; loopback is none of the lab's."""
+    """Return the root queueing discipline of each interface of the namespace; loopback is none of the lab's."""
     found = {link.get_attr("IFLA_IFNAME"): link.get_attr("IFLA_QDISC") or "none" for link in ip.get_links()}
     return {name: qdisc for name, qdisc in found.items() if name != "lo"}
 
 
 def ethtool(ifname: str) -> Mapping[str, str]:
-    """Give driver and offloads (those that are on) of an interface of the calling thread's namespace."""
+    """Return driver and offloads (those that are on) of an interface of the calling thread's namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         driver = _ask(control, ifname, struct.pack(f"I{_DRIVER_SIZE - 4}x", _GET_DRIVER))
         features = {name: _ask(control, ifname, struct.pack("II", get, 0)) for name, get in _GET_FEATURE.items()}
@@ -40,7 +40,7 @@ def ethtool(ifname: str) -> Mapping[str, str]:
 
 
 def _ask(control: socket.socket, ifname: str, question: bytes) -> bytes | None:
-    """Give the driver's answer, as long as the question; None where it has none."""
+    """Return the driver's answer, as long as the question; None where it has none."""
     value = ctypes.create_string_buffer(question, len(question))
     with suppress(OSError):
         fcntl.ioctl(control.fileno(), SIOCETHTOOL, struct.pack("16sP16x", ifname.encode(), ctypes.addressof(value)))

@@ -166,7 +166,7 @@ class Lab:
             link.begin_trial(index)
 
     def end_trial(self) -> tuple[LinkReport, ...]:
-        """Give the reports of both directions of each link, in the file's order, forward first."""
+        """Return the reports of both directions of each link, in the file's order, forward first."""
         return tuple(report for link in self._links for report in link.end_trial())
 
     def close(self) -> None:

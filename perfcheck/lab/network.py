@@ -41,7 +41,7 @@ def bring_loopback_up(ip: IPRoute) -> None:
 
 
 def configure(ip: IPRoute, topology: Topology, host: str, congestion: str | None) -> None:
-    """Give the host's interfaces MAC and IP addresses and bring them up; then neighbours and routes.
+    """Return the host's interfaces MAC and IP addresses and bring them up; then neighbours and routes.
 
     Neighbours are permanent, so that a link's loss never hits ARP or neighbour discovery.
     `congestion` is set as a metric of every route where it is not None.
@@ -66,7 +66,7 @@ def carrier(ip: IPRoute, ifname: str) -> Carrier:
 
 
 def counters(ip: IPRoute, ifname: str) -> Mapping[str, int]:
-    """Give an interface's counters (struct rtnl_link_stats64) by the kernel's own names."""
+    """Return an interface's counters (struct rtnl_link_stats64) by the kernel's own names."""
     (message,) = ip.link("get", ifname=ifname)
     stats = message.get_attr("IFLA_STATS64")
     return {name: int(value) for name, value in stats.items() if isinstance(value, int)}

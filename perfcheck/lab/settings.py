@@ -27,7 +27,7 @@ Inside = Callable[[Callable[[], object]], object]
 
 
 def defaults(spec: HostSpec) -> Mapping[str, str]:
-    """Give what every host of a lab starts with; keys that this kernel does not have are passed over.
+    """Return what every host of a lab starts with; keys that this kernel does not have are passed over.
 
     A new namespace takes the IPv4 forwarding and rp_filter settings over from the machine, so they
     are set in any case. What IPv6 sends of its own accord (duplicate address detection, router
@@ -70,7 +70,7 @@ def quiet() -> bool:
 
 
 def wanted_congestion(spec: HostSpec) -> str | None:
-    """Give the congestion control that the file asks for; the sysctl, being the kernel's own name, wins."""
+    """Return the congestion control that the file asks for; the sysctl, being the kernel's own name, wins."""
     asked = spec.sysctl.get(CONGESTION_KEY, spec.congestion)
     return None if asked is None else str(asked)
 
@@ -100,7 +100,7 @@ def _no_such_congestion(host: str, name: str, refused: OSError) -> LabError:
 
 
 def file_sysctls(spec: HostSpec) -> Mapping[str, str]:
-    """Give the file's sysctls, without the congestion control, which is set in its own way."""
+    """Return the file's sysctls, without the congestion control, which is set in its own way."""
     return {key: str(value) for key, value in spec.sysctl.items() if key != CONGESTION_KEY}
 
 

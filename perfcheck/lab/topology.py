@@ -49,11 +49,11 @@ class Link:
         return f"links[{self.index}] {'-'.join(self.spec.between)}"
 
     def end_of(self, host: str) -> End:
-        """Give the host's end."""
+        """Return the host's end."""
         return self.ends[0] if self.ends[0].host == host else self.ends[1]
 
     def end_opposite(self, host: str) -> End:
-        """Give the other host's end."""
+        """Return the other host's end."""
         return self.ends[1] if self.ends[0].host == host else self.ends[0]
 
 
@@ -74,11 +74,11 @@ class Topology:
     links: tuple[Link, ...]
 
     def links_of(self, host: str) -> tuple[Link, ...]:
-        """Give the host's links in the file's order, which is that of its interfaces."""
+        """Return the host's links in the file's order, which is that of its interfaces."""
         return tuple(link for link in self.links if host in link.spec.between)
 
     def paths_from(self, host: str) -> Mapping[str, tuple[Link, ...]]:
-        """Give the shortest path to each host that can be reached, the first listed link winning a tie."""
+        """Return the shortest path to each host that can be reached, the first listed link winning a tie."""
         paths: dict[str, tuple[Link, ...]] = {host: ()}
         queue = deque([host])
         while queue:
@@ -93,7 +93,7 @@ class Topology:
         return paths
 
     def next_link(self, host: str, target: str) -> Link | None:
-        """Give the link over which the host sends what is for the target: the file's word, else the shortest path's."""
+        """Return the link over which the host reaches the target: the file's word, else the shortest path's."""
         via = self.hosts[host].via.get(target)
         if via is not None:
             return next((link for link in self.links_of(host) if link.end_opposite(host).host == via), None)
@@ -101,7 +101,7 @@ class Topology:
         return path[0] if path else None
 
     def path(self, source: str, target: str) -> tuple[Link, ...] | None:
-        """Give the links that packets take from one host to another; None where they do not arrive."""
+        """Return the links that packets take from one host to another; None where they do not arrive."""
         here = source
         taken: list[Link] = []
         while here != target:
@@ -113,11 +113,11 @@ class Topology:
         return tuple(taken)
 
     def routes_of(self, host: str) -> tuple[Route, ...]:
-        """Give the host's static routes, those to single addresses of hosts that some `via` names last."""
+        """Return the host's static routes, those to single addresses of hosts that some `via` names last."""
         return (*self._subnet_routes(host), *self._address_routes(host))
 
     def _address_routes(self, host: str) -> Iterator[Route]:
-        """Give routes to all addresses of each host that is not reached by the shortest path from everywhere."""
+        """Return routes to all addresses of each host that is not reached by the shortest path from everywhere."""
         for target in dict.fromkeys(name for spec in self.hosts.values() for name in spec.via):
             if target == host or self.path(host, target) is None:
                 continue
@@ -131,7 +131,7 @@ class Topology:
                     yield Route(subnet=str(ip_network(address)), via=via, ifname=first.end_of(host).ifname)
 
     def _subnet_routes(self, host: str) -> tuple[Route, ...]:
-        """Give static routes to the subnets of all other links in reach, each towards its nearer router."""
+        """Return static routes to the subnets of all other links in reach, each towards its nearer router."""
         paths = self.paths_from(host)
         routes = []
         for link in self.links:
@@ -149,7 +149,7 @@ class Topology:
         return tuple(routes)
 
     def address_towards(self, host: str, peer: str, family: Family = "ipv4") -> str:
-        """Give the address of `host` on the path from `peer`; LabError where there is no path, or no IPv6."""
+        """Return the address of `host` on the path from `peer`; LabError where there is no path, or no IPv6."""
         if peer == host:
             raise LabError(f"host {host}: a host has no path to itself in the lab")
         path = self.path(peer, host)

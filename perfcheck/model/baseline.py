@@ -42,7 +42,7 @@ class Baseline:
     accepted: tuple[AcceptedChange, ...] = ()
 
     def sessions_of(self, metric: str) -> tuple[tuple[float, ...], ...]:
-        """Give the values of one metric, a tuple for each session that has any and still counts."""
+        """Return the values of one metric, a tuple for each session that has any and still counts."""
         start = 0
         known = [session.run_id for session in self.sessions]
         for change in self.accepted:
@@ -64,7 +64,7 @@ class Difference:
     current: str | None
 
     def __str__(self) -> str:
-        """Give `links[0].loss: 0.1% -> 1%`."""
+        """Return `links[0].loss: 0.1% -> 1%`."""
         return f"{self.field}: {_shown(self.baseline)} -> {_shown(self.current)}"
 
 
@@ -73,7 +73,7 @@ def _shown(value: str | None) -> str:
 
 
 def differences(baseline: Mapping[str, str], current: Mapping[str, str]) -> tuple[Difference, ...]:
-    """Give the fields in which two flat maps differ, sorted by name."""
+    """Return the fields in which two flat maps differ, sorted by name."""
     return tuple(
         Difference(field=name, baseline=baseline.get(name), current=current.get(name))
         for name in sorted(baseline.keys() | current.keys())

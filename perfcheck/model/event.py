@@ -32,11 +32,11 @@ class Event:
     related: tuple[int, ...] = ()
 
     def to_json(self, **more: str | int) -> str:
-        """Give the event as one line of JSON; `more` goes into the context (run, scenario, trial)."""
+        """Return the event as one line of JSON; `more` goes into the context (run, scenario, trial)."""
         return json.dumps(self.as_dict(**more), separators=(",", ":"))
 
     def as_dict(self, **more: str | int) -> dict[str, Any]:
-        """Give the event's JSON object."""
+        """Return the event's JSON object."""
         key = self.flow
         flow = key and {
             "protocol": key.protocol.value,

@@ -178,7 +178,7 @@ class QueueSize(Frozen):
         return self
 
     def bytes_for(self, rate_bps: int, rtt_ns: int, mtu: int) -> int:
-        """Give the limit in bytes for a link of this rate and round-trip time; at least two packets."""
+        """Return the limit in bytes for a link of this rate and round-trip time; at least two packets."""
         if self.packets is not None:
             return self.packets * mtu
         if self.size_bytes is not None:

@@ -147,7 +147,7 @@ class Impairments(Frozen):
         return 0 if self.jitter is None else self.jitter.spread_ns
 
     def at_start(self) -> Impairments:
-        """Give the values that hold when a trial starts: its own with those of a schedule's entries at 0s."""
+        """Return the values that hold when a trial starts: its own with those of a schedule's entries at 0s."""
         changes = [change for change in self.schedule or () if change.at_ns == 0]
         return self.model_copy(
             update={
@@ -159,11 +159,11 @@ class Impairments(Frozen):
         )
 
     def later(self) -> tuple[Change, ...]:
-        """Give the schedule's entries after the start."""
+        """Return the schedule's entries after the start."""
         return tuple(change for change in self.schedule or () if change.at_ns > 0)
 
     def moments(self) -> Iterator[Impairments]:
-        """Give the values of rate and delay as they follow one another in a trial, beside all others."""
+        """Return the values of rate and delay as they follow one another in a trial, beside all others."""
         now = self.at_start()
         yield now
         for change in self.later():
@@ -264,7 +264,7 @@ class LinkSpec(Impairments):
         return None
 
     def direction(self, way: str) -> Impairments:
-        """Give one direction with the link's own keys filled in; `way` is `forward` or `reverse`."""
+        """Return one direction with the link's own keys filled in; `way` is `forward` or `reverse`."""
         override = self.forward if way == "forward" else self.reverse
         names = Impairments.model_fields
         merged = {name: getattr(self, name) for name in names}

@@ -48,7 +48,7 @@ class Host(Protocol):
         """Its IP addresses, the first link's first."""
 
     def address_towards(self, peer: str, family: Family = "ipv4") -> str:
-        """Give the address under which `peer` (another host's name) reaches this host."""
+        """Return the address under which `peer` (another host's name) reaches this host."""
 
     def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> subprocess.Popen[bytes]:
         """Start a journalled process in the host, pinned as the file says, stdout and stderr piped."""
@@ -67,7 +67,7 @@ class EmulatedLink(Protocol):
         """Start a trial: counters to 0 and the loss pattern back to its seed."""
 
     def end_trial(self) -> tuple[LinkReport, ...]:
-        """Give the reports of both directions since begin_trial, forward first."""
+        """Return the reports of both directions since begin_trial, forward first."""
 
     def close(self) -> None:
         """Take the link down; safe to call twice."""
@@ -133,7 +133,7 @@ class Collector(Seam, Protocol):
         """Forget what was seen and count from now on for this scope."""
 
     def end(self) -> Observation:
-        """Give what was seen since `begin`."""
+        """Return what was seen since `begin`."""
 
     def close(self) -> None:
         """Detach; safe to call twice."""
@@ -144,7 +144,7 @@ class Frugal(Protocol):
     """A collector whose cost while it measures is known, and that can do with less; both from any thread."""
 
     def program_ns(self) -> int:
-        """Give the run time of its BPF programs since they were loaded."""
+        """Return the run time of its BPF programs since they were loaded."""
 
     def do_less(self, share: float) -> str | None:
         """Do less, so as to take about `share` (0..1) of what it takes; gives what it does now, None: it cannot."""

@@ -38,7 +38,7 @@ class Bottleneck:
 
 
 def measured_paths(scenario: Scenario) -> tuple[TrafficPath, ...]:
-    """Give the distinct paths of the traffic that is not background, by fewest links between its hosts.
+    """Return the distinct paths of the traffic that is not background, by fewest links between its hosts.
 
     A command that names one host only may talk to any: then each link is a path of its own.
     """
@@ -58,7 +58,7 @@ def base_rtt_ns(scenario: Scenario, path: TrafficPath) -> int:
 
 
 def bottleneck(scenario: Scenario, path: TrafficPath) -> Bottleneck | None:
-    """Give the slowest direction that carries the path's data; None where no link has a rate, or one's rate changes."""
+    """Return the slowest direction that carries the path's data; None where no link has a rate or one changes."""
     return slowest(scenario, path, policers=True)
 
 
@@ -189,7 +189,7 @@ def paths_of(scenario: Scenario, spec: TrafficSpec) -> list[TrafficPath]:
 
 
 def _routed(scenario: Scenario, source: str, target: str, *, both_ways: bool) -> list[TrafficPath]:
-    """Give the way that packets take, or an empty list where they do not arrive."""
+    """Return the way that packets take, or an empty list where they do not arrive."""
     there, back = _way(scenario, source, target), _way(scenario, target, source)
     if there is None or back is None:
         return []

@@ -105,7 +105,7 @@ def parse_in_unit(text: object, unit: str) -> float:
 
 
 def format_value(value: float, unit: str) -> str:
-    """Give a value with a unit that a person reads easily, e.g. 20130 us as `20.13 ms`."""
+    """Return a value with a unit that a person reads easily, e.g. 20130 us as `20.13 ms`."""
     if unit in ("ns", "us", "ms", "s"):
         return _scaled(value * DURATION_NS[unit], ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns")))
     if unit == "bps":

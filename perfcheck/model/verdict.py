@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
-    """Give the verdict of a whole run: the worst of its parts.
+    """Return the verdict of a whole run: the worst of its parts.
 
     A failure outranks INVALID here because a run is marked INVALID as a whole (and its parts are
     not judged) when its links or collectors could not be trusted. INCONCLUSIVE, NO_BASELINE and
@@ -39,7 +39,7 @@ def overall(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def exit_status(verdicts: Iterable[Verdict]) -> int:
-    """Give the process's exit status: 1 a failure or regression, else 3 could not measure, else 0."""
+    """Return the process's exit status: 1 a failure or regression, else 3 could not measure, else 0."""
     seen = set(verdicts)
     if any(verdict.fails_a_build for verdict in seen):
         return 1

@@ -12,7 +12,7 @@ _SCENARIO: Final = "scenario"
 
 
 def line_of_case(name: str, lines: KeyLines) -> int | None:
-    """Give the line that a case (`expect:METRIC`, `baseline:METRIC`, `measured`...) is about; None without any lines.
+    """Return the line that a case (`expect:METRIC`, `baseline:METRIC`, `measured`...) is about; None without any lines.
 
     A compared metric's is its tolerance, else its `expect` line, else, as for all else, that of the scenario's name.
     """

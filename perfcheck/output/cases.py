@@ -111,7 +111,7 @@ def untrusted(record: RunRecord) -> str | None:
 
 
 def cases(record: RunRecord, *, strict: bool = False, lines: KeyLines | None = None) -> tuple[Case, ...]:
-    """Give the cases of a record: `expect` lines in the file's order, then comparisons.
+    """Return the cases of a record: `expect` lines in the file's order, then comparisons.
 
     A record with nothing to assert gives the one case `measured`, and so does an untrusted one.
     `strict` fails what has no baseline or is unavailable. `lines` are the lines of the keys of the
@@ -133,7 +133,7 @@ def cases(record: RunRecord, *, strict: bool = False, lines: KeyLines | None = N
 
 
 def error_case(record: RunRecord, name: str, reason: str, line: int | None = None) -> Case:
-    """Give a case that could not be judged on this record."""
+    """Return a case that could not be judged on this record."""
     return unmeasured_case(
         scenario_label(record), name, reason, file=record.scenario.file, line=line, reproduce=record.reproduce
     )
@@ -142,7 +142,7 @@ def error_case(record: RunRecord, name: str, reason: str, line: int | None = Non
 def unmeasured_case(
     label: str, name: str, reason: str, *, file: str, line: int | None = None, reproduce: str = ""
 ) -> Case:
-    """Give a case of a scenario of which there is no record at all."""
+    """Return a case of a scenario of which there is no record at all."""
     metric = name.removeprefix("expect:").removeprefix("baseline:").removeprefix("ab:")
     first = reason.split("\n", 1)[0]
     return Case(
@@ -154,7 +154,7 @@ def unmeasured_case(
 
 
 def measured_case(record: RunRecord, line: int | None = None) -> Case:
-    """Give the case of a run that asserts nothing; it passes because it was measured."""
+    """Return the case of a run that asserts nothing; it passes because it was measured."""
     label = scenario_label(record)
     runs = sum(trial.valid for trial in record.trials)
     row = Row(
@@ -236,7 +236,7 @@ def _judged(case: Case, record: RunRecord, subject: Subject, verdict: Verdict, s
 
 
 def _unjudged(case: Case, word: str, reason: str, strict: bool) -> Case:
-    """Give a case that this machine or this store cannot judge: skipped, or failed where the user is strict."""
+    """Return a case that this machine or this store cannot judge: skipped, or failed where the user is strict."""
     row = replace(case.row, verdict=word, note=case.row.note or reason)
     case = replace(case, row=row, headline=f"{word}: {row.note}", status=Status.SKIPPED)
     if not strict:

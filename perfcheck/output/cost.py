@@ -9,7 +9,7 @@ from perfcheck.model.units import format_value
 
 
 def cost_lines(record: RunRecord) -> tuple[str, ...]:
-    """Give the line; nothing for a record without these figures (one that a fake or an older version made)."""
+    """Return the line; nothing for a record without these figures (one that a fake or an older version made)."""
     cost = record.overhead
     if not {"cpu_pct", "bpf_cpu_s", "user_cpu_s", "rss_bytes", "bpf_map_bytes"} <= cost.keys():
         return ()

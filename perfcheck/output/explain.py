@@ -45,7 +45,7 @@ class Subject:
 
 
 def headline(record: RunRecord, subject: Subject) -> str:
-    """Give the failure in one line."""
+    """Return the failure in one line."""
     if subject.expectation is not None:
         expected = subject.expectation
         if subject.metric == "diagnosis":
@@ -61,23 +61,23 @@ def headline(record: RunRecord, subject: Subject) -> str:
 
 
 def details(record: RunRecord, subject: Subject) -> str:
-    """Give what is this failure's own: values, bounds, layer."""
+    """Return what is this failure's own: values, bounds, layer."""
     return _lines((*_values(record, subject), *_layer(subject)))
 
 
 def background(record: RunRecord, subject: Subject | None = None) -> str:
-    """Give what all failures of a run share: cause, other metrics that moved, changed conditions, how to repeat it."""
+    """Return what all failures of a run share: cause, other metrics that moved, changed conditions, a command."""
     return _lines((*_cause(record), *_moved(record, subject), *_circumstances(record), *_reproduce(record.reproduce)))
 
 
 def unmeasured(reason: str, reproduce: str = "") -> str:
-    """Give what the headline, the first line of the reason, does not say of something that was not measured."""
+    """Return what the headline, the first line of the reason, does not say of something that was not measured."""
     rest = reason.partition("\n")[2]
     return _lines((*([("because", rest)] if rest else ()), *_reproduce(reproduce)))
 
 
 def place(file: str, line: int | None) -> str:
-    """Give the block that says where the assertion stands."""
+    """Return the block that says where the assertion stands."""
     return _lines((("at", file if line is None else f"{file}:{line}"),))
 
 

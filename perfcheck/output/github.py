@@ -34,7 +34,7 @@ _PLAIN: Final = re.compile(
 
 
 def error_commands(found: Sequence[Case], workspace: str | None = None) -> tuple[str, ...]:
-    """Give `::error` commands for what failed, at most MOST_ANNOTATIONS: by case, else by scenario, else counted.
+    """Return `::error` commands for what failed, at most MOST_ANNOTATIONS: by case, else by scenario, else counted.
 
     `workspace` is the folder of the checkout; GitHub wants paths relative to it.
     """
@@ -64,7 +64,7 @@ def _annotation(case: Case, title: str, text: str, workspace: str | None) -> str
 
 
 def _within(file: str, workspace: str | None) -> str:
-    """Give the path relative to the checkout where it lies inside."""
+    """Return the path relative to the checkout where it lies inside."""
     if workspace is None:
         return file
     full = Path(file).absolute()
@@ -81,7 +81,7 @@ def _property(text: str) -> str:
 
 
 def markdown(found: Sequence[Case], room_bytes: int = SUMMARY_LIMIT_BYTES) -> str:
-    """Give the job summary: counts, a table of all cases, the failures' texts; never beyond `room_bytes`."""
+    """Return the job summary: counts, a table of all cases, the failures' texts; never beyond `room_bytes`."""
     rows = [case.row for case in found]
     head = f"## perfcheck: {plain_tally(rows) or 'nothing measured'}\n\n"
     cut = "\n(the rest is left out: GitHub's limit for a summary)\n"

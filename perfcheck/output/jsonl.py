@@ -159,7 +159,7 @@ def _told(kind: str, message: str) -> str:
 
 
 def _missing_newline(fd: int) -> str:
-    """Give the newline that a writer killed in mid-line left out, so that only its own line is lost."""
+    """Return the newline that a writer killed in mid-line left out, so that only its own line is lost."""
     try:
         size = os.fstat(fd).st_size
         return "\n" if size and os.pread(fd, 1, size - 1) != b"\n" else ""

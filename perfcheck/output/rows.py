@@ -60,13 +60,13 @@ class Row:
 
 
 def headings_of(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Give the headings of a table of these rows; intervals have a column where any row has one."""
+    """Return the headings of a table of these rows; intervals have a column where any row has one."""
     shown = any(row.interval for row in rows)
     return tuple(heading for heading in HEADINGS if shown or heading != "interval")
 
 
 def scenario_label(record: RunRecord) -> str:
-    """Give the label that `Scenario.label` gave: the name with the values of the matrix point."""
+    """Return the label that `Scenario.label` gave: the name with the values of the matrix point."""
     if not record.scenario.point:
         return printable(record.scenario.name)
     values = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.scenario.point.items())
@@ -74,7 +74,7 @@ def scenario_label(record: RunRecord) -> str:
 
 
 def signed_pct(change_pct: float | None) -> str:
-    """Give `+31.2 %`, `+412 %`; empty for None."""
+    """Return `+31.2 %`, `+412 %`; empty for None."""
     if change_pct is None:
         return ""
     shown = round(change_pct, 1) or 0.0  # no `-0.0`
@@ -82,7 +82,7 @@ def signed_pct(change_pct: float | None) -> str:
 
 
 def interval_text(interval_pct: tuple[float, float] | None) -> str:
-    """Give `+28.0 to +33.1 %`; empty for None."""
+    """Return `+28.0 to +33.1 %`; empty for None."""
     if interval_pct is None:
         return ""
     low, high = (signed_pct(end) for end in interval_pct)
@@ -90,7 +90,7 @@ def interval_text(interval_pct: tuple[float, float] | None) -> str:
 
 
 def plain_pct(share_pct: float | None) -> str:
-    """Give `1.1 %`, `1100 %`: two digits that count; empty for None."""
+    """Return `1.1 %`, `1100 %`: two digits that count; empty for None."""
     if share_pct is None:
         return ""
     shown = f"{share_pct:.2g}"
@@ -98,21 +98,21 @@ def plain_pct(share_pct: float | None) -> str:
 
 
 def detectable_text(compared: ComparisonRecord, unit: str) -> str:
-    """Give `1.1 %`, or for a baseline of 0, of which there is no percentage, the value `at 0.12 %`."""
+    """Return `1.1 %`, or for a baseline of 0, of which there is no percentage, the value `at 0.12 %`."""
     if compared.detectable_pct is None and compared.detectable is not None and not compared.baseline:
         return f"at {value_text(compared.detectable, unit)}"
     return plain_pct(compared.detectable_pct)
 
 
 def value_text(value: float | str | None, unit: str) -> str:
-    """Give a value in a readable unit; a text (a cause) as it is; empty for None."""
+    """Return a value in a readable unit; a text (a cause) as it is; empty for None."""
     if value is None or isinstance(value, str):
         return value or ""
     return format_value(value, unit)
 
 
 def cause_text(diagnosis: DiagnosisRecord) -> str:
-    """Give `bufferbloat (93 %)`."""
+    """Return `bufferbloat (93 %)`."""
     return f"{diagnosis.cause} ({diagnosis.confidence * 100:.0f} %)"
 
 
@@ -136,7 +136,7 @@ def remarks(record: RunRecord) -> tuple[str, ...]:
 
 
 def changes_of(record: RunRecord, most: int = 12) -> tuple[str, ...]:
-    """Give each setting that is not the baseline's (or A's) as `links[0].loss: not set -> 1%`, the scenario's first."""
+    """Return each setting that is not the baseline's (or A's) as `links[0].loss: not set -> 1%`, the scenario first."""
     lines = [
         f"{field}: {before or 'not set'} -> {now or 'not set'}"
         for field, (before, now) in sorted(
@@ -197,7 +197,7 @@ def tally(rows: Iterable[Row]) -> tuple[tuple[str, int], ...]:
 
 
 def shared_remarks(remarks: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Give one line for each remark, in the order given; what is said of many scenarios is said once."""
+    """Return one line for each remark, in the order given; what is said of many scenarios is said once."""
     scenarios: dict[str, list[str]] = {}
     for scenario, remark in remarks:
         scenarios.setdefault(remark, []).append(scenario)
@@ -208,7 +208,7 @@ def shared_remarks(remarks: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 
 def notes(rows: Sequence[Row], most: int = 12) -> tuple[str, ...]:
-    """Give the reasons of verdicts, one line a verdict, scenario and reason, with the metrics that share it."""
+    """Return the reasons of verdicts, one line a verdict, scenario and reason, with the metrics that share it."""
     shared: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row.note and row.verdict != Verdict.PASS.value:

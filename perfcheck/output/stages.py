@@ -26,7 +26,7 @@ _STATS: Final = ("p50", "p99", "max")
 
 
 def stage_lines(record: RunRecord) -> tuple[str, ...]:
-    """Give an aligned table of the stages' times, medians over the runs; nothing where no packet was followed."""
+    """Return an aligned table of the stages' times, medians over the runs; nothing where no packet was followed."""
     rows = [
         (name, *(_shown(record, f"{name}.{stat}") for stat in _STATS), meaning)
         for name, meaning in WAY

@@ -29,14 +29,14 @@ STYLES: Final = {
 
 
 def plain_table(rows: Sequence[Row]) -> str:
-    """Give aligned lines, the scenario's name on each so that a log can be searched; no line is cut."""
+    """Return aligned lines, the scenario's name on each so that a log can be searched; no line is cut."""
     headings = headings_of(rows)
     lines = _aligned([headings, *(row.cells(headings) for row in rows)], headings)
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
 def styled_table(rows: Sequence[Row], columns: int = NARROW) -> Text:
-    """Give aligned lines in colours, with the scenarios' names as headings, which suits terminals of 80 columns.
+    """Return aligned lines in colours, with the scenarios' names as headings, which suits terminals of 80 columns.
 
     Where a terminal is no wider, intervals are left out.
     """
@@ -65,12 +65,12 @@ def _aligned(lines: Sequence[tuple[str, ...]], headings: Sequence[str]) -> Itera
 
 
 def plain_tally(rows: Iterable[Row]) -> str:
-    """Give `2 REGRESSED, 1 NO_BASELINE, 9 PASS`."""
+    """Return `2 REGRESSED, 1 NO_BASELINE, 9 PASS`."""
     return ", ".join(f"{count} {word}" for word, count in tally(rows))
 
 
 def styled_tally(rows: Iterable[Row]) -> Text:
-    """Give the same in the verdicts' colours."""
+    """Return the same in the verdicts' colours."""
     from rich.text import Text
 
     return Text(", ").join(_text(f"{count} {word}", STYLES.get(word, "")) for word, count in tally(rows))

@@ -97,7 +97,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_perfcheck_runner(options: PluginOptions, progress: Progress | None) -> hooks.SessionRunner:
-    """Give the runner that really measures."""
+    """Return the runner that really measures."""
     from perfcheck.runner import Runner, RunOptions
 
     return Runner.create(
@@ -113,7 +113,7 @@ def pytest_perfcheck_runner(options: PluginOptions, progress: Progress | None) -
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give the pytest-xdist worker the folder that all workers share."""
+    """Return the pytest-xdist worker the folder that all workers share."""
     share_with_worker(node.config, node.workerinput)
 
 

@@ -53,7 +53,7 @@ def read_once(
 def planned(
     file: ScenarioFile, scenario: Scenario, compared: tuple[str, ...], *, side_by_side: bool = False
 ) -> tuple[Assertion, ...]:
-    """Give the assertions of a point: `expect` lines, the diagnosis, comparisons; `measured` where there is none.
+    """Return the assertions of a point: `expect` lines, the diagnosis, comparisons; `measured` where there is none.
 
     Side by side there are only comparisons: neither of the two settings needs to be the file's.
     """

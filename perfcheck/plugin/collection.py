@@ -80,7 +80,7 @@ class ScenarioNode(pytest.Collector):
         return node
 
     def collect(self) -> Iterable[pytest.Item]:
-        """Give the items."""
+        """Return the items."""
         return _items(self, self._scenario, self._assertions, "")
 
 
@@ -123,7 +123,7 @@ class ScenarioItem(pytest.Item):
             pytest.skip(self.case.headline)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Give the case's text without a traceback, and its headline for the short summary and for JUnit."""
+        """Return the case's text without a traceback, and its headline for the short summary and for JUnit."""
         if self.case is None or not isinstance(excinfo.value, pytest.fail.Exception):
             return super().repr_failure(excinfo, style)
         shown = excinfo.getrepr(style="value")
@@ -134,7 +134,7 @@ class ScenarioItem(pytest.Item):
         return shown
 
     def reportinfo(self) -> tuple[os.PathLike[str], int, str]:
-        """Give the file, the line from 0 and a title."""
+        """Return the file, the line from 0 and a title."""
         return self.path, self.assertion.line - 1, f"{self.scenario.label} {self.assertion.name}"
 
 
@@ -148,6 +148,6 @@ def _items(
 
 
 def _shown(path: Path) -> Path:
-    """Give the path as the user would type it: relative to the working directory, if it lies below."""
+    """Return the path as the user would type it: relative to the working directory, if it lies below."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -49,17 +49,17 @@ class SessionRunner(Protocol):
         """
 
     def moved_since_saved(self, scenario: Scenario, record: RunRecord) -> Sequence[ComparisonRecord]:
-        """Give the metrics that are certainly not what the sessions say to which `save_baseline` would add them."""
+        """Return the metrics that are certainly not what the sessions say to which `save_baseline` would add them."""
 
     def planned_comparisons(self, scenario: Scenario) -> tuple[str, ...]:
-        """Give the metrics that will be compared; called at collection, before the session is entered."""
+        """Return the metrics that will be compared; called at collection, before the session is entered."""
 
 
 @pytest.hookspec(firstresult=True)
 def pytest_perfcheck_runner(
     config: pytest.Config, options: PluginOptions, progress: Progress | None
 ) -> SessionRunner | None:
-    """Give the runner of this session, or None to leave it to the next plugin.
+    """Return the runner of this session, or None to leave it to the next plugin.
 
     Called once in each process that collects scenario files, that is in every pytest-xdist worker.
     """

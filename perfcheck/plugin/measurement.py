@@ -73,7 +73,7 @@ class Measurements:
         self._entered = False
 
     def of(self, scenario: Scenario) -> Measured:
-        """Give the outcome of a scenario point, measured now if no item of the session has asked for it before."""
+        """Return the outcome of a scenario point, measured now if no item of the session has asked for it before."""
         key = hashlib.sha256(f"{scenario.file}\0{scenario.label}".encode()).hexdigest()[:32]
         if key not in self._known:
             self._known[key] = self._measured_once(key, scenario)

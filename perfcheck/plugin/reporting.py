@@ -34,7 +34,7 @@ _WORDS: Final[Mapping[str, tuple[str, str, dict[str, bool]]]] = {
 
 
 def payload(item: ScenarioItem) -> dict[str, Any]:
-    """Give what the reporter needs of an item that has its case."""
+    """Return what the reporter needs of an item that has its case."""
     assert item.case is not None  # noqa: S101 - the caller saw to it
     record = item.outcome.record if item.outcome is not None else None
     case = asdict(item.case) | {"status": item.case.status.value, "properties": dict(item.case.properties)}
@@ -85,7 +85,7 @@ class Reporter:
         return report
 
     def pytest_report_teststatus(self, report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """Give verdicts that are neither a plain pass nor a failure a category of their own."""
+        """Return verdicts that are neither a plain pass nor a failure a category of their own."""
         sent = getattr(report, "perfcheck", None)
         if sent is None or report.failed:
             return None
@@ -153,7 +153,7 @@ class Reporter:
 
 
 def register(config: pytest.Config) -> Reporter:
-    """Give the reporter of this process, registered at the first call."""
+    """Return the reporter of this process, registered at the first call."""
     found = config.pluginmanager.get_plugin(Reporter.NAME)
     if found is None:
         found = Reporter(config)

@@ -41,13 +41,13 @@ class PluginSession:
 
     @classmethod
     def of(cls, config: pytest.Config) -> PluginSession:
-        """Give the session of this process, made at the first call."""
+        """Return the session of this process, made at the first call."""
         if _SESSION not in config.stash:
             config.stash[_SESSION] = cls(config)
         return config.stash[_SESSION]
 
     def compared(self, scenario: Scenario) -> tuple[str, ...]:
-        """Give the metrics of a scenario that will be compared, with a baseline or side by side."""
+        """Return the metrics of a scenario that will be compared, with a baseline or side by side."""
         return self._runner.planned_comparisons(scenario) if self.options.compares else ()
 
 

@@ -55,7 +55,7 @@ class Terminal:
 
 @contextmanager
 def uncaptured(config: pytest.Config) -> Iterator[None]:
-    """Give the real standard output for a moment; what is measured stays captured."""
+    """Return the real standard output for a moment; what is measured stays captured."""
     capture = config.pluginmanager.get_plugin("capturemanager")
     if capture is None:
         yield

@@ -115,7 +115,7 @@ class Bench:
         self._progress.stage(self._scenario, "waiting for the machine to calm down", done, total)
 
     def summary(self) -> RunRecord:
-        """Give the record of all trials so far, its `expect` lines judged unless it is INVALID."""
+        """Return the record of all trials so far, its `expect` lines judged unless it is INVALID."""
         kinds = sorted({str(link["emulator"]) for link in self._emulated.values()})
         environment = {**(self._environment or fingerprint()), "emulators": kinds}
         record = summarise(
@@ -135,7 +135,7 @@ def judged(
     comparisons: tuple[ComparisonRecord, ...] = (),
     changed_conditions: Mapping[str, tuple[str, str]] | None = None,
 ) -> RunRecord:
-    """Give the record with these judgements, and the verdict that follows from all of them."""
+    """Return the record with these judgements, and the verdict that follows from all of them."""
     lines = record.expectations
     if expectations is not None:
         lines = budget.left_open(record, detailing.expectations_left_open(record, expectations))

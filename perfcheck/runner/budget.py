@@ -23,7 +23,7 @@ HOW_TO_ALLOW: Final = "measure: {budget: 5%} or --budget 5% lets it take more"
 
 
 def core_budget(scenario: Scenario) -> Budget:
-    """Give what the whole core may take of one CPU: what was asked for always holds, the default only at rest.
+    """Return what the whole core may take of one CPU: what was asked for always holds, the default only at rest.
 
     Traffic's own packets are what is measured: how many there are nobody knows beforehand, and a run on a fast
     machine must not lack figures for that.
@@ -35,7 +35,7 @@ def core_budget(scenario: Scenario) -> Budget:
 
 
 def detail_budget_pct(scenario: Scenario) -> float:
-    """Give the share of one CPU that detail mode alone may take, whatever the traffic."""
+    """Return the share of one CPU that detail mode alone may take, whatever the traffic."""
     chosen = scenario.measure.budget_pct
     return DETAIL_PCT if chosen is None else chosen
 

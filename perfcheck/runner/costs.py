@@ -74,7 +74,7 @@ def remarks(overhead: Mapping[str, Any], trials: Sequence[Trial]) -> Iterator[st
 
 
 def _sheddings(trials: Sequence[Trial]) -> Iterator[tuple[Shedding, str]]:
-    """Give all that was shed, each once, with when and why in words."""
+    """Return all that was shed, each once, with when and why in words."""
     known: set[Shedding] = set()
     for trial in trials:
         run = trial.record.index + 1

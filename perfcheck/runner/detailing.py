@@ -18,7 +18,7 @@ _PROTOCOLS: Final = {"tcp": 6, "udp": 17}
 
 
 def packet_filter(scenario: Scenario, hosts: Mapping[str, Host]) -> DetailFilter:
-    """Give whose packets are to be followed, a host as its addresses in this lab."""
+    """Return whose packets are to be followed, a host as its addresses in this lab."""
     chosen = scenario.measure.filter
     if chosen is None:
         return DetailFilter()
@@ -30,7 +30,7 @@ def packet_filter(scenario: Scenario, hosts: Mapping[str, Host]) -> DetailFilter
 
 
 def detail_record(followed: Followed) -> DetailRecord:
-    """Give the record of what was followed in one trial."""
+    """Return the record of what was followed in one trial."""
     counted, stream = followed.packets[followed.packets["counts"]], followed.stream
     return DetailRecord(
         share=stream.share, records=stream.written, records_lost=stream.lost, packets=len(counted),

@@ -35,7 +35,7 @@ class RunOptions:
     commands: bool = True
 
     def applied_to(self, scenario: Scenario) -> Scenario:
-        """Give the scenario with these options in place of the file's values."""
+        """Return the scenario with these options in place of the file's values."""
         if not self.commands:
             _refuse_commands(scenario)
         update: dict[str, object] = {}

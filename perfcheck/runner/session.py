@@ -73,7 +73,7 @@ class Runner:
 
     @classmethod
     def create(cls, options: RunOptions, progress: Progress | None = None) -> Self:
-        """Give a runner; collectors are attached on its first run, not before."""
+        """Return a runner; collectors are attached on its first run, not before."""
         return cls(options, progress)
 
     def __enter__(self) -> Self:
@@ -92,7 +92,7 @@ class Runner:
         self._cleanup.close()
 
     def planned_comparisons(self, scenario: Scenario) -> tuple[str, ...]:
-        """Give the metrics that a run with a baseline, or side by side, will compare, known before the run."""
+        """Return the metrics that a run with a baseline, or side by side, will compare, known before the run."""
         scenario = self.options.applied_to(scenario)
         if self.options.ab is not None:
             return planned_metrics(scenario, BaselineLookup())
@@ -116,7 +116,7 @@ class Runner:
         return self._store().save(record, update=update)
 
     def moved_since_saved(self, scenario: Scenario, record: RunRecord) -> tuple[ComparisonRecord, ...]:
-        """Give the metrics that are certainly not what the sessions say to which `save_baseline` would add them."""
+        """Return the metrics that are certainly not what the sessions say to which `save_baseline` would add them."""
         known = self._store().of(record)
         if known is None:
             return ()
@@ -268,7 +268,7 @@ class Runner:
         return [one for one in self._attach(scenario) if one.name not in before]
 
     def _attach(self, scenario: Scenario) -> list[Collector]:
-        """Give the collectors of the scenario's layers, attached as far as they were not yet."""
+        """Return the collectors of the scenario's layers, attached as far as they were not yet."""
         self._modules = loaded_modules()
         wanted = collectors(scenario.measure.layers, scenario.measure.mode)
         missing = [one for one in wanted if one.name not in self._attached and one.name not in self._unavailable]

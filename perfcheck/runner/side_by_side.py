@@ -28,14 +28,14 @@ class Measured(Protocol):
         """Make one trial; gives whether it counts."""
 
     def summary(self) -> RunRecord:
-        """Give the record of all trials so far."""
+        """Return the record of all trials so far."""
 
 
 def measure_pairs(
     scenario: Scenario, sides: Mapping[str, Side], benches: Mapping[str, Measured], progress: Progress,
     patience: Patience | None = None,
 ) -> tuple[RunRecord, RunRecord]:  # fmt: skip
-    """Give the records of A and B; B's holds the comparisons, or is INVALID where too few pairs count.
+    """Return the records of A and B; B's holds the comparisons, or is INVALID where too few pairs count.
 
     Pairs come in random blocks ABBA and BAAB, so that a steady drift of the machine cancels out; a
     pair counts when both of its trials do. Measuring ends at the first look that settles every metric,
@@ -86,7 +86,7 @@ def _until_settled(
 
 
 def differences_of(a: RunRecord, b: RunRecord) -> dict[str, tuple[str, str]]:
-    """Give all in which the two sides really differed: the scenario's settings, and the machine's."""
+    """Return all in which the two sides really differed: the scenario's settings, and the machine's."""
     conditions = differences(a.scenario.conditions, b.scenario.conditions)
     machine = differences(*({name: str(value) for name, value in each.environment.items()} for each in (a, b)))
     return {

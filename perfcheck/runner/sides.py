@@ -60,7 +60,7 @@ class Side:
         raise UsageError(f"a side is one of: {'; '.join(FORMS.values())}; got {text!r}")
 
     def applied_to(self, scenario: Scenario) -> Scenario:
-        """Give the scenario with this side's setting; UsageError for a host that it does not have."""
+        """Return the scenario with this side's setting; UsageError for a host that it does not have."""
         if self.host is not None and self.host not in scenario.hosts:
             known = ", ".join(scenario.hosts)
             raise UsageError(f"{self.text!r}: {scenario.name} has no host {self.host!r}; it has {known}")

@@ -28,7 +28,7 @@ def summarise(
     *, scenario: Scenario, trials: Sequence[Trial], rules: RuleSet, run_id: str, started_at: str,
     environment: Mapping[str, Any], emulators: Mapping[str, Any], unavailable: Mapping[str, str],
 ) -> RunRecord:  # fmt: skip
-    """Give the record of these trials, not yet judged: verdict PASS, or INVALID where too few trials count."""
+    """Return the record of these trials, not yet judged: verdict PASS, or INVALID where too few trials count."""
     records = tuple(trial.record for trial in trials)
     valid = [record for record in records if record.valid]
     overhead = costs.costs(scenario, trials)

@@ -54,7 +54,7 @@ class Trial:
     spending: Spending = field(default_factory=Spending)
 
     def without_detail(self) -> Trial:
-        """Give the trial without its packets, of which there may be hundreds of megabytes."""
+        """Return the trial without its packets, of which there may be hundreds of megabytes."""
         return replace(
             self, followed=None, observations=tuple(replace(seen, detail=None) for seen in self.observations)
         )

@@ -34,7 +34,7 @@ _IMPAIRMENTS: Final = (
 
 
 def check(document: Document) -> list[Problem]:
-    """Give every contradiction between the file's keys."""
+    """Return every contradiction between the file's keys."""
     links = list(_links(document))
     # Paths are judged only where the links are sound: else a misspelt host would be told twice.
     connected = () if links or not _joined(document) else _connections(document)
@@ -251,7 +251,7 @@ def _neighbours(document: Document) -> Mapping[str, set[str]]:
 def _path(
     neighbours: Mapping[str, set[str]], routers: set[str], source: str, target: str
 ) -> tuple[str, ...] | None:  # fmt: skip
-    """Give the hosts between the two on a shortest path over routers, or None where there is none."""
+    """Return the hosts between the two on a shortest path over routers, or None where there is none."""
     waiting: deque[tuple[str, tuple[str, ...]]] = deque([(source, ())])
     seen = {source}
     while waiting:

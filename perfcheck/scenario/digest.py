@@ -36,17 +36,17 @@ Fact = tuple[str, str]
 
 
 def digest(scenario: Scenario) -> str:
-    """Give the digest of all that influences the measurement; the name, texts, thresholds and repeats do not."""
+    """Return the digest of all that influences the measurement; the name, texts, thresholds and repeats do not."""
     return _digest({**_workload(scenario), **conditions(scenario)})
 
 
 def workload_digest(scenario: Scenario) -> str:
-    """Give the digest that baselines are keyed by: who sends what to whom, without what is under test."""
+    """Return the digest that baselines are keyed by: who sends what to whom, without what is under test."""
     return _digest({"scenario": scenario.name, **_workload(scenario)})
 
 
 def conditions(scenario: Scenario) -> Mapping[str, str]:
-    """Give what is under test: host settings, link impairments and what is measured, by path as in the file.
+    """Return what is under test: host settings, link impairments and what is measured, by path as in the file.
 
     It is exactly what `digest` covers and `workload_digest` does not.
     """
@@ -95,7 +95,7 @@ def _host(path: str, host: HostSpec) -> Iterator[Fact]:
 
 
 def _link(path: str, link: LinkSpec) -> Iterator[Fact]:
-    """Give a link's impairments: once where both directions agree, else under `forward` and `reverse`."""
+    """Return a link's impairments: once where both directions agree, else under `forward` and `reverse`."""
     forward, reverse = (dict(_impairments(link.direction(way))) for way in ("forward", "reverse"))
     for key in dict.fromkeys((*forward, *reverse)):
         if forward.get(key) == reverse.get(key):
@@ -153,7 +153,7 @@ def _traffic(path: str, traffic: TrafficSpec) -> Iterator[Fact]:
 
 
 def _fields(path: str, model: BaseModel) -> Iterator[Fact]:
-    """Give a model's fields that are not at their default, under the file's keys and in its units."""
+    """Return a model's fields that are not at their default, under the file's keys and in its units."""
     for name, info in type(model).model_fields.items():
         value = getattr(model, name)
         if not info.is_required() and value == info.default:

@@ -14,7 +14,7 @@ _STEP = 2
 
 
 def with_values(text: str, file: str, *, repeat: int | None, tolerance_pct: Mapping[str, float]) -> str:
-    """Give the file's text with these values, comments and layout kept; None and missing metrics change nothing.
+    """Return the file's text with these values, comments and layout kept; None and missing metrics change nothing.
 
     ScenarioError for a text that is no scenario, UsageError for one in which they cannot be put
     by machine (values behind an alias), with what to write by hand.
@@ -99,7 +99,7 @@ def _added(text: str, node: MappingNode, path: tuple[str, ...], value: str) -> s
 
 
 def _last_character(node: Node) -> int:
-    """Give where a value's own text ends: the marks of block collections lie behind the comments after them."""
+    """Return where a value's own text ends: the marks of block collections lie behind the comments after them."""
     if isinstance(node, MappingNode) and not node.flow_style and node.value:
         return _last_character(node.value[-1][1])
     if isinstance(node, SequenceNode) and not node.flow_style and node.value:

@@ -88,7 +88,7 @@ def known_metric(name: str) -> str:
 
 
 def example_line(spec: MetricSpec) -> str:
-    """Give a line for this metric that could stand in a file."""
+    """Return a line for this metric that could stand in a file."""
     return f"{'>=' if spec.direction.value == 'higher' else '<='} {_EXAMPLES.get(spec.unit, '1')}"
 
 

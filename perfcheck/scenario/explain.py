@@ -58,7 +58,7 @@ class _Mistake:
 
 
 def explain(error: ValidationError, document: Document) -> list[Problem]:
-    """Give each of the library's errors as a problem; branches of one union become one."""
+    """Return each of the library's errors as a problem; branches of one union become one."""
     unions: dict[Loc, list[_Mistake]] = {}
     problems: list[Problem] = []
     for details in error.errors(include_url=False)[:MAX_MISTAKES]:
@@ -80,7 +80,7 @@ def explain(error: ValidationError, document: Document) -> list[Problem]:
 
 
 def example_of(loc: Loc, *, lists_only: bool = False) -> str | None:
-    """Give the schema's example of the value at a path as YAML on one line, or None where it is long or missing."""
+    """Return the schema's example of the value at a path as YAML on one line, or None where it is long or missing."""
     for part in subschemas(loc):
         for example in part.get("examples", ()):
             text = flow_text(example)
@@ -160,7 +160,7 @@ def _missing(mistake: _Mistake) -> str:
 
 
 def _own_words(mistake: _Mistake) -> str:
-    """Give the text of our own validators, with the value as the file has it instead of Python's."""
+    """Return the text of our own validators, with the value as the file has it instead of Python's."""
     message = str(mistake.details["ctx"]["error"]) if "ctx" in mistake.details else mistake.details["msg"]
     before, given, after = message.rpartition(f", got {mistake.details['input']!r}")
     if not given:
@@ -208,7 +208,7 @@ def _got(node: Node) -> str:
 
 
 def _advice(wanted: str, node: Node) -> str:
-    """Give what mends a value that one YAML reader takes for this and another for that."""
+    """Return what mends a value that one YAML reader takes for this and another for that."""
     if not isinstance(node, Scalar):
         return ""
     if wanted == "a mapping" and node.value is None:

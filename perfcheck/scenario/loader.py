@@ -52,7 +52,7 @@ class ScenarioFile:
         return self.scenarios[0].name
 
     def line_of(self, path: str) -> int:
-        """Give the line of a key such as `expect.tcp.rtt_us.p99`; of the nearest key around it where it has none."""
+        """Return the line of a key such as `expect.tcp.rtt_us.p99`; of the nearest key around it where it has none."""
         while path and path not in self.lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.lines.get(path, 1)
@@ -128,7 +128,7 @@ def read_document(
 
 
 def find(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Give the scenario files among files and folders: a named file as it is, in a folder every `*.yaml` that is one.
+    """Return the scenario files among files and folders: a named file as it is, in a folder every `*.yaml` that is one.
 
     Folders are searched in depth, hidden ones left out; a file that is named twice is given once.
     UsageError where a path does not exist.
@@ -167,7 +167,7 @@ def load_all(
 
 
 def same_names(files: Iterable[ScenarioFile]) -> list[Problem]:
-    """Give a problem for each file whose scenario's name an earlier file has."""
+    """Return a problem for each file whose scenario's name an earlier file has."""
     first: dict[str, ScenarioFile] = {}
     problems: list[Problem] = []
     for file in files:

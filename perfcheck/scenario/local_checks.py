@@ -31,7 +31,7 @@ CONGESTION_CONTROLS: Final = (
 
 
 def check_here(document: Document) -> Iterator[Problem]:
-    """Give every name that can only be a mistake."""
+    """Return every name that can only be a mistake."""
     for host in document.table("hosts"):
         yield from _congestion(document, ("hosts", host, "congestion"))
         yield from _congestion(document, ("hosts", host, "sysctl", CONGESTION_KEY))

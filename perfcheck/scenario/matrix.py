@@ -70,7 +70,7 @@ def axes(document: Document) -> tuple[tuple[Axis, ...], list[Problem]]:
 
 
 def points(document: Document, found: tuple[Axis, ...]) -> Iterator[Point]:
-    """Give the tree at each combination, the last key varying fastest; without a matrix, the one point is the file."""
+    """Return the tree at each combination, the last key varying fastest; without a matrix the file is the one point."""
     base = replace(document, root=_without_matrix(document.root))
     for combination in itertools.product(*(axis.values for axis in found)):
         root: Node = base.root
@@ -156,7 +156,7 @@ def _reachable(loc: Loc, document: Document) -> None:
 
 
 def _values(entry: Entry, path: str) -> tuple[Scalar, ...]:
-    """Give the values, each speaking of itself by its place in the matrix; the validator refuses other shapes."""
+    """Return the values, each speaking of itself by its place in the matrix; the validator refuses other shapes."""
     items = entry.node.items if isinstance(entry.node, Listing) else ()
     return tuple(
         replace(item, origin=join(path, index)) for index, item in enumerate(items) if isinstance(item, Scalar)

@@ -41,12 +41,12 @@ _QUANTITIES: Final = {"ns|us": "duration", "bit|kbit": "rate", "bdp|p": "queue s
 
 
 def tables() -> str:
-    """Give a table of keys for each block of the file, as Markdown."""
+    """Return a table of keys for each block of the file, as Markdown."""
     return "\n".join(_section(title, loc) for title, loc in _SECTIONS)
 
 
 def insert(page: str) -> str:
-    """Give the page with the tables between its markers; ValueError where it has none."""
+    """Return the page with the tables between its markers; ValueError where it has none."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

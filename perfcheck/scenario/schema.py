@@ -138,17 +138,17 @@ _TITLES: Final = {
 
 
 def json_schema() -> dict[str, Any]:
-    """Give the JSON Schema (2020-12) of the scenario file: keys, units, examples and texts for editors."""
+    """Return the JSON Schema (2020-12) of the scenario file: keys, units, examples and texts for editors."""
     return dict(_schema())
 
 
 def known_keys(loc: Loc) -> tuple[str, ...]:
-    """Give the keys that a mapping at this path may have; none where any are allowed, or where it is no mapping."""
+    """Return the keys that a mapping at this path may have; none where any are allowed, or where it is no mapping."""
     return tuple(dict.fromkeys(key for part in subschemas(loc) for key in part.get("properties", {})))
 
 
 def subschemas(loc: Loc) -> list[dict[str, Any]]:
-    """Give what the schema says of the value at this path, one part for each form it may have."""
+    """Return what the schema says of the value at this path, one part for each form it may have."""
     parts = list(_forms(_schema()))
     for step in loc:
         parts = [form for part in parts for form in _below(part, step)]

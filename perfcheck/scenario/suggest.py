@@ -28,7 +28,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def hint(word: str, known: Iterable[str]) -> str:
-    """Give the end of a message about an unknown word: the nearest known one, or all where they are few."""
+    """Return the end of a message about an unknown word: the nearest known one, or all where they are few."""
     words = list(known)
     found = nearest(word, words)
     if found is not None:

@@ -18,7 +18,7 @@ _WORDS: Final = MappingProxyType({"\n": "a newline", "\t": "a tab"})
 
 
 def check_texts(document: Document) -> Iterator[Problem]:
-    """Give each key and value that holds a character which is invisible, or which a terminal would obey."""
+    """Return each key and value that holds a character which is invisible, or which a terminal would obey."""
     for found in document.everything():
         if isinstance(found.node, Table):
             for key, entry in found.node.entries.items():

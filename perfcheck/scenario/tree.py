@@ -44,7 +44,7 @@ class Scalar:
         return 1
 
     def shown(self) -> str:
-        """Give it as messages quote it: the source text, cut where it is long."""
+        """Return it as messages quote it: the source text, cut where it is long."""
         if self.value is None and not self.text:
             return "nothing"
         return repr(self.text if len(self.text) <= 60 else f"{self.text[:57]}...")
@@ -59,7 +59,7 @@ class Listing:
     size: int
 
     def shown(self) -> str:
-        """Give it as messages name it."""
+        """Return it as messages name it."""
         return "an empty list" if not self.items else "a list"
 
 
@@ -80,7 +80,7 @@ class Table:
     size: int
 
     def shown(self) -> str:
-        """Give it as messages name it."""
+        """Return it as messages name it."""
         return "an empty mapping" if not self.entries else "a mapping"
 
 
@@ -120,22 +120,22 @@ class Document:
         return found
 
     def get(self, *loc: str | int) -> Node | None:
-        """Give the value under a path, or None where the path leads nowhere."""
+        """Return the value under a path, or None where the path leads nowhere."""
         found = self.find(loc)
         return None if found.rest else found.node
 
     def table(self, *loc: str | int) -> Mapping[str, Entry]:
-        """Give the entries of the mapping under a path; none where there is no mapping."""
+        """Return the entries of the mapping under a path; none where there is no mapping."""
         node = self.get(*loc)
         return node.entries if isinstance(node, Table) else {}
 
     def listing(self, *loc: str | int) -> tuple[Node, ...]:
-        """Give the items of the list under a path; none where there is no list."""
+        """Return the items of the list under a path; none where there is no list."""
         node = self.get(*loc)
         return node.items if isinstance(node, Listing) else ()
 
     def text(self, *loc: str | int) -> str | None:
-        """Give the text under a path, or None where there is none."""
+        """Return the text under a path, or None where there is none."""
         node = self.get(*loc)
         return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
@@ -144,7 +144,7 @@ class Document:
         return _walk(Found(node=self.root, path="", key=self.root.place))
 
     def key_lines(self) -> dict[str, int]:
-        """Give the line of each key and list item by its path."""
+        """Return the line of each key and list item by its path."""
         lines: dict[str, int] = {}
         for found in self.everything():
             lines.setdefault(found.path, found.key.line)
@@ -170,7 +170,7 @@ def join(path: str, step: str | int) -> str:
 
 
 def plain(node: Node) -> object:
-    """Give a value as dicts, lists and scalars, for the validating library."""
+    """Return a value as dicts, lists and scalars, for the validating library."""
     if isinstance(node, Scalar):
         return node.value
     if isinstance(node, Listing):
@@ -179,7 +179,7 @@ def plain(node: Node) -> object:
 
 
 def put(node: Node, loc: Loc, value: Scalar) -> Node | None:
-    """Give a copy with `value` under the path, mappings made where they are missing; None where the path is blocked."""
+    """Return a copy with `value` under the path, missing mappings made; None where the path is blocked."""
     if not loc:
         return value
     step, rest = loc[0], loc[1:]

@@ -94,7 +94,7 @@ def sources(path: Path) -> tuple[SourcePoint, ...]:
 def changed(
     values: Mapping[str, object], changes: Mapping[str, object], new: Mapping[str, object]
 ) -> tuple[dict[str, object], dict[str, object]]:
-    """Give values and changes with `new` in them: keys of the top level replace values, all others are changes."""
+    """Return values and changes with `new` in them: keys of the top level replace values, all others are changes."""
     top = {key: value for key, value in new.items() if "." not in key and "[" not in key}
     inner = {key: value for key, value in new.items() if key not in top}
     return {**values, **top}, {**changes, **inner}

@@ -89,7 +89,7 @@ def parse(text: str, file: str) -> Document:
 
 
 def top_level_keys(text: str) -> set[str]:
-    """Give the keys of the document's top level, as far as the text can be parsed; none where it is no mapping."""
+    """Return the keys of the document's top level, as far as the text can be parsed; none where it is no mapping."""
     keys: set[str] = set()
     depth, is_key = 0, True
     try:
@@ -132,7 +132,7 @@ class _Frame:
         return self.path if self.key is None else join(self.path, self.key.text)
 
     def close(self) -> Listing | Table:
-        """Give the finished value; keys that stand in the mapping itself win over merged ones (`<<`)."""
+        """Return the finished value; keys that stand in the mapping itself win over merged ones (`<<`)."""
         if not self.is_table:
             size = 1 + sum(item.size for item in self.items)
             return Listing(place=self.place, items=tuple(self.items), size=size)
@@ -210,7 +210,7 @@ class _Builder:
         return Scalar(place=place, value=_resolve(event.value) if plain else event.value, text=event.value)
 
     def resolve(self, anchor: str | None, place: Place) -> Node:
-        """Give the value that an alias stands for, placed where the alias stands."""
+        """Return the value that an alias stands for, placed where the alias stands."""
         if anchor not in self.anchors:
             raise self.fatal(
                 place, f"nothing is anchored as &{anchor} before this line; a text that begins with '*' needs quotes"
@@ -251,7 +251,7 @@ class _Builder:
         self.problems.append(self.problem(key.place, join(frame.path, key.text), message))
 
     def merged(self, node: Node) -> list[Table]:
-        """Give the mappings that `<<` merges."""
+        """Return the mappings that `<<` merges."""
         tables = node.items if isinstance(node, Listing) else (node,)
         if not all(isinstance(table, Table) for table in tables):
             raise self.fatal(node.place, f"expected a mapping to merge (<<), got {node.shown()}")

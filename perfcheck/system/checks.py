@@ -120,7 +120,7 @@ def require_btf() -> None:
 
 
 def _try_qdisc(kind: str, options: Mapping[str, object]) -> int:
-    """Give 0 where the kernel takes the qdisc, else its errno."""
+    """Return 0 where the kernel takes the qdisc, else its errno."""
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 

@@ -11,7 +11,7 @@ POLL_INTERVAL_S: Final = 0.001
 
 
 def now_ns() -> int:
-    """Give CLOCK_MONOTONIC in ns."""
+    """Return CLOCK_MONOTONIC in ns."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 

@@ -35,7 +35,7 @@ _LAST_WORDS_S: Final = 1.0
 
 
 def find(tool: str) -> str:
-    """Give the tool's path; Unavailable names the Debian package that has it."""
+    """Return the tool's path; Unavailable names the Debian package that has it."""
     path = shutil.which(tool) or shutil.which(tool, path="/usr/local/sbin:/usr/sbin:/sbin")
     if path is None:
         raise missing(tool)
@@ -50,7 +50,7 @@ def missing(tool: str) -> Unavailable:
 
 
 def tagged_environment(tag: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give this process's environment with a lab's tag and `extra` in it."""
+    """Return this process's environment with a lab's tag and `extra` in it."""
     return {**os.environ, **(extra or {}), TAG_VARIABLE: tag}
 
 

@@ -53,7 +53,7 @@ class Difference:
     now: str | None
 
     def __str__(self) -> str:
-        """Give one line for a person."""
+        """Return one line for a person."""
         return f"{self.field}: {self.was or 'absent'} -> {self.now or 'absent'}"
 
 
@@ -63,13 +63,13 @@ def fingerprint() -> dict[str, str]:
 
 
 def machine_digest(environment: Mapping[str, object]) -> str:
-    """Give 12 hexadecimal digits of the fields that decide whether two machines are alike."""
+    """Return 12 hexadecimal digits of the fields that decide whether two machines are alike."""
     text = json.dumps([str(environment.get(field, "")) for field in MACHINE_FIELDS])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def difference(was: Mapping[str, object], now: Mapping[str, object]) -> tuple[Difference, ...]:
-    """Give the fields in which two fingerprints differ, by name."""
+    """Return the fields in which two fingerprints differ, by name."""
     pairs = ((name, _text(was.get(name)), _text(now.get(name))) for name in sorted(was.keys() | now.keys()))
     return tuple(Difference(field=name, was=old, now=new) for name, old, new in pairs if old != new)
 
@@ -127,7 +127,7 @@ def _cpu_model(cpuinfo: str) -> str:
 
 
 def _memory_class(meminfo: str) -> str | None:
-    """Give the nominal size (a power of two or 1.5 times one), so that a few MB more or less do not count."""
+    """Return the nominal size (a power of two or 1.5 times one), so that a few MB more or less do not count."""
     found = re.search(r"^MemTotal:\s*([0-9]+) kB", meminfo, re.MULTILINE)
     if found is None or not int(found[1]):
         return None

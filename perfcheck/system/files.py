@@ -57,7 +57,7 @@ def _open_unfinished(folder: Path) -> tuple[int, Path | None]:
 
 
 def _give_name(descriptor: int, path: Path) -> None:
-    """Give a file without a name this one, in place of what has it."""
+    """Return a file without a name this one, in place of what has it."""
     try:
         _link(descriptor, path)
     except FileExistsError:

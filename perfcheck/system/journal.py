@@ -101,7 +101,7 @@ class Journal:
             return outcomes
 
     def __enter__(self) -> Self:
-        """Give the journal."""
+        """Return the journal."""
         return self
 
     def __exit__(

@@ -9,7 +9,7 @@ _LIST: Final = Path("/proc/modules")
 
 
 def loaded_modules(listed: Path = _LIST) -> frozenset[str]:
-    """Give their names (proc(5), /proc/modules); none where the kernel cannot load any."""
+    """Return their names (proc(5), /proc/modules); none where the kernel cannot load any."""
     try:
         return frozenset(line.split(maxsplit=1)[0] for line in listed.read_text(encoding="ascii").splitlines())
     except OSError:

@@ -105,11 +105,11 @@ class NetnsThread:
         return self._executor.submit(work).result()
 
     def inside(self, path: str, work: Callable[[], T]) -> T:
-        """Give what `work` gives when called inside the namespace."""
+        """Return what `work` gives when called inside the namespace."""
         return self._executor.submit(_work_inside, path, work).result()
 
     def netlink(self, path: str, work: Callable[[IPRoute], T], *, what: str) -> T:
-        """Give what `work` gives with an rtnetlink socket of the namespace; LabError says `what` was refused."""
+        """Return what `work` gives with an rtnetlink socket of the namespace; LabError says `what` was refused."""
         return self._executor.submit(self._with_netlink, path, work, what).result()
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class NetnsThread:
         self._executor.shutdown(wait=True)
 
     def __enter__(self) -> Self:
-        """Give the thread."""
+        """Return the thread."""
         return self
 
     def __exit__(
@@ -152,12 +152,12 @@ class NetnsThread:
 
 
 def path_of(name: str) -> str:
-    """Give the path of a named network namespace, for setns(2)."""
+    """Return the path of a named network namespace, for setns(2)."""
     return str(NETNS_DIR / name)
 
 
 def inode_of(path: str) -> int:
-    """Give the inode number by which the kernel (and BPF's net->ns.inum) knows a network namespace."""
+    """Return the inode number by which the kernel (and BPF's net->ns.inum) knows a network namespace."""
     return Path(path).stat().st_ino
 
 
@@ -270,7 +270,7 @@ def _own_namespace_kept() -> Iterator[None]:
 
 
 def scratch(work: Callable[[], T]) -> T:
-    """Give what `work` gives when called in a nameless network namespace that ends with the call.
+    """Return what `work` gives when called in a nameless network namespace that ends with the call.
 
     For finding out what the kernel can do: nothing of it can stay behind.
     """

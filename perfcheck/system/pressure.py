@@ -26,7 +26,7 @@ _TIME_FIELDS: Final = 8
 
 
 def stalled_us(text: str) -> int:
-    """Give the `some total=` of a pressure file: microseconds in which some task waited; ValueError without it."""
+    """Return the `some total=` of a pressure file: microseconds in which some task waited; ValueError without it."""
     for line in text.splitlines():
         kind, _, rest = line.partition(" ")
         if kind == "some":
@@ -51,7 +51,7 @@ class CpuTicks:
         return cls(stolen=ticks[_STOLEN_FIELD], every=sum(ticks))
 
     def stolen_pct_since(self, earlier: CpuTicks) -> float:
-        """Give the share of the CPUs' time that was stolen between two looks."""
+        """Return the share of the CPUs' time that was stolen between two looks."""
         return 100 * (self.stolen - earlier.stolen) / max(self.every - earlier.every, 1)
 
 

@@ -39,7 +39,7 @@ class ProcessId:
 
 
 def identify(pid: int) -> ProcessId | None:
-    """Give the running process of this pid, or None where there is none (a zombie has ended)."""
+    """Return the running process of this pid, or None where there is none (a zombie has ended)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -100,7 +100,7 @@ def _pids() -> Iterator[int]:
 
 
 def boot_id() -> str:
-    """Give the kernel's random identifier of this boot."""
+    """Return the kernel's random identifier of this boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 

@@ -23,7 +23,7 @@ def new_tag() -> str:
 
 
 def run_dir() -> Path:
-    """Give the directory's path, whether it exists or not."""
+    """Return the directory's path, whether it exists or not."""
     return Path(os.environ.get(RUN_DIR_VARIABLE) or "/run/perfcheck")
 
 

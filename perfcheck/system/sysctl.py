@@ -15,7 +15,7 @@ ROOT: Final = Path("/proc/sys")
 
 
 def path_of(key: str) -> Path:
-    """Give the file of `net.ipv4.tcp_rmem` (or `net/ipv4/conf/eth0.5/rp_filter`); ValueError for what is no key."""
+    """Return the file of `net.ipv4.tcp_rmem` (or `net/ipv4/conf/eth0.5/rp_filter`); ValueError for what is no key."""
     parts = key.split("/") if "/" in key else key.split(".")
     if len(parts) < 2 or any(part in {"", ".", ".."} or "\0" in part for part in parts):
         raise ValueError(f"expected a sysctl such as net.ipv4.tcp_rmem, got {key!r}")
@@ -23,12 +23,12 @@ def path_of(key: str) -> Path:
 
 
 def tokens(value: str) -> tuple[str, ...]:
-    """Give a value's words: `4096 16384` and `4096<TAB>16384` are the same to the kernel."""
+    """Return a value's words: `4096 16384` and `4096<TAB>16384` are the same to the kernel."""
     return tuple(value.split())
 
 
 def read(key: str) -> tuple[str, ...] | None:
-    """Give the value's words, or None where there is no such sysctl or it cannot be read."""
+    """Return the value's words, or None where there is no such sysctl or it cannot be read."""
     try:
         return tokens(path_of(key).read_text(encoding="utf-8", errors="replace"))
     except OSError:

@@ -69,7 +69,7 @@ class FakeProcess:
         return stream
 
     def poll(self) -> int | None:
-        """Give the exit status, or None while it runs."""
+        """Return the exit status, or None while it runs."""
         if self._ended.is_set():
             self.returncode = self._status
         return self.returncode
@@ -124,7 +124,7 @@ class FakeHost:
     started: list[FakeProcess] = field(default_factory=list)
 
     def address_towards(self, peer: str, family: Family = "ipv4") -> str:
-        """Give `towards[peer]`, else the first address, whatever the family."""
+        """Return `towards[peer]`, else the first address, whatever the family."""
         del family
         return self.towards.get(peer, self.addresses[0])
 
@@ -137,7 +137,7 @@ class FakeHost:
         return cast("subprocess.Popen[bytes]", process)
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 30.0) -> subprocess.CompletedProcess[bytes]:
-        """Give the scripted process's output and status."""
+        """Return the scripted process's output and status."""
         self.commands.append(tuple(argv))
         process = self.processes(argv)
         stdout, stderr = process.communicate(timeout=timeout_s)
@@ -175,7 +175,7 @@ class FakeLink:
         self.calls.append(f"begin_trial {index}")
 
     def end_trial(self) -> tuple[LinkReport, ...]:
-        """Give the next reports of the script."""
+        """Return the next reports of the script."""
         self.calls.append("end_trial")
         self.trials += 1
         return _answer(self.script, self.trials - 1)
@@ -207,7 +207,7 @@ class FakeEmulator(_Fake):
         return made
 
     def floor(self, link: LinkSpec) -> str | None:
-        """Give `refuses`."""
+        """Return `refuses`."""
         del link
         return self.refuses
 
@@ -224,7 +224,7 @@ class FakeSession:
         self.calls.append("start")
 
     def wait(self) -> TrafficReport:
-        """Give the report or raise what the script holds."""
+        """Return the report or raise what the script holds."""
         self.calls.append("wait")
         return _answer((self.answer,), 0)
 
@@ -271,7 +271,7 @@ class FakeCollector(_Fake):
         self.scopes.append(scope)
 
     def end(self) -> Observation:
-        """Give the next observation of the script."""
+        """Return the next observation of the script."""
         self.calls.append("end")
         return _answer(self.script or (Observation(collector=self.name),), len(self.scopes) - 1)
 

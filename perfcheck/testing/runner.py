@@ -101,7 +101,7 @@ class FakeRunner:
         self._note("exit")
 
     def planned_comparisons(self, scenario: Scenario) -> tuple[str, ...]:
-        """Give `compared`."""
+        """Return `compared`."""
         del scenario
         return self.compared
 
@@ -128,7 +128,7 @@ class FakeRunner:
         return before, after.model_copy(update={"sides": sides, "expectations": ()})
 
     def moved_since_saved(self, scenario: Scenario, record: RunRecord) -> tuple[ComparisonRecord, ...]:
-        """Give `moved`."""
+        """Return `moved`."""
         del scenario, record
         return self.moved
 

@@ -13,7 +13,7 @@ from perfcheck.traffic.sockperf import Sockperf
 
 
 def generators() -> Mapping[str, TrafficGenerator]:
-    """Give every generator by the key that scenario files use for it; schema 1 knows these and no others."""
+    """Return every generator by the key that scenario files use for it; schema 1 knows these and no others."""
     return MappingProxyType({generator.name: generator for generator in (Iperf3(), Http(), Sockperf(), Command())})
 
 

@@ -185,7 +185,7 @@ class Iperf3Session:
         raise kind(f"{client} failed: {message}{_advice(message)}{self._servers_word()}")
 
     def _server_document(self) -> Document | None:
-        """Give the server's output; None where it is missing, which the report then says."""
+        """Return the server's output; None where it is missing, which the report then says."""
         if self._server is None or not self._server.wait(SERVER_S):
             return None
         try:
@@ -194,7 +194,7 @@ class Iperf3Session:
             return None
 
     def _servers_word(self) -> str:
-        """Give what the server says of a failure; it is told to end, since its client has."""
+        """Return what the server says of a failure; it is told to end, since its client has."""
         if self._server is None:
             return ""
         self._server.ended(_SERVERS_LAST_WORD_S)
@@ -219,7 +219,7 @@ def _free_port(host: Host, protocol: str) -> int:
 
 
 def _options(spec: Iperf3Spec, roles: Roles) -> tuple[str, ...]:
-    """Give the client's options for what the spec asks."""
+    """Return the client's options for what the spec asks."""
     rate_bps = spec.rate_bps or (DEFAULT_UDP_BPS if spec.protocol == "udp" else None)
     length = spec.length_bytes or (TCP_LENGTH_BYTES if spec.protocol == "tcp" else None)
     limit = ("-t", str(_whole_seconds(spec))) if spec.size_bytes is None else ("-n", str(spec.size_bytes))
@@ -243,7 +243,7 @@ def _whole_seconds(spec: Iperf3Spec) -> int:
 
 
 def _limit_s(spec: Iperf3Spec) -> float:
-    """Give the longest time that the client may take, from its start."""
+    """Return the longest time that the client may take, from its start."""
     if spec.size_bytes is None:
         return _whole_seconds(spec) + GRACE_S
     rate_bps = min(SLOWEST_BPS, spec.streams * (spec.rate_bps or SLOWEST_BPS))
@@ -267,7 +267,7 @@ def _check_warmup(spec: Iperf3Spec, warmup_ns: int) -> None:
 
 
 def _own_message(child: Child) -> str | None:
-    """Give iperf3's own error message, from its JSON or its standard error."""
+    """Return iperf3's own error message, from its JSON or its standard error."""
     try:
         message = parse(child.stdout).message
     except TrafficError:

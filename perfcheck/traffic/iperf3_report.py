@@ -81,7 +81,7 @@ class Run:
 
 
 def build_report(run: Run, warmup_ns: int, *, warnings: Sequence[str] = ()) -> TrafficReport:
-    """Give the report; what the documents do not say is left out of `metrics` and said in `warnings`.
+    """Return the report; what the documents do not say is left out of `metrics` and said in `warnings`.
 
     TrafficError when the client's document lacks what every finished test has.
     """
@@ -224,7 +224,7 @@ def _sent_since(sender: Document, start_s: float) -> int:
 
 
 def _duration_metrics(run: Run, notes: list[str]) -> dict[str, float]:
-    """Give the time from the start of the traffic to the last byte that arrived, by the receiver's clock."""
+    """Return the time from the start of the traffic to the last byte that arrived, by the receiver's clock."""
     total = run.client.end.sum_received
     if total is None:
         notes.append("iperf3 did not say how long the transfer took")
@@ -238,7 +238,7 @@ def _duration_metrics(run: Run, notes: list[str]) -> dict[str, float]:
 
 
 def _cpu_pct(run: Run) -> float | None:
-    """Give the busier side's use of one CPU; None where iperf3 spins, since that hides what it needs.
+    """Return the busier side's use of one CPU; None where iperf3 spins, since that hides what it needs.
 
     A server spins once all `bytes` are written, and so do the paced senders of one version.
     """
@@ -269,7 +269,7 @@ def _flows(run: Run) -> Iterable[FlowReport]:
 
 
 def _keys(run: Run, connected: Connected) -> tuple[FlowKey, FlowKey]:
-    """Give the flow as the client's and as the server's host sees it; the latter differs behind a NAT."""
+    """Return the flow as the client's and as the server's host sees it; the latter differs behind a NAT."""
     protocol = Protocol(run.spec.protocol)
     here = FlowKey(
         protocol=protocol, host=run.roles.client, local=_plain(connected.local_host), local_port=connected.local_port,
@@ -296,7 +296,7 @@ def _counterpart(server: Document | None, connected: Connected) -> Connected | N
 
 
 def _plain(address: str) -> str:
-    """Give an IPv4-mapped IPv6 address as IPv4, and any address in its canonical text."""
+    """Return an IPv4-mapped IPv6 address as IPv4, and any address in its canonical text."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -306,7 +306,7 @@ def _plain(address: str) -> str:
 
 
 def _totals(run: Run, connected: Connected) -> tuple[int | None, int | None]:
-    """Give the payload bytes that one stream's sender wrote and its receiver got."""
+    """Return the payload bytes that one stream's sender wrote and its receiver got."""
     end = next((end for end in run.client.end.streams if _socket(end.sender or end.udp) == connected.socket), None)
     if end is None or end.udp is None:
         return (None, None) if end is None else (_size(end.sender), _size(end.receiver))

@@ -27,7 +27,7 @@ class Answered:
 
 
 def request_metrics(answered: Answered, warmup_us: float) -> dict[str, float]:
-    """Give rate and latency of the requests that were sent after the warm-up; percentiles are those of the values.
+    """Return rate and latency of the requests that were sent after the warm-up; percentiles are those of the values.
 
     The warm-up begins with the first request, and the rate's time ends with the last answer. Without any
     answer the rate is 0 and latencies are absent.

@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def cpu_s(work: Callable[[], object]) -> float:
-    """Give the CPU time of one call."""
+    """Return the CPU time of one call."""
     start = time.process_time()
     work()
     return time.process_time() - start

@@ -105,7 +105,7 @@ class Turns:
         self.add(EMPTY, self._lib.prog_load("empty", RETURN_0, ATTACH_RAW_TP, hook))
 
     def measure(self, rounds: int) -> dict[str, float]:
-        """Give each program's median of ns a call over `rounds` turns."""
+        """Return each program's median of ns a call over `rounds` turns."""
         seen: dict[str, list[float]] = {name: [] for name in self.programs}
         order = list(self.programs)
         # The core lets the kernel's clock rest while its programs run often; here each call is timed.
@@ -233,7 +233,7 @@ def start_table(rounds: int) -> Table:
 
 
 def _start_s(program: str, folder: str) -> float:
-    """Give the time until the program says that all is attached."""
+    """Return the time until the program says that all is attached."""
     began = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "XDG_CACHE_HOME": folder}

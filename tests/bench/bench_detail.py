@@ -68,7 +68,7 @@ def run_once(writer: Producer, calls: int, records: int, pause_s: float) -> Run:
 
 
 def decode_only(record: np.dtype[np.void], batches: int) -> float:
-    """Give records a CPU second where the ring lies in this process's own memory and is always full."""
+    """Return records a CPU second where the ring lies in this process's own memory and is always full."""
     ring = RecordRing(np.zeros(2 * RING_BYTES, np.uint8), record)
     full = np.zeros(2 * RING_BYTES, np.uint8)
     full.view("<u4")[:: ring.stride_bytes // 4] = ring.stride_bytes - HEADER_BYTES

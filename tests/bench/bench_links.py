@@ -168,7 +168,7 @@ def measure_once(delay_ms: int, rate_mbit: int, loss_pct: float, scale: float, s
 
 
 def table(quick: bool) -> Iterator[str]:
-    """Give the lines of the table of delay, rate and loss."""
+    """Return the lines of the table of delay, rate and loss."""
     yield (
         "| delay ms | rate Mbit/s | loss % | delay error p50 ms | p99 ms | rate"
         " | loss %, within its 99 % interval | CPU % | does not count |"
@@ -204,7 +204,7 @@ def carried(hosts: TwoHosts, payload: int, rate_pps: int, seconds: float) -> tup
 
 
 def highest_rates(quick: bool) -> Iterator[str]:
-    """Give the highest packet rate without added loss, by bisection, for two sizes of packet."""
+    """Return the highest packet rate without added loss, by bisection, for two sizes of packet."""
     yield "| frame bytes | highest packets/s without loss | Mbit/s | CPU % |"
     yield "|---|---|---|---|"
     seconds = 0.3 if quick else 1.0
@@ -225,7 +225,7 @@ def highest_rates(quick: bool) -> Iterator[str]:
 
 
 def seeds(quick: bool) -> Iterator[str]:
-    """Give the run-to-run deviation of goodput and retransmissions with one seed and with a new one each run."""
+    """Return the run-to-run deviation of goodput and retransmissions with one seed and with a new one each run."""
     yield "| seed | runs | goodput Mbit/s, mean (deviation) | retransmissions, mean (deviation) |"
     yield "|---|---|---|---|"
     runs = 4 if quick else 20
@@ -257,7 +257,7 @@ INTRODUCTION: Final = (
 
 
 def section(name: str, quick: bool) -> Iterator[str]:
-    """Give one part, line by line, with what it was made on."""
+    """Return one part, line by line, with what it was made on."""
     title, lines = PARTS[name]
     yield f"## {title}"
     yield ""
@@ -271,13 +271,13 @@ def section(name: str, quick: bool) -> Iterator[str]:
 
 
 def cpu_ticks() -> tuple[int, int]:
-    """Give all CPU time of the machine and that which was stolen from it, in ticks (/proc/stat)."""
+    """Return all CPU time of the machine and that which was stolen from it, in ticks (/proc/stat)."""
     fields = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
     return sum(fields), fields[7]
 
 
 def put_into(page: str, made: Mapping[str, str]) -> str:
-    """Give the page with the parts that were made in the place of those of the same title."""
+    """Return the page with the parts that were made in the place of those of the same title."""
     before = {part.partition("\n")[0]: part for part in page.split("\n## ")[1:]}
     parts = []
     for name, (title, _) in PARTS.items():

@@ -60,7 +60,7 @@ class Turn:
 def measured(
     lab: Lab, scope: Scope, rounds: int, empty: Callable[[], AbstractContextManager[object]]
 ) -> dict[str, list[Turn]]:
-    """Give each mode's turns, one a round; `empty` attaches a program that does nothing, which has turns, too."""
+    """Return each mode's turns, one a round; `empty` attaches a program that does nothing, which has turns, too."""
     for mode in MODES:
         prepare("all", mode)
     turns: dict[str, list[Turn]] = {name: [] for name in (OFF, EMPTY, *MODES)}
@@ -76,7 +76,7 @@ def measured(
 
 
 def _turn_within(scope: Scope, name: str, server_pid: int) -> Turn:
-    """Give a part of a transfer that goes on: the core has found its pace before goodput is looked at."""
+    """Return a part of a transfer that goes on: the core has found its pace before goodput is looked at."""
     with attached_core(name, "all") as attached:
         began_s = time.monotonic()
         for one in attached:
@@ -91,7 +91,7 @@ def _turn_within(scope: Scope, name: str, server_pid: int) -> Turn:
 
 
 def turn(lab: Lab, scope: Scope, name: str, layers: Layers = "all", options: Sequence[str] = ()) -> Turn:
-    """Give one transfer with the collectors of a mode attached; with none for a name that is no mode."""
+    """Return one transfer with the collectors of a mode attached; with none for a name that is no mode."""
     with attached_core(name, layers) as attached:
         for one in attached:
             one.begin(scope)
@@ -105,7 +105,7 @@ def turn(lab: Lab, scope: Scope, name: str, layers: Layers = "all", options: Seq
 
 @contextmanager
 def attached_core(name: str, layers: Layers, clock: RunClock | None = None) -> Iterator[Sequence[Collector]]:
-    """Give a mode's collectors, attached; none for a name that is no mode. `clock` instead of the usual one."""
+    """Return a mode's collectors, attached; none for a name that is no mode. `clock` instead of the usual one."""
     modes = [mode for mode in MODES if mode == name]
     if not modes:
         yield ()
@@ -127,7 +127,7 @@ def _busy_ticks() -> tuple[float, float]:
 
 
 def transfer(lab: Lab, options: Sequence[str] = (), seconds: int = SECONDS) -> float:
-    """Give the goodput of one transfer by iperf3, in bit/s; saturated where the options do not pace it."""
+    """Return the goodput of one transfer by iperf3, in bit/s; saturated where the options do not pace it."""
     client, server = lab.hosts["client"], lab.hosts["server"]
     serving = server.popen(["iperf3", "-s", "-1"])
     try:
@@ -180,14 +180,14 @@ class Paced:
 
 
 def paced(lab: Lab, scope: Scope, rounds: int) -> list[Paced]:
-    """Give transfers of PACED_SECONDS beside all layers in summary mode."""
+    """Return transfers of PACED_SECONDS beside all layers in summary mode."""
     prepare("all")
     with attached_core("summary", "all") as attached:
         return [beside(lab, scope, attached, ["-b", str(PACED_BPS)]) for _ in range(rounds)]
 
 
 def beside(lab: Lab, scope: Scope, attached: Sequence[Collector], options: Sequence[str]) -> Paced:
-    """Give what the core took beside one transfer."""
+    """Return what the core took beside one transfer."""
     # Nothing is shed: it is the whole core's cost that is asked for.
     core = Core(attached, Budget(cpu_pct=100.0))
     began_s = time.process_time()
@@ -260,7 +260,7 @@ def programs_table(turns: dict[str, list[Turn]], empty_ns: float) -> Table:
 
 
 def markdown(table: Table) -> str:
-    """Give a table as Markdown."""
+    """Return a table as Markdown."""
     columns = [list(column.cells) for column in table.columns]
     heads = [str(column.header) for column in table.columns]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]

@@ -47,13 +47,13 @@ def saturating(lab: Lab, seconds: float, options: Sequence[str] = ()) -> Iterato
 
 
 def steady_options() -> tuple[str, ...]:
-    """Give what holds iperf3's processes to a CPU each, where there are two, and its socket buffers small."""
+    """Return what holds iperf3's processes to a CPU each, where there are two, and its socket buffers small."""
     first, *others = sorted(os.sched_getaffinity(0))
     return ("-w", BUFFER, *(("-A", f"{first},{others[0]}") if others else ()))
 
 
 def goodput_bps(server_pid: int, seconds: float = WINDOW_S) -> float:
-    """Give the rate at which bytes arrive at the server's interface from now on, headers included, in bit/s."""
+    """Return the rate at which bytes arrive at the server's interface from now on, headers included, in bit/s."""
     began_s, before = time.monotonic(), _received_bytes(server_pid)
     time.sleep(seconds)
     bits = 8 * (_received_bytes(server_pid) - before)
@@ -66,7 +66,7 @@ def _received_bytes(pid: int) -> int:
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Give the 95 % interval of the median, by resampling (always the same way)."""
+    """Return the 95 % interval of the median, by resampling (always the same way)."""
     chance = random.Random(1)  # noqa: S311 - nothing secret
     medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(RESAMPLED))
     return medians[RESAMPLED // 40], medians[-RESAMPLED // 40 - 1]

@@ -82,7 +82,7 @@ def _switch(scope: Scope) -> Iterator[Switch]:
 
 
 def measured(lab: Lab, scope: Scope, transfers: int) -> tuple[dict[str, list[float]], list[bench_modes.Paced]]:
-    """Give goodput of off, round by round, with the programs untimed and timed, and what the threads took meanwhile."""
+    """Return goodput of off, round by round, with the programs untimed and timed, and what the threads took."""
     prepare("all")
     found: dict[str, list[float]] = {UNTIMED: [], TIMED: []}
     longest_s = 2 * WARM_S + 16 * TURNS * TURN_S

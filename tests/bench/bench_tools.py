@@ -100,7 +100,7 @@ class Tool:
 
 
 def tools(tree: Path) -> dict[str, Tool]:
-    """Give all tools; `tree` takes the kernel headers that BCC's own need."""
+    """Return all tools; `tree` takes the kernel headers that BCC's own need."""
     plain = {**os.environ, "PYTHONUNBUFFERED": "1", "BPFTRACE_NO_CPP_DEMANGLE": "1"}
     found = {}
     for name, options in BCC_TOOLS.items():

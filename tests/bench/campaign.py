@@ -136,7 +136,7 @@ def _save_session(runner: Runner, scenario: Scenario) -> None:
 
 
 def _next_kind(builds: list[Build], wanted: Mapping[str, int]) -> str | None:
-    """Give the kind of which the smallest share of what is wanted was made; None when nothing is missing."""
+    """Return the kind of which the smallest share of what is wanted was made; None when nothing is missing."""
     made = [build.kind for build in builds]
     kind = min(wanted, key=lambda kind: made.count(kind) / wanted[kind])
     return kind if made.count(kind) < wanted[kind] else None
@@ -217,7 +217,7 @@ class _CpuTimes:
         return cls(steal=ticks[7], nice=ticks[1], idle=ticks[3] + ticks[4], total=sum(ticks))
 
     def until(self, later: _CpuTimes) -> _CpuTimes:
-        """Give the shares of the time between the two."""
+        """Return the shares of the time between the two."""
         share = 100 / max(later.total - self.total, 1)
         return _CpuTimes(
             steal=share * (later.steal - self.steal), nice=share * (later.nice - self.nice),

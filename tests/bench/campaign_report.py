@@ -100,7 +100,7 @@ def _build(read: dict[str, Any]) -> Build:
 
 
 def report(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: str) -> str:
-    """Give the page; `baselines` says what the builds were compared with."""
+    """Return the page; `baselines` says what the builds were compared with."""
     if not builds:
         return "no build was made yet"
     parts = [
@@ -184,7 +184,7 @@ def _builds_row(name: str, builds: Sequence[Build]) -> list[str]:
 
 
 def bounds(hits: int, tries: int) -> tuple[float, float]:
-    """Give the 95 % interval of a share, of Clopper and Pearson."""
+    """Return the 95 % interval of a share, of Clopper and Pearson."""
     low = float(beta.ppf(0.025, hits, tries - hits + 1)) if hits else 0.0
     high = float(beta.ppf(0.975, hits + 1, tries - hits)) if hits < tries else 1.0
     return low, high
@@ -254,7 +254,7 @@ def _metric_row(scenario: str, metric: str, judged: Sequence[Judged]) -> list[st
 
 
 def _at(metric: str, noted: Sequence[Judged]) -> str:
-    """Give the smallest value that would have been called where the baseline is 0, of which there is no percentage."""
+    """Return the smallest value that would have been called where the baseline is 0 and no percentage exists."""
     known = sorted(each.detectable or 0.0 for each in noted)
     if not known:
         return ""
@@ -303,7 +303,7 @@ def _left_out(builds: Sequence[Build]) -> str:
 
 
 def _kind_of(reason: str) -> str:
-    """Give the first reason without the link's name, its figures as N, so that like reasons are alike."""
+    """Return the first reason without the link's name, its figures as N, so that like reasons are alike."""
     first = reason.partition(";")[0]
     if first.startswith("link "):
         first = first.partition(": ")[2]

@@ -61,7 +61,7 @@ class Pair:
         return sum(int(one["counter"]["packets"]) for one in listing["nftables"] if "counter" in one)
 
     def connect(self, address: str = "") -> tuple[socket.socket, socket.socket]:
-        """Give both ends of a new connection, client first."""
+        """Return both ends of a new connection, client first."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listening = ("::" if family == socket.AF_INET6 else self.addresses[1], PORT)
         dual = family == socket.AF_INET6
@@ -137,7 +137,7 @@ def transfer(sender: socket.socket, receiver: socket.socket, size: int) -> None:
 
 
 def of_port(seen: Observation, host: str, port: int = PORT) -> TcpSocket:
-    """Give the one socket of the host that has the port at either end."""
+    """Return the one socket of the host that has the port at either end."""
     (found,) = (
         one for one in seen.tcp_sockets if one.key.host == host and port in {one.key.local_port, one.key.remote_port}
     )

@@ -66,5 +66,5 @@ def ending_signals() -> None:
 
 @pytest.fixture
 def build_lab() -> BuildLab:
-    """Give the function that builds a lab of plain links, for a `with` block."""
+    """Return the function that builds a lab of plain links, for a `with` block."""
     return plain_lab

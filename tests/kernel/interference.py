@@ -30,7 +30,7 @@ _TOO_BUSY: Final = re.compile(
 
 
 def stolen_s() -> float:
-    """Give how much CPU time the hypervisor has taken from all CPUs since boot (/proc/stat)."""
+    """Return how much CPU time the hypervisor has taken from all CPUs since boot (/proc/stat)."""
     with Path("/proc/stat").open(encoding="ascii") as file:
         return int(file.readline().split()[_STEAL_FIELD]) / _TICKS_PER_S
 

@@ -95,14 +95,14 @@ class TwoHosts:
             return got
 
     def counters(self, side: int) -> dict[str, int]:
-        """Give the kernel's counts of a host's interface, over netlink."""
+        """Return the kernel's counts of a host's interface, over netlink."""
         look = partial(network.counters, ifname=self.ends[side].ifname)
         return dict(self.thread.netlink(self.ends[side].netns_path, look, what="counters"))
 
 
 @contextlib.contextmanager
 def two_hosts(emulator: LinkEmulator, *, ipv6: bool = False, **fields: Any) -> Iterator[TwoHosts]:
-    """Give hosts `a` and `b` with the link between them; without IPv6 they send nothing of their own accord."""
+    """Return hosts `a` and `b` with the link between them; without IPv6 they send nothing of their own accord."""
     spec = LinkSpec.model_validate({"between": ("a", "b")} | fields)
     topology = lay_out({"a": HostSpec(), "b": HostSpec()}, [spec], ipv6=ipv6)
     tag = f"lk{os.urandom(3).hex()}"

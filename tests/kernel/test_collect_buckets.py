@@ -59,7 +59,7 @@ class RunOpts(ctypes.Structure):
 def kernel_bucket(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[int], int]]:
-    """Give a function that runs the kernel's."""
+    """Return a function that runs the kernel's."""
     folder = tmp_path_factory.mktemp("bucket")
     for header in cache.sources().glob("*.h"):
         shutil.copy(header, folder)

@@ -77,7 +77,7 @@ def reported(build_lab: BuildLab, spec: dict[str, object]) -> TrafficReport:
 
 
 def reported_and_counted(build_lab: BuildLab, spec: dict[str, object]) -> tuple[TrafficReport, int]:
-    """Give the report, and how many datagrams the kernel of the client has sent meanwhile."""
+    """Return the report, and how many datagrams the kernel of the client has sent meanwhile."""
     with build_lab() as lab:
         traffic = TrafficSpec.model_validate(spec)
         session = generators()[traffic.generator].prepare(traffic, lab.hosts, 0)

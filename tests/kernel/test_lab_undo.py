@@ -98,7 +98,7 @@ def test_kill_9_in_mid_lab_and_then_clean(run_directory: Path) -> None:
 
 
 def pid_of_env(run_directory: Path, tag: str) -> str:
-    """Give the pid of the process that has cleared its environment: the journal's note alone tells of it."""
+    """Return the pid of the process that has cleared its environment: the journal's note alone tells of it."""
     (journal,) = run_directory.glob("*.journal")
     noted = {entry.detail.get("pid") for entry in parse(journal.read_bytes(), tag).entries if entry.name == "env"}
     (pid,) = noted - {None}

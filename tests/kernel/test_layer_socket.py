@@ -55,7 +55,7 @@ def pair() -> Iterator[lab.Pair]:
 
 
 def looked_at() -> bool:
-    """Give the collector time for some looks."""
+    """Return the collector time for some looks."""
     ends_ns = now_ns() + LOOKED_NS
     return wait_until(lambda: now_ns() >= ends_ns, timeout_s=10, interval_s=0.02)
 

@@ -54,7 +54,7 @@ def stream(hosts: TwoHosts, seconds: float, gap_s: float, settle_s: float = 0.3)
 
 
 def mean_rtt_ms(hosts: TwoHosts) -> tuple[float, float, int]:
-    """Give mean RTT, goodput in Mbit/s and the drops of CoDel of one transfer."""
+    """Return mean RTT, goodput in Mbit/s and the drops of CoDel of one transfer."""
     ended, (forward, reverse) = trial(hosts, "-t", "3", "-O", "1", "-C", "cubic")
     assert forward.received - forward.delivered - forward.dropped_queue == forward.extra["in_flight"]
     assert reverse.dropped_queue == 0

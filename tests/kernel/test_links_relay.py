@@ -119,7 +119,7 @@ class Tap:
         self._socket.setblocking(False)
 
     def offsets(self) -> dict[int, list[int]]:
-        """Give for each client port the offsets of data segments in order, from the SYN's number."""
+        """Return for each client port the offsets of data segments in order, from the SYN's number."""
         streams: dict[int, list[int]] = {}
         first: dict[int, int] = {}
         with self._socket, contextlib.suppress(BlockingIOError):
@@ -292,7 +292,7 @@ def test_the_relay_ends_with_its_parent() -> None:
 
 
 def ce_packets(hosts: TwoHosts, side: int) -> int:
-    """Give the kernel's own count of packets received with CE (IpExt.InCEPkts)."""
+    """Return the kernel's own count of packets received with CE (IpExt.InCEPkts)."""
 
     def look() -> int:
         names, values = [

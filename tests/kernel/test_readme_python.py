@@ -18,7 +18,7 @@ NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?(?: [kMG]?(?:bit/s|B)| [mun]?s| 
 
 
 def example(name: str) -> str:
-    """Give the block of the README whose first line names this file."""
+    """Return the block of the README whose first line names this file."""
     blocks = re.findall(r"^```[a-z]+\n(# my-scenarios/(\S+)\n.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
     return str(next(text for text, file in blocks if file == name))
 
@@ -37,7 +37,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def failure(output: str, headline: str) -> list[str]:
-    """Give the lines of a failure from its headline to its place, without pytest's marks of a traceback."""
+    """Return the lines of a failure from its headline to its place, without pytest's marks of a traceback."""
     lines = [line.removeprefix("E       ").rstrip() for line in output.splitlines()]
     start = next(number for number, line in enumerate(lines) if re.search(headline, line))
     end = next(number for number in range(start, len(lines)) if lines[number].startswith("  at "))

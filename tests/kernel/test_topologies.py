@@ -94,7 +94,7 @@ def driven(scenario: Scenario, lab: Lab) -> tuple[list[TrafficReport], tuple[Lin
 
 
 def device_bytes(host: Host, ifname: str) -> tuple[int, int]:
-    """Give the kernel's own counts of bytes received and sent on an interface."""
+    """Return the kernel's own counts of bytes received and sent on an interface."""
     (link,) = json.loads(host.run(["ip", "-j", "-s", "link", "show", ifname]).stdout)
     return link["stats64"]["rx"]["bytes"], link["stats64"]["tx"]["bytes"]
 

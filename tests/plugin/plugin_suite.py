@@ -106,7 +106,7 @@ class Suite:
         return self.pytester.runpytest("-W", "error", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments)
 
     def calls(self, kind: str = "run") -> list[str]:
-        """Give what the runners of all processes were asked, e.g. the labels that were run."""
+        """Return what the runners of all processes were asked, e.g. the labels that were run."""
         log = self.pytester.path / "calls.log"
         lines: Iterable[str] = log.read_text().splitlines() if log.exists() else ()
         return [line.partition(" ")[2] for line in lines if line.partition(" ")[0] == kind]
@@ -114,7 +114,7 @@ class Suite:
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
-    """Give a suite with the scenario `wan`, which passes; what a CI service sets is taken away."""
+    """Return a suite with the scenario `wan`, which passes; what a CI service sets is taken away."""
     for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     made = Suite(pytester)

@@ -47,12 +47,12 @@ def module(suite: Suite, body: str, *arguments: str, answers: str = "") -> pytes
 
 
 def text_of(result: pytest.RunResult) -> str:
-    """Give what was printed, without pytest's marks at the beginning of a traceback's lines."""
+    """Return what was printed, without pytest's marks at the beginning of a traceback's lines."""
     return "\n".join(line.removeprefix("E       ").rstrip() for line in result.outlines)
 
 
 def block(text: str, headline: str) -> list[str]:
-    """Give the lines of a failure's text from its headline up to the command that reproduces it."""
+    """Return the lines of a failure's text from its headline up to the command that reproduces it."""
     lines = text[text.index(headline) :].splitlines()
     end = next(number for number, line in enumerate(lines) if line.strip().startswith("reproduce"))
     return [line.rstrip() for line in lines[: end + 1]]

@@ -90,7 +90,7 @@ def chosen(suite: Suite, *arguments: str) -> PluginOptions:
 
 @pytest.fixture
 def told(suite: Suite) -> Suite:
-    """Give a suite that prints the options that the runner got."""
+    """Return a suite that prints the options that the runner got."""
     suite.answers(SHOW)
     return suite
 

@@ -28,7 +28,7 @@ ANSWERS["zzz"] = TrafficError("iperf3: unable to connect")
 
 @pytest.fixture
 def mixed(suite: Suite) -> Suite:
-    """Give a suite with every outcome."""
+    """Return a suite with every outcome."""
     suite.answers(MIXED)
     suite.scenario("zzz")
     return suite
@@ -41,7 +41,7 @@ def report(mixed: Suite) -> ElementTree.Element:
 
 
 def run(mixed: Suite, *arguments: str) -> ElementTree.Element:
-    """Give the report's suite element."""
+    """Return the report's suite element."""
     assert mixed.run("--baseline", "--junitxml=report.xml", *arguments).ret == 1
     text = (mixed.pytester.path / "report.xml").read_text()
     found = ElementTree.fromstring(text).find("testsuite")

@@ -23,7 +23,7 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture
 def told(suite: Suite) -> Suite:
-    """Give a suite that prints the options that the runner got."""
+    """Return a suite that prints the options that the runner got."""
     suite.answers(SHOW)
     return suite
 

@@ -36,7 +36,7 @@ def test_nothing_heavy_is_loaded():
 
 @pytest.fixture
 def ordinary(suite: Suite) -> Suite:
-    """Give a suite of plain tests, with YAML files that are no scenarios."""
+    """Return a suite of plain tests, with YAML files that are no scenarios."""
     suite.pytester.makepyfile(test_ordinary=ORDINARY)
     suite.pytester.path.joinpath("conftest.py").unlink()
     (suite.pytester.path / "scenarios/wan.yaml").write_text("data:\n  scenario: [1, 2]\n")

@@ -14,7 +14,7 @@ pytest_plugins = ("pytester", "plugin_suite")
 
 @pytest.fixture
 def two(suite: Suite) -> Suite:
-    """Give wan and a matrix of two points, lan."""
+    """Return wan and a matrix of two points, lan."""
     suite.scenario("lan", suite.EXPECT, "  diagnosis: none\n", suite.MATRIX)
     return suite
 

@@ -18,7 +18,7 @@ SCENARIO = make_scenario()
 
 @contextmanager
 def folder_in_memory() -> Iterator[Path]:
-    """Give a folder where the kernel has nothing to wait for: what a killed process left is the same as on a disk."""
+    """Return a folder where the kernel has nothing to wait for: what a killed process left is the same as on a disk."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)

@@ -51,7 +51,7 @@ def autoregressive(innovations: Floats, rho: float) -> Floats:
 
 
 def generator(*what: object) -> np.random.Generator:
-    """Give the same numbers for the same question."""
+    """Return the same numbers for the same question."""
     return np.random.default_rng(zlib.crc32(repr(what).encode()))
 
 
@@ -208,7 +208,7 @@ def figures() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def table() -> str:
-    """Give all counts as a table in Markdown."""
+    """Return all counts as a table in Markdown."""
     lines = [
         f"| of {TRIES:,} | promised | {' | '.join(NOISES)} |",
         f"|---|---|{'---|' * len(NOISES)}",

@@ -99,7 +99,7 @@ class Flow:
                 self.add(Kind.READ, now + 3 * STEP_NS, SERVER, ready * MSS, (ready - before) * MSS)
 
     def stream(self, *, share: float = 1.0, lost: int = 0) -> DetailStream:
-        """Give the records in the order of time."""
+        """Return the records in the order of time."""
         events = np.array(self.records, RECORD)
         events = events[np.argsort(events["ns"], kind="stable")]
         return DetailStream(

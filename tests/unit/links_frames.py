@@ -12,7 +12,7 @@ CLIENT6, SERVER6 = "2001:2::1", "2001:2::2"
 
 
 def checksum(data: bytes) -> int:
-    """Give the Internet checksum (RFC 1071)."""
+    """Return the Internet checksum (RFC 1071)."""
     data += b"\0" * (len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total > 0xFFFF:
@@ -44,7 +44,7 @@ def tcp(
     hosts: tuple[str, str] = (CLIENT, SERVER),
     options: bytes = b"",
 ) -> bytes:
-    """Give a TCP segment with `length` bytes of data."""
+    """Return a TCP segment with `length` bytes of data."""
     offset = (20 + len(options)) // 4
     ports_seq = struct.pack("!HHII", *ports, seq % 2**32, ack % 2**32)
     segment = ports_seq + struct.pack("!BBHHH", offset << 4, flags, 65535, 0, 0) + options + b"d" * length
@@ -52,5 +52,5 @@ def tcp(
 
 
 def udp(length: int, *, ports: tuple[int, int] = (40000, 5201), hosts: tuple[str, str] = (CLIENT, SERVER)) -> bytes:
-    """Give a datagram with `length` bytes of data."""
+    """Return a datagram with `length` bytes of data."""
     return packet(17, struct.pack("!HHHH", *ports, 8 + length, 0) + b"u" * length, *hosts, check_at=6)

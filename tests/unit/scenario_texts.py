@@ -30,7 +30,7 @@ expect:
 
 
 def changed(*replacements: tuple[str, str], text: str = VALID) -> str:
-    """Give the text with each first occurrence replaced; the old text must be there."""
+    """Return the text with each first occurrence replaced; the old text must be there."""
     for old, new in replacements:
         assert old in text, old
         text = text.replace(old, new, 1)

@@ -35,7 +35,7 @@ SOURCES: Final = sorted(PACKAGE.rglob("*.py"))
 
 
 def part_of(path: Path) -> str:
-    """Give the part of the package that a file belongs to, e.g. `lab` or `runner`."""
+    """Return the part of the package that a file belongs to, e.g. `lab` or `runner`."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 

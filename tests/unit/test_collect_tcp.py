@@ -37,7 +37,7 @@ NAMES = ("rtt", "srtt", "cwnd", "inflight")
 
 
 def record(**changes: Any) -> dict[str, Any]:
-    """Give a connecting socket that was open for 5 s, measured from 2 s to 4.5 s, without any event in it."""
+    """Return a connecting socket that was open for 5 s, measured from 2 s to 4.5 s, without any event in it."""
     return {
         "cookie": 77, "window_at_ns": 2 * SECOND, "last_ns": 4 * SECOND + SECOND // 2, "pacing_total": 0,
         "pacing_samples": 0, "histogram": 0, "snd_wnd_bytes": 65536, "window_ns": 2 * SECOND, "syn_ns": SECOND - 20_000,

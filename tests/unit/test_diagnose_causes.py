@@ -24,7 +24,7 @@ def tcp_run(
     *, base_ms: float, rtt_ms: tuple[float, float, float], cwnd: tuple[float, float], goodput_mbit: float,
     link_mbit: float | None = 100.0, inflight: float | None = None, retrans_pct: float = 0.0, **other: float,
 ) -> Run:  # fmt: skip
-    """Give the metrics of a bulk TCP run; `rtt_ms` is p50, p90, p99, `cwnd` p50, p99; `other` overrides by name."""
+    """Return the metrics of a bulk TCP run; `rtt_ms` is p50, p90, p99, `cwnd` p50, p99; `other` overrides by name."""
     p50, p90, p99 = (ms * 1000 for ms in rtt_ms)
     base = base_ms * 1000
     segs = goodput_mbit * 1e6 / 8 / MSS * SECONDS / (1 - retrans_pct / 100)
@@ -166,7 +166,7 @@ FAULTS: Final[Mapping[str, tuple[str, Run]]] = {
 
 
 def noisy_trials(run: Run, noise: float, seed: int = 1) -> list[Run]:
-    """Give five trials with noise on everything but rare events and the base; a queue varies as a whole."""
+    """Return five trials with noise on everything but rare events and the base; a queue varies as a whole."""
     chance = random.Random(seed)  # noqa: S311 - a simulation
     kept = ("resets", "errors", "connections", "syn_segs", "rto_events", "_bytes", "min_rtt_us", "rtt_us.min")
     base = run.get("tcp.min_rtt_us", 0.0)
@@ -180,7 +180,7 @@ def noisy_trials(run: Run, noise: float, seed: int = 1) -> list[Run]:
 
 
 def five_trials(run: Run) -> list[Run]:
-    """Give five trials of a quiet machine."""
+    """Return five trials of a quiet machine."""
     return noisy_trials(run, 0.01)
 
 

@@ -41,7 +41,7 @@ traffic: [{iperf3: {from: a, to: b, duration: 1s}}]
 
 
 def evil_record(**changes: object) -> RunRecord:
-    """Give a record as a run makes it, with the text wherever a text is free."""
+    """Return a record as a run makes it, with the text wherever a text is free."""
     record = make_record({METRIC: (20_000.0, 20_100.0, 20_050.0)})
     scenario = record.scenario.model_copy(
         update={"name": "wan", "title": EVIL, "file": f"s/{EVIL}.yaml", "point": {f"a.{EVIL}": EVIL},
@@ -107,7 +107,7 @@ class Scripted:
 
 @pytest.fixture
 def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the job summary of a step of GitHub Actions, in which all is run."""
+    """Return the job summary of a step of GitHub Actions, in which all is run."""
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))

@@ -99,7 +99,7 @@ def way_of(rate_bps: int, packets: int, target: int, interval: int, **fields: An
 
 
 def numbered(number: int, size: int) -> bytes:
-    """Give a frame that carries its number and belongs to no flow."""
+    """Return a frame that carries its number and belongs to no flow."""
     return bytes(12) + b"\x88\xb5" + number.to_bytes(4, "big") + bytes(size - 18)
 
 

@@ -198,7 +198,7 @@ def test_a_corrupted_bit_is_one_bit_that_the_checksum_finds(
 
 
 def transport_sum(frame: bytes, begins: int) -> int:
-    """Give what a receiver computes over pseudo-header and segment: 0 when it is whole."""
+    """Return what a receiver computes over pseudo-header and segment: 0 when it is whole."""
     addresses = frame[begins - 8 : begins] if begins == 34 else frame[begins - 32 : begins]
     protocol = frame[23] if begins == 34 else frame[20]
     segment = frame[begins:]

@@ -32,7 +32,7 @@ def with_ecn(frame: bytes, codepoint: int) -> bytes:
 
 
 def marks_at(waits: dict[int, int], until_ms: int) -> list[int]:
-    """Give the ms at which the law marks when one packet a ms has waited so long (ns, from each ms on)."""
+    """Return the ms at which the law marks when one packet a ms has waited so long (ns, from each ms on)."""
     law = CoDel()
     waited, times = 0, []
     for ms in range(until_ms):

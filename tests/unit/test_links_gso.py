@@ -27,7 +27,7 @@ def transport_of(frame: bytes | bytearray) -> int:
 
 
 def big(seq: int, length: int, size: int, hosts: tuple[str, str], flags: int = ACK) -> bytes:
-    """Give a super-packet as a kernel would: the checksum field holds the pseudo-header's sum."""
+    """Return a super-packet as a kernel would: the checksum field holds the pseudo-header's sum."""
     frame = bytearray(tcp(seq, length, flags=flags, hosts=hosts))
     at = transport_of(frame)
     six = at == 54
@@ -48,7 +48,7 @@ def finished(frame: bytes) -> bytes:
 
 
 def expected(seq: int, length: int, size: int, hosts: tuple[str, str], flags: int) -> list[bytes]:
-    """Give the packets at the MTU, made from nothing; IPv4's identification counts up from 0."""
+    """Return the packets at the MTU, made from nothing; IPv4's identification counts up from 0."""
     packets = []
     for number, begin in enumerate(range(0, length, size)):
         last = begin + size >= length

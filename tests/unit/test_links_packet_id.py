@@ -18,14 +18,14 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def places_of(frames: Iterable[bytes], seed: int = 1, way: int = 0) -> list[int]:
-    """Give the keys of a run's frames."""
+    """Return the keys of a run's frames."""
     places = Places(seed, way, 1500)
     found = [places.locate(frame) for frame in frames]
     return [place[0] for place in found if place is not None]
 
 
 def segments(bounds: list[int], isn: int = 1000) -> list[bytes]:
-    """Give a connection's data segments, cut at these offsets."""
+    """Return a connection's data segments, cut at these offsets."""
     syn = tcp(isn, 0, flags=SYN)
     return [syn, *(tcp(isn + 1 + start, end - start) for start, end in pairwise(bounds))]
 

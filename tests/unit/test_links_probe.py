@@ -29,7 +29,7 @@ def link(**fields: Any) -> LinkSpec:
 
 
 def sendings(asked: Asked) -> list[tuple[int, int]]:
-    """Give (time, frame bytes) of a whole probe, the burst as fast as a program can send."""
+    """Return (time, frame bytes) of a whole probe, the burst as fast as a program can send."""
     sent = [
         (MS + n * asked.small.gap_ns, asked.small.payload_bytes + HEADERS_BYTES) for n in range(asked.small.packets)
     ]

@@ -27,7 +27,7 @@ def one(text: str) -> Scenario:
 
 
 def digests(text: str) -> tuple[str, str]:
-    """Give both digests of a file's only scenario."""
+    """Return both digests of a file's only scenario."""
     scenario = one(text)
     return scenario.digest, scenario.workload_digest
 

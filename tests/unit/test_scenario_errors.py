@@ -21,7 +21,7 @@ LOCATED: Final = re.compile(r"(?P<file>[^:]+):(?P<line>[0-9]+):(?P<column>[0-9]+
 
 
 def mistakes_of(text: str) -> list[str]:
-    """Give the lines of the error that a text must raise, without the file's name."""
+    """Return the lines of the error that a text must raise, without the file's name."""
     with pytest.raises(ScenarioError) as caught:
         load_text(text, "x.yaml")
     return [line.removeprefix("x.yaml:") for line in str(caught.value).splitlines()]

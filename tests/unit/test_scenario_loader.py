@@ -178,7 +178,7 @@ def test_quoted_and_block_scalars_are_text() -> None:
 
 
 def points(matrix: str, text: str = VALID) -> list[tuple[tuple[str, str], ...]]:
-    """Give the points that a matrix makes."""
+    """Return the points that a matrix makes."""
     return [scenario.point for scenario in load_text(f"{text}matrix:\n{matrix}", "x.yaml")]
 
 

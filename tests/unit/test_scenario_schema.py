@@ -58,7 +58,7 @@ def make_validator() -> jsonschema.Draft202012Validator:
 
 
 def content(text: str) -> object:
-    """Give a file's content as an editor's validator sees it."""
+    """Return a file's content as an editor's validator sees it."""
     return plain(parse(text, "x.yaml").root)
 
 

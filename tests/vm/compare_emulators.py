@@ -43,7 +43,7 @@ STARTS: Final = 10
 
 
 def medians(emulator: LinkEmulator, fields: dict[str, Any]) -> tuple[float, float, float, int]:
-    """Give goodput in Mbit/s, mean RTT in ms and retransmissions, medians over runs with seeds of their own.
+    """Return goodput in Mbit/s, mean RTT in ms and retransmissions, medians over runs with seeds of their own.
 
     The fourth is how many of the runs the emulator itself would not let count.
     """
@@ -68,7 +68,7 @@ def one_run(emulator: LinkEmulator, fields: dict[str, Any]) -> tuple[dict[str, A
 
 
 def table(wanted: Sequence[int]) -> Iterator[str]:
-    """Give the table's lines, of all links or of those with these numbers."""
+    """Return the table's lines, of all links or of those with these numbers."""
     emulators: tuple[LinkEmulator, ...] = (NetemEmulator(), RelayEmulator())
     for emulator in emulators:
         emulator.check()

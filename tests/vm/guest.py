@@ -57,7 +57,7 @@ def check_programs() -> None:
 
 
 def fetched(release: str) -> Path:
-    """Give the directory of the newest unpacked Debian cloud kernel of this release, fetched where it is missing."""
+    """Return the directory of the newest unpacked Debian cloud kernel of this release, fetched where it is missing."""
     have = sorted(CACHE.glob(f"linux-image-{release}.*"))
     if have:
         return have[-1]

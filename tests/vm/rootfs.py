@@ -103,7 +103,7 @@ def write(out: BinaryIO, *, init: str, modules: Path, tree: Path) -> None:
 
 
 def _packaged() -> Iterator[Path]:
-    """Give the files of the packages, and the byte code beside their Python sources."""
+    """Return the files of the packages, and the byte code beside their Python sources."""
     listed = _lines("dpkg-query", "-L", *_with_dependencies(PACKAGES))
     for line in sorted(set(listed)):
         if not line.startswith("/") or line.startswith(_NO_FILES):
@@ -129,7 +129,7 @@ def _with_dependencies(packages: Sequence[str]) -> Sequence[str]:
 
 
 def _below(folder: Path, without: Collection[str]) -> Iterable[Path]:
-    """Give all below a folder, in one order, but for what has, or lies in what has, one of these names."""
+    """Return all below a folder, in one order, but for what has, or lies in what has, one of these names."""
     for path in sorted(folder.iterdir()):
         if path.name in without or path.name.partition("__mypyc.")[1]:
             continue

@@ -19,7 +19,7 @@ class InParts(Protocol):
     """A collector that knows of such metrics."""
 
     def parts(self) -> tuple[Check, ...]:
-        """Give them by name, with or without the stat; valid while open."""
+        """Return them by name, with or without the stat; valid while open."""
 
 
 def lacking(collector: str, hooks: Collection[str], fix: str = NEWER) -> tuple[Check, ...]:

@@ -90,11 +90,11 @@ class BpfCollector(ABC):
         )  # fmt: skip
 
     def program_ns(self) -> int:
-        """Give the run time of the programs since they were loaded."""
+        """Return the run time of the programs since they were loaded."""
         return self.programs.run_ns()
 
     def do_less(self, share: float) -> str | None:
-        """Give None: a program sees all events or none."""
+        """Return None: a program sees all events or none."""
         del share
         return None
 
@@ -115,7 +115,7 @@ class BpfCollector(ABC):
 
     @abstractmethod
     def read(self, length_ns: int) -> Seen:
-        """Give what the maps hold after a window of this length."""
+        """Return what the maps hold after a window of this length."""
 
     def first_look(self) -> None:
         """Open the window; called when the warm-up is over, maybe in another thread."""
@@ -198,4 +198,4 @@ class LookingCollector(ABC, Generic[T]):
 
     @abstractmethod
     def compare(self, before: T, after: T, length_ns: int) -> Seen:
-        """Give what happened between two looks, `length_ns` apart."""
+        """Return what happened between two looks, `length_ns` apart."""

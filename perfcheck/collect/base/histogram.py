@@ -20,13 +20,13 @@ SEGS_BUCKETS: Final = 416
 
 
 def bucket_of(value: int) -> int:
-    """Give the bucket that the kernel's side puts `value` into."""
+    """Return the bucket that the kernel's side puts `value` into."""
     shift = max(value.bit_length() - SUB_BITS - 1, 0)
     return (shift << SUB_BITS) + (value >> shift)
 
 
 def buckets_of(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Give the bucket of each of an array of values below 2^32."""
+    """Return the bucket of each of an array of values below 2^32."""
     whole = values.astype(np.int64)
     # frexp gives the number of bits exactly: a double holds 53.
     shift = np.maximum(np.frexp(whole.astype(np.float64))[1] - SUB_BITS - 1, 0).astype(np.int64)
@@ -35,14 +35,14 @@ def buckets_of(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def lower_edge(bucket: int) -> int:
-    """Give the smallest value of a bucket."""
+    """Return the smallest value of a bucket."""
     shift = max((bucket >> SUB_BITS) - 1, 0)
     return (bucket - (shift << SUB_BITS)) << shift
 
 
 @functools.cache
 def edges(buckets: int) -> tuple[float, ...]:
-    """Give the buckets + 1 edges of a scale, in its unit."""
+    """Return the buckets + 1 edges of a scale, in its unit."""
     return tuple(float(lower_edge(bucket)) for bucket in range(buckets + 1))
 
 

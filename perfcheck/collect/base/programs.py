@@ -36,7 +36,7 @@ BUCKETS: Final = 896  # PC_BUCKETS
 
 @functools.cache
 def image_of(group: Group) -> Image:
-    """Give the programs compiled as one text, from the cache where they were before; Unavailable where they are not."""
+    """Return the programs compiled as one text, from the cache if they are there; Unavailable if they fail."""
     try:
         return cache.image_for(*group)
     except CollectError as error:
@@ -46,7 +46,7 @@ def image_of(group: Group) -> Image:
 
 
 def part_of(image: Image, targets: Collection[str]) -> Image:
-    """Give the image's programs of these names, with no other maps than they use."""
+    """Return the image's programs of these names, with no other maps than they use."""
     programs = tuple(program for program in image.programs if program.name in targets)
     used = {name for program in programs for name in program.maps.values()} | COMMON_MAPS
     return replace(image, programs=programs, maps=tuple(one for one in image.maps if one.name in used))
@@ -158,7 +158,7 @@ class LayerPrograms:
             self._since_ns = ended_ns
 
     def view(self, name: str) -> npt.NDArray[Any]:
-        """Give an array map's elements, shared with the kernel."""
+        """Return an array map's elements, shared with the kernel."""
         return self.loaded.view(name)
 
     def run_iterator(self, target: str) -> bytes:
@@ -214,7 +214,7 @@ class LayerPrograms:
                 self._object.view("scope")[0]["phase"] = _OFF
 
     def program_fd(self, name: str) -> int:
-        """Give the descriptor of a loaded program."""
+        """Return the descriptor of a loaded program."""
         return self.loaded.programs[name].prog_fd
 
     def run_ns(self) -> int:

@@ -26,7 +26,7 @@ _LAYERS: Final[tuple[tuple[Group, frozenset[str]], ...]] = (
 
 
 def groups(layers: Literal["all"] | Collection[str], mode: str) -> tuple[Group, ...]:
-    """Give what these layers need in a mode, without the optional times of functions."""
+    """Return what these layers need in a mode, without the optional times of functions."""
     wanted = [group for group, serves in _LAYERS if layers == "all" or not serves.isdisjoint(layers)]
     if mode == "detail":
         wanted = [group for group in wanted if group == TCP]

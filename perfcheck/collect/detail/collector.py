@@ -155,7 +155,7 @@ class DetailCollector:
         )  # fmt: skip
 
     def program_ns(self) -> int:
-        """Give the run time of the programs since they were loaded."""
+        """Return the run time of the programs since they were loaded."""
         return self.loaded.run_ns()
 
     def do_less(self, share: float) -> str | None:
@@ -271,7 +271,7 @@ class _Drain(threading.Thread):
         self.store.thin(keep)
 
     def _cpu_share(self) -> float:
-        """Give what was used of one CPU since the last time that it was looked at; 0 in between."""
+        """Return what was used of one CPU since the last time that it was looked at; 0 in between."""
         now_s, (then_s, before_s) = time.monotonic(), self._looked
         if now_s - then_s < _BUDGET_EVERY_S:
             return 0.0
@@ -305,7 +305,7 @@ def _choose(loaded: BpfObject, chosen: DetailFilter) -> None:
 
 
 def packed(text: str) -> bytes:
-    """Give an address as `struct pc_address`."""
+    """Return an address as `struct pc_address`."""
     raw = ipaddress.ip_address(text).packed
     return raw if len(raw) == 16 else bytes(8) + raw + bytes(4)
 

@@ -19,7 +19,7 @@ _FULL: Final = 0.25
 
 
 def lower_keep(keep: int, *, ring_use: float, lost: int, cpu_share: float, budget: float) -> int:
-    """Give the threshold to go on with, the same one where there is no reason to shed.
+    """Return the threshold to go on with, the same one where there is no reason to shed.
 
     `ring_use` is how full the ring was when it was looked at (0..1), `lost` how many records found no room since
     the last look, `cpu_share` what detail mode takes of one CPU, of which it may take `budget`.
@@ -33,7 +33,7 @@ def lower_keep(keep: int, *, ring_use: float, lost: int, cpu_share: float, budge
 
 
 def narrowed(keep: int, share: float) -> int:
-    """Give the threshold under which about `share` (0..1) of what is followed would be, in steps not too long."""
+    """Return the threshold under which about `share` (0..1) of what is followed would be, in steps not too long."""
     return max(int(keep * _step(share)), LEAST)
 
 
@@ -75,7 +75,7 @@ class Store:
         self.count = sum(map(len, self.chunks))
 
     def in_order(self, record: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Give all records in the order of time."""
+        """Return all records in the order of time."""
         if not self.chunks:
             return np.zeros(0, record)
         together = np.concatenate(self.chunks)

@@ -39,11 +39,11 @@ class ConntrackCollector(LookingCollector[dict[str, Look]]):
         super().begin(scope)
 
     def program_ns(self) -> int:
-        """Give the run time of the filters since they were loaded."""
+        """Return the run time of the filters since they were loaded."""
         return sum(one.cost().run_ns for one in self._new.values())
 
     def do_less(self, share: float) -> str | None:
-        """Give None: a filter counts all events or none."""
+        """Return None: a filter counts all events or none."""
         del share
         return None
 
@@ -88,13 +88,13 @@ class ConntrackCollector(LookingCollector[dict[str, Look]]):
         }
 
     def compare(self, before: dict[str, Look], after: dict[str, Look], length_ns: int) -> Seen:
-        """Give the differences, of all hosts together."""
+        """Return the differences, of all hosts together."""
         del length_ns
         return Seen(metrics=dict(metrics_of(before, after)))
 
 
 def _reason(error: Exception) -> str:
-    """Give the kernel's word: netlink's errors carry it as a pair, with a positive number before it."""
+    """Return the kernel's word: netlink's errors carry it as a pair, with a positive number before it."""
     number = getattr(error, "code", None) or getattr(error, "errno", None)
     return os.strerror(number) if isinstance(number, int) else str(error) or type(error).__name__
 
@@ -119,7 +119,7 @@ def counts_of(per_cpu: list[Any], table: list[Any]) -> Look:
 
 
 def metrics_of(before: Mapping[str, Look], after: Mapping[str, Look]) -> Iterator[tuple[str, float]]:
-    """Give sums over the hosts; the table's use is the fullest host's, at the fuller of the two moments."""
+    """Return sums over the hosts; the table's use is the fullest host's, at the fuller of the two moments."""
     hosts = [host for host in after if host in before]
     for name in _COUNTERS:
         yield f"ip.conntrack_{name}", sum((after[host][name] - before[host][name]) % (1 << 32) for host in hosts)

@@ -27,7 +27,7 @@ _INSTRUCTION: Final = struct.Struct("<BBhi")
 
 
 def _counting(map_fd: int) -> bytes:
-    """Give the filter: add 1 to the map's only value, keep nothing of the message."""
+    """Return the filter: add 1 to the map's only value, keep nothing of the message."""
     code = (
         (0x18, _PSEUDO_MAP_VALUE << 4 | 1, 0, map_fd), (0, 0, 0, 0),  # r1 = address of the value
         (0xB7, 2, 0, 1),  # r2 = 1

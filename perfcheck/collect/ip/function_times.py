@@ -66,7 +66,7 @@ class FunctionTimesCollector(BpfCollector):
         forget_distributions(self.programs.view("durations"))
 
     def read(self, length_ns: int) -> Seen:
-        """Give the distribution; nothing where the function was not called."""
+        """Return the distribution; nothing where the function was not called."""
         del length_ns
         found = histogram_of(self.programs.view("durations"), "us", divisor=1000.0)
         return Seen(distributions={} if found is None else {self._quantity: found})
@@ -84,7 +84,7 @@ class FunctionTimesCollector(BpfCollector):
 
 
 def missed_returns(overhead: Overhead, way: Way, function: str) -> int:
-    """Give how many more calls of a function began than ended, by the runs of the programs at either end."""
+    """Return how many more calls of a function began than ended, by the runs of the programs at either end."""
     calls = {cost.program.partition("/")[2]: cost.calls for cost in overhead.programs}
     begin, end = way.kinds
     return max(0, calls.get(f"{begin}/{function}", 0) - calls.get(f"{end}/{function}", 0))

@@ -61,7 +61,7 @@ class OvsCollector(LookingCollector[dict[str, Look]]):
             raise CollectError(f"Open vSwitch's counters cannot be read: {error}") from error
 
     def compare(self, before: dict[str, Look], after: dict[str, Look], length_ns: int) -> Seen:
-        """Give the differences of all datapaths together, and how many flows there are at the end; none without one."""
+        """Return the differences of all datapaths together, and how many flows there are at the end; none without."""
         del length_ns
         if not any(look["datapaths"] for look in after.values()):
             return Seen()
@@ -99,7 +99,7 @@ def summed(payloads: list[bytes]) -> Look:
 
 
 def family_of(netlink: socket.socket, name: str) -> int:
-    """Give the number under which the kernel knows a generic netlink family."""
+    """Return the number under which the kernel knows a generic netlink family."""
     text = name.encode() + b"\0"
     attribute = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(text), _CTRL_ATTR_FAMILY_NAME) + text + bytes(-len(text) % 4)
     netlink.send(

@@ -25,7 +25,7 @@ class IpCollector(BpfCollector):
         self.programs.view("lookups")[:] = 0
 
     def read(self, length_ns: int) -> Seen:
-        """Give the count of all hosts together."""
+        """Return the count of all hosts together."""
         del length_ns
         counted = self.programs.view("lookups")[0]
         return Seen(metrics={"ip.route_lookups": float(counted["ipv4"]) + float(counted["ipv6"])})

@@ -55,7 +55,7 @@ def offloads(ifnames: Iterable[str]) -> dict[str, dict[str, bool]]:
 
 
 def grew(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """Give the counters that grew, by how much; gauges that fell are none."""
+    """Return the counters that grew, by how much; gauges that fell are none."""
     return {name: value - before[name] for name, value in after.items() if value > before.get(name, value)}
 
 

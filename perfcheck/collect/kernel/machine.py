@@ -62,7 +62,7 @@ class MachineCollector(LookingCollector[Look]):
         return read()
 
     def compare(self, before: Look, after: Look, length_ns: int) -> Seen:
-        """Give the differences."""
+        """Return the differences."""
         return Seen(metrics=dict(metrics_of(before, after, length_ns)))
 
 
@@ -85,7 +85,7 @@ def read() -> Look:
 
 
 def metrics_of(before: Look, after: Look, length_ns: int) -> Iterator[tuple[str, float]]:
-    """Give the metrics of the time between two looks, `length_ns` apart."""
+    """Return the metrics of the time between two looks, `length_ns` apart."""
     grew = {
         source: {name: value - before[source][name] for name, value in values.items() if name in before[source]}
         for source, values in after.items()

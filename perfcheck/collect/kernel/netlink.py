@@ -46,7 +46,7 @@ class NetlinkCollector(LookingCollector[dict[str, Look]]):
         return {host: _look_at(namespaces, host, path) for host, path in paths.items()}
 
     def compare(self, before: dict[str, Look], after: dict[str, Look], length_ns: int) -> Seen:
-        """Give the differences, of all hosts together."""
+        """Return the differences, of all hosts together."""
         del length_ns
         return Seen(metrics=dict(metrics_of(before, after)), warnings=tuple(driver_warnings(before, after)))
 
@@ -69,7 +69,7 @@ def _look_at(namespaces: NetnsThread, host: str, path: str) -> Look:
 
 
 def metrics_of(before: Mapping[str, Look], after: Mapping[str, Look]) -> Iterator[tuple[str, float]]:
-    """Give the sums over all hosts of what grew between two looks; neighbours are the later look's."""
+    """Return the sums over all hosts of what grew between two looks; neighbours are the later look's."""
     hosts = [(before[host], look) for host, look in after.items() if host in before]
     yield from _of_queues(hosts)
     yield from _of_interfaces(hosts)

@@ -24,7 +24,7 @@ def cpu_times(text: str) -> dict[str, float]:
 
 
 def interrupts(text: str) -> float:
-    """Give how many interrupts all CPUs have served, from /proc/stat."""
+    """Return how many interrupts all CPUs have served, from /proc/stat."""
     return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("intr "))
 
 
@@ -46,7 +46,7 @@ def pressure(folder: Path = _PRESSURE) -> dict[str, float]:
 
 
 def stalled_us(text: str) -> float:
-    """Give the total of the `some` line of a pressure file."""
+    """Return the total of the `some` line of a pressure file."""
     line = next(line for line in text.splitlines() if line.startswith("some "))
     return float(line.rpartition("total=")[2])
 

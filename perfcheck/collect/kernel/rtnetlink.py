@@ -31,7 +31,7 @@ class Queue:
     counters: Mapping[str, int]
 
     def since(self, before: Queue | None) -> dict[str, int]:
-        """Give the differences; a qdisc that was not there before began at 0. Counters of 32 bits may wrap."""
+        """Return the differences; a qdisc that was not there before began at 0. Counters of 32 bits may wrap."""
         if before is None or (before.handle, before.kind) != (self.handle, self.kind):
             return dict(self.counters)
         return {name: (value - before.counters[name]) % _wrap(name) for name, value in self.counters.items()}
@@ -48,7 +48,7 @@ class Interface:
     counters: Mapping[str, int] = field(default_factory=dict)
 
     def since(self, before: Interface | None) -> dict[str, int]:
-        """Give the differences; an interface that was not there before began at 0."""
+        """Return the differences; an interface that was not there before began at 0."""
         return {name: value - (before.counters.get(name, 0) if before else 0) for name, value in self.counters.items()}
 
 
@@ -57,7 +57,7 @@ def _wrap(name: str) -> int:
 
 
 def qdiscs(ip: IPRoute) -> list[Any]:
-    """Give an RTM_GETQDISC dump, of which `queues_of` and `lanes_of` each pick their part."""
+    """Return an RTM_GETQDISC dump, of which `queues_of` and `lanes_of` each pick their part."""
     return list(ip.get_qdiscs())
 
 

@@ -146,7 +146,7 @@ class SockdiagCollector:
         )  # fmt: skip
 
     def program_ns(self) -> int:
-        """Give 0: there are no programs."""
+        """Return 0: there are no programs."""
         return 0
 
     def do_less(self, share: float) -> str | None:
@@ -216,7 +216,7 @@ class SockdiagCollector:
                 self._opened_s = now_s
 
     def _await_notices(self) -> None:
-        """Give notices of sockets that have gone a moment to come: the kernel sends them from a work queue."""
+        """Return notices of sockets that have gone a moment to come: the kernel sends them from a work queue."""
         alive = {(host.host, look.cookie) for host in self._hosts for look in host.looks()}
         missing: list[_Seen] = []
 

@@ -68,7 +68,7 @@ class HostSockets:
         return found
 
     def _opened(self) -> tuple[bytes, ...]:
-        """Give the namespace's counts of opened connections; nothing where they cannot be read."""
+        """Return the namespace's counts of opened connections; nothing where they cannot be read."""
         try:
             return opens(os.pread(self._snmp, _SNMP_BYTES, 0)) if self._snmp >= 0 else ()
         except OSError:
@@ -110,7 +110,7 @@ def _connections(found: Iterable[bytes]) -> list[Look]:
 
 
 def opens(snmp: bytes) -> tuple[bytes, ...]:
-    """Give the figures of ActiveOpens and PassiveOpens in /proc/net/snmp; nothing where they are missing."""
+    """Return the figures of ActiveOpens and PassiveOpens in /proc/net/snmp; nothing where they are missing."""
     heads, _, figures = snmp[max(snmp.find(b"Tcp:"), 0) :].partition(b"\n")
     columns = _columns(heads)
     words = figures.partition(b"\n")[0].split()

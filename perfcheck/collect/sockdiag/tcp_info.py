@@ -158,7 +158,7 @@ def _attributes(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 @functools.cache
 def _known_part(size: int) -> tuple[tuple[str, ...], struct.Struct]:
-    """Give the fields that lie within so many bytes: tcp_info has grown at its end only."""
+    """Return the fields that lie within so many bytes: tcp_info has grown at its end only."""
     for count in range(len(LAYOUT), 0, -1):
         layout = struct.Struct("=" + "".join(code for _, code in LAYOUT[:count]))
         if layout.size <= size:

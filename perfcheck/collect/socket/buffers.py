@@ -94,7 +94,7 @@ class Looks:
                 self._waiting_pct = max(self._waiting_pct, 100 * look.recvq / look.sendq)
 
     def metrics(self) -> dict[str, float]:
-        """Give what is counted over all sockets of the lab."""
+        """Return what is counted over all sockets of the lab."""
         most = {name: max(self._most[name], *counts) for name, counts in self._counts_of_lines().items()}
         return {
             **{f"socket.{name}.max": float(count) for name, count in most.items()},

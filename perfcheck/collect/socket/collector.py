@@ -69,7 +69,7 @@ class _InUse:
                 self._fds.append(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
 
     def none(self) -> frozenset[bytes]:
-        """Give the names (of _NAMES) of which there is none."""
+        """Return the names (of _NAMES) of which there is none."""
         return unused(b"".join(os.pread(fd, _SOCKSTAT_BYTES, 0) for fd in self._fds))
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class SocketCollector:
         )  # fmt: skip
 
     def program_ns(self) -> int:
-        """Give the run time of the programs since they were loaded, 0 without BPF."""
+        """Return the run time of the programs since they were loaded, 0 without BPF."""
         return 0 if self._programs is None else self._programs.run_ns()
 
     def do_less(self, share: float) -> str | None:

@@ -203,11 +203,11 @@ class TcpCollector:
         )
 
     def program_ns(self) -> int:
-        """Give the run time of the programs since they were loaded."""
+        """Return the run time of the programs since they were loaded."""
         return self.loaded.run_ns()
 
     def do_less(self, share: float) -> str | None:
-        """Give None: a program sees all events or none."""
+        """Return None: a program sees all events or none."""
         del share
         return None
 

@@ -11,6 +11,6 @@ from perfcheck.model.seams import LinkEmulator
 
 
 def emulators() -> Mapping[str, LinkEmulator]:
-    """Give every emulator that perfcheck brings, by name."""
+    """Return every emulator that perfcheck brings, by name."""
     brought: tuple[LinkEmulator, ...] = (NetemEmulator(), RelayEmulator(), VethEmulator())
     return {emulator.name: emulator for emulator in brought}

@@ -104,7 +104,7 @@ class NetemLink:
         self._before = self._devices()
 
     def end_trial(self) -> tuple[LinkReport, ...]:
-        """Give the reports of both directions since begin_trial, forward first."""
+        """Return the reports of both directions since begin_trial, forward first."""
         statistics = [self._statistics(device) for device in MIDDLE]
         now = self._devices()
         return tuple(self._report(way, statistics, now) for way in WAYS)

@@ -12,7 +12,7 @@ WAYS = ("forward", "reverse")
 
 
 def way_plan(link: LinkSpec, way: str) -> dict[str, Any]:
-    """Give the keyword arguments of `impair.plan.WayPlan` for one direction; ValueError for a bad trace."""
+    """Return the keyword arguments of `impair.plan.WayPlan` for one direction; ValueError for a bad trace."""
     spec = link.direction(way).at_start()
     plan: dict[str, Any] = {
         "way": WAYS.index(way),
@@ -45,7 +45,7 @@ def way_plan(link: LinkSpec, way: str) -> dict[str, Any]:
 
 
 def _scheduled(spec: Impairments) -> dict[str, Any]:
-    """Give a schedule in the form of a trace, each of rate, delay and loss with its own steps."""
+    """Return a schedule in the form of a trace, each of rate, delay and loss with its own steps."""
     rates = [(0, spec.rate_bps), *((change.at_ns, change.rate_bps) for change in spec.later())]
     delays = [(0, spec.delay_ns or 0), *((change.at_ns, change.delay_ns) for change in spec.later())]
     losses = [(change.at_ns, change.loss) for change in spec.later() if change.loss is not None]

@@ -63,7 +63,7 @@ def _problem(spec: Impairments, way: str) -> str | None:
 
 
 def commands_for(link: LinkSpec, devices: tuple[str, str]) -> list[list[str]]:
-    """Give tc's commands: what enters at one device leaves at the other, through the impairments of its way."""
+    """Return tc's commands: what enters at one device leaves at the other, through the impairments of its way."""
     lines: list[list[str]] = []
     for way, (enters, leaves) in zip(WAYS, (devices, devices[::-1]), strict=True):
         lines.append(["qdisc", "add", "dev", enters, "ingress"])
@@ -76,7 +76,7 @@ def commands_for(link: LinkSpec, devices: tuple[str, str]) -> list[list[str]]:
 
 
 def removal(devices: tuple[str, str]) -> list[list[str]]:
-    """Give tc's commands that take all of it away again."""
+    """Return tc's commands that take all of it away again."""
     return [["qdisc", "delete", "dev", device, where] for device in devices for where in ("ingress", "root")]
 
 

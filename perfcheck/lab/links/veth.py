@@ -65,7 +65,7 @@ class VethLink:
         self._before = self._read()
 
     def end_trial(self) -> tuple[LinkReport, ...]:
-        """Give the reports of both directions since begin_trial, forward first."""
+        """Return the reports of both directions since begin_trial, forward first."""
         first, second = (
             {name: value - before.get(name, 0) for name, value in now.items()}
             for now, before in zip(self._read(), self._before, strict=True)

@@ -27,7 +27,7 @@ class FixedLine:
         self._rate_bps = rate_bps
 
     def send(self, start_ns: int, size_bytes: int) -> int:
-        """Give when a packet has left that begins at start_ns."""
+        """Return when a packet has left that begins at start_ns."""
         return start_ns + size_bytes * BITS_NS // self._rate_bps
 
 
@@ -97,7 +97,7 @@ class ActiveQueue:
         return self.free_ns
 
     def worst_bytes(self) -> int:
-        """Give the longest queue since the last call, the packet on the line included."""
+        """Return the longest queue since the last call, the packet on the line included."""
         worst, self._worst = self._worst, self._bytes
         return worst
 

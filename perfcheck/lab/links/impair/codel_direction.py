@@ -59,11 +59,11 @@ class ManagedWay(Way):
             self._leave(frame, queue.send(begins, frame), begins, overtakes=overtakes)
 
     def in_flight(self) -> int:
-        """Give how many packets wait or are on the line."""
+        """Return how many packets wait or are on the line."""
         return super().in_flight() + len(self._active)
 
     def worst_queue_bytes(self) -> int:
-        """Give the longest queue since the last call."""
+        """Return the longest queue since the last call."""
         return self._active.worst_bytes()
 
     def _enqueue(self, frame: bytes, now_ns: int, *, overtakes: bool = False) -> None:

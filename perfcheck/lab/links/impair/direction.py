@@ -136,16 +136,16 @@ class Way:
         return self._last_due_ns
 
     def packets_in(self, frame: bytes) -> int:
-        """Give how many packets at the MTU a frame on the line stands for."""
+        """Return how many packets at the MTU a frame on the line stands for."""
         del frame
         return 1
 
     def in_flight(self) -> int:
-        """Give how many packets are on the line."""
+        """Return how many packets are on the line."""
         return len(self.line) + len(self.early)
 
     def worst_queue_bytes(self) -> int:
-        """Give the longest queue since the last call."""
+        """Return the longest queue since the last call."""
         return 0 if self._queue is None else self._queue.worst_bytes()
 
     def _accept_by_place(self, frame: bytes, now_ns: int) -> None:

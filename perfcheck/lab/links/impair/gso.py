@@ -45,15 +45,15 @@ class Super:
         return -(-self.payload // self.size)
 
     def wire_bytes(self, segment: int) -> int:
-        """Give the size of one segment's frame at the MTU."""
+        """Return the size of one segment's frame at the MTU."""
         return self.headers + min(self.size, self.payload - segment * self.size)
 
     def packet_headers(self) -> bytes:
-        """Give Ethernet, IP and TCP headers alone."""
+        """Return Ethernet, IP and TCP headers alone."""
         return self.frame[HEADER_BYTES : HEADER_BYTES + self.headers]
 
     def cut(self, first: int, end: int) -> bytes:
-        """Give segments first..end-1 as a frame of their own, with its virtio header."""
+        """Return segments first..end-1 as a frame of their own, with its virtio header."""
         count = self.count
         if first == 0 and end == count:
             return self.frame
@@ -101,7 +101,7 @@ class Super:
 
 
 def super_of(frame: bytes) -> Super | None:
-    """Give the super-packet that a frame with a virtio header is, or None where it is one packet."""
+    """Return the super-packet that a frame with a virtio header is, or None where it is one packet."""
     _, gso_type, _, size, transport, _ = _HEADER.unpack_from(frame)
     if gso_type & ~_GSO_ECN not in {_GSO_TCPV4, _GSO_TCPV6} or not size:
         return None
@@ -111,7 +111,7 @@ def super_of(frame: bytes) -> Super | None:
 
 
 def segments_in(frame: bytes) -> int:
-    """Give how many packets at the MTU a frame with a virtio header stands for."""
+    """Return how many packets at the MTU a frame with a virtio header stands for."""
     found = super_of(frame)
     return 1 if found is None else found.count
 

@@ -51,11 +51,11 @@ class SegmentedWay(Way):
         self._enqueue_run(found, begin, count, now_ns)
 
     def packets_in(self, frame: bytes) -> int:
-        """Give how many packets at the MTU a frame on the line stands for."""
+        """Return how many packets at the MTU a frame on the line stands for."""
         return segments_in(frame)
 
     def in_flight(self) -> int:
-        """Give how many packets are on the line."""
+        """Return how many packets are on the line."""
         return sum(segments_in(frame) for _, frame in self.line)
 
     def _accept_packet(self, frame: bytes, now_ns: int) -> None:

@@ -61,7 +61,7 @@ class Jitter:
         self._from = self._to = 0.0
 
     def offset_ns(self, now_ns: int) -> int:
-        """Give the offset at this time; times must not go back."""
+        """Return the offset at this time; times must not go back."""
         passed = now_ns - self._start_ns
         if self._start_ns < 0 or passed >= 2 * self._step_ns:
             self._begin(now_ns)

@@ -64,7 +64,7 @@ class GilbertElliott:
 
 
 def loss_model(plan: LossPlan) -> RandomLoss | GilbertElliott:
-    """Give the cheapest model that does what the plan says."""
+    """Return the cheapest model that does what the plan says."""
     if plan.to_bad == 0 or plan.bad_loss == plan.good_loss:
         return RandomLoss(plan.good_loss)
     return GilbertElliott(plan)
@@ -81,10 +81,10 @@ class LossSteps:
         self._models = [loss_model(LossPlan(**loss)) if loss else None for loss in steps["losses"]]
 
     def at(self, now_ns: int) -> RandomLoss | GilbertElliott | None:
-        """Give the model that holds now."""
+        """Return the model that holds now."""
         return self._models[max(0, bisect_right(self._at_ns, now_ns) - 1)]
 
 
 def losses_of(plan: WayPlan, begin_ns: int) -> LossSteps | None:
-    """Give the losses that follow one another, or None where the loss does not change."""
+    """Return the losses that follow one another, or None where the loss does not change."""
     return LossSteps(plan.loss_steps, begin_ns) if plan.loss_steps else None

@@ -69,7 +69,7 @@ class TcpFlow:
         self.control: dict[int, int] = {}
 
     def data(self, seq: int, length: int) -> Place:
-        """Give the place of a segment of `length` > 0 bytes."""
+        """Return the place of a segment of `length` > 0 bytes."""
         ahead = (seq - self.first - self.high + _HALF32) & _MASK32
         start = self.high + ahead - _HALF32
         end = start + length
@@ -84,7 +84,7 @@ class TcpFlow:
         return at(self.data_chain, place, repeat), self.data_chain, repeat > 0
 
     def pure_ack(self, ack: int) -> Place:
-        """Give the place of a segment without data, SYN, FIN or RST."""
+        """Return the place of a segment without data, SYN, FIN or RST."""
         if self.first_ack is None:
             self.first_ack = ack
         if ack == self.ack:
@@ -95,7 +95,7 @@ class TcpFlow:
         return at(self.ack_chain, (ack - self.first_ack) & _MASK32, self.ack_repeats), self.ack_chain, False
 
     def control_segment(self, flags: int) -> Place:
-        """Give the place of a SYN, FIN or RST without data."""
+        """Return the place of a SYN, FIN or RST without data."""
         repeat = self.control.get(flags, 0)
         self.control[flags] = repeat + 1
         return at(self.control_chain, flags, repeat), self.control_chain, repeat > 0
@@ -115,7 +115,7 @@ class Places:
         self._services: dict[bytes, int] = {}
 
     def locate(self, frame: bytes) -> Place | None:
-        """Give (key, chain, sent before), or None for ARP and neighbour discovery, which are the lab's, not the path's.
+        """Return (key, chain, sent before), or None for ARP and neighbour discovery, which are not the path's.
 
         `key` is the packet's alone, `chain` is that of its like in its flow (for burst models).
         """
@@ -138,7 +138,7 @@ class Places:
         return self._stream(ethertype, ethertype)
 
     def locate_segments(self, headers: bytes, l4: int, size: int, payload: int) -> list[Place]:
-        """Give the places of TCP segments of `size` bytes (the last: the rest) that one super-packet's headers lead."""
+        """Return the places of TCP segments of `size` bytes (the last: the rest) behind one super-packet's headers."""
         addresses = headers[22:54] if headers[12:14] == b"\x86\xdd" else headers[26:34]
         name = addresses + headers[l4 : l4 + 4]
         flow = self._tcp.get(name) or self._new_tcp_flow(name, headers, l4)

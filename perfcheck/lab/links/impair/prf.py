@@ -26,7 +26,7 @@ def fold(key: int, part: int) -> int:
 
 
 def at(chain: int, place: int, repeat: int) -> int:
-    """Give the number of a place on a chain, whose name is random itself: SplitMix64's own stream for each repeat."""
+    """Return the number of a place on a chain, whose name is random itself: SplitMix64's own stream for each repeat."""
     return mix64(chain + place * _GOLDEN + repeat * _REPEAT)
 
 
@@ -38,10 +38,10 @@ def fold_bytes(key: int, data: bytes) -> int:
 
 
 def threshold(probability: float) -> int:
-    """Give the bound below which `fold(...)` falls with this probability (0..1)."""
+    """Return the bound below which `fold(...)` falls with this probability (0..1)."""
     return min(TWO64, max(0, round(probability * TWO64)))
 
 
 def unit(key: int, salt: int) -> float:
-    """Give a number in the open interval (0, 1) that belongs to this key and salt."""
+    """Return a number in the open interval (0, 1) that belongs to this key and salt."""
     return ((fold(key, salt) >> 11) + 0.5) * 2.0**-53

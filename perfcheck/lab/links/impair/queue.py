@@ -32,7 +32,7 @@ class DropTail:
         self._worst_ns = 0
 
     def enqueue(self, now_ns: int, size_bytes: int) -> int:
-        """Give when its last bit has left the line, or -1 when the queue has no room for it."""
+        """Return when its last bit has left the line, or -1 when the queue has no room for it."""
         start = max(self.free_ns, now_ns)
         end = start + size_bytes * BITS_NS // self._rate_bps
         if start > now_ns and not self._has_room(now_ns, end):
@@ -44,7 +44,7 @@ class DropTail:
         return end
 
     def limit_ns(self, packet_bytes: int) -> int:
-        """Give the longest time that a packet of this size spends here, its own on the line included."""
+        """Return the longest time that a packet of this size spends here, its own on the line included."""
         if self._limit_ns is not None:
             return max(self._limit_ns, packet_bytes * BITS_NS // self._rate_bps)
         return (self._limit_packets or 1) * packet_bytes * BITS_NS // self._rate_bps
@@ -63,14 +63,14 @@ class DropTail:
         return len(ends)
 
     def worst_bytes(self) -> int:
-        """Give the longest queue since the last call, the packet on the line included."""
+        """Return the longest queue since the last call, the packet on the line included."""
         worst = self._worst_ns * self._rate_bps // BITS_NS
         self._worst_ns = 0
         return worst
 
 
 def queue_of(plan: WayPlan) -> DropTail | None:
-    """Give the queue that a direction's plan asks for, or None without a rate."""
+    """Return the queue that a direction's plan asks for, or None without a rate."""
     if plan.rate_bps is None:
         return None
     if plan.queue_bytes is not None:

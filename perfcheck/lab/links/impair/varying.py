@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         """Something that sends packets one after another; asked in order of time."""
 
         def send(self, start_ns: int, size_bytes: int) -> int:
-            """Give when a packet has left that begins to leave at start_ns (ns since the trace began)."""
+            """Return when a packet has left that begins to leave at start_ns (ns since the trace began)."""
 
 
 OPPORTUNITY_BYTES: Final = 1504
@@ -128,7 +128,7 @@ class VaryingQueue:
         self.free_ns = 0
 
     def enqueue(self, now_ns: int, size_bytes: int) -> int:
-        """Give when its last bit has left the line, or -1 when the queue has no room for it."""
+        """Return when its last bit has left the line, or -1 when the queue has no room for it."""
         waiting = self._waiting
         while waiting and waiting[0][0] <= now_ns:
             self._queued_bytes -= waiting.popleft()[1]
@@ -147,7 +147,7 @@ class VaryingQueue:
         return self._limit_bytes is None or self._queued_bytes + size_bytes <= self._limit_bytes
 
     def worst_bytes(self) -> int:
-        """Give the longest queue since the last call."""
+        """Return the longest queue since the last call."""
         worst, self._worst = self._worst, self._queued_bytes
         return worst
 
@@ -165,7 +165,7 @@ class DelaySteps:
         self._begin_ns = begin_ns
 
     def at(self, now_ns: int) -> int:
-        """Give the delay for a packet that leaves the queue now."""
+        """Return the delay for a packet that leaves the queue now."""
         since = now_ns - self._begin_ns
         if self._repeat is not None:
             since %= self._repeat
@@ -173,7 +173,7 @@ class DelaySteps:
 
 
 def line_of(plan: WayPlan) -> Line | None:
-    """Give the line of a trace, or None where the trace has no rates."""
+    """Return the line of a trace, or None where the trace has no rates."""
     trace = plan.trace or {}
     if "opportunities" in trace:
         return Opportunities(**trace["opportunities"])
@@ -184,7 +184,7 @@ def line_of(plan: WayPlan) -> Line | None:
 
 
 def varying_queue_of(plan: WayPlan, begin_ns: int) -> VaryingQueue | None:
-    """Give the queue in front of the traced line, or None where the trace has no rates."""
+    """Return the queue in front of the traced line, or None where the trace has no rates."""
     line = line_of(plan)
     if line is None:
         return None
@@ -193,6 +193,6 @@ def varying_queue_of(plan: WayPlan, begin_ns: int) -> VaryingQueue | None:
 
 
 def delays_of(plan: WayPlan, begin_ns: int) -> DelaySteps | None:
-    """Give the traced delay, or None where the trace has none."""
+    """Return the traced delay, or None where the trace has none."""
     steps = (plan.trace or {}).get("delay")
     return None if steps is None else DelaySteps(steps["at_ns"], steps["ns"], steps["repeat_ns"], begin_ns)

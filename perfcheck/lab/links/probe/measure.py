@@ -64,7 +64,7 @@ def measure(
 
 
 def longest_busy(sent: Sequence[int], packet_ns: int, queue_ns: int) -> range:
-    """Give the longest run of packets (places in `sent`) during which the line they wait for is never idle.
+    """Return the longest run of packets (places in `sent`) during which the line they wait for is never idle.
 
     `packet_ns` is a packet's time on the line, `queue_ns` the longest that one can wait.
     """
@@ -78,7 +78,7 @@ def longest_busy(sent: Sequence[int], packet_ns: int, queue_ns: int) -> range:
 
 
 def _passing(asked: Asked, large: range, sent: Sequence[int]) -> Sequence[int]:
-    """Give what of the burst a policer as asked lets pass, and the queue behind it takes; all without a policer."""
+    """Return what of the burst a policer as asked lets pass, and the queue behind it takes; all without a policer."""
     if asked.policer is None or not large:
         return large
     bucket = TokenBucket(asked.policer.rate_bps, asked.policer.burst_bytes, sent[large.start])
@@ -160,7 +160,7 @@ def _in_order(
 def _queue_us(
     asked: Asked, large: Sequence[int], sent: Sequence[int], arrived: Mapping[int, int], small_us: float
 ) -> float | None:
-    """Give the longest wait (its upper tenth's median), or None where the sender did not fill the queue."""
+    """Return the longest wait (its upper tenth's median), or None where the sender did not fill the queue."""
     if asked.queue_ns is None or asked.queue is None or asked.rate_bps is None:
         return None
     if MOSTLY_IN_ORDER < asked.reorder < 1 or (asked.reorder and asked.early_ns is None):

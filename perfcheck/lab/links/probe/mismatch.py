@@ -226,7 +226,7 @@ def _likely(found: int, trials: int, probability: float) -> bool:
 
 
 def _at_most(successes: int, trials: int, probability: float) -> float:
-    """Give the binomial distribution function."""
+    """Return the binomial distribution function."""
     if successes < 0:
         return 0.0
     return sum(

@@ -58,7 +58,7 @@ class ProbeSocket:
         self._socket.setblocking(False)
 
     def fileno(self) -> int:
-        """Give the file descriptor, for select(2)."""
+        """Return the file descriptor, for select(2)."""
         return self._socket.fileno()
 
     def send(self, number: int, payload_bytes: int) -> int:
@@ -85,7 +85,7 @@ class ProbeSocket:
         return [now] * count
 
     def receive(self) -> list[tuple[int, int]]:
-        """Give (number, arrival in CLOCK_REALTIME ns) of all packets that wait."""
+        """Return (number, arrival in CLOCK_REALTIME ns) of all packets that wait."""
         arrived: list[tuple[int, int]] = []
         while True:
             try:
@@ -117,7 +117,7 @@ class Pair:
         self.copies: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
 
     def __enter__(self) -> Self:
-        """Give the pair."""
+        """Return the pair."""
         return self
 
     def __exit__(

@@ -25,7 +25,7 @@ class Spread:
         self.coherence = COHERENCE[distribution]
 
     def quantile(self, share: float) -> float:
-        """Give the offset below which this share (0 < share < 1) lies."""
+        """Return the offset below which this share (0 < share < 1) lies."""
         return OFFSETS[self._name](_NORMAL.inv_cdf(share))
 
     @property
@@ -49,7 +49,7 @@ class Spread:
         return 2.0 if self._name == "uniform" else self.quantile(0.999) - self.quantile(0.001)
 
     def share_below(self, offset: float) -> float:
-        """Give the distribution function, without the cut."""
+        """Return the distribution function, without the cut."""
         if self._name == "uniform":
             return min(1.0, max(0.0, (offset + 1) / 2))
         if self._name == "normal":
@@ -57,7 +57,7 @@ class Spread:
         return 1 - (1.5 + 0.75 * offset) ** -3 if offset > self.lowest else 0.0
 
     def medians(self, draws: int) -> tuple[float, float]:
-        """Give the bounds that the median of so many independent draws hardly ever leaves."""
+        """Return the bounds that the median of so many independent draws hardly ever leaves."""
         most = (draws + 1) // 2
         share = _growing(
             lambda p: sum(comb(draws, k) * p**k * (1 - p) ** (draws - k) for k in range(most, draws + 1)), 0.5
@@ -65,14 +65,14 @@ class Spread:
         return self.quantile(share), self.quantile(1 - share)
 
     def least_range(self, draws: int) -> float:
-        """Give the range within which so many independent draws hardly ever all lie; 0 for fewer than two."""
+        """Return the range within which so many independent draws hardly ever all lie; 0 for fewer than two."""
         if draws < 2:
             return 0.0
         shares = [(step + 0.5) / STEPS for step in range(STEPS)]
         smallest = [(share, self.quantile(share)) for share in shares]
 
         def within(width: float) -> float:
-            """Give the probability of it: each draw may be the smallest, at any place, and the others above it."""
+            """Return the probability of it: each draw may be the smallest, at any place, and the others above it."""
             above = (self.share_below(place + width) - share for share, place in smallest)
             return sum(draws * part ** (draws - 1) for part in above) / STEPS
 
@@ -80,7 +80,7 @@ class Spread:
 
 
 def _growing(probability: Callable[[float], float], highest: float) -> float:
-    """Give where (0..highest) a probability that grows reaches RARE."""
+    """Return where (0..highest) a probability that grows reaches RARE."""
     low, high = 0.0, highest
     for _ in range(HALVINGS):
         middle = (low + high) / 2

@@ -245,7 +245,7 @@ def _stands(spec: Impairments) -> bool:
 
 
 def _policed_burst(payload: int, policer: Policer, rate_bps: int | None) -> Burst:
-    """Give a burst that empties the bucket, where it is not larger than the probe, and then exceeds the rate."""
+    """Return a burst that empties the bucket, where it is not larger than the probe, and then exceeds the rate."""
     packet_bytes = payload + HEADERS_BYTES
     packet_ns = on_line_ns(payload, policer.rate_bps)
     # A slow line behind the policer has to let all out that the policer lets pass.
@@ -260,7 +260,7 @@ def _policed_burst(payload: int, policer: Policer, rate_bps: int | None) -> Burs
 
 
 def on_line_ns(payload_bytes: int, rate_bps: int) -> int:
-    """Give how long a datagram's frame takes at the rate."""
+    """Return how long a datagram's frame takes at the rate."""
     return (payload_bytes + HEADERS_BYTES) * 8 * 10**9 // rate_bps
 
 
@@ -276,7 +276,7 @@ def _full_payload(mtu: int, rate_bps: int) -> int:
 
 
 def _burst(payload: int, rate_bps: int, queue_ns: int, loss: float, fewest: int) -> tuple[Burst, bool]:
-    """Give the burst and whether it fills the queue."""
+    """Return the burst and whether it fills the queue."""
     packet_ns = on_line_ns(payload, rate_bps)
     queued = max(1, queue_ns // packet_ns)
     if rate_bps > FAST_BPS:

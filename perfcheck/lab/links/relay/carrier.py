@@ -97,7 +97,7 @@ class Carrier:
         self.next_look_ns = 0 if rest_ns < SHORTEST_REST_NS else now + min(rest_ns, LONGEST_REST_NS)
 
     def report(self) -> dict[str, Any]:
-        """Give all counts since `begin`."""
+        """Return all counts since `begin`."""
         counts = self.way.counts
         source, target = self.source.counters(), self.target.counters()
         return {

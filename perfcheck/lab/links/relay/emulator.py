@@ -101,7 +101,7 @@ class RelayLink:
         self._receive(REPLY_TIMEOUT_S)
 
     def end_trial(self) -> tuple[LinkReport, ...]:
-        """Give the reports of both directions since begin_trial, forward first."""
+        """Return the reports of both directions since begin_trial, forward first."""
         self._send({"op": "end"})
         reply = self._receive(REPLY_TIMEOUT_S)
         return tuple(self._report(way, counts, reply) for way, counts in zip(WAYS, reply["ways"], strict=True))
@@ -173,7 +173,7 @@ def _config(link: LinkSpec, ends: tuple[LinkEnd, LinkEnd]) -> dict[str, object]:
 
 
 def _memory_file(content: bytes) -> BinaryIO:
-    """Give a file without a name, at its beginning: a trace is too long for one message."""
+    """Return a file without a name, at its beginning: a trace is too long for one message."""
     file = os.fdopen(os.memfd_create("relay"), "w+b")
     file.write(content)
     file.flush()

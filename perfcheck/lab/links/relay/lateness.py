@@ -35,7 +35,7 @@ class Lateness:
             self.worst_ns = max(self.worst_ns, late_ns)
 
     def percentile_us(self, share: float) -> float:
-        """Give the middle of the bucket below whose end lies this share (0..1) of all; 0 when empty."""
+        """Return the middle of the bucket below whose end lies this share (0..1) of all; 0 when empty."""
         total = sum(self.counts)
         wanted = share * total
         seen = 0
@@ -46,5 +46,5 @@ class Lateness:
         return 0.0
 
     def summary_us(self) -> dict[str, float]:
-        """Give p50, p99 and max."""
+        """Return p50, p99 and max."""
         return {"p50": self.percentile_us(0.50), "p99": self.percentile_us(0.99), "max": self.worst_ns / 1000}

@@ -96,7 +96,7 @@ class Relay:
                     return
 
     def _watch(self, now_ns: int, until_ns: int) -> tuple[list[int], int]:
-        """Give the descriptors to wait for and until when; TAPs left alone are looked at again by then."""
+        """Return the descriptors to wait for and until when; TAPs left alone are looked at again by then."""
         watched = []
         for carrier in self._carriers:
             if carrier.next_look_ns <= now_ns:
@@ -142,7 +142,7 @@ class Relay:
 
 
 def way_of(plan: WayPlan, *, super_packets: bool) -> Way:
-    """Give the models of one direction."""
+    """Return the models of one direction."""
     if super_packets:
         return SegmentedWay(plan)
     return ManagedWay(plan) if plan.codel else Way(plan)

@@ -52,7 +52,7 @@ class Tap:
             os.close(home)
 
     def counters(self) -> dict[str, int]:
-        """Give the kernel's own counts of the device, by the names that `ip -s link` uses."""
+        """Return the kernel's own counts of the device, by the names that `ip -s link` uses."""
         text = os.pread(self._dev, 65536, 0).decode()
         for line in text.splitlines():
             name, _, values = line.partition(":")

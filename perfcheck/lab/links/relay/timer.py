@@ -29,7 +29,7 @@ class Timer:
         self.overslept_ns = 0
 
     def wait(self, fds: Sequence[int], now_ns: int, until_ns: int) -> Sequence[int]:
-        """Give the descriptors that can be read, as soon as one can be, or none near `until_ns`.
+        """Return the descriptors that can be read, as soon as one can be, or none near `until_ns`.
 
         `overslept_ns` is then for how long this process was kept from the CPU beyond that: what can
         be read may have waited so long.
