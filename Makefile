@@ -3,6 +3,8 @@ SHELL := /bin/sh
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest
+# Benchmarks share what pytest finds by `pythonpath` in pyproject.toml.
+BENCH_PYTHON := PYTHONPATH=$(CURDIR)/tests/support $(PYTHON)
 # The scenarios of the demonstration, in the order in which a newcomer should read them.
 DEMO ?= scenarios/
 # Arguments of bench-links and bench-overhead.
@@ -90,14 +92,14 @@ bench: setup
 	$(PYTHON) tests/bench/bench_setup.py
 
 bench-links: setup
-	$(PYTHON) tests/bench/bench_links.py $(BENCH)
+	$(BENCH_PYTHON) tests/bench/bench_links.py $(BENCH)
 
 bench-overhead: setup
 	@BENCH_TOOLS=1 VENV=$(VENV) .ci/setup
-	PYTHONPATH=tests/kernel $(PYTHON) tests/bench/bench_core.py $(BENCH)
+	$(BENCH_PYTHON) tests/bench/bench_core.py $(BENCH)
 
 bench-detail: setup
-	PYTHONPATH=tests/kernel $(PYTHON) tests/bench/bench_detail.py
+	$(BENCH_PYTHON) tests/bench/bench_detail.py
 
 bench-compare: setup
 	$(PYTHON) tests/bench/bench_compare.py
@@ -109,7 +111,7 @@ campaign: setup
 	$(PYTHON) tests/bench/campaign.py
 
 kills: setup
-	PYTHONPATH=tests/kernel $(PYTHON) tests/bench/kill_campaign.py $(BENCH)
+	$(BENCH_PYTHON) tests/bench/kill_campaign.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

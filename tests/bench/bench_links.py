@@ -2,7 +2,7 @@
 
 Needs root and an otherwise idle machine; takes about eight minutes (`--quick`: one), in which no other measurement of
 perfcheck runs here. `--only` makes a part, and puts it in the place of that part in FILE.
-    python tests/bench/bench_links.py [--quick] [--only table|rates|seeds]... [--output FILE]
+    make bench-links BENCH="[--quick] [--only table|rates|seeds]... [--output FILE]"
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, Final
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
 
 from links_lab import TwoHosts, trial, two_hosts
 from scipy.stats import binom

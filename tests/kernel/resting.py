@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -86,6 +87,8 @@ def rested(mode: Mode, budget_pct: float, settled_s: float) -> Rest:
     done = subprocess.run(
         [sys.executable, __file__, mode, str(budget_pct), str(settled_s)],
         check=True, capture_output=True, text=True, timeout=120,
+        # What tests share is found by pytest's setting alone.
+        env={**os.environ, "PYTHONPATH": str(Path(attaching.__file__).parent)},
     )  # fmt: skip
     return Rest(**json.loads(done.stdout))
 

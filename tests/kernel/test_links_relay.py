@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import links_lab
 import pytest
 from links_lab import SECOND, TwoHosts, trial, two_hosts
 
@@ -277,7 +278,9 @@ with two_hosts(RelayEmulator(), delay="1ms") as hosts:
 
 def test_the_relay_ends_with_its_parent() -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", ORPHAN, str(Path(__file__).parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", ORPHAN, str(Path(links_lab.__file__).parent)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     with parent:
         assert parent.stdout is not None

@@ -9,12 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import chroot
 import pytest
-
-FOLDER = Path(__file__).parents[1] / "distros"
-sys.path.insert(0, str(FOLDER))
-import chroot  # noqa: E402
-import verdicts  # noqa: E402
+import verdicts
 
 DEB822 = """Types: deb
 URIs: http://archive.example/debian
@@ -113,8 +110,8 @@ def test_a_line_about_the_diagnosis_counts(tmp_path: Path) -> None:
 
 def test_what_cannot_be_tried_is_said_before_anything_is_made() -> None:
     done = subprocess.run(
-        [sys.executable, FOLDER / "distros.py"], check=False, capture_output=True, text=True, timeout=30,
-        env={**os.environ, "DISTROS": "sid trixie"},
+        [sys.executable, Path(chroot.__file__).with_name("distros.py")],
+        check=False, capture_output=True, text=True, timeout=30, env={**os.environ, "DISTROS": "sid trixie"},
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "make distros: DISTROS: sid is not one of bookworm, trixie\n"

@@ -1,6 +1,7 @@
 """The same link by netem and by the relay, side by side; for a kernel that has netem (a guest will do).
 
-python tests/vm/guest.py --release 6.12 --timeout 3600 -- .venv/bin/python tests/vm/compare_emulators.py [LINK...]
+python tests/vm/guest.py --release 6.12 --timeout 3600 -- \\
+    env PYTHONPATH=tests/support .venv/bin/python tests/vm/compare_emulators.py [LINK...]
 
 Takes about 15 minutes. LINK is the number of a link below, from 0; all of them where none is named.
 """
@@ -11,11 +12,8 @@ import contextlib
 import platform
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
 
 from links_lab import trial, two_hosts
 
