@@ -112,7 +112,7 @@ class Lab:
         for name, host in self._hosts.items():
             known = self._thread.netlink(host.netns_path, interfaces.qdiscs, what=f"listing interfaces of {name}")
             for ifname, qdisc in known.items():
-                facts = host.inside(partial(interfaces.ethtool, ifname))
+                facts = host.inside(partial(interfaces.driver_and_offloads, ifname))
                 found |= {f"nic.{name}.{ifname}.{key}": value for key, value in facts.items()}
                 found[f"nic.{name}.{ifname}.qdisc"] = qdisc
         return found

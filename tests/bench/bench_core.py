@@ -40,11 +40,11 @@ from perfcheck.ebpf.btf import Btf
 from perfcheck.ebpf.libbpf import ATTACH_RAW_TP, Libbpf
 from perfcheck.lab import Lab
 from perfcheck.lab.hosts import LabHost
-from perfcheck.lab.links.offloads import turn_offloads_off
 from perfcheck.lab.links.veth import VethEmulator
 from perfcheck.model.observation import Scope
 from perfcheck.system import Journal, fingerprint, new_tag
 from perfcheck.system.clock import wait_until
+from perfcheck.system.ethtool import turn_offloads_off
 from perfcheck.testing import make_scenario
 
 HERE: Final = Path(__file__).parent

@@ -1,9 +1,11 @@
-"""What a device's driver counts for itself (`ethtool -S`), as far as it can be told without knowing the driver."""
+"""What devices' drivers count for themselves, as far as it can be told without knowing the driver, and offloads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Final
+
+from perfcheck.system import ethtool
 
 _DROPS: Final = ("drop", "discard", "miss", "no_buf", "nobuf", "overrun", "overflow", "ring_full")
 OFFLOADS: Final[Mapping[str, frozenset[str]]] = {
@@ -18,40 +20,20 @@ OFFLOADS: Final[Mapping[str, frozenset[str]]] = {
 _ERRORS: Final = ("err", "crc", "bad_", "abort", "timeout", "stall")
 
 
-def counters(ifnames: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Read the driver's counters of interfaces of the calling thread's namespace; those without any are left out."""
-    from pyroute2.ethtool.ioctl import IoctlEthtool, NotSupportedError
-
-    found = {}
-    for ifname in ifnames:
-        device = IoctlEthtool(ifname)
-        try:
-            found[ifname] = dict(device.get_statistics())
-        except (NotSupportedError, OSError):
-            continue
-        finally:
-            device.close()
-    return found
+def counters(ifnames: Iterable[str]) -> dict[str, Mapping[str, int]]:
+    """Return the driver's counters of interfaces of the calling thread's namespace; those without any are left out."""
+    read = ((ifname, ethtool.statistics(ifname)) for ifname in ifnames)
+    return {ifname: found for ifname, found in read if found is not None}
 
 
 def offloads(ifnames: Iterable[str]) -> dict[str, dict[str, bool]]:
-    """Read which offloads interfaces of the calling thread's namespace have on (`ethtool -k`), by OFFLOADS' keys."""
-    from pyroute2.ethtool.ioctl import IoctlEthtool, NotSupportedError
-
-    found = {}
-    for ifname in ifnames:
-        device = IoctlEthtool(ifname)
-        try:
-            features = device.get_features()
-            found[ifname] = {
-                name: any(one in features and features.is_active(one) for one in names)
-                for name, names in OFFLOADS.items()
-            }
-        except (NotSupportedError, OSError):
-            continue
-        finally:
-            device.close()
-    return found
+    """Return which offloads interfaces of the calling thread's namespace have on, by OFFLOADS' keys."""
+    read = ((ifname, ethtool.active_features(ifname)) for ifname in ifnames)
+    return {
+        ifname: {name: not names.isdisjoint(active) for name, names in OFFLOADS.items()}
+        for ifname, active in read
+        if active is not None
+    }
 
 
 def grew(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 from perfcheck.errors import LabError
 from perfcheck.lab.links import qdiscs
-from perfcheck.lab.links.offloads import turn_offloads_off
 from perfcheck.lab.links.plans import WAYS
 from perfcheck.lab.network import counters
 from perfcheck.model.observation import LinkReport
 from perfcheck.model.scenario import LinkSpec
 from perfcheck.model.seams import LinkEnd, UndoLog
 from perfcheck.system import checks, commands, netns
+from perfcheck.system.ethtool import turn_offloads_off
 from perfcheck.system.netns import NetnsThread
 
 if TYPE_CHECKING:
