@@ -13,20 +13,20 @@ BENCH ?=
 # What `make distros` tries, and where.
 DISTROS ?= bookworm trixie
 TARGETS ?= demo test
-# Arguments of uv for `make lock`, such as LOCK="--upgrade-package numpy"; all versions are taken anew without.
+# Arguments of uv for `make lock`, such as LOCK="--upgrade-package numpy"; without it, all versions are renewed.
 LOCK ?=
 
 # Debian's kernel of `make vm`: 6.1 or 6.12.
 RELEASE ?= 6.12
-# Kernel tests that need more of a kernel than many have (netem, Open vSwitch, tracing of functions), and those of what
-# other kernels have other hooks for.
+# Kernel tests that need features which many kernels lack (netem, Open vSwitch, tracing of functions), and tests of
+# metrics that have other hooks on other kernels.
 VM_MODULES := openvswitch sch_netem nf_conntrack nft_ct
 VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py layer_ovs.py layer_times.py detail.py detail_anomalies.py \
 	retransmissions_by_kind.py)
-# Before any of the modules is loaded.
+# These run before any of the modules is loaded.
 VM_FIRST := tests/kernel/test_late_modules.py
 UNIT := $(PYTEST) -q -p no:cacheprovider --hypothesis-profile=ci
-# They start workers themselves, which two CPUs are busy enough with.
+# These tests start workers themselves; that keeps two CPUs busy.
 WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
@@ -36,16 +36,16 @@ VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p 
 help:
 	@echo 'make demo            measure the shipped scenarios and compare them with the committed baselines'
 	@echo 'make test            all tests: lint, types, unit, plugin, kernel'
-	@echo 'make unit            the tests that need no root, in seconds'
-	@echo 'make vm              the kernel tests that need more of a kernel, in a guest with Debian'"'"'s (RELEASE=6.1 or 6.12)'
+	@echo 'make unit            the tests that need no root'
+	@echo 'make vm              kernel tests in a guest with Debian'"'"'s kernel (RELEASE=6.1 or 6.12)'
 	@echo 'make distros         demo and test in fresh chroots of Debian 12 and 13 (DISTROS="trixie" TARGETS="demo", KEEP=FOLDER)'
 	@echo 'make lock            renew requirements.lock, the exact versions that setup installs'
-	@echo 'make baselines       measure and write baselines/ anew'
-	@echo 'make bench           time around the traffic: lab up, programs attached, lab down'
-	@echo 'make bench-links     emulated links: asked and measured (BENCH="--only table --output docs/bench-links.md")'
-	@echo 'make bench-overhead  what measuring costs, beside BCC and bpftrace (BENCH="--only tools --output FILE")'
-	@echo 'make bench-detail    how fast detail mode reads its ring, and whether nothing is lost uncounted'
-	@echo 'make bench-compare   how long judging and history take'
+	@echo 'make baselines       measure, and save a new session in baselines/'
+	@echo 'make bench           time of the steps around the traffic: lab up, programs attached, lab down'
+	@echo 'make bench-links     compare emulated links with what was asked (BENCH="--only table --output docs/bench-links.md")'
+	@echo 'make bench-overhead  what measuring costs, next to BCC and bpftrace (BENCH="--only tools --output FILE")'
+	@echo 'make bench-detail    how fast detail mode reads its ring buffer, and that every lost record is counted'
+	@echo 'make bench-compare   how long comparison and history take'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
 	@echo 'make kills           kill perfcheck 200 times at random moments and count what is left (half an hour)'
 	@echo 'make campaign        count false and missed decisions on this machine (more than an hour)'
