@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from perfcheck.collect.tcp.collector import TcpCollector
@@ -35,6 +36,11 @@ class Pair:
     thread: NetnsThread
     addresses: tuple[str, str] = ("198.18.0.1", "198.18.0.2")
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def set_sysctl(self, name: str, key: str, value: str) -> None:
+        """Write one in a host's /proc/sys: not every distribution's base system has sysctl(8)."""
+        path = Path("/proc/sys", *key.split("."))
+        self.thread.inside(path_of(name), lambda: path.write_text(value, encoding="ascii"))
 
     def scope(self, warmup_ns: int = 0) -> Scope:
         hosts = dict(zip(("client", "server"), self.names, strict=True))

@@ -97,7 +97,7 @@ def test_a_closed_port_is_answered_by_icmp(pair: lab.Pair, collectors: tuple[Col
 
 
 def test_an_unknown_neighbour_costs_its_packets(pair: lab.Pair, collectors: tuple[Collector, ...]) -> None:
-    lab.run("ip", "netns", "exec", pair.names[0], "sysctl", "-qw", "net.ipv4.neigh.eth0.retrans_time_ms=20")
+    pair.set_sysctl(pair.names[0], "net.ipv4.neigh.eth0.retrans_time_ms", "20")
     with lab.measuring(pair.scope(), *collectors) as seen:
         send(pair, 5, address="198.18.0.77")
         assert wait_until(lambda: "FAILED" in lab.run("ip", "-n", pair.names[0], "neigh"), timeout_s=5)

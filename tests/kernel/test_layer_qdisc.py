@@ -44,7 +44,7 @@ def pair() -> Iterator[lab.Pair]:
     """Two hosts that send nothing of their own accord: IPv6 would look for routers and duplicates."""
     with lab.pair() as made:
         for name in made.names:
-            lab.run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+            made.set_sysctl(name, "net.ipv6.conf.all.disable_ipv6", "1")
         yield made
 
 

@@ -226,7 +226,7 @@ def counted(pair: lab.Pair, *names: str) -> dict[str, float]:
 def test_answers_that_a_ping_socket_has_no_room_for_are_counted(pair: lab.Pair) -> None:
     """Echo requests whose answers nobody reads: what the socket holds in the end can be read, the rest was refused."""
     sent = 1000
-    lab.run("ip", "netns", "exec", pair.names[0], "sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647")
+    pair.set_sysctl(pair.names[0], "net.ipv4.ping_group_range", "0 2147483647")
     drops = DropsCollector()
     drops.open()
     ping = pair.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP))

@@ -108,7 +108,7 @@ def test_a_lost_tail_is_probed_in_each_connection(
 def test_without_probes_every_loss_of_a_tail_is_a_time_out(
     core: TcpCollector, host: HostCountersCollector, pair: lab.Pair
 ) -> None:
-    lab.run("ip", "netns", "exec", pair.names[0], "sysctl", "-qw", "net.ipv4.tcp_early_retrans=0")
+    pair.set_sysctl(pair.names[0], "net.ipv4.tcp_early_retrans", "0")
     # The segment and its first repetition get lost: two time-outs, the second after twice the time.
     drop_first(pair, 2 * CONNECTIONS, "meta length > 500")
     with lab.measuring(pair.scope(), core, host) as seen:
