@@ -29,15 +29,43 @@ struct pc_socket {
 	u32 generation, record;
 };
 
-/* What tcp_sock itself counts since its birth. */
+/*
+ * What tcp_sock itself counts since its birth: COUNT(type, counter, member of tcp_sock).
+ *
+ * A counter's name here is its name in user space (TcpSocket.counters), which takes names and types from the compiled
+ * map. A line here, or a member of pc_window_events or pc_whole_events, is all of a counter; the catalogue's metric
+ * that names it (perfcheck/model/catalogue/tcp.py) is all of its figure. 64-bit ones come first.
+ */
+#define PC_TCP_SOCK_COUNTS(COUNT)			\
+	COUNT(u64, bytes_acked, bytes_acked)		\
+	COUNT(u64, bytes_received, bytes_received)	\
+	COUNT(u32, segs_out, segs_out)			\
+	COUNT(u32, data_segs_out, data_segs_out)	\
+	COUNT(u32, retrans_segs, total_retrans)		\
+	COUNT(u32, lost_segs, lost)			\
+	COUNT(u32, delivered_segs, delivered)		\
+	COUNT(u32, delivered_ce_segs, delivered_ce)	\
+	COUNT(u32, dsack_dups_segs, dsack_dups)		\
+	COUNT(u32, reord_seen_events, reord_seen)	\
+	COUNT(u32, ooo_segs, rcv_ooopack)
+
+#define PC_MEMBER(type, counter, member) type counter;
+
 struct pc_counts {
-	u64 bytes_acked, bytes_received;
-	u32 segs_out, data_segs_out, retrans_segs, lost_segs;
-	u32 delivered_segs, delivered_ce_segs, dsack_dups_segs, reord_seen_events;
-	u32 ooo_segs, busy_jiffies, rwnd_limited_jiffies, sndbuf_limited_jiffies;
+	PC_TCP_SOCK_COUNTS(PC_MEMBER)
+	u32 busy_jiffies, rwnd_limited_jiffies, sndbuf_limited_jiffies;	/* tcp_sock.chrono_stat */
 };
 
-enum pc_kind { PC_FAST, PC_RTO, PC_TLP, PC_SYN, PC_KINDS };
+/* What programs count in the window of measurement. */
+struct pc_window_events {
+	u32 retrans_fast_segs, retrans_rto_segs, retrans_tlp_segs;	/* by the congestion state */
+};
+
+/* What programs count over the whole connection. */
+struct pc_whole_events {
+	u32 retrans_syn_segs;
+	u32 resets, resets_late, resets_sent;	/* received before and after our own close; sent */
+};
 
 /* What a histogram's buckets do not tell. */
 struct pc_spread {
@@ -80,15 +108,15 @@ struct pc_record {
 	u64 sndbuf_last_ns;
 	u32 state_entries[PC_CA_STATES];
 	u32 state;
-	u32 retrans[PC_KINDS];
-	u32 netns, resets_received, resets_late, resets_sent;
+	struct pc_window_events window_events;
+	struct pc_whole_events whole_events;
+	u32 netns;
 	u32 handshake_us, synack_rtt_us, min_rtt_us, rttvar_us, ssthresh_segs, mss_bytes;
 	u32 reordering_segs, rate_delivered_segs, rate_interval_us, cwnd_segs, outstanding_segs;
 	u32 closed, passive, family;
 	u16 local_port, remote_port;
 	u8 local[16], remote[16], congestion[16];
-	u32 unused[10];		/* to a multiple of a cache line */
-};
+} __attribute__((aligned(64)));	/* each record begins with a cache line */
 
 /*
  * Log-linear: values below 2^(PC_SUB_BITS+1) one a bucket, then 2^PC_SUB_BITS buckets an octave.

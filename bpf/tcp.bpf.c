@@ -231,7 +231,7 @@ int tp_btf__tcp_retransmit_skb(u64 *ctx)
 	opened = record->in_window;
 	state = sk->__sk_common.skc_state;
 	if (state == TCP_SYN_SENT || state == TCP_SYN_RECV) {
-		record->retrans[PC_SYN] += segs;
+		record->whole_events.retrans_syn_segs += segs;
 		read_names(record, tp);
 		return 0;
 	}
@@ -245,11 +245,11 @@ int tp_btf__tcp_retransmit_skb(u64 *ctx)
 	}
 	state = tp->inet_conn.icsk_ca_state;
 	if (state == TCP_CA_Loss)
-		record->retrans[PC_RTO] += segs;
+		record->window_events.retrans_rto_segs += segs;
 	else if (state == TCP_CA_Recovery)
-		record->retrans[PC_FAST] += segs;
+		record->window_events.retrans_fast_segs += segs;
 	else
-		record->retrans[PC_TLP] += segs;
+		record->window_events.retrans_tlp_segs += segs;
 	return 0;
 }
 
@@ -317,7 +317,7 @@ INLINE void on_established(struct sock *sk, struct tcp_sock *tp, u32 old)
 	} else {
 		record->passive = 1;
 		record->synack_rtt_us = tp->srtt_us >> 3;
-		record->retrans[PC_SYN] = tp->total_retrans;
+		record->whole_events.retrans_syn_segs = tp->total_retrans;
 	}
 }
 
@@ -358,9 +358,9 @@ int tp_btf__tcp_receive_reset(u64 *ctx)
 	if (!record)
 		return 0;
 	if (state == TCP_ESTABLISHED || state == TCP_SYN_SENT || state == TCP_SYN_RECV || state == TCP_CLOSE_WAIT)
-		record->resets_received++;
+		record->whole_events.resets++;
 	else
-		record->resets_late++;
+		record->whole_events.resets_late++;
 	return 0;
 }
 
@@ -374,7 +374,7 @@ int tp_btf__tcp_send_reset(u64 *ctx)
 		return 0;
 	record = find(sk);
 	if (record)
-		record->resets_sent++;
+		record->whole_events.resets_sent++;
 	return 0;
 }
 

@@ -22,21 +22,13 @@ INLINE u64 socket_clock(struct tcp_sock *tp)
 	((tp)->chrono_stat[(type) - 1] +					\
 	 ((tp)->chrono_type == (type) ? (now) - (tp)->chrono_start : 0))
 
+#define PC_READ_COUNT(type, counter, member) counts->counter = tp->member;
+
 INLINE void read_counts(struct pc_counts *counts, struct tcp_sock *tp)
 {
 	u32 now = jiffies64();
 
-	counts->bytes_acked = tp->bytes_acked;
-	counts->bytes_received = tp->bytes_received;
-	counts->segs_out = tp->segs_out;
-	counts->data_segs_out = tp->data_segs_out;
-	counts->retrans_segs = tp->total_retrans;
-	counts->lost_segs = tp->lost;
-	counts->delivered_segs = tp->delivered;
-	counts->delivered_ce_segs = tp->delivered_ce;
-	counts->dsack_dups_segs = tp->dsack_dups;
-	counts->reord_seen_events = tp->reord_seen;
-	counts->ooo_segs = tp->rcv_ooopack;
+	PC_TCP_SOCK_COUNTS(PC_READ_COUNT)
 	counts->busy_jiffies = CHRONO(tp, TCP_CHRONO_BUSY, now);
 	counts->rwnd_limited_jiffies = CHRONO(tp, TCP_CHRONO_RWND_LIMITED, now);
 	counts->sndbuf_limited_jiffies = CHRONO(tp, TCP_CHRONO_SNDBUF_LIMITED, now);

@@ -16,16 +16,13 @@ from perfcheck.analyse.histogram import merge, statistics
 from perfcheck.analyse.spans import Span, length_ns, union, within
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import Histogram, TcpSocket
+from perfcheck.model.metric import Ends
 from perfcheck.model.observation import TrafficReport
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.topology import data_path, steady_together_bps
 
 _LIMITS = 2
 _STATES = ("open", "disorder", "cwr", "recovery", "loss")
-_SUMS = (
-    "segs_out", "data_segs_out", "retrans_segs", "retrans_fast_segs", "retrans_rto_segs", "retrans_tlp_segs",
-    "lost_segs", "rto_events", "recovery_events", "reord_seen_events", "dsack_dups_segs",
-)  # fmt: skip
 _GAUGES: tuple[tuple[str, Callable[[Sequence[float]], float]], ...] = (
     ("min_rtt_us", min),
     ("rttvar_us", median),
@@ -55,11 +52,10 @@ def tcp_metrics(sockets: Sequence[TcpSocket], reports: Sequence[TrafficReport], 
         return {}
     # A connection that ended within the warm-up has nothing but its handshake.
     measured = [socket for socket in senders if _elapsed_ns(socket)]
-    found = dict(_both_ends(connections, senders, receivers))
+    found = dict(_sums(senders, receivers)) | dict(_both_ends(connections, [*senders, *receivers]))
     if measured:
         found |= dict(_distributions(measured))
         found |= _gauges(measured)
-        found |= {name: value for name in _SUMS if (value := _total(measured, name)) is not None}
         found |= dict(_shares(measured))
         found |= dict(_rates(measured, _path_rate_bps(scenario, connections), found))
         found |= dict(_standing_queue(connections))
@@ -176,19 +172,24 @@ def _hosts(connection: Connection) -> tuple[str, str | None]:
     return connection.sender.key.host, None if connection.report is None else connection.report.receiver.host
 
 
-def _both_ends(
-    connections: Sequence[Connection], senders: Sequence[TcpSocket], receivers: Sequence[TcpSocket]
-) -> Iterator[tuple[str, float]]:
-    ends = [*senders, *receivers]
+def _sums(senders: Sequence[TcpSocket], receivers: Sequence[TcpSocket]) -> Iterator[tuple[str, float]]:
+    """Return the metrics that the catalogue declares as sums of a counter."""
+    summed = {
+        Ends.SENDERS: [socket for socket in senders if _elapsed_ns(socket)],
+        Ends.RECEIVERS: [socket for socket in receivers if _elapsed_ns(socket)],
+        Ends.BOTH: [*senders, *receivers],
+    }
+    for spec in CATALOGUE.values():
+        if spec.counter and (value := _total(summed[spec.ends], spec.counter)) is not None:
+            yield spec.name.removeprefix(f"{spec.layer}."), value
+
+
+def _both_ends(connections: Sequence[Connection], ends: Sequence[TcpSocket]) -> Iterator[tuple[str, float]]:
     yield "connections", len(connections)
     handshakes = [socket.gauges["handshake_us"] for socket in ends if socket.gauges.get("handshake_us")]
     if handshakes:
         p50, p99 = np.quantile(handshakes, (0.5, 0.99))
         yield from (("handshake_us.p50", p50), ("handshake_us.p99", p99), ("handshake_us.max", max(handshakes)))
-    if (repeated := _total(ends, "retrans_syn_segs")) is not None:
-        yield "retrans_syn_segs", repeated
-    if (out_of_order := _total([socket for socket in receivers if _elapsed_ns(socket)], "ooo_segs")) is not None:
-        yield "ooo_segs", out_of_order
     if _total(ends, "resets") is not None:
         yield "resets", sum(_was_reset(connection) for connection in connections)
 

@@ -75,7 +75,7 @@ class TcpSocket:
     Counters cover the time after the warm-up, up to the close (or the read-out); `whole_*`
     cover the whole connection, for cross-checks against reports that know no warm-up. `established_ns` is 0 where
     that was not seen: of an attempt that failed, and of a connection that was there before the trial.
-    `gauges` and `counters` are named as in `collect/tcp/collector.py`'s docstring, units in the names.
+    Counters are named in bpf/perfcheck.h, gauges in `collect/tcp/collector.py`'s docstring, units in the names.
     """
 
     key: FlowKey

@@ -48,6 +48,17 @@ class DecidedBy(StrEnum):
     MACHINE = "machine"
 
 
+class Ends(StrEnum):
+    """Whose sockets a counter is summed over, of each measured connection."""
+
+    SENDERS = "senders"
+    """After the warm-up."""
+    RECEIVERS = "receivers"
+    """After the warm-up."""
+    BOTH = "both"
+    """Warm-up included."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSpec:
     """One metric of the catalogue.
@@ -59,6 +70,7 @@ class MetricSpec:
     and after it what that has on some machines only.
     `computed` says more of how it is made up, where `meaning`, which failures show, leaves that open.
     `overruns` marks a percentage that is no share of a whole: it may exceed 100.
+    `counter` names the counter of sockets (TcpSocket.counters) that the metric is the sum of, over `ends`.
     `host_wide` marks what cannot be told apart from the rest of the machine: everything else is the lab's own.
     """
 
@@ -76,6 +88,8 @@ class MetricSpec:
     host_wide: bool = False
     overruns: bool = False
     computed: str = ""
+    counter: str = ""
+    ends: Ends = Ends.SENDERS
 
     @property
     def most(self) -> float | None:

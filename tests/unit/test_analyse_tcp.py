@@ -15,7 +15,7 @@ from perfcheck.model.record import TrialRecord
 from perfcheck.testing import make_flow_report, make_scenario, make_tcp_socket
 
 MS_NS = 10**6
-COUNTERS = {
+COUNTERS = dict.fromkeys((spec.counter for spec in CATALOGUE.values() if spec.counter), 0) | {
     "retrans_fast_segs": 6, "retrans_rto_segs": 3, "retrans_tlp_segs": 1, "retrans_syn_segs": 1, "retrans_segs": 10,
     "lost_segs": 20, "segs_out": 1200, "data_segs_out": 1000, "bytes_acked": 10_000_000, "bytes_received": 100,
     "delivered_segs": 990, "delivered_ce_segs": 99, "dsack_dups_segs": 2, "reord_seen_events": 4, "ooo_segs": 0,

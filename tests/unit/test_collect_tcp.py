@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from perfcheck.collect.base import histogram
 from perfcheck.collect.sockdiag import host, tcp_info
 from perfcheck.collect.tcp import collector, decode
+from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import TcpSocket
 
 SECOND = 1_000_000_000
@@ -25,6 +26,9 @@ COUNTS = dict.fromkeys(
     ),
     0,
 )  # fmt: skip
+COUNTS_TYPE = np.dtype([(name, "u8" if name.startswith("bytes") else "u4") for name in COUNTS] + [("__pad_end", "S4")])
+WINDOW_EVENTS = dict.fromkeys(("retrans_fast_segs", "retrans_rto_segs", "retrans_tlp_segs"), 0)
+WHOLE_EVENTS = dict.fromkeys(("retrans_syn_segs", "resets", "resets_late", "resets_sent"), 0)
 SPREAD = np.dtype([("total", "u8"), ("minimum", "u4"), ("maximum", "u4")])
 SETS = np.zeros(
     1,
@@ -36,21 +40,33 @@ SETS = np.zeros(
 NAMES = ("rtt", "srtt", "cwnd", "inflight")
 
 
-def record(**changes: Any) -> dict[str, Any]:
+def counts(values: dict[str, int]) -> np.void:
+    return np.array([(*(values[name] for name in COUNTS), b"")], COUNTS_TYPE)[0]  # type: ignore[no-any-return]
+
+
+def events(names: dict[str, int], values: dict[str, int]) -> np.void:
+    return np.array([tuple((names | values).values())], [(name, "u4") for name in names])[0]  # type: ignore[no-any-return]
+
+
+def record(
+    base: dict[str, int] = COUNTS, now: dict[str, int] = COUNTS, window_events: dict[str, int] = WINDOW_EVENTS,
+    whole_events: dict[str, int] = WHOLE_EVENTS, **changes: Any,
+) -> dict[str, Any]:  # fmt: skip
     """Return a connecting socket that was open for 5 s, measured from 2 s to 4.5 s, without any event in it."""
     return {
         "cookie": 77, "window_at_ns": 2 * SECOND, "last_ns": 4 * SECOND + SECOND // 2, "pacing_total": 0,
-        "pacing_samples": 0, "histogram": 0, "snd_wnd_bytes": 65536, "window_ns": 2 * SECOND, "syn_ns": SECOND - 20_000,
-        "established_ns": SECOND, "end_ns": 5 * SECOND, "base": dict(COUNTS), "now": dict(COUNTS), "state_ns": [0] * 5,
-        "state_since_ns": 2 * SECOND, "state_entries": [0] * 5, "state": 0, "retrans": [0] * 4, "netns": 42,
-        "resets_received": 0, "resets_late": 0, "resets_sent": 0, "handshake_us": 20, "synack_rtt_us": 0,
-        "min_rtt_us": 19_900, "rttvar_us": 300, "ssthresh_segs": 0x7FFFFFFF, "mss_bytes": 1448, "reordering_segs": 3,
-        "rate_delivered_segs": 0, "rate_interval_us": 0, "cwnd_segs": 10, "outstanding_segs": 0, "closed": 1,
-        "passive": 0, "family": 2, "local_port": 40000, "remote_port": 5201,
+        "pacing_samples": 0, "histogram": 0, "snd_wnd_bytes": 65536, "window_ns": 2 * SECOND,
+        "syn_ns": SECOND - 20_000, "established_ns": SECOND, "end_ns": 5 * SECOND, "state_ns": [0] * 5,
+        "state_since_ns": 2 * SECOND, "state_entries": [0] * 5, "state": 0, "netns": 42, "handshake_us": 20,
+        "synack_rtt_us": 0, "min_rtt_us": 19_900, "rttvar_us": 300, "ssthresh_segs": 0x7FFFFFFF, "mss_bytes": 1448,
+        "reordering_segs": 3, "rate_delivered_segs": 0, "rate_interval_us": 0, "cwnd_segs": 10, "outstanding_segs": 0,
+        "closed": 1, "passive": 0, "family": 2, "local_port": 40000, "remote_port": 5201,
         "local": bytes([198, 18, 0, 1]) + bytes(12), "remote": bytes([198, 18, 0, 2]) + bytes(12),
         "congestion": b"cubic" + bytes(11), "lost_samples": 0, "sndbuf_ns": 0, "sndbuf_last_ns": 0,
         **dict.fromkeys((f"{name}_above" for name in NAMES), 0),
-        **{f"{name}_spread": np.array((0, 0xFFFFFFFF, 0), SPREAD) for name in NAMES}, **changes,
+        **{f"{name}_spread": np.array((0, 0xFFFFFFFF, 0), SPREAD) for name in NAMES}, "base": counts(base),
+        "now": counts(now), "window_events": events(WINDOW_EVENTS, window_events),
+        "whole_events": events(WHOLE_EVENTS, whole_events), **changes,
     }  # fmt: skip
 
 
@@ -100,6 +116,16 @@ def test_limits_never_exceed_the_busy_time(busy: int, rwnd: int, sndbuf: int, li
     assert counters["rwnd_limited_us"] + counters["sndbuf_limited_us"] <= counters["busy_us"]
 
 
+def test_a_counter_that_the_kernels_side_gains_needs_no_line_here() -> None:
+    grown = record()
+    for name, value in (("base", 2**32 - 5), ("now", 7)):
+        grown[name] = np.array((*grown[name].item(), value), [*COUNTS_TYPE.descr, ("segs_in", "u4")])[()]
+    found = decode.socket_of(grown, SETS, {}, 4000, frozenset()).counters
+    assert found["segs_in"] == 12
+    assert not any(name.startswith("__") for name in found)
+    assert found.keys() - {"segs_in"} == decoded().counters.keys()
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**31))
 def test_counters_of_32_bits_may_wrap(base: int, grown: int) -> None:
     now = (base + grown) % 2**32
@@ -136,14 +162,20 @@ def test_times_in_congestion_states_add_up_to_the_window() -> None:
 
 
 def test_retransmissions_are_split_by_kind() -> None:
-    counters = decoded(retrans=[5, 6, 7, 8]).counters
+    window = {"retrans_fast_segs": 5, "retrans_rto_segs": 6, "retrans_tlp_segs": 7}
+    counters = decoded(window_events=window, whole_events={"retrans_syn_segs": 8}).counters
     kinds = [counters[f"retrans_{kind}_segs"] for kind in ("fast", "rto", "tlp", "syn")]
     assert kinds == [5, 6, 7, 8]
 
 
 def test_a_connection_that_ended_within_its_warm_up_measured_nothing_but_its_handshake() -> None:
     now = {**COUNTS, "segs_out": 50}
-    found = decoded(window_ns=0, now=now, retrans=[1, 1, 1, 2], resets_received=1)
+    found = decoded(
+        window_ns=0,
+        now=now,
+        window_events=dict.fromkeys(WINDOW_EVENTS, 1),
+        whole_events={"retrans_syn_segs": 2, "resets": 1},
+    )
     assert found.first_ns == 0
     assert {name for name, value in found.counters.items() if value} == {"retrans_syn_segs", "resets"}
     assert found.whole_segs_out == 50
@@ -186,9 +218,10 @@ def test_histograms_are_those_of_the_sockets_number() -> None:
     assert beyond.rtt_us.count == 0
 
 
-def test_every_counter_and_gauge_is_documented() -> None:
+def test_every_counter_is_a_metrics_or_documented_and_every_gauge_is_documented() -> None:
     found = decoded(pacing_samples=1, pacing_total=1, rate_delivered_segs=1, rate_interval_us=1, passive=1, histogram=0)
-    for name in (*found.counters, *found.gauges):
+    summed = {spec.counter for spec in CATALOGUE.values()}
+    for name in (*(found.counters.keys() - summed), *found.gauges):
         assert f"`{name}`" in (collector.__doc__ or ""), name
 
 

@@ -1,14 +1,11 @@
 """The TCP layer of the measurement core: one TcpSocket for each connection of the lab's hosts.
 
-Names in `TcpSocket.counters`, whole numbers over the window: from the first event at or
-after the end of the warm-up, to the last one (or to the close, while data are unacknowledged):
+`TcpSocket.counters` are whole numbers over the window: from the first event at or after the end of the warm-up, to the
+last one (or to the close, while data are unacknowledged). Names are those of bpf/perfcheck.h: pc_counts are tcp_sock's
+own, pc_window_events are counted by programs. What metrics are sums of is told by the catalogue (`MetricSpec.counter`).
+The others:
 
-- `segs_out`, `data_segs_out`: segments sent, retransmissions included; `bytes_acked`, `bytes_received`: payload
-- `retrans_segs`: retransmitted (tcp_sock.total_retrans); of these, by tp_btf/tcp_retransmit_skb:
-  `retrans_fast_segs` in TCP_CA_Recovery, `retrans_rto_segs` in TCP_CA_Loss, `retrans_tlp_segs` in another
-  state (tail loss probes that retransmit)
-- `lost_segs`, `delivered_segs`, `delivered_ce_segs`, `dsack_dups_segs`, `reord_seen_events`: as tcp_sock's
-  lost, delivered, delivered_ce, dsack_dups, reord_seen; `ooo_segs`: rcv_ooopack, at the receiver
+- `bytes_acked`, `bytes_received`: payload; `delivered_segs`, `delivered_ce_segs`: tcp_sock.delivered, delivered_ce
 - `busy_us`, `rwnd_limited_us`, `sndbuf_chrono_us`: tcp_sock.chrono_stat as in TCP_INFO, where the busy time
   includes the two others; they tick in jiffies
 - `sndbuf_limited_us`: as measured at each segment received (bpf/tcp_record.h): alike for writers that poll and that
@@ -16,10 +13,9 @@ after the end of the warm-up, to the last one (or to the close, while data are u
 - `elapsed_us`: length of the window
 - `state_open_us`, `state_disorder_us`, `state_cwr_us`, `state_recovery_us`, `state_loss_us`: time in each
   congestion state; they add up to elapsed_us
-- `rto_events`, `recovery_events`: times the socket entered TCP_CA_Loss, TCP_CA_Recovery
 
-and over the whole connection, whatever the warm-up: `retrans_syn_segs` (SYN, or SYN-ACK at the
-accepting side), `resets` (received while this side had not closed; iperf3 ends healthy connections so),
+and over the whole connection, whatever the warm-up, pc_whole_events: SYN or SYN-ACK that were repeated, `resets`
+(received while this side had not closed; iperf3 ends healthy connections so),
 `resets_late` (received after this side had closed), `resets_sent`. A connection that ended within its warm-up has
 an empty window: all counters 0, histograms empty, `first_ns` 0. A connection attempt that failed, and a
 connection that was there before the trial, have `established_ns` 0.

@@ -1,4 +1,7 @@
-"""Turns `pc_record` and `pc_histograms` (bpf/perfcheck.h) into the model's TcpSocket."""
+"""Turns `pc_record` and `pc_histograms` (bpf/perfcheck.h) into the model's TcpSocket.
+
+Counters take their names from the C struct (as `retrans_tlp_segs` of pc_window_events): a new one needs no line here.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,7 @@ _NO_RTT: Final = 0xFFFFFFFF
 STATES: Final = ("open", "disorder", "cwr", "recovery", "loss")
 _RECOVERY: Final = STATES.index("recovery")
 _LOSS: Final = STATES.index("loss")
-_KINDS: Final = ("fast", "rto", "tlp", "syn")
-_U64_COUNTS: Final = frozenset({"bytes_acked", "bytes_received"})
-_SEGMENTS: Final = (
-    "segs_out", "data_segs_out", "retrans_segs", "lost_segs", "delivered_segs", "delivered_ce_segs", "dsack_dups_segs",
-    "reord_seen_events", "ooo_segs",
-)  # fmt: skip
+_PADDING: Final = "__pad"  # as BCC names it
 _CHRONOS: Final = ("busy", "rwnd_limited", "sndbuf_limited")
 HISTOGRAMS: Final = (
     ("rtt", "times", "us"), ("srtt", "times", "us"), ("cwnd", "segs", "segs"), ("inflight", "segs", "segs"),
@@ -55,13 +53,8 @@ def socket_of(
     first_ns, last_ns = _window(record)
     window = bool(record["window_ns"])
     counters = _counters(record, jiffy) if window else dict.fromkeys(_counters(record, jiffy), 0)
-    counters |= {
-        "retrans_syn_segs": int(record["retrans"][_KINDS.index("syn")]),
-        "resets": int(record["resets_received"]),
-        "resets_late": int(record["resets_late"]),
-        "resets_sent": int(record["resets_sent"]),
-        "elapsed_us": (last_ns - first_ns) // 1000 if window else 0,
-    }
+    counters |= _counted(record["whole_events"])
+    counters["elapsed_us"] = (last_ns - first_ns) // 1000 if window else 0
     now = record["now"]
     # An active open's SYN took a sequence number, which the kernel counts as a byte acknowledged.
     syn = bool(record["syn_ns"]) and bool(record["established_ns"]) and int(now["bytes_acked"]) > 0
@@ -120,17 +113,23 @@ def _histograms(record: Record, sets: npt.NDArray[Any]) -> tuple[Histogram, Hist
     return made[0], made[1], made[2], made[3]
 
 
-def _difference(record: Record, name: str) -> int:
-    bits = 64 if name in _U64_COUNTS else 32
-    return (int(record["now"][name]) - int(record["base"][name])) % (1 << bits)
+def _counted(members: Any) -> dict[str, int]:
+    """Return the members of a struct of `pc_record`, whose names are the counters'."""
+    return {name: int(members[name]) for name in members.dtype.names if not name.startswith(_PADDING)}
+
+
+def _grown(record: Record) -> dict[str, int]:
+    """Return by how much tcp_sock's counts grew in the window; those of 32 bits may have wrapped."""
+    before, after = _counted(record["base"]), _counted(record["now"])
+    bits = {name: 8 * record["now"].dtype[name].itemsize for name in after}
+    return {name: (value - before[name]) % (1 << bits[name]) for name, value in after.items()}
 
 
 def _counters(record: Record, jiffy: int) -> dict[str, int]:
     _, last_ns = _window(record)
-    counters = {name: _difference(record, name) for name in (*_SEGMENTS, *sorted(_U64_COUNTS))}
-    counters |= _limits(record, jiffy)
-    retrans = record["retrans"]
-    counters |= {f"retrans_{kind}_segs": int(retrans[index]) for index, kind in enumerate(_KINDS)}
+    grown = _grown(record)
+    ticks = {name: grown.pop(f"{name}_jiffies") * jiffy for name in _CHRONOS}
+    counters = grown | _limits(record, ticks) | _counted(record["window_events"])
     for index, state in enumerate(STATES):
         spent_ns = int(record["state_ns"][index])
         if index == int(record["state"]):
@@ -141,9 +140,8 @@ def _counters(record: Record, jiffy: int) -> dict[str, int]:
     return counters
 
 
-def _limits(record: Record, jiffy: int) -> dict[str, int]:
-    """Return the busy time and what limited it; the parts never exceed the whole."""
-    chronos = {name: _difference(record, f"{name}_jiffies") * jiffy for name in _CHRONOS}
+def _limits(record: Record, chronos: Mapping[str, int]) -> dict[str, int]:
+    """Return the busy time and what limited it, by the chronos in us; the parts never exceed the whole."""
     # As TCP_INFO's busy time, which the two limits are part of (tcp_get_info_chrono_stats).
     busy_us = sum(chronos.values())
     limited_us = (int(record["sndbuf_ns"]) + int(record["sndbuf_last_ns"])) // 1000
