@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from perfcheck.collect.base.declaration import Declaration, Layers, Mode
 from perfcheck.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -14,40 +15,44 @@ if TYPE_CHECKING:
     from perfcheck.system.checks import Check
 
 
-Mode = Literal["summary", "detail", "both"]
+__all__ = ["Kind", "Layers", "Mode", "collectors", "doctor_checks", "kinds", "prepare"]
 
 
-def collectors(
-    layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summary", clock: RunClock | None = None
-) -> tuple[Collector, ...]:
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A collector of something that many machines do not have, and of which a run there lacks nothing."""
+
+    def belongs_here(self) -> bool:
+        """Whether this machine has it."""
+
+
+class Kind(Protocol):
+    """A class of collectors."""
+
+    @property
+    def declared(self) -> Declaration:
+        """What it says of itself."""
+
+    def __call__(self) -> Collector:
+        """Make one."""
+
+
+def collectors(layers: Layers = "all", mode: Mode = "summary", clock: RunClock | None = None) -> tuple[Collector, ...]:
     """Make the collectors of these layers, the BPF core first; each says by `check()` whether it can measure here.
 
     Their programs share `clock`, or one that is made for them. In mode `detail` the TCP core and what needs no BPF
     measures beside the packets' paths, in `both` all does.
     """
-    from perfcheck.collect.base.collector import BpfCollector
-    from perfcheck.collect.detail.collector import DetailCollector
-    from perfcheck.collect.ip.function_times import FunctionTimesCollector
-    from perfcheck.collect.ip.ovs import MODULE, OvsCollector
     from perfcheck.collect.sockdiag.collector import SockdiagCollector
-    from perfcheck.collect.socket.collector import SocketCollector
     from perfcheck.collect.tcp.collector import TcpCollector
     from perfcheck.ebpf.check import check_bpf
     from perfcheck.ebpf.run_stats import RunClock, Timed
 
-    made = [make() for make, serves in _table().items() if layers == "all" or not serves.isdisjoint(layers)]
-    # Without its module nothing of Open vSwitch is there to be measured: a run lacks nothing.
-    if not MODULE.exists():
-        made = [one for one in made if not isinstance(one, OvsCollector)]
-    # Nor does it where the kernel does not trace functions: no other hook shows these times.
-    made = [one for one in made if not isinstance(one, FunctionTimesCollector) or _passes(one.check)]
+    made = [make() for make in kinds() if make.declared.serves(layers, mode)]
+    made = [one for one in made if not isinstance(one, Elsewhere) or one.belongs_here()]
     # Counts are all that the core is checked against, and two looks make a difference.
     if any(isinstance(one, TcpCollector) for one in made) and _passes(check_bpf):
         made = [SockdiagCollector(counts_only=True) if isinstance(one, SockdiagCollector) else one for one in made]
-    if mode == "detail":
-        made = [one for one in made if not isinstance(one, BpfCollector | SocketCollector)]
-    if mode != "summary":
-        made.append(DetailCollector())
     clock = RunClock() if clock is None else clock
     for one in made:
         if isinstance(one, Timed):
@@ -55,23 +60,22 @@ def collectors(
     return tuple(made)
 
 
-def prepare(layers: Literal["all"] | Collection[str] = "all", mode: Mode = "summary") -> None:
+def prepare(layers: Layers = "all", mode: Mode = "summary") -> None:
     """Begin to compile the BPF programs of these layers side by side, where they are not in the cache.
 
     Returns at once: a collector's `open` waits for what it needs. Imports little before, for the same reason.
     """
-    from perfcheck.collect import drop_reasons
-    from perfcheck.collect.base import sources
+    from perfcheck.collect import declared, drop_reasons
     from perfcheck.ebpf import cache, functions
     from perfcheck.ebpf import check as bpf_check
 
     with contextlib.suppress(Unavailable):
         bpf_check.check_bpf()
         enumerators = {drop_reasons.LABEL: drop_reasons.ENUMERATORS}
-        cache.prepare(*sources.groups(layers, mode), enumerators=enumerators)
-        if mode != "detail" and (layers == "all" or "ip" in layers):
+        cache.prepare(*declared.texts(layers, mode), enumerators=enumerators)
+        if declared.ROUTE_TIMES.serves(layers, mode):
             functions.way_to(functions.FUNCTIONS[0])
-            cache.prepare(sources.TIMES)
+            cache.prepare(declared.TIMES_TEXT)
 
 
 def doctor_checks() -> tuple[Check, ...]:
@@ -79,7 +83,8 @@ def doctor_checks() -> tuple[Check, ...]:
     from perfcheck.collect.doctor import all_checks
 
     made = collectors("all", "both")
-    left_out = [one for make in _table() if (one := make()).name not in {other.name for other in made}]
+    known = {one.name for one in made}
+    left_out = [make() for make in kinds() if make.declared.name not in known]
     return all_checks((*made, *left_out))
 
 
@@ -91,9 +96,10 @@ def _passes(check: Callable[[], None]) -> bool:
     return True
 
 
-def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
-    """All collectors, with the layers that each has figures of."""
+def kinds() -> tuple[Kind, ...]:
+    """Return all collectors, in the order in which they are begun and told."""
     from perfcheck.collect.cpu import CpuCollector
+    from perfcheck.collect.detail.collector import DetailCollector
     from perfcheck.collect.drops import DropsCollector
     from perfcheck.collect.ip.conntrack import ConntrackCollector
     from perfcheck.collect.ip.function_times import ConntrackTimesCollector, RouteTimesCollector
@@ -108,20 +114,8 @@ def _table() -> Mapping[Callable[[], Collector], frozenset[str]]:
     from perfcheck.collect.socket.collector import SocketCollector
     from perfcheck.collect.tcp.collector import TcpCollector
 
-    return {
-        TcpCollector: frozenset({"tcp"}),
-        SockdiagCollector: frozenset({"tcp"}),
-        HostCountersCollector: frozenset({"socket", "tcp", "udp", "ip"}),
-        SocketCollector: frozenset({"socket"}),
-        DropsCollector: frozenset({"socket", "udp", "ip", "qdisc", "nic"}),
-        IpCollector: frozenset({"ip"}),
-        RouteTimesCollector: frozenset({"ip"}),
-        ConntrackCollector: frozenset({"ip"}),
-        ConntrackTimesCollector: frozenset({"ip"}),
-        OvsCollector: frozenset({"ip"}),
-        QdiscCollector: frozenset({"qdisc"}),
-        NetlinkCollector: frozenset({"ip", "qdisc", "nic"}),
-        NicCollector: frozenset({"nic"}),
-        CpuCollector: frozenset({"cpu"}),
-        MachineCollector: frozenset({"nic", "cpu"}),
-    }
+    return (
+        TcpCollector, SockdiagCollector, HostCountersCollector, SocketCollector, DropsCollector, IpCollector,
+        RouteTimesCollector, ConntrackCollector, ConntrackTimesCollector, OvsCollector, QdiscCollector,
+        NetlinkCollector, NicCollector, CpuCollector, MachineCollector, DetailCollector,
+    )  # fmt: skip

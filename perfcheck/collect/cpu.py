@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect.base import programs, sources
+from perfcheck.collect import declared
+from perfcheck.collect.base import programs
 from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.collect.kernel import procfs
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
 from perfcheck.system.clock import now_ns
 
-TARGETS: Final = ("sched_switch",)
 TASKS: Final = 8192  # PC_TASKS
 _HOST, _EMULATOR = range(2)  # enum pc_class
 _NO_CPU: Final = 0xFFFFFFFF
@@ -28,10 +28,12 @@ _SUMS: Final = ("busy_ns", "waited_ns", "blocked_ns", "forced_ns", "stints", "vo
 class CpuCollector(BpfCollector):
     """Measures the tasks of the scope's namespaces by BPF."""
 
+    declared = declared.CPU
+
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
         self._cpus = programs.cpu_count()
-        super().__init__("cpu", sources.MACHINE, TARGETS, {"cpus": 2 * self._cpus})
+        super().__init__({"cpus": 2 * self._cpus})
 
     def forget(self, scope: Scope) -> None:
         """Forget all tasks; those that carry links are known beforehand."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect.base import sources
+from perfcheck.collect import declared
 from perfcheck.collect.base.availability import NEWER, lacking
 from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.collect.drop_reasons import METRICS, drop_reasons
@@ -20,16 +20,16 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
     "sock_exceed_buf_limit": ("socket.memory_refused", "no_memory"),
 }
 """Tracepoints that say themselves what happened: metric, and member of `pc_refusals`."""
-OPTIONAL: Final = tuple(EVENTS)
-TARGETS: Final = ("kfree_skb", *EVENTS)
 
 
 class DropsCollector(BpfCollector):
     """Counts packets that the kernel freed undelivered, of the scope's namespaces."""
 
+    declared = declared.DROPS
+
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
-        super().__init__("drops", sources.TRAFFIC, TARGETS, optional=OPTIONAL)
+        super().__init__()
         self._reasons: Mapping[str, int] = {}
 
     def open(self) -> None:

@@ -10,25 +10,27 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect.base import programs, sources
+from perfcheck.collect import declared
+from perfcheck.collect.base import programs
 from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
 
 # In the order in which they are attached: no run is seen to begin whose end is not, and no wait.
 SOFTIRQS: Final = ("softirq_exit", "softirq_entry", "softirq_raise")
-TARGETS: Final = (*SOFTIRQS, "napi_poll")
 _VECTORS: Final = (("tx", 0), ("rx", 1))
 
 
 class NicCollector(BpfCollector):
     """Measures the CPUs' network softirqs and polls."""
 
+    declared = declared.NIC
+
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
         cpus = programs.cpu_count()
         sizes = {"softirqs": 2 * cpus, "napi": cpus}
-        super().__init__("nic", sources.MACHINE, TARGETS, sizes, sampled=SOFTIRQS)
+        super().__init__(sizes, sampled=SOFTIRQS)
 
     def forget(self, scope: Scope) -> None:
         """Begin at 0."""

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect.base import programs, sources
+from perfcheck.collect import declared
+from perfcheck.collect.base import programs
 from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.collect.kernel import rtnetlink
 from perfcheck.errors import CollectError
@@ -19,7 +20,6 @@ from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
 from perfcheck.system.netns import NetnsThread
 
-TARGETS: Final = ("qdisc_enqueue", "qdisc_dequeue")
 MAX_QUEUES: Final = 256
 
 Device = tuple[int, int]
@@ -29,9 +29,11 @@ Device = tuple[int, int]
 class QdiscCollector(BpfCollector):
     """Measures the queues of the scope's network devices."""
 
+    declared = declared.QDISC
+
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
-        super().__init__("qdisc", sources.TRAFFIC, TARGETS, {"queues": MAX_QUEUES})
+        super().__init__({"queues": MAX_QUEUES})
         self._namespaces: NetnsThread | None = None
         self._scope: Scope | None = None
         self._before: dict[Device, rtnetlink.Queue] = {}

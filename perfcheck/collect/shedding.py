@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from perfcheck.collect import declared
 from perfcheck.model.budget import Budget
 
-DETAIL: Final = "detail"
-STOPPABLE: Final = frozenset(
-    {DETAIL, "socket", "drops", "routes", "route times", "conntrack times", "qdisc", "nic", "cpu"}
-)
+DETAIL: Final = declared.DETAIL.name
+STOPPABLE: Final = frozenset(one.name for one in declared.ALL if one.may_stop)
 """Collectors that may stop. The TCP core may not, nor what only looks when a trial begins and ends."""
 SUSTAINED: Final = 3
 """So many looks in a row have to be over the budget: one alone may be another's doing."""

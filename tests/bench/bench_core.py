@@ -31,7 +31,7 @@ from bench_saturated import saturating
 from rich.console import Console
 from rich.table import Table
 
-from perfcheck.collect.base import sources
+from perfcheck.collect import declared
 from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.ebpf import bcc as bcc_package
 from perfcheck.ebpf import cache, kernel_header
@@ -101,7 +101,7 @@ class Turns:
 
     def add_empty(self) -> None:
         """Add a program that does nothing at the same hook."""
-        (hook,) = (one.btf_id for one in cache.image_for(*sources.TCP).programs if one.target == TARGET)
+        (hook,) = (one.btf_id for one in cache.image_for(*declared.TCP_TEXT).programs if one.target == TARGET)
         self.add(EMPTY, self._lib.prog_load("empty", RETURN_0, ATTACH_RAW_TP, hook))
 
     def measure(self, rounds: int) -> dict[str, float]:

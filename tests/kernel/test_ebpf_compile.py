@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from perfcheck.collect import collectors, prepare
-from perfcheck.collect.base import programs, sources
+from perfcheck.collect import collectors, declared, prepare
+from perfcheck.collect.base import programs
 from perfcheck.ebpf import cache, image
 
 # As BCC compiles where nothing is kept from it.
@@ -32,7 +32,7 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_texts_compiled_side_by_side_are_what_each_is_alone(fresh_cache: Path) -> None:
     mounts = Path("/proc/self/mountinfo").read_text()
-    groups = sources.groups("all", "both")
+    groups = declared.texts("all", "both")
     prepare("all", "both")
     made = {group: cache.image_for(*group) for group in groups}
     for group, found in made.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfcheck.analyse.histogram import statistics
-from perfcheck.collect import cpu, drops, nic, qdisc
-from perfcheck.collect.base import histogram, sources
+from perfcheck.collect import Layers, Mode, cpu, declared, kinds
+from perfcheck.collect.base import histogram
 from perfcheck.collect.base import programs as layer_programs
-from perfcheck.collect.ip import function_times, routes
-from perfcheck.collect.socket import collector
+from perfcheck.collect.ip import function_times
 from perfcheck.ebpf import cache
+from perfcheck.ebpf.compile import attached_to
 from perfcheck.ebpf.functions import Way
 from perfcheck.ebpf.image import Image, MapImage, ProgramImage
+from perfcheck.model.catalogue import CATALOGUE
 
 DISTRIBUTION = np.dtype(
     [("spread", [("total", "u8"), ("minimum", "u4"), ("maximum", "u4")]), ("counts", "u4", (1024,))], align=True
@@ -95,7 +98,7 @@ def test_programs_of_a_function_and_of_its_tracepoint_are_apart() -> None:
     assert [one.kind for one in layer_programs.part_of(whole, ["fib_table_lookup"]).programs] == ["tp_btf"]
     for way in Way:
         begin, end = way.kinds
-        targets = function_times.RouteTimesCollector(way).targets
+        targets = function_times.RouteTimesCollector(way).programs_wanted.targets
         assert [one.kind for one in layer_programs.part_of(whole, targets).programs] == [begin, end]
 
 
@@ -113,8 +116,46 @@ def test_user_space_knows_the_sizes_of_the_header() -> None:
     assert defined("PC_BUCKET_SLOTS") >= layer_programs.BUCKETS
 
 
-def test_each_program_of_the_sources_belongs_to_one_collector() -> None:
-    names = {*sources.TRAFFIC, *sources.MACHINE}
-    text = "\n".join((cache.sources() / name).read_text() for name in sorted(names))
-    targets = [*cpu.TARGETS, *drops.TARGETS, *routes.TARGETS, *nic.TARGETS, *qdisc.TARGETS, *collector.TARGETS]
-    assert sorted(re.findall(r"^int (?:tp_btf|iter)__(\w+)\(", text, re.MULTILINE)) == sorted(targets)
+def programs_of(group: tuple[str, ...]) -> list[str]:
+    """Names of the programs in a text (ProgramImage.name), sorted."""
+    text = "\n".join((cache.sources() / name).read_text() for name in group)
+    found = [attached_to(name) for name in re.findall(r"^int (\w+__\w+)\(", text, re.MULTILINE)]
+    return sorted(ProgramImage(kind=kind, target=target, btf_id=1, code=b"").name for kind, target in found)
+
+
+@pytest.mark.parametrize("group", declared.texts("all", "both"), ids="+".join)
+def test_each_program_of_a_text_is_a_hook_that_one_collector_declares(group: tuple[str, ...]) -> None:
+    assert programs_of(group) == sorted(name for one in declared.ALL if one.group == group for name in one.targets)
+
+
+def test_each_program_at_a_function_is_one_collectors_by_either_way() -> None:
+    kinds = (function_times.RouteTimesCollector, function_times.ConntrackTimesCollector)
+    wanted = [name for way in Way for kind in kinds for name in kind(way).programs_wanted.targets]
+    assert programs_of(declared.TIMES_TEXT) == sorted(wanted)
+
+
+def test_each_collector_has_a_declaration_of_its_own_and_gives_what_metrics_need() -> None:
+    assert [kind.declared for kind in kinds()] == list(declared.ALL)
+    names = [one.name for one in declared.ALL]
+    assert len(set(names)) == len(names)
+    # sock_diag gives no metric of its own: it stands in for the TCP core.
+    assert set(names) - {need for spec in CATALOGUE.values() for need in spec.needs} == {"sockdiag"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "mode", "names"),
+    [
+        ({"cpu"}, "summary", ["cpu", "machine"]),
+        ({"cpu"}, "detail", ["machine", "detail"]),
+        ({"tcp"}, "both", ["tcp", "sockdiag", "host", "detail"]),
+        ({"nic"}, "summary", ["drops", "netlink", "nic", "machine"]),
+        ("all", "detail", ["tcp", "sockdiag", "host", "conntrack", "ovs", "netlink", "machine", "detail"]),
+    ],
+)
+def test_collectors_are_those_of_the_layers_and_the_mode(layers: Layers, mode: Mode, names: list[str]) -> None:
+    assert [one.name for one in declared.ALL if one.serves(layers, mode)] == names
+
+
+def test_what_is_declared_is_read_without_numpy() -> None:
+    code = "import sys; from perfcheck.collect import declared; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -71,11 +71,14 @@ def test_where_neither_works_both_reasons_are_told_until_another_module_is_loade
 
 
 def test_the_collectors_programs_are_those_of_the_way_it_was_given() -> None:
-    assert function_times.ConntrackTimesCollector(Way.KPROBE).targets == (
+    assert function_times.ConntrackTimesCollector(Way.KPROBE).programs_wanted.targets == (
         "kprobe/nf_conntrack_in",
         "kretprobe/nf_conntrack_in",
     )
-    assert function_times.ConntrackTimesCollector().targets == ("fentry/nf_conntrack_in", "fexit/nf_conntrack_in")
+    assert function_times.ConntrackTimesCollector().programs_wanted.targets == (
+        "fentry/nf_conntrack_in",
+        "fexit/nf_conntrack_in",
+    )
 
 
 @pytest.mark.parametrize(("begun", "ended", "missed"), [(500, 500, 0), (500, 460, 40), (500, 503, 0)])

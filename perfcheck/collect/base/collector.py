@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
+from perfcheck.collect.base.declaration import Declaration
 from perfcheck.collect.base.programs import LayerPrograms
-from perfcheck.collect.base.sources import Group
 from perfcheck.collect.base.window import TOO_SHORT, Window
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.run_stats import RunClock
@@ -34,20 +34,18 @@ class Seen:
 class BpfCollector(ABC):
     """A layer that BPF programs measure: attached once, counting in the window of each trial."""
 
-    def __init__(
-        self, name: str, group: Group, targets: Collection[str], sizes: Mapping[str, int] | None = None,
-        optional: Collection[str] = (), sampled: Sequence[str] = (),
-    ) -> None:  # fmt: skip
-        """Take the sources, and the tracepoints to attach to; nothing is loaded before `open`."""
-        self._name = name
+    declared: ClassVar[Declaration]
+
+    def __init__(self, sizes: Mapping[str, int] | None = None, sampled: Sequence[str] = ()) -> None:
+        """Take what LayerPrograms takes; nothing is loaded before `open`."""
         self._window: Window | None = None
-        self.programs = LayerPrograms(name, group, targets, sizes or {}, optional, sampled)
+        self.programs = LayerPrograms(self.declared, sizes or {}, sampled)
         self.timed_by(RunClock())
 
     @property
     def name(self) -> str:
         """The collector's name."""
-        return self._name
+        return self.declared.name
 
     @property
     def clock(self) -> RunClock:
@@ -128,9 +126,10 @@ class BpfCollector(ABC):
 class LookingCollector(ABC, Generic[T]):
     """A source that counts by itself: looked at when the warm-up is over and at the end."""
 
-    def __init__(self, name: str) -> None:
+    declared: ClassVar[Declaration]
+
+    def __init__(self) -> None:
         """Nothing is read before `begin`."""
-        self._name = name
         self._window: Window | None = None
         self._namespaces: NetnsThread | None = None
         self._paths: Mapping[str, str] = {}
@@ -140,7 +139,7 @@ class LookingCollector(ABC, Generic[T]):
     @property
     def name(self) -> str:
         """The collector's name."""
-        return self._name
+        return self.declared.name
 
     def open(self) -> None:
         """Nothing is needed before `begin`."""

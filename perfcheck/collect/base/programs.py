@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfcheck.collect.base import histogram
-from perfcheck.collect.base.sources import Group
+from perfcheck.collect.base.declaration import Declaration, Group
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.image import Image
@@ -64,20 +64,17 @@ class LayerPrograms:
     Between `follow` and `count` they only follow what is under way; `count` opens the window.
     """
 
-    def __init__(
-        self, layer: str, group: Group, targets: Collection[str], sizes: Mapping[str, int],
-        optional: Collection[str] = (), sampled: Sequence[str] = (),
-    ) -> None:  # fmt: skip
-        """Take the sources and the names of the programs to attach (`ProgramImage.name`); nothing is loaded yet.
+    def __init__(self, declared: Declaration, sizes: Mapping[str, int], sampled: Sequence[str] = ()) -> None:
+        """Take what the collector says of itself; nothing is loaded yet.
 
         `sizes` gives maps' numbers of elements. `sampled` programs run a part of the time where programs run
         often (RunClock); they come in the order in which they are to be attached.
         """
-        self._group = group
-        self._layer = layer
-        self._targets = frozenset(targets)
+        self._group = declared.group
+        self._layer = declared.name
+        self._targets = frozenset(declared.targets)
         self._sizes = dict(sizes)
-        self._optional = frozenset(optional)
+        self._optional = frozenset(declared.may_lack)
         self._object: BpfObject | None = None
         self._sampled = tuple(sampled)
         self._clock = RunClock()

@@ -17,7 +17,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from perfcheck.collect.base import programs, sources
+from perfcheck.collect import declared
+from perfcheck.collect.base import programs
 from perfcheck.collect.detail import hooks
 from perfcheck.collect.detail.sampling import EVERYTHING, FEW, Shed, Store, lower_keep, narrowed, told
 from perfcheck.collect.drop_reasons import METRICS, drop_reasons
@@ -51,6 +52,8 @@ _PROTOCOLS: Final = {6: Protocol.TCP, 17: Protocol.UDP}
 class DetailCollector:
     """Follows packets; `ring_bytes` is the ring's size, a power of two, `most` how many records a trial may keep."""
 
+    declared = declared.DETAIL
+
     def __init__(self, ring_bytes: int = RING_BYTES, most: int = MOST_RECORDS) -> None:
         """Nothing is loaded before `open`."""
         self._ring_bytes = ring_bytes
@@ -64,8 +67,8 @@ class DetailCollector:
 
     @property
     def name(self) -> str:
-        """`detail`."""
-        return "detail"
+        """The collector's name."""
+        return self.declared.name
 
     def check(self) -> None:
         """Raise Unavailable where BPF cannot be used."""
@@ -93,7 +96,7 @@ class DetailCollector:
         self.close()
         cpus = programs.cpu_count()
         sizes = {"events": self._ring_bytes, "lost": cpus, "sending": cpus * _NESTED}
-        self._object = BpfObject(_image(), sizes, hooks.OPTIONAL, self._clock)
+        self._object = BpfObject(_image(), sizes, self.declared.may_lack, self._clock)
 
     def parts(self) -> tuple[Check, ...]:
         """Name the metrics that this kernel lacks the hooks of, or has by others; valid while open."""
@@ -282,7 +285,7 @@ class _Drain(threading.Thread):
 
 def _image() -> Image:
     try:
-        return hooks.chosen(cache.image_for(*sources.DETAIL))
+        return hooks.chosen(cache.image_for(*declared.DETAIL.group))
     except CollectError as error:
         raise Unavailable(
             "the BPF programs of detail mode", str(error), "report this, with the output of `uname -r`"

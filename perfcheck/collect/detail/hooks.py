@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Final
 
 from perfcheck.collect.base.availability import by_another, lacking
+from perfcheck.collect.declared import DETAIL
 from perfcheck.ebpf.image import Image
 from perfcheck.system.checks import Check
 
-SUBSTITUTES: Final[Mapping[str, str]] = MappingProxyType({
-    "tcp_sendmsg_locked": "fentry/tcp_sendmsg_locked",
-    "sk_data_ready": "fentry/sock_def_readable",
-    "sock_recv_length": "fexit/tcp_recvmsg",
-})  # fmt: skip
-"""Functions where a tracepoint of Linux 6.3, or of 6.16 (`tcp_sendmsg_locked`), would be."""
-OPTIONAL: Final = (
-    *SUBSTITUTES, *SUBSTITUTES.values(), "netif_rx", "napi_gro_receive_entry", "tcp_retransmit_skb",
-    "tcp_cong_state_set", "kfree_skb", "sock_rcvqueue_full", "udp_fail_queue_rcv_skb", "sched_switch",
-)  # fmt: skip
-"""Stations and anomalies that a kernel may lack: paths and the stream of events then lack them, too."""
+SUBSTITUTES: Final = DETAIL.instead
 _FIX: Final = "use a newer kernel, or one that traces functions (fentry), such as Debian's"
 
 

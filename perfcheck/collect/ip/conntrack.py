@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from perfcheck.collect import declared
 from perfcheck.collect.base.collector import LookingCollector, Seen
 from perfcheck.collect.ip.ct_events import NewConnections
 from perfcheck.ebpf.libbpf import Libbpf
@@ -23,9 +24,11 @@ Look = Mapping[str, int]
 class ConntrackCollector(LookingCollector[dict[str, Look]]):
     """Reads each host's counters of connection tracking and the fill of its table; counts new connections by BPF."""
 
+    declared = declared.CONNTRACK
+
     def __init__(self) -> None:
         """Nothing is read before `begin`."""
-        super().__init__("conntrack")
+        super().__init__()
         self._new: dict[str, NewConnections] = {}
 
     def begin(self, scope: Scope) -> None:

@@ -7,12 +7,15 @@ and kretprobe that is more than by fentry and fexit: compare figures of one way 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
-from perfcheck.collect.base import sources
+from perfcheck.collect import declared
 from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.base.declaration import Declaration
 from perfcheck.collect.base.programs import LayerPrograms, cpu_count, forget_distributions, histogram_of
 from perfcheck.ebpf import functions
 from perfcheck.ebpf.functions import Way
+from perfcheck.errors import Unavailable
 from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.checks import Check
 
@@ -20,27 +23,34 @@ from perfcheck.system.checks import Check
 class FunctionTimesCollector(BpfCollector):
     """Measures one function's calls, of the scope's namespaces; others that do the same may count as well."""
 
-    def __init__(self, name: str, quantity: str, function: str, *also: str, way: Way | None = None) -> None:
-        """Take the metric's name without the stat; `also` are functions without which it goes as well.
+    quantity: ClassVar[str]
+    """The metric's name without the stat."""
+
+    def __init__(self, way: Way | None = None) -> None:
+        """Nothing is loaded before `open`.
 
         `way` demands one of the ways to trace a function; without it the best that the kernel allows is taken.
         """
-        self._function, self._also, self._quantity = function, also, quantity
+        (self._function,), self._also = self.declared.hooks, self.declared.optional
         self._wanted = way
         self._way = way or Way.FENTRY
-        super().__init__(name, sources.TIMES, self.targets, optional=self._optional)
+        super().__init__()
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of the programs that are attached, or will be."""
-        return (*self._programs_at(self._function), *self._optional)
+    def programs_wanted(self) -> Declaration:
+        """What is declared, with the programs at functions' begins and returns as its hooks."""
+        return replace(self.declared, hooks=self._at(self.declared.hooks), optional=self._at(self._also))
 
-    @property
-    def _optional(self) -> tuple[str, ...]:
-        return tuple(target for one in self._also for target in self._programs_at(one))
+    def _at(self, functions: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f"{kind}/{one}" for one in functions for kind in self._way.kinds)
 
-    def _programs_at(self, function: str) -> tuple[str, ...]:
-        return tuple(f"{kind}/{function}" for kind in self._way.kinds)
+    def belongs_here(self) -> bool:
+        """Whether the kernel traces the function: no other hook shows these times, so a run lacks nothing."""
+        try:
+            self.check()
+        except Unavailable:
+            return False
+        return True
 
     def check(self) -> None:
         """Raise Unavailable where BPF cannot be used, or the function not be traced: tried by attaching to it."""
@@ -50,7 +60,7 @@ class FunctionTimesCollector(BpfCollector):
     def open(self) -> None:
         """Load and attach, in the way that this kernel allows."""
         self._way = functions.way_to(self._function, self._wanted)
-        self.programs = LayerPrograms(self.name, sources.TIMES, self.targets, {}, self._optional)
+        self.programs = LayerPrograms(self.programs_wanted, {})
         self.timed_by(self._clock)
         super().open()
 
@@ -58,7 +68,7 @@ class FunctionTimesCollector(BpfCollector):
         """Say by which hooks the metric is measured here; valid while open."""
         begin, end = self._way.kinds
         loaded = [one for one in (self._function, *self._also) if f"{begin}/{one}" not in self.programs.missing]
-        return (Check(name=self._quantity, ok=True, hook=f"{begin} and {end} of {' and '.join(loaded)}"),)
+        return (Check(name=self.quantity, ok=True, hook=f"{begin} and {end} of {' and '.join(loaded)}"),)
 
     def forget(self, scope: Scope) -> None:
         """Begin at 0."""
@@ -69,7 +79,7 @@ class FunctionTimesCollector(BpfCollector):
         """Return the distribution; nothing where the function was not called."""
         del length_ns
         found = histogram_of(self.programs.view("durations"), "us", divisor=1000.0)
-        return Seen(distributions={} if found is None else {self._quantity: found})
+        return Seen(distributions={} if found is None else {self.quantity: found})
 
     def end(self) -> Observation:
         """Stop counting and give what was counted; calls whose return the kernel missed are lost, and told."""
@@ -93,14 +103,12 @@ def missed_returns(overhead: Overhead, way: Way, function: str) -> int:
 class RouteTimesCollector(FunctionTimesCollector):
     """Look-ups that found a route, of IPv4 and IPv6."""
 
-    def __init__(self, way: Way | None = None) -> None:
-        """Nothing is loaded before `open`; `way` as of FunctionTimesCollector."""
-        super().__init__("route times", "ip.route_lookup_us", "fib_table_lookup", "fib6_table_lookup", way=way)
+    declared = declared.ROUTE_TIMES
+    quantity = "ip.route_lookup_us"
 
 
 class ConntrackTimesCollector(FunctionTimesCollector):
     """Packets whose connection is tracked."""
 
-    def __init__(self, way: Way | None = None) -> None:
-        """Nothing is loaded before `open`; `way` as of FunctionTimesCollector."""
-        super().__init__("conntrack times", "ip.conntrack_us", "nf_conntrack_in", way=way)
+    declared = declared.CONNTRACK_TIMES
+    quantity = "ip.conntrack_us"

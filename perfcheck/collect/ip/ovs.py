@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from perfcheck.collect import declared
 from perfcheck.collect.base.collector import LookingCollector, Seen
 from perfcheck.collect.sockdiag.tcp_info import NLMSG_DONE, NLMSG_ERROR, messages
 from perfcheck.errors import CollectError, Unavailable
@@ -42,9 +43,11 @@ Look = Mapping[str, int]
 class OvsCollector(LookingCollector[dict[str, Look]]):
     """Reads the statistics of all datapaths of each host."""
 
-    def __init__(self) -> None:
-        """Nothing is read before `begin`."""
-        super().__init__("ovs")
+    declared = declared.OVS
+
+    def belongs_here(self) -> bool:
+        """Whether the module is there: without it there is nothing to be measured, and a run lacks nothing."""
+        return MODULE.exists()
 
     def check(self) -> None:
         """Raise Unavailable where the kernel has no Open vSwitch."""

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from perfcheck.collect.base import sources
+from perfcheck.collect import declared
 from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.model.observation import Scope
-
-_OPTIONAL: Final = ("fib6_table_lookup",)
-TARGETS: Final = ("fib_table_lookup", *_OPTIONAL)
 
 
 class IpCollector(BpfCollector):
     """Counts route look-ups that found a route, of the scope's namespaces."""
 
-    def __init__(self) -> None:
-        """Nothing is loaded before `open`."""
-        super().__init__("routes", sources.TRAFFIC, TARGETS, optional=_OPTIONAL)
+    declared = declared.ROUTES
 
     def forget(self, scope: Scope) -> None:
         """Begin at 0."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from perfcheck.collect import declared
 from perfcheck.collect.base.collector import LookingCollector, Seen
 from perfcheck.collect.kernel import procfs
 from perfcheck.errors import Unavailable
@@ -47,9 +48,7 @@ _SOURCES: Final[Mapping[str, Callable[[], Mapping[str, float]]]] = {
 class MachineCollector(LookingCollector[Look]):
     """Reads all sources that this machine has."""
 
-    def __init__(self) -> None:
-        """Nothing is read before `begin`."""
-        super().__init__("machine")
+    declared = declared.MACHINE
 
     def check(self) -> None:
         """Raise Unavailable where /proc does not show the CPUs' time."""

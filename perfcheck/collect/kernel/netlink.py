@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from perfcheck.collect import declared
 from perfcheck.collect.base.collector import LookingCollector, Seen
 from perfcheck.collect.kernel import ethtool, rtnetlink
 from perfcheck.errors import LabError, Unavailable
@@ -28,9 +29,7 @@ class Look:
 class NetlinkCollector(LookingCollector[dict[str, Look]]):
     """Reads queues, interfaces, drivers' counters and neighbours of each host."""
 
-    def __init__(self) -> None:
-        """Nothing is read before `begin`."""
-        super().__init__("netlink")
+    declared = declared.NETLINK
 
     def check(self) -> None:
         """Raise Unavailable where rtnetlink does not answer."""

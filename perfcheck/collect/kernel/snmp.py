@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from perfcheck.collect import declared
 from perfcheck.collect.base.window import Window
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.observation import HostCounters, Observation, Overhead, Scope
@@ -52,6 +53,8 @@ def _differences(before: Mapping[str, int], after: Mapping[str, int]) -> dict[st
 class HostCountersCollector:
     """Reads the counters of each host at the begin of a trial, when its warm-up is over, and at its end."""
 
+    declared = declared.HOST
+
     def __init__(self) -> None:
         """Nothing is read before `begin`."""
         self._namespaces: NetnsThread | None = None
@@ -62,8 +65,8 @@ class HostCountersCollector:
 
     @property
     def name(self) -> str:
-        """`host`."""
-        return "host"
+        """The collector's name."""
+        return self.declared.name
 
     def check(self) -> None:
         """Raise Unavailable where /proc does not show the counters."""

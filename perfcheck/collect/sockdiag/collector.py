@@ -22,6 +22,7 @@ from typing import Final
 
 import numpy as np
 
+from perfcheck.collect import declared
 from perfcheck.collect.base import histogram
 from perfcheck.collect.sockdiag.host import HostSockets
 from perfcheck.collect.sockdiag.tcp_info import BEYOND, Glance, Look
@@ -72,6 +73,8 @@ class _Seen:
 class SockdiagCollector:
     """Measures the TCP sockets of the scope's namespaces by tcp_info, about ten times a second."""
 
+    declared = declared.SOCKDIAG
+
     def __init__(self, period_s: float = _PERIOD_S, *, counts_only: bool = False) -> None:
         """Take the time between looks; with `counts_only` distributions of what changes meanwhile are coarse."""
         self._period_s = period_s
@@ -89,8 +92,8 @@ class SockdiagCollector:
 
     @property
     def name(self) -> str:
-        """`sockdiag`."""
-        return "sockdiag"
+        """The collector's name."""
+        return self.declared.name
 
     def check(self) -> None:
         """Raise Unavailable where the kernel does not answer sock_diag for TCP."""

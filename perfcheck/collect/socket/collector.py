@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from perfcheck.collect.base import sources
+from perfcheck.collect import declared
 from perfcheck.collect.base.programs import LayerPrograms
 from perfcheck.collect.base.window import TOO_SHORT
 from perfcheck.collect.sockdiag import skmeminfo
@@ -29,7 +29,6 @@ from perfcheck.model.flow import Protocol
 from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.netns import NetnsThread
 
-TARGETS: Final = ("inet_sock_set_state", "bpf_sk_storage_map")
 _ITERATOR: Final = "bpf_sk_storage_map"
 _PERIOD_S: Final = 0.2
 _SHARE: Final = 20
@@ -82,9 +81,11 @@ class _InUse:
 class SocketCollector:
     """Looks at the sockets of the scope's namespaces in equal steps of time, from the end of the warm-up."""
 
+    declared = declared.SOCKET
+
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
-        self._programs: LayerPrograms | None = LayerPrograms("socket", sources.TRAFFIC, TARGETS, {})
+        self._programs: LayerPrograms | None = LayerPrograms(self.declared, {})
         self._clock = RunClock()
         self._scope: Scope | None = None
         self._diags: dict[str, skmeminfo.DiagSocket] = {}
@@ -110,8 +111,8 @@ class SocketCollector:
 
     @property
     def name(self) -> str:
-        """`socket`."""
-        return "socket"
+        """The collector's name."""
+        return self.declared.name
 
     def check(self) -> None:
         """Raise Unavailable where the kernel does not answer sock_diag."""

@@ -45,7 +45,7 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from perfcheck.collect.base import sources
+from perfcheck.collect import declared
 from perfcheck.collect.base.availability import lacking
 from perfcheck.collect.tcp import decode
 from perfcheck.collect.tcp.pending import count_pending
@@ -76,6 +76,8 @@ _COUNTED_BY: Final = {
 class TcpCollector:
     """Measures the TCP sockets of the scope's namespaces by BPF; `max_sockets` bounds the memory (10 kB each)."""
 
+    declared = declared.TCP
+
     def __init__(self, max_sockets: int = 4096) -> None:
         """Take the bound; nothing is loaded before `open`."""
         self._max_sockets = max_sockets
@@ -89,8 +91,8 @@ class TcpCollector:
 
     @property
     def name(self) -> str:
-        """`tcp`."""
-        return "tcp"
+        """The collector's name."""
+        return self.declared.name
 
     def check(self) -> None:
         """Raise Unavailable without the kernel's BTF, the right to use BPF, libbpf, or BCC."""
@@ -100,7 +102,7 @@ class TcpCollector:
         """Compile (or take from the cache), load and attach; nothing is measured before `begin`."""
         self.check()
         self.close()
-        image = cache.image_for(*sources.TCP)
+        image = cache.image_for(*self.declared.group)
         try:
             self._object = self._load(_without(image, _HOST_ITERATOR))
         except Unavailable:
@@ -110,7 +112,7 @@ class TcpCollector:
 
     def _load(self, image: Image) -> BpfObject:
         sizes = {"records": self._max_sockets * 4, "histograms": self._max_sockets}
-        return BpfObject(image, sizes, _COUNTED_BY, self._clock)
+        return BpfObject(image, sizes, self.declared.may_lack, self._clock)
 
     @property
     def clock(self) -> RunClock:
