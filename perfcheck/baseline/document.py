@@ -27,7 +27,7 @@ MAX_PROBLEMS: Final = 50
 _DIGITS: Final = 10
 _HEADER: Final = (
     "# A baseline of perfcheck: each metric's value in every run, session by session.\n"
-    "# Written by `pytest --baseline-save`; the check sums tell damage and edits by hand.\n"
+    "# Written by `pytest --baseline-save`; the checksums detect damage and edits by hand.\n"
 )
 _MEND: Final = "restore it from version control, or delete it and measure it again with --baseline-save"
 
@@ -175,7 +175,7 @@ def _baseline(document: _Document, file: str) -> Baseline:
 
 
 def _verify(document: _Document, baseline: Baseline, root: yaml.Node, file: str) -> None:
-    message = f"the check sum does not fit the content, which was damaged or edited by hand: {_MEND}"
+    message = f"the checksum does not match the content, which was damaged or edited by hand: {_MEND}"
     problems = []
     if document.check != _digest(_head(baseline)):
         problems.append(_problem(root, ("check",), message, file))
@@ -192,7 +192,7 @@ def _compose(text: str, file: str) -> yaml.Node:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise BaselineError(_from_yaml(error, text, file)) from None
     if not isinstance(root, yaml.MappingNode):
-        problem = Problem(file=file, line=1, column=1, path="", message=f"this is no baseline: {_MEND}")
+        problem = Problem(file=file, line=1, column=1, path="", message=f"not a baseline file: {_MEND}")
         raise BaselineError(problem)
     return root
 
@@ -219,7 +219,7 @@ class _Constructor:
     def value(self, node: yaml.Node, path: str) -> Any:
         """Return a node's value."""
         if id(node) in self._seen:
-            raise BaselineError(_at(node, self._file, path, f"an alias (*name), which a baseline has not: {_MEND}"))
+            raise BaselineError(_at(node, self._file, path, f"aliases (*name) are not allowed in a baseline: {_MEND}"))
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
@@ -235,7 +235,7 @@ class _Constructor:
         found: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise BaselineError(_at(key, self._file, path, f"expected a text as a key: {_MEND}"))
+                raise BaselineError(_at(key, self._file, path, f"expected text as a key: {_MEND}"))
             if key.value in found:
                 raise BaselineError(_at(key, self._file, path, f"duplicate key {key.value!r}: {_MEND}"))
             found[key.value] = self.value(value, f"{path}.{key.value}" if path else key.value)
@@ -245,7 +245,7 @@ class _Constructor:
 def _from_yaml(error: Exception, text: str, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else _place_of(error, text)
-    what = getattr(error, "problem", None) or getattr(error, "reason", None) or "no YAML"
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or "invalid YAML"
     return Problem(file=file, line=line, column=column, path="", message=f"not a valid baseline: {what}. {_MEND}")
 
 

@@ -55,7 +55,7 @@ def baselines_at(ref: str, folder: Path) -> Path:
     """
     name = checked_ref(ref)
     root, inside = _in_repository(folder)
-    missing = f"{root} has no commit {name!r}; fetch it first, such as `git fetch origin BRANCH`"
+    missing = f"{root} has no commit {name!r}; fetch it first, for example with `git fetch origin BRANCH`"
     found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}", failing=missing)
     blobs = [blob for blob in _blobs(root, found.decode().strip(), inside) if blob.path.suffix == ".yaml"]
     if not blobs:
@@ -79,7 +79,7 @@ def _in_repository(folder: Path) -> tuple[Path, PurePosixPath]:
     Links are not followed: one that a change under test made must not lead to another repository.
     """
     here = Path.cwd()
-    top = _git(here, "rev-parse", "--show-toplevel", failing=f"{here} is in no git repository that can be read")
+    top = _git(here, "rev-parse", "--show-toplevel", failing=f"{here} is not in a git repository that can be read")
     root = Path(os.fsdecode(top).removesuffix("\n"))
     wanted = Path(os.path.abspath(folder))  # noqa: PTH100 - `resolve` would follow links
     if not wanted.is_relative_to(root):

@@ -113,7 +113,10 @@ class HistoryStore:
         with _database(asked["files"]) as database:
             kinds = database.execute(f"{_KINDS} LIMIT {MOST_SERIES + 1}", asked).fetchall()
             if len(kinds) > MOST_SERIES:
-                raise _wrong(folder, f"more than {MOST_SERIES:,} series of {metric}: move some of its files away")
+                raise _wrong(
+                    folder,
+                    f"more than {MOST_SERIES:,} series of {metric}: move some of the history's files to another folder",
+                )
             names = ("scenario", "point", "workload", "machine", "emulators")
             return [
                 _series(folder, metric, kind, database.execute(_RUNS, asked | dict(zip(names, kind, strict=False))))
@@ -158,7 +161,7 @@ def _database(files: Sequence[str]) -> Iterator[DuckDBPyConnection]:
             yield connection
         except duckdb.Error as error:
             damaged = _damaged(connection, files)
-            remedy = "; restore this file, or remove it to go on with the other runs" if damaged else ""
+            remedy = "; restore this file, or remove it to continue with the other runs" if damaged else ""
             said = f"cannot be read or written: {_said(str(error))}{remedy}"
             raise _wrong(damaged or "the history", said) from None
 
@@ -223,10 +226,13 @@ def _series(folder: Path, metric: str, kind: tuple[Any, ...], runs: DuckDBPyConn
     scenario, point, workload, machine, emulators, unit = kind
     columns = runs.fetchnumpy()
     if len(columns["value"]) > MOST_RUNS:
-        raise _wrong(folder, f"more than {MOST_RUNS:,} runs in a series of {metric}: move some of its files away")
+        raise _wrong(
+            folder,
+            f"more than {MOST_RUNS:,} runs in a series of {metric}: move some of the history's files to another folder",
+        )
     for run_id, value in zip(columns["run_id"].tolist(), columns["value"].tolist(), strict=True):
         if not isinstance(value, float) or not in_bounds(value):
-            raise _wrong(folder, f"the run {run_id} has {value!r} for {metric}, which no run measured: remove its file")
+            raise _wrong(folder, f"the run {run_id} has {value!r} for {metric}, which is out of range: remove its file")
     return Series(
         metric=metric, unit=unit, scenario=scenario, point=point, workload=workload, machine=machine,
         emulators=emulators, run_ids=tuple(columns["run_id"].tolist()),

@@ -39,7 +39,7 @@ def nearest(candidates: Sequence[Baseline], environment: Mapping[str, str]) -> B
 def lookup_of(baseline: Baseline, record: RunRecord) -> BaselineLookup:
     """Say how one baseline stands to a run record; none where their workloads or emulators differ."""
     if baseline.workload != record.scenario.workload:
-        return BaselineLookup(missing="the two are of different workloads (traffic, hosts or links)")
+        return BaselineLookup(missing="the two runs have different workloads (traffic, hosts or links)")
     return nearest([baseline], environment_of(record))
 
 

@@ -69,7 +69,9 @@ class BaselineStore:
 
     def _change(self, record: RunRecord, change: Callable[[Baseline | None], Baseline]) -> Path:
         if record.verdict is Verdict.INVALID:
-            raise CouldNotMeasure(f"{record.scenario.name}: an INVALID run is no baseline: {record.invalid_reason}")
+            raise CouldNotMeasure(
+                f"{record.scenario.name}: an INVALID run cannot be a baseline: {record.invalid_reason}"
+            )
         path = self._path(record)
         try:
             with locked_folder(path.parent):
@@ -97,7 +99,7 @@ def _of_workload(candidates: Iterable[Baseline], scenario: Scenario) -> tuple[Ba
 def _missing(folder: Path, candidates: tuple[Baseline, ...]) -> str:
     if not candidates:
         return f"no baseline in {folder}: make one with --baseline-save"
-    return f"the baselines in {folder} are of another workload (traffic, hosts or links): use --baseline-save"
+    return f"the baselines in {folder} are for another workload (traffic, hosts or links): use --baseline-save"
 
 
 def _read(path: Path) -> Baseline:
@@ -113,7 +115,7 @@ def _read(path: Path) -> Baseline:
 
 
 def _too_large(path: Path, message: str) -> Problem:
-    told = f"cannot add this session: {message}. --baseline-update starts anew"
+    told = f"cannot add this session: {message}. --baseline-update replaces all earlier sessions"
     return Problem(file=str(path), line=1, column=1, path="", message=told)
 
 

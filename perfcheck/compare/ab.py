@@ -135,7 +135,7 @@ def _judge(
         return compare_pairs(spec, before.tolist(), after.tolist(), tolerance_pct)
     measured = {side: record.metrics.get(spec.name) for side, record in (("A", a), ("B", b))}
     missing = [side for side, metric in measured.items() if metric is None]
-    reason = f"{' and '.join(missing)} did not measure it" if missing else "no pair of valid runs has it"
+    reason = f"{' and '.join(missing)} did not measure it" if missing else "no pair of valid runs has a value"
     gone = ComparisonRecord(
         metric=spec.name, unit=spec.unit, baseline=_value(a, spec.name), current=_value(b, spec.name),
         change_pct=None, detectable_pct=None, verdict=Verdict.INVALID, reason=reason,
@@ -179,7 +179,7 @@ def _pairs_needed(found: Sequel, margins: Margins) -> int | None:
 
 def _reason(answer: Answer, found: Sequel) -> str | None:
     if answer is Answer.OPEN:
-        return f"{found.pairs} pairs do not settle it yet"
+        return f"{found.pairs} pairs are not yet enough to decide"
     if answer is Answer.UNSETTLED:
-        return f"{found.pairs} pairs did not settle whether the change is beyond the margin"
+        return f"{found.pairs} pairs were not enough to decide whether the change is beyond the margin"
     return None

@@ -60,7 +60,7 @@ class Calibration:
 def calibrate(scenario: Scenario, sessions: Sequence[RunRecord]) -> Calibration:
     """Learn from at least two records (sessions) of the unchanged scenario; ValueError for fewer."""
     if len(sessions) < 2:
-        raise ValueError("noise between sessions needs two sessions at least")
+        raise ValueError("noise between sessions needs at least two sessions")
     found = [
         noise
         for name in wanted_metrics(scenario)

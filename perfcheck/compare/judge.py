@@ -161,12 +161,12 @@ def _judge_metric(terms: _Terms, record: RunRecord, lookup: BaselineLookup) -> C
     if screened.verdict is not Verdict.REGRESSED or terms.screened_runs is None:
         return screened
     if not fresh:
-        reason = f"{len(first)} runs tripped the screen, and no fresh run counts that could confirm it"
+        reason = f"{len(first)} runs showed a change, but no new run is valid to confirm it"
         return screened.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
     confirmed = compare_metric(spec, sessions, fresh, tolerance, CONFIRM)
     if confirmed.verdict is Verdict.REGRESSED:
         return confirmed
-    reason = f"{len(first)} runs tripped the screen, {len(fresh)} fresh ones did not confirm it"
+    reason = f"{len(first)} runs showed a change, {len(fresh)} new runs did not confirm it"
     verdict = Verdict.PASS if confirmed.verdict is Verdict.IMPROVED else confirmed.verdict
     return confirmed.model_copy(update={"verdict": verdict, "reason": reason})
 
@@ -194,7 +194,7 @@ def _unlike(lookup: BaselineLookup) -> str:
     shown = "; ".join(str(each) for each in lookup.environment[:4])
     more = len(lookup.environment) - 4
     rest = f" and {more} more" if more > 0 else ""
-    return f"the machine decides this metric, and the baseline is of another one: {shown}{rest}"
+    return f"this metric depends on the machine, and the baseline is from another machine: {shown}{rest}"
 
 
 def _why_gone(spec: MetricSpec, record: RunRecord, baseline: Baseline) -> str:

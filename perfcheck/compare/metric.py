@@ -60,7 +60,7 @@ def compare_metric(
         return _unjudged(spec, Verdict.NO_BASELINE, "the baseline has no value of this metric", current=current)
     centre = float(median(np.concatenate(sessions)))
     if not current.size:
-        return _unjudged(spec, Verdict.INVALID, "not one run has a value of this metric", baseline=centre)
+        return _unjudged(spec, Verdict.INVALID, "no run has a value of this metric", baseline=centre)
     found = estimate(sessions, current, level)
     margin = margin_of(spec, centre, tolerance_pct)
     worse = _worse_signs(spec.direction, explicit=tolerance_pct is not None)
@@ -187,4 +187,4 @@ def _reason(verdict: Verdict, found: Estimate, margin: Margin, centre: float, sp
         return "too few runs to tell a change from noise: raise repeat, or save more sessions in the baseline"
     noise = "sessions" if float(found.session_reach) >= float(found.shift - found.low) else "runs"
     amount = f"{margin.pct:.3g} %" if centre else f"{margin.amount:.4g} {spec.unit}"
-    return f"beyond the margin of {amount}, but not by more than {noise} differ with nothing changed"
+    return f"beyond the margin of {amount}, but {noise} differ by as much without any change"

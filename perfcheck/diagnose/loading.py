@@ -169,7 +169,11 @@ class _Loader:
         if known is not None:
             line, column = entry.source.place((*entry.path, "name"))
             self._add_problem(
-                entry, line, column, (*entry.path, "name"), f"the term {form.name!r} stands for `{known.text}` already"
+                entry,
+                line,
+                column,
+                (*entry.path, "name"),
+                f"duplicate term {form.name!r}, already defined as `{known.text}`",
             )
             return
         node = self._parsed(entry, form.stands_for, ("is",), parse_term)
@@ -227,7 +231,7 @@ class _Loader:
         taken = self._entries.get(name)
         line, column = entry.source.place((*entry.path, "name"))
         if taken is not None and not (replace and name in table):
-            message = f"{name!r} stands already at {_origin(taken)}: choose another name, or say `replace: true`"
+            message = f"{name!r} is already defined at {_origin(taken)}: choose another name, or set `replace: true`"
             self._add_problem(entry, line, column, (*entry.path, "name"), message)
             return False
         if taken is None and replace:
@@ -258,7 +262,7 @@ class _Loader:
                     path = (*entry.path, "explains", index)
                     line, column = entry.source.place(path)
                     message = (
-                        f"{symptom!r} is no symptom: expected {', '.join(known) or 'none, as no file declares one'}"
+                        f"{symptom!r} is not a symptom: expected {', '.join(known) or 'none, as no file declares one'}"
                     )
                     self._add_problem(entry, line, column, path, message)
 

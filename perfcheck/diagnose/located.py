@@ -74,10 +74,10 @@ def read_located(file: str, text: str) -> LocatedFile:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line, column = _place(error.problem_mark or error.context_mark)
-        message = f"not valid YAML: {error.problem or error.context}"
+        message = f"invalid YAML: {error.problem or error.context}"
         raise RuleError(Problem(file=file, line=line, column=column, path="", message=message)) from None
     except (yaml.YAMLError, RecursionError) as error:
-        message = f"not valid YAML: {' '.join(str(error).split())}"
+        message = f"invalid YAML: {' '.join(str(error).split())}"
         raise RuleError(Problem(file=file, line=1, column=1, path="", message=message)) from None
     if root is None:
         raise RuleError(
@@ -108,7 +108,9 @@ class _Converter:
     def convert(self, node: yaml.Node, path: Path) -> object:
         """Return the node's value; each mistake is added to the problems."""
         if id(node) in self._seen:
-            self._problem(node.start_mark, path, "anchors and aliases (&name, *name) are not known here: write it out")
+            self._problem(
+                node.start_mark, path, "anchors and aliases (&name, *name) are not allowed here: write the value out"
+            )
             return None
         self._seen.add(id(node))
         self._nodes[path] = node
@@ -126,11 +128,11 @@ class _Converter:
     def _items(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[str, object]]:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                self._problem(key.start_mark, path, "expected a plain word as a key")
+                self._problem(key.start_mark, path, "expected plain text as a key")
                 continue
             here = (*path, key.value)
             if here in self._keys:
-                self._problem(key.start_mark, here, f"the key {key.value!r} stands here twice")
+                self._problem(key.start_mark, here, f"duplicate key {key.value!r}")
                 continue
             self._keys[here] = _place(key.start_mark)
             yield key.value, self.convert(value, here)

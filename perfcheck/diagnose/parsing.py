@@ -110,7 +110,7 @@ def _bounded(node: Node) -> Node:
     parts, depth = measure(node, most=MAX_PARTS)
     if parts > MAX_PARTS or depth > MAX_DEPTH:
         limits = f"more than {MAX_PARTS} parts or {MAX_DEPTH} levels"
-        raise ConditionError(0, f"has {limits} with its terms written out: split it into several rules")
+        raise ConditionError(0, f"has {limits} when its terms are expanded: split it into several rules")
     return node
 
 
@@ -248,7 +248,7 @@ class _Reader:
         quantity = literal_quantity(float(literal["number"]), unit)
         if quantity is None:
             raise self._error(
-                node, f"{unit!r} is no unit: expected {', '.join(LITERAL_UNITS)}{_nearest(unit, LITERAL_UNITS)}"
+                node, f"{unit!r} is not a unit: expected {', '.join(LITERAL_UNITS)}{_nearest(unit, LITERAL_UNITS)}"
             )
         if not quantity[1] < 1e300:
             raise self._error(node, "is too large a quantity")

@@ -55,7 +55,7 @@ class RuleForm(_Form):
         if value not in CAUSES:
             raise ValueError(f"{value!r} is not a cause")
         if value == "unknown":
-            raise ValueError("unknown is what remains when no rule explains a symptom; no rule can name it")
+            raise ValueError("a rule cannot name the cause unknown: it is given when no rule explains a symptom")
         return value
 
 
@@ -82,7 +82,7 @@ class TermForm(_Form):
     @classmethod
     def _not_reserved(cls, value: str) -> str:
         if value in RESERVED:
-            raise ValueError(f"{value!r} has a meaning in conditions already")
+            raise ValueError(f"{value!r} is reserved in conditions")
         return value
 
 

@@ -19,7 +19,9 @@ MAX_CONFIDENCE: Final = 0.99
 NO_SYMPTOM: Final = 0.5
 """Confidence in `healthy` when symptoms could be judged and none was there."""
 
-_UNKNOWN_ADVICE: Final = "No rule explains it. Measure more layers, run it more often, or keep what you find as a rule."
+_UNKNOWN_ADVICE: Final = (
+    "No rule explains the symptom. Measure more layers, run more trials, or write what you find as a rule."
+)
 
 
 def diagnose(
@@ -97,7 +99,7 @@ def _healthy(
     spoilt = noisy_or([*harm, *present.values()])
     seen_for = [each.evidence for each in own]
     if calm:
-        seen_for.append(f"none of {len(judged)} signs of trouble that could be judged is there")
+        seen_for.append(f"none of {len(judged)} symptoms that could be judged was found")
     seen_against = [each.evidence for each in judgement.symptoms if each.strength > 0]
     seen_against += [text for each in own for text in each.against]
     return DiagnosisRecord(
@@ -134,7 +136,7 @@ def _unknown(
 
 def _nothing(judgement: Judgement) -> DiagnosisRecord:
     """Say that nothing can be said: too little was measured, or no rule speaks for or against anything."""
-    text = "no rule holds, not even one for a healthy run" if judgement.measured else "no metric was measured"
+    text = "no rule applies, not even one for a healthy run" if judgement.measured else "no metric was measured"
     return DiagnosisRecord(
         cause="unknown", confidence=MAX_CONFIDENCE, evidence_for=(text,), evidence_against=_not_judged(judgement),
         advice=_UNKNOWN_ADVICE, severity="warning",
@@ -153,7 +155,7 @@ def _not_judged(judgement: Judgement) -> tuple[str, ...]:
     if not lacking:
         return ()
     named = ", ".join(f"{cause} (needs {lacks[0]})" if lacks else cause for cause, lacks in lacking.items())
-    return (f"not judged, for lack of metrics: {named}",)
+    return (f"not judged, because metrics are missing: {named}",)
 
 
 def _bounded(confidence: float) -> float:

@@ -36,7 +36,7 @@ class Jitter(Frozen):
     spread_ns: JitterNs = Field(alias="spread", description="how far the delay varies", examples=["5ms"])
     distribution: Distribution = Field(
         default="uniform",
-        description="uniform: within +/- spread; normal: its standard deviation is spread; pareto: netem's long tail",
+        description="uniform: within +/- spread; normal: spread is the standard deviation; pareto: netem's long tail",
         examples=["normal"],
     )
 

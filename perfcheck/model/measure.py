@@ -31,17 +31,18 @@ class Measure(Frozen):
     mode: Literal["summary", "detail", "both"] = Field(
         default="summary",
         examples=["detail"],
-        description="figures aggregated in the kernel; packets' paths, with the TCP core beside; or both",
+        description="summary: figures aggregated in the kernel; detail: the paths of packets, with the TCP layer; both",
     )
     filter: PacketFilter | None = Field(
         default=None,
-        description="whose packets detail mode follows",
+        description="packets that detail mode follows",
         examples=[{"protocol": "tcp", "port": 5201}],
     )
     budget_pct: Percent | None = Field(
         default=None,
         alias="budget",
-        description="share of one CPU that measuring may take, whatever the traffic; past it the core measures less, "
-        "detail mode first (not said: 1% in summary mode, 25% in detail mode, and at rest only)",
+        description="share of one CPU that measuring may use, also while traffic runs; above it the core measures "
+        "less, detail mode first (default: 1% in summary mode and 25% in detail mode, checked only "
+        "while no traffic runs)",
         examples=["10%"],
     )

@@ -230,26 +230,27 @@ class Queue(Frozen):
     """A link's queue: its size, and who is dropped: the last to come, or by CoDel's law (RFC 8289) the one in front."""
 
     size: QueueSizeField = Field(
-        description="room in front of the rate, in BDPs of rate and round trip, packets or bytes",
+        description="length of the queue before the rate limit: in BDPs (rate x round-trip time), packets or bytes",
         examples=["1bdp", "100p", "256kb"],
     )
     discipline: Literal["drop-tail", "codel"] = Field(
         default="drop-tail",
-        description="who is dropped: what finds the queue full, or also what has waited too long (RFC 8289)",
+        description="drop-tail: packets that find the queue full are dropped; codel: those that waited too long as "
+        "well (RFC 8289)",
         examples=["codel"],
     )
     target_ns: CodelNs = Field(
-        default=CODEL_TARGET_NS, alias="target", examples=["5ms"], description="CoDel: the wait that is allowed"
+        default=CODEL_TARGET_NS, alias="target", examples=["5ms"], description="CoDel: acceptable waiting time"
     )
     interval_ns: CodelNs = Field(
         default=CODEL_INTERVAL_NS, alias="interval", examples=["100ms"],
-        description="CoDel: for how long it may be exceeded",
+        description="CoDel: how long the target may be exceeded",
     )  # fmt: skip
 
     @model_validator(mode="after")
     def _coherent(self) -> Queue:
         if self.discipline != "codel" and (self.target_ns, self.interval_ns) != (CODEL_TARGET_NS, CODEL_INTERVAL_NS):
-            raise ValueError("target and interval belong to discipline: codel")
+            raise ValueError("target and interval need discipline: codel")
         if self.target_ns > self.interval_ns:
             raise ValueError("expected a target shorter than the interval, such as target: 5ms, interval: 100ms")
         return self
@@ -277,20 +278,32 @@ class Loss(Frozen):
         default="random", description="independent losses, or losses in bursts", examples=["gilbert-elliott"]
     )
     p_pct: Percent = Field(
-        default=0.0, alias="p", examples=["1%"], description="loss of a packet; in bursts: good state to bad, a packet"
+        default=0.0,
+        alias="p",
+        examples=["1%"],
+        description="random: probability of loss; gilbert-elliott: "
+        "probability per packet of going from the good to the "
+        "bad state",
     )
     r_pct: Percent | None = Field(
-        default=None, alias="r", examples=["30%"], description="in bursts: bad state to good, a packet"
+        default=None,
+        alias="r",
+        examples=["30%"],
+        description="gilbert-elliott: probability per packet of going from the bad to the good state",
     )
-    h_pct: Percent = Field(default=100.0, alias="h", examples=["100%"], description="loss in the bad state")
-    k_pct: Percent = Field(default=0.0, alias="k", examples=["0%"], description="loss in the good state")
+    h_pct: Percent = Field(
+        default=100.0, alias="h", examples=["100%"], description="gilbert-elliott: loss in the bad state"
+    )
+    k_pct: Percent = Field(
+        default=0.0, alias="k", examples=["0%"], description="gilbert-elliott: loss in the good state"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Loss:
         if self.model == "gilbert-elliott" and self.r_pct is None:
             raise ValueError("model gilbert-elliott needs r, the probability of leaving the bad state, such as r: 30%")
         if self.model == "random" and self.r_pct is not None:
-            raise ValueError("r belongs to model: gilbert-elliott; a random loss has only p")
+            raise ValueError("r needs model: gilbert-elliott; random loss has only p")
         return self
 
     @property

@@ -77,7 +77,7 @@ class HostSpec(Frozen):
     nat: tuple[HostName, ...] = Field(
         default=(),
         max_length=MAX_HOSTS,
-        description="neighbours towards which this router puts its own address into packets (masquerade)",
+        description="neighbours towards which this router does NAT: packets leave with its own address (masquerade)",
         examples=[["internet"]],
     )
     via: dict[HostName, HostName] = Field(
@@ -99,12 +99,13 @@ class Impairments(Frozen):
         description="how far the delay varies, uniformly or by another distribution; packets keep their order",
     )
     rate_bps: LinkRateBps | None = Field(
-        default=None, alias="rate", examples=["100mbit"], description="rate of the link; none: unlimited"
+        default=None, alias="rate", examples=["100mbit"], description="rate of the link; unlimited by default"
     )
     queue: QueueField | None = Field(
         default=None,
         examples=["1bdp", "100p", "256kb", {"size": "1bdp", "discipline": "codel"}],
-        description="room in front of the rate, in BDPs of rate and round trip, packets or bytes; needs rate",
+        description="length of the queue before the rate limit: in BDPs (rate x round-trip time), packets or bytes; "
+        "needs rate",
     )
     policer: Policer | None = Field(
         default=None,
@@ -117,7 +118,7 @@ class Impairments(Frozen):
         description="packets lost: a share, or a model",
     )
     reorder_pct: Percent | None = Field(
-        default=None, alias="reorder", examples=["0.5%"], description="packets that overtake"
+        default=None, alias="reorder", examples=["0.5%"], description="packets that overtake the ones before them"
     )
     duplicate_pct: Percent | None = Field(
         default=None, alias="duplicate", examples=["0.1%"], description="packets that arrive twice"
@@ -126,19 +127,19 @@ class Impairments(Frozen):
         default=None, alias="corrupt", examples=["0.01%"], description="packets with a bit flipped"
     )
     ecn: Flag | None = Field(
-        default=None, examples=[True], description="mark packets that can be marked (RFC 3168) instead of dropping"
+        default=None, examples=[True], description="mark ECN-capable packets (RFC 3168) instead of dropping them"
     )
     trace: TraceField | None = Field(
         default=None,
         examples=["lte.trace"],
-        description="file of timestamped rates or delays to replay, by its path from the scenario file's folder",
+        description="file of rates or delays over time to replay; its path is relative to the scenario file's folder",
     )
     schedule: tuple[Change, ...] | None = Field(
         default=None,
         min_length=1,
         max_length=MAX_CHANGES,
         examples=[[{"at": "2s", "rate": "1mbit"}, {"at": "4s", "rate": "10mbit", "loss": "5%"}]],
-        description="changes over time: rate, delay or loss from the given times of each trial on",
+        description="changes over time: from each given time of the trial on, a new rate, delay or loss",
     )
 
     @property
@@ -196,7 +197,7 @@ class LinkSpec(Impairments):
     """A link between two hosts; `forward`/`reverse` override a direction (forward: first host to second)."""
 
     between: tuple[HostName, HostName] = Field(
-        examples=[["client", "server"]], description="the two hosts that it joins"
+        examples=[["client", "server"]], description="the two hosts that the link joins"
     )
     forward: Impairments | None = Field(
         default=None,
@@ -213,7 +214,8 @@ class LinkSpec(Impairments):
     emulator: Literal["auto", "relay", "netem", "none"] = Field(
         default="auto",
         examples=["netem"],
-        description="what carries the impairments: the kernel's netem, a user-space relay, or whichever there is",
+        description="what makes the impairments: the kernel's netem, a user-space relay, or (auto) whichever is "
+        "available",
     )
 
     @model_validator(mode="after")
@@ -223,7 +225,9 @@ class LinkSpec(Impairments):
         for way in ("forward", "reverse"):
             direction = self.direction(way)
             if direction.queue is not None and direction.at_start().rate_bps is None:
-                raise ValueError(f"a queue without a rate never fills ({way}): give rate: 100mbit or leave queue out")
+                raise ValueError(
+                    f"a queue without a rate never fills ({way}): set a rate, such as rate: 100mbit, or remove queue"
+                )
             self._check_schedule(way, direction)
             if (early := direction.too_early()) is not None:
                 raise ValueError(f"{early} ({way})")
@@ -232,7 +236,8 @@ class LinkSpec(Impairments):
             frame = self.mtu + _ETHERNET_BYTES
             if direction.policer is not None and direction.policer.burst_bytes < frame:
                 raise ValueError(
-                    f"a policer whose burst is smaller than a full frame ({frame} bytes) would let none pass ({way})"
+                    f"a policer whose burst is smaller than a full frame ({frame} bytes) lets no full frame pass "
+                    f"({way})"
                 )
         return self
 
@@ -240,12 +245,12 @@ class LinkSpec(Impairments):
         if direction.schedule is None:
             return
         if direction.trace is not None:
-            raise ValueError(f"trace and schedule exclude one another ({way}); give one")
+            raise ValueError(f"trace and schedule cannot be combined ({way}); give one")
         times = [change.at_ns for change in direction.schedule]
         if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError(f"expected the times of schedule in ascending order, each once ({way})")
         if direction.at_start().rate_bps == 0:
-            raise ValueError(f"a link whose rate begins at 0bit cannot be proved ({way}): let the outage begin at 1s")
+            raise ValueError(f"a link whose rate begins at 0bit cannot be proved ({way}): begin the outage at 1s")
         if direction.at_start().rate_bps is None and any(change.rate_bps is not None for change in direction.schedule):
             raise ValueError(f"a schedule that changes the rate needs one to begin with ({way}): give rate: 10mbit")
 
@@ -255,7 +260,7 @@ class LinkSpec(Impairments):
         delay_ns = max((moment.delay_ns or 0 for moment in direction.moments()), default=0)
         if rate_bps * delay_ns > MAX_IN_FLIGHT_BYTES * 8 * 10**9:
             most = format_value(MAX_IN_FLIGHT_BYTES, "bytes")
-            return f"at this rate and delay more than {most} would be on their way ({way}); give a lower rate or delay"
+            return f"at this rate and delay more than {most} would be in flight ({way}); give a lower rate or delay"
         start_bps = direction.at_start().rate_bps
         if direction.queue is None or start_bps is None:
             return None

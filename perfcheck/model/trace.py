@@ -112,13 +112,13 @@ def _steps(lines: Sequence[tuple[int, list[str]]]) -> dict[str, Any]:
         raise _LineError(lines[MAX_STEPS][0], f"expected at most {MAX_STEPS:,} lines of this kind")
     rows = list(_rows(lines))
     if repeat_ns is not None and rows and repeat_ns <= rows[-1][0]:
-        raise _LineError(lines[-1][0], "this step would come after the trace has begun again")
+        raise _LineError(lines[-1][0], "this step comes after the trace's end; see `repeat`")
     trace: dict[str, Any] = {}
     for name, unit, place in (("rate", "bps", 1), ("delay", "ns", 2)):
         column = [(row[0], row[place]) for row in rows if row[place] is not None]
         if column:
             if column[0][0] != 0:
-                raise _LineError(lines[0][0], f"the first line must say the {name}, since a later one does")
+                raise _LineError(lines[0][0], f"the first line must give the {name}, because a later line gives one")
             trace[name] = {
                 "at_ns": [at for at, _ in column], unit: [value for _, value in column], "repeat_ns": repeat_ns,
             }  # fmt: skip

@@ -32,13 +32,13 @@ class Iperf3Spec(Frozen):
         default=None,
         alias="duration",
         examples=["3s"],
-        description="time of the traffic, warm-up included, in whole seconds; 5s where neither this nor bytes is given",
+        description="time of the traffic, warm-up included, in whole seconds; default: 5s, or none with bytes",
     )
     size_bytes: TransferBytes | None = Field(
-        default=None, alias="bytes", gt=0, examples=["20mb"], description="end after so much instead"
+        default=None, alias="bytes", gt=0, examples=["20mb"], description="end after this many bytes instead"
     )
     streams: Whole = Field(default=1, ge=1, le=128, examples=[4], description="connections at a time")
-    reverse: Flag = Field(default=False, examples=[True], description="the host of `to` sends: a download")
+    reverse: Flag = Field(default=False, examples=[True], description="the host of `to` sends (a download)")
     congestion: str | None = Field(
         default=None,
         min_length=1,
@@ -51,7 +51,7 @@ class Iperf3Spec(Frozen):
         alias="rate",
         gt=0,
         examples=["5mbit"],
-        description="what each stream offers; UDP: 1mbit where nothing is said",
+        description="rate at which each stream sends; default: unlimited for TCP, 1mbit for UDP",
     )
     length_bytes: WriteBytes | None = Field(
         default=None, alias="length", gt=0, examples=["160b"], description="size of a write or datagram"
@@ -60,23 +60,23 @@ class Iperf3Spec(Frozen):
         default=None, alias="window", gt=0, examples=["256kb"], description="socket buffers (SO_SNDBUF, SO_RCVBUF)"
     )
     mss: Whole | None = Field(default=None, ge=88, le=9000, examples=[1200], description="TCP segment size, in bytes")
-    nodelay: Flag = Field(default=False, examples=[True], description="TCP_NODELAY: small writes are not gathered")
+    nodelay: Flag = Field(default=False, examples=[True], description="TCP_NODELAY: small writes are sent at once")
     start_ns: TimeNs = Field(
-        default=0, alias="start", examples=["1s"], description="how long after the others it starts"
+        default=0, alias="start", examples=["1s"], description="how long after the other traffic it starts"
     )
     background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+        default=False, examples=[True], description="cross traffic: its flows are not part of the metrics"
     )
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         _two_hosts(self.from_host, self.to_host)
         if self.duration_ns is not None and self.size_bytes is not None:
-            raise ValueError("duration and bytes exclude one another; give one")
+            raise ValueError("duration and bytes cannot be combined; give one")
         if self.duration_ns is not None and self.duration_ns < 10**8:
             raise ValueError("a duration below 100ms cannot be measured")
         if self.protocol == "udp" and self.congestion is not None:
-            raise ValueError("congestion belongs to protocol: tcp")
+            raise ValueError("congestion needs protocol: tcp")
         return self
 
 
@@ -90,8 +90,10 @@ class ServerSpec(Frozen):
         examples=["python3 -m http.server 8000"],
         description="the command, run without a shell",
     )
-    port: Whole = Field(ge=1, le=65535, examples=[8000], description="waited for until something listens on it")
-    protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="of that port")
+    port: Whole = Field(
+        ge=1, le=65535, examples=[8000], description="the traffic waits until something listens on this port"
+    )
+    protocol: Literal["tcp", "udp"] = Field(default="tcp", examples=["udp"], description="protocol of that port")
 
 
 class CommandSpec(Frozen):
@@ -109,23 +111,26 @@ class CommandSpec(Frozen):
     )
     family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that {HOST} stands for")
     timeout_ns: TimeNs = Field(
-        default=30 * 10**9, alias="timeout", examples=["10s"], description="after which it has failed"
+        default=30 * 10**9,
+        alias="timeout",
+        examples=["10s"],
+        description="time after which the command counts as failed",
     )
     server: ServerSpec | None = Field(
         default=None,
         examples=[{"host": "server", "run": "python3 -m http.server 8000", "port": 8000}],
-        description="the other end, started first and ended afterwards",
+        description="the server side, started first and ended last",
     )
     background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+        default=False, examples=[True], description="cross traffic: its flows are not part of the metrics"
     )
 
 
 class HttpSpec(Frozen):
     """Requests over HTTP/2 (cleartext) by h2load, answered by nghttpd: one at a time on each connection."""
 
-    from_host: HostName = Field(alias="from", examples=["client"], description="the host that asks")
-    to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers")
+    from_host: HostName = Field(alias="from", examples=["client"], description="the host that sends requests")
+    to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers them")
     family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that it uses")
     duration_ns: TimeNs = Field(
         default=5 * 10**9,
@@ -141,7 +146,7 @@ class HttpSpec(Frozen):
         ge=1,
         le=1_000_000,
         examples=[200],
-        description="requests a second, all connections together; as fast as answers come where nothing is said",
+        description="requests per second of all connections together; default: as fast as answers arrive",
     )
     size_bytes: SizeBytes = Field(
         default=1000, alias="size", ge=1, le=1 << 30, examples=["10kb"], description="size of an answer's body"
@@ -154,7 +159,7 @@ class HttpSpec(Frozen):
         description="an answer that takes longer counts as timed out",
     )
     background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+        default=False, examples=[True], description="cross traffic: its flows are not part of the metrics"
     )
 
     @model_validator(mode="after")
@@ -167,7 +172,7 @@ class SockperfSpec(Frozen):
     """Messages by sockperf, each answered: one after the other, or at a rate whatever the answers."""
 
     from_host: HostName = Field(alias="from", examples=["client"], description="the host that sends")
-    to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers")
+    to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers them")
     protocol: Literal["tcp", "udp"] = Field(default="udp", examples=["tcp"], description="transport protocol")
     duration_ns: TimeNs = Field(
         default=5 * 10**9,
@@ -182,13 +187,14 @@ class SockperfSpec(Frozen):
         ge=1,
         le=1_000_000,
         examples=[1000],
-        description="messages a second, without waiting for answers; one after the other where nothing is said",
+        description="messages per second, sent without waiting for answers; default: each message waits for the "
+        "answer to the one before",
     )
     length_bytes: SizeBytes = Field(
         default=64, alias="length", ge=14, le=65_000, examples=["160b"], description="size of a message"
     )
     background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are kept out of the metrics"
+        default=False, examples=[True], description="cross traffic: its flows are not part of the metrics"
     )
 
     @model_validator(mode="after")
@@ -243,7 +249,7 @@ class TrafficSpec(Frozen):
 
     @property
     def background(self) -> bool:
-        """Whether its flows are kept out of the metrics."""
+        """Whether its flows are not part of the metrics."""
         return self.spec.background
 
     @property

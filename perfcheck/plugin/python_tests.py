@@ -120,7 +120,7 @@ class PythonTests:
         __tracebackhide__ = True
         running = [side.text for side in (a, b) if side.kind == "command"]
         if running and not self._session.options.commands:
-            raise UsageError(f"side {running[0]!r} runs as root on this machine, and --no-commands refuses it")
+            raise UsageError(f"side {running[0]!r} runs as root on this machine, which --no-commands forbids")
         self._check_name(scenario)
         notes = self.notes_of(self._item())
         before, after = self._told(scenario, partial(self._session.measurements.pairs, scenario, a, b))

@@ -62,4 +62,4 @@ def _refuse_commands(scenario: Scenario) -> None:
     host = next((name for name, spec in scenario.hosts.items() if spec.setup), None)
     if host is not None or any(entry.command is not None for entry in scenario.traffic):
         what = f"hosts.{host}.setup" if host is not None else "traffic by command"
-        raise UsageError(f"{scenario.file}: {what} runs commands as root on this machine, and --no-commands refuses it")
+        raise UsageError(f"{scenario.file}: {what} runs commands as root on this machine, which --no-commands forbids")

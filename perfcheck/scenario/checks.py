@@ -58,7 +58,7 @@ def _sysctls(document: Document, host: str) -> Iterator[Problem]:
             yield document.problem(entry.place, document.find((*loc, key)).path, why)
     congestion = document.find(("hosts", host, "congestion"))
     if "net.ipv4.tcp_congestion_control" in settings and not congestion.rest:
-        message = "the sysctl net.ipv4.tcp_congestion_control sets the same; keep one of the two"
+        message = "the sysctl net.ipv4.tcp_congestion_control sets this as well; keep one of the two"
         yield document.problem(congestion.key, congestion.path, message)
 
 
@@ -99,7 +99,7 @@ def _forwards(document: Document, loc: Loc, host: str, target: str) -> Iterator[
         if following is None or following not in neighbours.get(here, ()):
             return  # told elsewhere, or there is no path at all
         if following in taken:
-            message = f"packets to {target} go round: {', '.join((*taken, following))}"
+            message = f"routing loop for packets to {target}: {', '.join((*taken, following))}"
             yield _at(document, document.find(loc), message)
             return
         if following != target and following not in routers:
@@ -118,12 +118,16 @@ def _words(document: Document, loc: Loc) -> Iterator[Problem]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        yield _at(document, found, f"cannot be split into words as a shell does: {str(error).lower()}")
+        yield _at(document, found, f"cannot be split into words by the quoting rules of a shell: {str(error).lower()}")
         return
     if not words:
         yield _at(document, found, "expected a command, got an empty text")
     if "&&" in words or "||" in words:
-        yield _at(document, found, "commands run without a shell, which '&&' and '||' need; give one command each")
+        yield _at(
+            document,
+            found,
+            "'&&' and '||' need a shell, and commands run without one; write each command as a separate entry",
+        )
     hosts = document.table("hosts")
     unknown = [name for name in dict.fromkeys(_PLACEHOLDER.findall(text)) if name not in hosts]
     for name in unknown[:_MAX_COMPARED]:
@@ -160,7 +164,7 @@ def _joined(document: Document) -> bool:
 def _emulator_none(document: Document, loc: Loc) -> Iterator[Problem]:
     given = [key for key in document.table(*loc) if key in _IMPAIRMENTS]
     if document.text(*loc, "emulator") == "none" and given:
-        message = f"none carries no impairments, but the link has {', '.join(given)}"
+        message = f"emulator none has no impairments, but the link has {', '.join(given)}"
         yield _at(document, document.find((*loc, "emulator")), message)
 
 
@@ -190,13 +194,13 @@ def _times(document: Document, loc: Loc) -> Iterator[Problem]:
     if not warmup or _is_true(document.get(*loc, "background")):
         return
     if sized:
-        message = "a transfer of a fixed size has no beginning to leave out; set warmup: 0s, or give duration"
+        message = "a transfer of a fixed size cannot have a warm-up; set warmup: 0s, or give duration instead of bytes"
         yield _at(document, document.find((*loc, "bytes")), message)
     elif warmup >= length and duration is not None:
-        message = "expected a duration longer than warmup, which is left out at its beginning"
+        message = "expected a duration longer than the warm-up, which is not measured"
         yield _at(document, document.find((*loc, "duration")), message)
     elif warmup >= length:
-        message = f"expected less than the duration of {document.find(loc).path}, which is 5s where nothing is said"
+        message = f"expected less than the duration of {document.find(loc).path}, which is 5s by default"
         yield _at(document, document.find(("warmup",)), message)
 
 
@@ -277,14 +281,16 @@ def _measured(document: Document) -> Iterator[Problem]:
                 protocols.add(document.text(*loc, "protocol") or default)
     if entries and all(entries) and not protocols:
         found = document.find(("traffic",))
-        yield document.problem(found.key, found.path, "all traffic is background: true, so that nothing is measured")
+        yield document.problem(
+            found.key, found.path, "all traffic has background: true, so nothing is measured; remove it from one entry"
+        )
         return
     if protocols not in ({"tcp"}, {"udp"}):
         return
     for name, line in document.table("expect").items():
         layer = name.partition(".")[0]
         if name in CATALOGUE and layer in ("tcp", "udp") and layer not in protocols:
-            message = f"needs measured {layer.upper()} traffic, and there is only {min(protocols).upper()}"
+            message = f"needs measured {layer.upper()} traffic, but all measured traffic is {min(protocols).upper()}"
             yield document.problem(line.place, document.find(("expect", name)).path, message)
 
 

@@ -51,7 +51,7 @@ def too_long(document: Document, scenarios: Sequence[Scenario]) -> Iterator[Prob
     if total_ns > bounds.MAX_TOTAL_NS:
         most, asked = duration_text(bounds.MAX_TOTAL_NS), f"{total_ns / 10**9:.0f}s"
         points = f" of {len(scenarios)} combinations" if len(scenarios) > 1 else ""
-        message = f"expected traffic of at most {most} in all runs{points} together, got {asked}"
+        message = f"expected at most {most} of traffic in all runs{points} together, got {asked}"
         loc: Loc = ("traffic",) if document.get("repeat") is None else ("repeat",)
         yield _at(document, loc, message)
 

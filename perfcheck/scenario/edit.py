@@ -33,7 +33,7 @@ def with_values(text: str, file: str, *, repeat: int | None, tolerance_pct: Mapp
         pass
     by_hand = "".join(f"\n  {metric}: {value}" for metric, value in wanted.items())
     raise UsageError(
-        f"{file}: cannot be edited by machine; write it yourself:"
+        f"{file}: perfcheck cannot edit this file; add these lines yourself:"
         + (f"\nrepeat: {repeat}" if repeat is not None else "")
         + (f"\ntolerance:{by_hand}" if wanted else "")
     )

@@ -149,7 +149,7 @@ def _expect_schema() -> dict[str, Any]:
     properties: dict[str, Any] = {name: _line_schema(spec) for name, spec in CATALOGUE.items()}
     properties[DIAGNOSIS] = {
         "enum": ["none", *CAUSES],
-        "description": "the cause that the diagnosis must find; none: it must find nothing wrong",
+        "description": "the cause that the diagnosis must find; none: the diagnosis must find no problem",
         "examples": ["none"],
     }
     return {"type": "object", "additionalProperties": False, "properties": properties}
@@ -161,7 +161,7 @@ def _tolerance_schema() -> dict[str, Any]:
             "type": "string",
             "maxLength": MAX_QUANTITY_CHARACTERS,
             "pattern": rf"^\s*{_NUMBER}\s*%\s*$",
-            "description": f"{spec.meaning}; {spec.margin_pct:g}% where nothing is said",
+            "description": f"{spec.meaning} (default: {spec.margin_pct:g}%)",
             "examples": [f"{spec.margin_pct:g}%"],
         }
         for name, spec in CATALOGUE.items()

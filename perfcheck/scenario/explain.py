@@ -212,11 +212,11 @@ def _advice(wanted: str, node: Node) -> str:
     if not isinstance(node, Scalar):
         return ""
     if wanted == "a mapping" and node.value is None:
-        return "; write {} where there is nothing to set"
+        return "; write {} for no settings"
     if wanted == "text" and not isinstance(node.value, str) and node.value is not None:
         return "; put it in quotes"
     if wanted == "a whole number" and isinstance(node.value, str) and _INTEGER.fullmatch(node.text):
         plain = not node.text.lstrip("+-").startswith("0") or node.text == "0"
-        return "; leave the quotes out" if plain else f"; {_PITFALLS[2][1]}"
+        return "; remove the quotes" if plain else f"; {_PITFALLS[2][1]}"
     found = next((advice for pattern, advice in _PITFALLS if pattern.fullmatch(node.text)), None)
     return f"; {found}" if found else ""

@@ -140,7 +140,7 @@ def find(paths: Iterable[Path]) -> tuple[Path, ...]:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else None
             reason = "" if isinstance(error, FileNotFoundError) else f": {why or error}"
-            raise UsageError(f"there is no file or folder {str(path)!r}{reason}") from None
+            raise UsageError(f"no such file or folder: {str(path)!r}{reason}") from None
         for file in _in_folder(path) if path.is_dir() else (path,):
             found.setdefault(file.resolve(), file)
     return tuple(found.values())
@@ -174,7 +174,7 @@ def same_names(files: Iterable[ScenarioFile]) -> list[Problem]:
         other = first.setdefault(file.name, file)
         if other is not file:
             where = f"{other.file}:{other.line_of('scenario')}"
-            message = f"the name {file.name!r} is taken by {where}; each scenario needs its own"
+            message = f"the name {file.name!r} is taken by {where}; each scenario needs its own name"
             line = file.line_of("scenario")
             problems.append(Problem(file=file.file, line=line, column=1, path="scenario", message=message))
     return problems

@@ -144,7 +144,7 @@ def _known(loc: Loc) -> None:
             )
     forms = {part.get("type", "string") for part in subschemas(loc)}
     if not forms & {"string", "integer", "boolean"}:
-        raise ValueError("this key holds a whole block or list; vary one value, such as links[0].delay")
+        raise ValueError("this key holds a mapping or a list; vary one value, such as links[0].delay")
 
 
 def _reachable(loc: Loc, document: Document) -> None:
@@ -152,7 +152,7 @@ def _reachable(loc: Loc, document: Document) -> None:
     blocked = put(document.root, loc, Scalar(place=document.root.place, value=None, text="")) is None
     if blocked:
         found = document.find(loc)
-        raise ValueError(f"{found.path} is {found.node.shown()} in this file, and cannot be varied in parts")
+        raise ValueError(f"{found.path} is {found.node.shown()} in this file, so it has no part that can vary")
 
 
 def _values(entry: Entry, path: str) -> tuple[Scalar, ...]:
@@ -167,14 +167,14 @@ def _refuse_same(axis: Axis, found: list[Axis]) -> None:
     for other in found:
         shorter = min(len(axis.loc), len(other.loc))
         if axis.loc[:shorter] == other.loc[:shorter]:
-            raise ValueError(f"varies the same as {join(MATRIX, other.key)}")
+            raise ValueError(f"varies the same setting as {join(MATRIX, other.key)}")
 
 
 def _repeated(document: Document, axis: Axis) -> Iterator[Problem]:
     seen: set[str] = set()
     for value in axis.values:
         if value.text in seen:
-            yield document.problem(value.place, str(value.origin), f"the value {value.shown()} is given twice")
+            yield document.problem(value.place, str(value.origin), f"duplicate value {value.shown()}")
         seen.add(value.text)
 
 

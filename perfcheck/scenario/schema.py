@@ -48,19 +48,22 @@ class ScenarioDocument(Frozen):
     title: str = Field(
         default="",
         max_length=MAX_TEXT,
-        description="one line for people",
+        description="description in one line",
         examples=["Bulk download over a 20 ms, 100 Mbit/s path"],
     )
     tags: tuple[Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_one_word)], ...] = Field(
-        default=(), max_length=MAX_TAGS, description="words to select scenarios by", examples=[["wan", "bulk"]]
+        default=(), max_length=MAX_TAGS, description="words by which scenarios are selected", examples=[["wan", "bulk"]]
     )
     reference: str | None = Field(
-        default=None, max_length=MAX_TEXT, description="ticket or page it comes from", examples=["TICKET-1234"]
+        default=None,
+        max_length=MAX_TEXT,
+        description="ticket or page that the scenario comes from",
+        examples=["TICKET-1234"],
     )
     hosts: dict[HostName, HostSpec] = Field(
         min_length=2,
         max_length=MAX_HOSTS,
-        description="the hosts by name, each a network namespace; {} where there is nothing to set",
+        description="the hosts by name, each a network namespace; {} for a host without settings",
         examples=[{"client": {}, "server": {"sysctl": {"net.ipv4.tcp_congestion_control": "cubic"}}}],
         json_schema_extra={"additionalProperties": False},
     )
@@ -83,23 +86,26 @@ class ScenarioDocument(Frozen):
         default=Scenario.model_fields["repeat"].default, ge=1, le=1000, description="how many trials", examples=[3]
     )
     warmup_ns: TimeNs = Field(
-        default=0, alias="warmup", description="time at the beginning of the traffic that is left out", examples=["1s"]
+        default=0,
+        alias="warmup",
+        description="time at the beginning of the traffic that is not measured",
+        examples=["1s"],
     )
     matrix: dict[Annotated[str, Field(max_length=MAX_KEY)], MatrixValues] = Field(
         default_factory=dict,
         max_length=MAX_POINTS,
-        description="settings to vary: each combination of values is a scenario of its own (at most 64)",
+        description="settings to vary: each combination of values is a separate scenario (at most 64)",
         examples=[{"server.sysctl.net.ipv4.tcp_congestion_control": ["cubic", "bbr"], "links[0].delay": ["5ms"]}],
         json_schema_extra={"propertyNames": {"pattern": MATRIX_KEY}},
     )
     expect: ExpectBlock = Field(
         default=Expected(),
-        description="thresholds by metric, and the diagnosis; each line is a test of its own",
+        description="thresholds by metric, and the expected diagnosis; each line is a separate test",
         examples=[{"tcp.rtt_us.p99": "<= 60ms", "diagnosis": "none"}],
     )
     tolerance_pct: ToleranceBlock = Field(
         alias="tolerance",
-        description="change against the baseline, by metric, below which a difference does not count",
+        description="margin by metric: a smaller change from the baseline is not a regression",
         examples=[{"tcp.rtt_us.p50": "5%"}],
     )
 

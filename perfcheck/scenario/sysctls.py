@@ -34,10 +34,14 @@ def refusal(key: str) -> str | None:
     """Say why a host of the lab cannot have this sysctl, or None where it may; the lab has the last word."""
     if not key.startswith("net."):
         return (
-            "expected a sysctl that begins with net.; the others are the whole machine's, which perfcheck leaves alone"
+            "expected a sysctl that begins with net.; the others apply to the whole machine, and perfcheck does not "
+            "change them"
         )
     if not _NAME.fullmatch(key):
         return "expected a sysctl's name such as net.ipv4.tcp_rmem"
     if _HOST_WIDE.fullmatch(key):
-        return "this sysctl is the whole machine's, or read-only in a host of the lab; perfcheck leaves it alone"
+        return (
+            "this sysctl applies to the whole machine, or is read-only in a host of the lab; "
+            "perfcheck does not change it"
+        )
     return None

@@ -36,7 +36,7 @@ def name_problem(file: str) -> Problem | None:
     if character is None:
         return None
     what = "a byte that is not UTF-8" if "\udc80" <= character <= "\udcff" else f"the character {code_point(character)}"
-    message = f"the file's name holds {what}, which cannot be shown; rename the file"
+    message = f"the file name contains {what}, which is not printable; rename the file"
     return Problem(file=file, line=1, column=1, path="", message=message)
 
 
@@ -47,7 +47,7 @@ def _told(document: Document, text: str, path: str, line: int, column: int, allo
     what = (
         "a newline" if character == "\n" else "a tab" if character == "\t" else f"the character {code_point(character)}"
     )
-    message = f"expected one line of printable text, got {what} in it; leave it out"
+    message = f"expected one line of printable text, got {what} in it; remove it"
     yield Problem(file=document.file, line=line, column=column, path=path, message=message)
 
 

@@ -74,12 +74,10 @@ class Traces:
             folder = Path(os.path.realpath(self._folder))
             path = Path(os.path.realpath(folder / name))
         except ValueError:
-            raise ValueError("cannot be read: no file can have this name") from None
+            raise ValueError("cannot be read: not a valid file name") from None
         if not self._outside and not path.is_relative_to(folder):
             raise ValueError(f"leads out of the scenario's folder; {_INSTEAD}")
         return path
 
 
-_INSTEAD = (
-    "give one that lies below the scenario file's folder, by its path from there, or allow others by --trace-outside"
-)
+_INSTEAD = "give a path below the scenario file's folder, relative to it, or allow other paths with --trace-outside"

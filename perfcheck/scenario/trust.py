@@ -8,7 +8,7 @@ from typing import Final
 from perfcheck.errors import Problem
 from perfcheck.scenario.tree import Document, Listing, Loc
 
-REFUSED: Final = "this runs commands as root on this machine, and --no-commands refuses them"
+REFUSED: Final = "this runs commands as root on this machine, which --no-commands forbids"
 
 
 def commands_of(document: Document) -> Iterator[Problem]:

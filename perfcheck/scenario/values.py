@@ -47,7 +47,7 @@ def read_values(
     """
     builder = _Builder(file=origin)
     if MATRIX in values:
-        message = "a scenario in Python is one point: use pytest.mark.parametrize and with_({KEY: VALUE})"
+        message = "a scenario in Python has no matrix: use pytest.mark.parametrize and with_({KEY: VALUE})"
         raise ScenarioError(builder.problem(MATRIX, message))
     root = builder.table({key: value for key, value in values.items() if key != "name"}, "", 1)
     entries = dict(root.entries)

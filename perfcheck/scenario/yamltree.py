@@ -49,15 +49,15 @@ _SYNTAX: Final = (
     ("mapping values are not allowed", "a ':' that starts a second value here; check the indentation, or use quotes"),
     (
         "expected ',' or '}', but got '['",
-        "a key with '[' cannot stand inside {{ }}; write links.0.delay, or use quotes",
+        "a key with '[' cannot be used inside {{ }}; write links.0.delay, or use quotes",
     ),
-    ("expected '<document start>'", "text after the end of the document; one scenario a file"),
-    ("expected <block end>", "this line does not fit the indentation of the lines before"),
+    ("expected '<document start>'", "text after the end of the document; a file holds one scenario"),
+    ("expected <block end>", "the indentation of this line does not match the lines before it"),
 )
 _SYNTAX_AT_ITS_START: Final = (
     ("chomping or indentation", "a value that begins with '>' or '|' needs quotes, such as \">= 85mbit\""),
     ("could not find expected ':'", "expected a key followed by ':'"),
-    ("expected ',' or", "this bracket is not closed, or a ',' is missing behind it"),
+    ("expected ',' or", "this bracket is not closed, or a ',' is missing after it"),
     ("unexpected end of stream", "these quotes are not closed"),
 )
 
@@ -165,7 +165,7 @@ class _Builder:
         if isinstance(event, DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
-                raise self.fatal(place, "a second document (---); one scenario a file")
+                raise self.fatal(place, "a second document (---); a file holds one scenario")
         elif isinstance(event, AliasEvent):
             self.add(self.resolve(event.anchor, place))
         elif isinstance(event, ScalarEvent):
@@ -180,7 +180,7 @@ class _Builder:
     def start(self, event: CollectionStartEvent, place: Place) -> None:
         """Begin a list or mapping."""
         if event.tag is not None:
-            raise self.fatal(place, f"the tag {event.tag!r}; a scenario file has no tags")
+            raise self.fatal(place, f"the tag {event.tag!r} is not allowed in a scenario file")
         path = ""
         if self.frames:
             parent = self.frames[-1]
@@ -197,24 +197,24 @@ class _Builder:
         frame = self.frames.pop()
         node = frame.close()
         if node.size > MAX_VALUES:
-            raise self.fatal(frame.place, f"more than {MAX_VALUES:,} values, those behind aliases counted each time")
+            raise self.fatal(
+                frame.place, f"more than {MAX_VALUES:,} values; the values of an alias count each time that it is used"
+            )
         self.remember(frame.anchor, node)
         self.add(node)
 
     def scalar(self, event: ScalarEvent, place: Place) -> Scalar:
         """Read one value; quoted and block scalars are text."""
         if event.tag is not None and event.tag not in _STRING_TAGS:
-            hint = "a value that begins with '!' needs quotes" if event.tag.startswith("!") else "leave it out"
-            raise self.fatal(place, f"the tag {event.tag!r}; a scenario file has no tags: {hint}")
+            hint = "a value that begins with '!' needs quotes" if event.tag.startswith("!") else "remove it"
+            raise self.fatal(place, f"the tag {event.tag!r} is not allowed in a scenario file: {hint}")
         plain = event.tag is None and event.implicit[0]
         return Scalar(place=place, value=_resolve(event.value) if plain else event.value, text=event.value)
 
     def resolve(self, anchor: str | None, place: Place) -> Node:
         """Return the value that an alias stands for, placed where the alias stands."""
         if anchor not in self.anchors:
-            raise self.fatal(
-                place, f"nothing is anchored as &{anchor} before this line; a text that begins with '*' needs quotes"
-            )
+            raise self.fatal(place, f"unknown anchor &{anchor}; a text that begins with '*' needs quotes")
         return replace(self.anchors[anchor], place=place)
 
     def remember(self, anchor: str | None, node: Node) -> None:
@@ -247,7 +247,7 @@ class _Builder:
         if first is None:
             frame.entries[key.text] = Entry(place=key.place, node=node)
             return
-        message = f"the key is given twice, first in line {first.place.line}"
+        message = f"duplicate key, first in line {first.place.line}"
         self.problems.append(self.problem(key.place, join(frame.path, key.text), message))
 
     def merged(self, node: Node) -> list[Table]:
@@ -295,4 +295,4 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     character = raw.partition("character ")[2].partition(" that")[0]
     place = _place(mark) if mark is not None else Place(line=1, column=1)
     message = found.format(character=character) if found else raw
-    return problem_at(file, place, "", f"not valid YAML: {message}")
+    return problem_at(file, place, "", f"invalid YAML: {message}")

@@ -28,7 +28,7 @@ def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
     except OSError as error:
         raise UnreadableFile(name, _reason(error)) from None
     except ValueError:  # a NUL, or characters that no file name can have
-        raise UnreadableFile(name, "no file can have this name") from None
+        raise UnreadableFile(name, "not a valid file name") from None
     try:
         found = os.fstat(descriptor)
         _require_regular(name, found)

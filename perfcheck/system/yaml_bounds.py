@@ -83,9 +83,9 @@ def _wrong(event: Event, values: int, depth: int, bounds: YamlBounds) -> str | N
     if bounds.references or not isinstance(event, NodeEvent):
         return None
     if isinstance(event, AliasEvent) or event.anchor is not None:
-        return "anchors and aliases (&name, *name) are not known here: write it out"
+        return "anchors and aliases (&name, *name) are not allowed here: write the value out"
     tag = getattr(event, "tag", None)
-    return None if tag is None or tag in _STRING_TAGS else "tags (!name) are not known here: leave it out"
+    return None if tag is None or tag in _STRING_TAGS else "tags (!name) are not allowed here: remove it"
 
 
 def _too_deep(bounds: YamlBounds) -> str:

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 pytest_plugins = ("pytester", "plugin_suite")
 
-REFUSED = "scenarios/wan.yaml:4:*: hosts.client.setup: this runs commands as root on this machine, and --no-commands*"
+REFUSED = (
+    "scenarios/wan.yaml:4:*: hosts.client.setup: this runs commands as root on this machine, "
+    "which --no-commands forbids*"
+)
 
 
 def let_run_commands(suite: Suite) -> None:

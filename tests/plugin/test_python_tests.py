@@ -287,7 +287,7 @@ def told(scenario):
 ANSWERS["office"] = told
 ''')  # fmt: skip
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*runs commands as root on this machine, and --no-commands refuses it*"])
+    result.stdout.fnmatch_lines(["*runs commands as root on this machine, which --no-commands forbids*"])
 
 
 def test_no_commands_refuses_a_side_that_a_test_runs(suite: Suite) -> None:
@@ -297,4 +297,6 @@ def test_shaped(perfcheck):
 """
     result = module(suite, body, "--no-commands")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*side 'command modprobe tcp_bbr' runs as root on this machine, and --no-commands *"])
+    result.stdout.fnmatch_lines(
+        ["*side 'command modprobe tcp_bbr' runs as root on this machine, which --no-commands forbids*"]
+    )

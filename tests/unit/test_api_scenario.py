@@ -99,7 +99,7 @@ def test_mistakes_in_changes_are_located_by_the_users_key(key: str, value: objec
 
 def test_a_matrix_is_refused() -> None:
     (told,) = mistakes(lambda: built().with_(matrix={"links[0].delay": ["5ms"]}))
-    assert told.startswith("Scenario(...): matrix: a scenario in Python is one point")
+    assert told.startswith("Scenario(...): matrix: a scenario in Python has no matrix")
 
 
 def test_a_scenario_does_not_change_with_the_lists_it_was_made_of() -> None:

@@ -92,8 +92,8 @@ def mutations(draw: st.DrawFn, text: str) -> str:
     ("change", "where", "what"),
     [
         (("schema: 1", "schema: 2"), "3:9", "another version of perfcheck"),
-        (("20113", "20114"), "", "check sum"),
-        (("workload: ", "workload: x"), "", "check sum"),
+        (("20113", "20114"), "", "checksum"),
+        (("workload: ", "workload: x"), "", "checksum"),
         (("workload: ", "workloda: "), "", "workloda"),
         (("sessions:", "sessions: []\nolder:"), "", "sessions"),
         (("...\n", ""), "", "end mark"),
@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_read_is_never_overwritten(tmp_path: Path) -> None
     store = BaselineStore(tmp_path)
     path = store.save(session())
     path.write_text("damaged")
-    with pytest.raises(BaselineError, match="no baseline"):
+    with pytest.raises(BaselineError, match="not a baseline file"):
         store.save(session(2))
     assert path.read_text() == "damaged"
 

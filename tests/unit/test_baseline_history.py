@@ -242,7 +242,7 @@ def test_a_damaged_file_is_found_where_duckdb_does_not_name_it(tmp_path: Path) -
     with pytest.raises(RecordError) as caught:
         store.series("app.throughput_bps")
     assert str(caught.value).startswith(f"{damaged}:1:1: cannot be read or written: ")
-    assert "remove it to go on with the other runs" in str(caught.value)
+    assert "remove it to continue with the other runs" in str(caught.value)
 
 
 @pytest.mark.parametrize(

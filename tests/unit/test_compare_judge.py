@@ -134,7 +134,7 @@ def test_a_tripped_metric_fails_only_by_fresh_runs() -> None:
     lookup = like(*[{RTT: QUIET}] * 3)
     unconfirmed = judged(make_record({RTT: SLOW}), lookup, screened=len(SLOW))[RTT]
     assert unconfirmed.verdict is Verdict.INCONCLUSIVE
-    assert "no fresh run" in str(unconfirmed.reason)
+    assert "no new run is valid" in str(unconfirmed.reason)
     confirmed = judged(make_record({RTT: SLOW * 2}), lookup, screened=len(SLOW))[RTT]
     assert confirmed.verdict is Verdict.REGRESSED
     cleared = judged(make_record({RTT: SLOW + QUIET}), lookup, screened=len(SLOW))[RTT]
@@ -250,7 +250,7 @@ def test_a_tripped_metric_asks_for_fresh_runs_and_they_decide() -> None:
     assert stands[RTT].verdict is Verdict.REGRESSED
     falls = judged(record_of(SLOW, [*QUIET, 20_000.0]), lookup, screened=5)
     assert falls[RTT].verdict is Verdict.PASS
-    assert falls[RTT].reason == "5 runs tripped the screen, 6 fresh ones did not confirm it"
+    assert falls[RTT].reason == "5 runs showed a change, 6 new runs did not confirm it"
 
 
 def test_a_metric_that_did_not_trip_is_not_judged_by_the_fresh_runs() -> None:

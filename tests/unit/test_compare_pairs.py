@@ -143,7 +143,7 @@ def test_noise_is_inconclusive_and_says_how_many_pairs_would_do() -> None:
     found, answer = compare_pairs(spec(), near(100, 20), (104 * np.exp(rng.normal(0, 0.05, 20))).tolist())
     assert answer is Answer.UNSETTLED
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.reason == "20 pairs did not settle whether the change is beyond the margin"
+    assert found.reason == "20 pairs were not enough to decide whether the change is beyond the margin"
     assert found.runs_needed is not None
     assert found.runs_needed > 20
 

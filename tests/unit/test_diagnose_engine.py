@@ -94,7 +94,7 @@ def test_a_run_without_symptoms_is_healthy(rules: RuleSet) -> None:
     assert only.confidence == pytest.approx(1 - 0.2 * 0.5)
     assert only.evidence_for == (
         "the path is full: tcp.bdp_use_pct (95 %) >= 85 %",
-        "none of 2 signs of trouble that could be judged is there",
+        "none of 2 symptoms that could be judged was found",
     )
     assert only.evidence_against == ()
     assert only.severity == "info"
@@ -162,7 +162,7 @@ def test_what_was_not_measured_is_said(rules: RuleSet) -> None:
     assert only.cause == "healthy"
     (text,) = only.evidence_against
     assert text == (
-        "not judged, for lack of metrics: random_loss (needs tcp.retrans_pct), receive_window (needs "
+        "not judged, because metrics are missing: random_loss (needs tcp.retrans_pct), receive_window (needs "
         "tcp.limited_rwnd_pct), application_limited (needs tcp.limited_app_pct), syn_loss (needs tcp.retrans_syn_segs)"
     )
 

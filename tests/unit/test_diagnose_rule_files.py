@@ -46,7 +46,7 @@ BROKEN: dict[str, tuple[str, str, int, int, str]] = {
     "unknown key of a rule": ("    weight: 0.5", "    wieght: 0.5", 12, 5, "did you mean weight?"),
     "unknown key of a symptom": ("    symptom: loss", "    sympton: loss", 4, 5, "did you mean symptom?"),
     "unknown cause": ("random_loss", "randomloss", 10, 12, "'randomloss' is not a cause; did you mean random_loss?"),
-    "the cause unknown": ("random_loss", "unknown", 10, 12, "no rule can name it"),
+    "the cause unknown": ("random_loss", "unknown", 10, 12, "a rule cannot name the cause unknown"),
     "no advice": ("    advice: look for it\n", "", 9, 5, "rules[0]: the key 'advice' is missing"),
     "empty evidence": ("evidence: segments are lost", "evidence: ''", 14, 15, "must not be empty"),
     "weight of one": ("weight: 0.5", "weight: 1", 12, 13, "expected a number above 0 and below 1, got 1"),
@@ -55,7 +55,7 @@ BROKEN: dict[str, tuple[str, str, int, int, str]] = {
     "unknown severity": ("severity: warning", "severity: bad", 13, 15, "expected 'info', 'warning' or 'critical', got"),
     "name with spaces": ("name: mine", "name: my rule", 9, 11, "expected a name of lower-case letters"),
     "name that is a list": ("name: mine", "name: [mine]", 9, 11, "expected a text, got ['mine']"),
-    "unknown symptom": ("[loss]", "[loss, sadness]", 16, 22, "'sadness' is no symptom: expected loss"),
+    "unknown symptom": ("[loss]", "[loss, sadness]", 16, 22, "'sadness' is not a symptom: expected loss"),
     "unknown metric": ("> 1%", "> 1% and tcp.rtt > 1ms", 11, 36,
                        "'tcp.rtt' is not a metric"),
     "metric without statistic": (WHEN,
@@ -83,24 +83,25 @@ BROKEN: dict[str, tuple[str, str, int, int, str]] = {
     "counter with unknown metric": ("    explains: [loss]\n",
                                     "    against:\n      - {when: tcp.reset > 0, evidence: x, weight: 0.5}\n",
                                     17, 16, "did you mean tcp.resets?"),
-    "the same name twice": ("  - name: mine", RULE + "  - name: mine", 17, 11, "'mine' stands already at my.yaml:9"),
-    "the name of a symptom": ("  - name: mine", "  - name: lost", 9, 11, "'lost' stands already at my.yaml:3"),
+    "the same name twice": ("  - name: mine", RULE + "  - name: mine", 17, 11,
+                            "'mine' is already defined at my.yaml:9"),
+    "the name of a symptom": ("  - name: mine", "  - name: lost", 9, 11, "'lost' is already defined at my.yaml:3"),
     "nothing to replace": ("    explains: [loss]\n", "    replace: true\n", 9, 11, "there is no 'mine' to replace"),
     "nothing to disable": ("schema: 1\n", "schema: 1\ndisable: [gone]\n", 2, 11, "there is no 'gone'"),
     "judged otherwise": ("    explains: [loss]\n", "    judged: sometimes\n", 16, 13, "'medians' or 'any_trial', got"),
-    "key twice": ("cause: random_loss\n", "cause: random_loss\n    cause: policer\n", 11, 5, "stands here twice"),
+    "key twice": ("cause: random_loss\n", "cause: random_loss\n    cause: policer\n", 11, 5, "duplicate key 'cause'"),
     "rules is a mapping": ("rules:\n" + RULE, "rules: {mine: 1}\n", 8, 8, "expected a list, got"),
-    "not YAML": ("rules:\n", "rules: [\n", 9, 3, "not valid YAML"),
-    "tab": ("    symptom: loss", "\tsymptom: loss", 4, 1, "not valid YAML"),
+    "not YAML": ("rules:\n", "rules: [\n", 9, 3, "invalid YAML"),
+    "tab": ("    symptom: loss", "\tsymptom: loss", 4, 1, "invalid YAML"),
     "alias": (GOOD, "schema: 1\nrules: &all\n  - *all\n", 2, 8, "anchors and aliases"),
     "used anchor": (GOOD, "schema: &one 1\nrules: *one\n", 1, 9, "anchors and aliases"),
-    "object": (GOOD, "schema: !!python/object/apply:os.getcwd []\n", 1, 9, "tags (!name) are not known here"),
-    "key that is a list": (GOOD, "? [a, b]\n: 1\n", 1, 3, "expected a plain word as a key"),
+    "object": (GOOD, "schema: !!python/object/apply:os.getcwd []\n", 1, 9, "tags (!name) are not allowed here"),
+    "key that is a list": (GOOD, "? [a, b]\n: 1\n", 1, 3, "expected plain text as a key"),
     "empty": (GOOD, "", 1, 1, "the file is empty"),
     "a list": (GOOD, "- 1\n", 1, 1, "expected a mapping, got"),
     "a word": (GOOD, "rules\n", 1, 1, "expected a mapping, got"),
-    "two documents": (GOOD, "schema: 1\n---\nschema: 1\n", 2, 1, "not valid YAML"),
-    "control character": (GOOD, "schema: \x01\n", 1, 1, "not valid YAML"),
+    "two documents": (GOOD, "schema: 1\n---\nschema: 1\n", 2, 1, "invalid YAML"),
+    "control character": (GOOD, "schema: \x01\n", 1, 1, "invalid YAML"),
 }  # fmt: skip
 
 
@@ -201,8 +202,8 @@ def test_terms_stand_for_quantities_and_conditions() -> None:
         ("tcp.retrans_pct > 1%", "halve > 1gbit", 9, 20, "did you mean half?"),
         ("slow and", "half and", 9, 11, "`half`: is a quantity where a condition is needed"),
         ("tcp.retrans_pct > 1%", "slow > 1%", 9, 20, "`slow`: is a condition where a quantity is needed"),
-        ("name: half", "name: path_rate", 4, 12, "stands for `tcp.bdp_bytes / tcp.min_rtt_us` already"),
-        ("name: half", "name: max", 4, 12, "'max' has a meaning in conditions already"),
+        ("name: half", "name: path_rate", 4, 12, "already defined as `tcp.bdp_bytes / tcp.min_rtt_us`"),
+        ("name: half", "name: max", 4, 12, "'max' is reserved in conditions"),
         ("name: half", "name: Half", 4, 12, "expected a name of lower-case letters"),
         ("path_rate / 2", "later_rate / 2", 4, 22, "'later_rate' is not a metric"),
         ("path_rate / 2", "path_rate / 2 +", 4, 37, "cannot be read"),
@@ -243,7 +244,7 @@ def test_a_user_adds_replaces_and_disables(tmp_path: Path) -> None:
 
 def test_a_disabled_symptom_can_no_longer_be_explained(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("schema: 1\ndisable: [slow-handshake]\n")
-    with pytest.raises(RuleError, match="'slow_connect' is no symptom"):
+    with pytest.raises(RuleError, match="'slow_connect' is not a symptom"):
         load_rules([tmp_path])
 
 
@@ -294,7 +295,7 @@ def _terms(*texts: str) -> str:
     ids=["doubling", "deepening"],
 )
 def test_terms_that_grow_without_end_are_refused(texts: list[str]) -> None:
-    with pytest.raises(RuleError, match="with its terms written out"):
+    with pytest.raises(RuleError, match="when its terms are expanded"):
         read_rules("my.yaml", _terms(*texts))
 
 

@@ -40,7 +40,7 @@ traffic: [{iperf3: {from: client, to: server}}]
         ("rate: 1mbit, queue: {size: 1gb}", "queue.size", "above 0 and at most 10000bdp, 100000p or 256mb, got"),
         ("delay: 1s, rate: 1gbit, queue: 9bdp", "", "the queue would hold more than 256mb (forward)"),
         ("rate: 1mbit, mtu: 9000, queue: 99999p", "", "the queue would hold more than 256mb (forward)"),
-        ("delay: 9s, rate: 1gbit", "", "at this rate and delay more than 1 GB would be on their way (forward)"),
+        ("delay: 9s, rate: 1gbit", "", "at this rate and delay more than 1 GB would be in flight (forward)"),
         ("policer: {rate: 1bit, burst: 64kb}", "policer.rate", "expected a rate from 8kbit to 100gbit, got '1bit'"),
         ("policer: {rate: 1mbit, burst: 1gb}", "policer.burst", "expected a size from 1b to 256mb, got '1gb'"),
         ("schedule: [{at: 61min, loss: 1%}]", "schedule[0].at", "expected a duration from 0s to 3600s, got '61min'"),

@@ -57,7 +57,7 @@ BEYOND: Final[dict[str, tuple[tuple[str, str], str]]] = {
     "write": (("duration: 2s", "length: 2mib"), "traffic[0].iperf3.length: expected at most 1mib, got '2mib'"),
     "rate": (("duration: 2s", "rate: 1001gbit"), "traffic[0].iperf3.rate: expected at most 1000gbit, got '1001gbit'"),
     "total": (("duration: 2s}\n", "duration: 3600s}\nrepeat: 25\n"),
-              ":12:1: repeat: expected traffic of at most 86400s in all runs together, got 90000s"),
+              ":12:1: repeat: expected at most 86400s of traffic in all runs together, got 90000s"),
     "CPU": (("client: {}", "client: {cpus: [8192]}"), ":3:19: hosts.client.cpus[0]: expected at most 8191"),
     "sysctl's value": (("client: {}", f"client: {{sysctl: {{net.ipv4.tcp_rmem: '{'1 ' * 300}'}}}}"),
                        "hosts.client.sysctl.net.ipv4.tcp_rmem: expected at most 500 characters"),
@@ -98,7 +98,7 @@ def test_a_bound_itself_is_allowed(change: tuple[str, str]) -> None:
 
 def test_the_matrix_counts_in_the_total_time() -> None:
     text = changed(("duration: 2s}\n", "duration: 3600s}\nrepeat: 5\nmatrix: {links.0.seed: [1, 2, 3, 4, 5]}\n"))
-    with pytest.raises(ScenarioError, match="86400s in all runs of 5 combinations together, got 90000s"):
+    with pytest.raises(ScenarioError, match="86400s of traffic in all runs of 5 combinations together, got 90000s"):
         load_text(text, "f")
 
 

@@ -75,7 +75,7 @@ def test_nothing_asked_changes_nothing() -> None:
 
 def test_a_value_behind_an_alias_is_told_with_what_to_write() -> None:
     text = HEAD + "tolerance: {tcp.rtt_us.p50: &wide 5%, app.throughput_bps: *wide}\n"
-    with pytest.raises(UsageError, match=r"write it yourself:\nrepeat: 9\ntolerance:\n  app.throughput_bps: 7%"):
+    with pytest.raises(UsageError, match=r"add these lines yourself:\nrepeat: 9\ntolerance:\n  app.throughput_bps: 7%"):
         with_values(text, "wan.yaml", repeat=9, tolerance_pct={GOODPUT: 7})
 
 

@@ -270,7 +270,7 @@ def test_finding_files(tmp_path: Path) -> None:
     named = [tmp_path / "other.yaml", tmp_path / "b.yaml", tmp_path]
     assert [path.name for path in find(named)] == ["other.yaml", "b.yaml", "a.yaml", "c.yaml"]
     assert find([tmp_path / "deep" / ".." / "a.yaml", tmp_path / "a.yaml"]) == (tmp_path / "deep" / ".." / "a.yaml",)
-    with pytest.raises(UsageError, match=r"there is no file or folder .*missing"):
+    with pytest.raises(UsageError, match=r"no such file or folder: .*missing"):
         find([tmp_path / "missing"])
 
 
@@ -288,7 +288,7 @@ def test_a_name_is_used_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ScenarioError) as caught:
         load_all([Path()])
     assert str(caught.value) == (
-        "b.yaml:2:1: scenario: the name 'example' is taken by a.yaml:1; each scenario needs its own"
+        "b.yaml:2:1: scenario: the name 'example' is taken by a.yaml:1; each scenario needs its own name"
     )
     assert same_names([read(Path("a.yaml")), read(Path("c.yaml"))]) == []
 

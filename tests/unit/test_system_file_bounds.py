@@ -47,8 +47,8 @@ BLANKS: Final = " " * 200_000
         ("a: " + "x" * 61, (1, 4, "expected a text of at most 60 characters, got 61")),
         ("a: " + "9" * 41, (1, 4, "expected a number of at most 40 characters, got 41")),
         ("a: 0x" + "f" * 45, (1, 4, "expected a number of at most 40 characters, got 47")),
-        ("a: &x 1\nb: *x", (1, 4, "anchors and aliases (&name, *name) are not known here: write it out")),
-        ("a: !!int", (1, 4, "tags (!name) are not known here: leave it out")),
+        ("a: &x 1\nb: *x", (1, 4, "anchors and aliases (&name, *name) are not allowed here: write the value out")),
+        ("a: !!int", (1, 4, "tags (!name) are not allowed here: remove it")),
         ("a: " + "x " * 1000, (1, 1, "expected at most 2,000 characters, got 2,003")),
     ],
 )
@@ -149,13 +149,13 @@ def test_a_baseline_that_could_not_be_read_again_is_not_written(
     path = store.save(session(1))
     before = path.read_bytes()
     monkeypatch.setattr("perfcheck.baseline.store.BOUNDS", YamlBounds(characters=10**6, values=9, depth=9, scalar=900))
-    with pytest.raises(BaselineError, match="--baseline-update starts anew"):
+    with pytest.raises(BaselineError, match="--baseline-update replaces all earlier sessions"):
         store.save(session(2))
     assert path.read_bytes() == before
 
 
 def test_a_rule_file_has_no_tags() -> None:
-    with pytest.raises(RuleError, match=r"f:2:8: tags \(!name\) are not known here"):
+    with pytest.raises(RuleError, match=r"f:2:8: tags \(!name\) are not allowed here"):
         read_rules("f", "schema: 1\nterms: !!python/none\n")
 
 

@@ -22,7 +22,7 @@ from perfcheck.testing import make_scenario
 
 SETUP = changed(("client: {}", "client: {setup: ['nft add table inet t']}"))
 COMMAND = VALID.replace("expect:", "  - command: {host: client, run: 'true'}\nexpect:")
-REFUSED = "this runs commands as root on this machine, and --no-commands refuses them"
+REFUSED = "this runs commands as root on this machine, which --no-commands forbids"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_every_command_that_reads_scenarios_has_no_commands(
 def test_a_scenario_that_no_file_holds_is_refused_as_well(changes: dict[str, Any]) -> None:
     options = RunOptions(commands=False)
     assert options.applied_to(make_scenario())
-    with pytest.raises(UsageError, match="runs commands as root on this machine, and --no-commands refuses it"):
+    with pytest.raises(UsageError, match="runs commands as root on this machine, which --no-commands forbids"):
         options.applied_to(make_scenario(**changes))
 
 
@@ -161,7 +161,7 @@ def test_what_is_missing_is_told(ref: str, folder: str, expected: str) -> None:
 def test_outside_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="is in no git repository"):
+    with pytest.raises(UsageError, match="is not in a git repository"):
         baselines_at("main", Path("baselines"))
 
 
