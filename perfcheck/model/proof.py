@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WayProof:
+class DirectionProof:
     """One direction: asked and measured; None where the file asks for nothing or the probe could not tell.
 
     `delay_*` hold what is asked (the time on the line of the probe's packet included) and the
@@ -45,6 +45,6 @@ class LinkProof:
 
     link: int
     emulator: str
-    ways: tuple[WayProof, ...]
+    ways: tuple[DirectionProof, ...]
     attempts: int
     took_ms: float

@@ -101,11 +101,11 @@ def test_whatever_is_within_the_bounds_is_proved_in_bounded_time(
     forward: dict[str, Any], reverse: dict[str, Any]
 ) -> None:
     mtu = forward["mtu"]
-    ways = {"forward": {**forward}, "reverse": {**reverse}}
-    for way in ways.values():
-        way.pop("mtu")
+    directions = {"forward": {**forward}, "reverse": {**reverse}}
+    for direction in directions.values():
+        direction.pop("mtu")
     try:
-        spec = LinkSpec.model_validate({"between": ("a", "b"), "mtu": mtu, **ways})
+        spec = LinkSpec.model_validate({"between": ("a", "b"), "mtu": mtu, **directions})
     except ValidationError:
         return
     assert probe_limit_ns(asked_of(spec)) <= LONGEST_PROBE_NS

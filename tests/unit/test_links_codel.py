@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from links_frames import udp
 
-from perfcheck.lab.links.impair.codel_direction import ManagedWay
-from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.codel_direction import CodelDirection
+from perfcheck.lab.links.impair.plan import DirectionPlan
 
 MS = 1_000_000
 MTU_FRAME = 1514
@@ -93,9 +93,11 @@ class Rfc8289:
             self.sent.append((packet[1], self.free))
 
 
-def way_of(rate_bps: int, packets: int, target: int, interval: int, **fields: Any) -> ManagedWay:
+def direction_of(rate_bps: int, packets: int, target: int, interval: int, **fields: Any) -> CodelDirection:
     codel = {"target_ns": target, "interval_ns": interval}
-    return ManagedWay(WayPlan(way=0, seed=1, mtu=1500, rate_bps=rate_bps, queue_packets=packets, codel=codel, **fields))
+    return CodelDirection(
+        DirectionPlan(direction=0, seed=1, mtu=1500, rate_bps=rate_bps, queue_packets=packets, codel=codel, **fields)
+    )
 
 
 def numbered(number: int, size: int) -> bytes:
@@ -126,80 +128,82 @@ BURSTS = st.lists(
 def test_it_drops_what_the_rfc_drops(
     rate: int, packets: int, times: tuple[int, int], bursts: list[tuple[int, int, int]]
 ) -> None:
-    way, oracle = way_of(rate, packets, *times), Rfc8289(rate, packets, *times)
+    direction, oracle = direction_of(rate, packets, *times), Rfc8289(rate, packets, *times)
     now = number = refused = 0
     for gap, count, size in bursts:
         now += gap
         for _ in range(count):
             refused += not oracle.arrive(now, number, size)
-            way.accept(numbered(number, size), now)
+            direction.accept(numbered(number, size), now)
             number += 1
     oracle.run(10**12)
-    way.advance(10**12)
+    direction.advance(10**12)
     # The root in fixed point may put one drop a nanosecond earlier or later than the float; that moves no packet here.
-    assert [(number_of(frame), due) for due, frame in way.line] == oracle.sent
-    assert way.counts.dropped_codel == len(oracle.told)
-    assert way.counts.dropped_queue == refused + len(oracle.told)
+    assert [(number_of(frame), due) for due, frame in direction.line] == oracle.sent
+    assert direction.counts.dropped_codel == len(oracle.told)
+    assert direction.counts.dropped_queue == refused + len(oracle.told)
 
 
 def test_a_standing_queue_is_brought_down_where_a_drop_tail_stays_full() -> None:
-    way = way_of(12_112_000, 200, 5 * MS, 100 * MS)
+    direction = direction_of(12_112_000, 200, 5 * MS, 100 * MS)
     waits = []
     for ms in range(6000):
         # A sender that sends a little more than the line's one packet a ms, and never slows down.
         for number in range(2 if ms % 20 == 0 else 1):
-            way.accept(numbered(2 * ms + number, 1514), ms * MS)
-    way.advance(10**12)
-    for due, frame in way.line:
+            direction.accept(numbered(2 * ms + number, 1514), ms * MS)
+    direction.advance(10**12)
+    for due, frame in direction.line:
         waits.append(due - number_of(frame) // 2 * MS)
-    assert way.counts.dropped_codel > 100
+    assert direction.counts.dropped_codel > 100
     assert max(waits[:2000]) > 20 * MS
     assert sorted(waits[-1000:])[500] < 30 * MS
-    assert way.counts.received == len(way.line) + way.counts.dropped_queue
+    assert direction.counts.received == len(direction.line) + direction.counts.dropped_queue
 
 
 def test_what_can_be_marked_is_marked_and_not_dropped() -> None:
     capable = bytearray(udp(1472))
     capable[15] |= 2
     for frame, marks in ((bytes(capable), True), (udp(1472), False)):
-        way = way_of(12_112_000, 500, 5 * MS, 20 * MS, ecn=True)
+        direction = direction_of(12_112_000, 500, 5 * MS, 20 * MS, ecn=True)
         for ms in range(400):
             for _ in range(2):
-                way.accept(frame, ms * MS)
-        assert (way.counts.marked > 5) == marks
-        assert (way.counts.dropped_codel > 5) != marks
+                direction.accept(frame, ms * MS)
+        assert (direction.counts.marked > 5) == marks
+        assert (direction.counts.dropped_codel > 5) != marks
 
 
 def test_being_called_late_changes_nothing() -> None:
-    early, late = (way_of(10_000_000, 100, 2 * MS, 20 * MS, delay_ns=MS) for _ in range(2))
+    early, late = (direction_of(10_000_000, 100, 2 * MS, 20 * MS, delay_ns=MS) for _ in range(2))
     for number in range(600):
         now = number * 800_000
         early.advance(now - 1)
-        for way in (early, late):
-            way.accept(numbered(number, 1514), now)
-    for way in (early, late):
-        way.advance(10**12)
+        for direction in (early, late):
+            direction.accept(numbered(number, 1514), now)
+    for direction in (early, late):
+        direction.advance(10**12)
     assert list(early.line) == list(late.line)
 
 
 @pytest.mark.parametrize("size", [60, 1514])
 def test_the_limit_in_bytes_counts_what_is_on_the_line(size: int) -> None:
     codel = {"target_ns": 5 * MS, "interval_ns": 100 * MS}
-    way = ManagedWay(WayPlan(way=0, seed=1, mtu=1500, rate_bps=10**6, queue_bytes=10 * size, codel=codel))
+    direction = CodelDirection(
+        DirectionPlan(direction=0, seed=1, mtu=1500, rate_bps=10**6, queue_bytes=10 * size, codel=codel)
+    )
     for number in range(20):
-        way.accept(numbered(number, size), 0)
-    assert way.counts.dropped_queue == 10
-    assert way.in_flight() == 10
-    assert way.worst_queue_bytes() == 10 * size
+        direction.accept(numbered(number, size), 0)
+    assert direction.counts.dropped_queue == 10
+    assert direction.in_flight() == 10
+    assert direction.worst_queue_bytes() == 10 * size
 
 
 def test_a_line_that_changes_its_rate_is_followed() -> None:
     trace = {"rate": {"at_ns": [0, 100 * MS], "bps": [12_112_000, 1_211_200], "repeat_ns": None}}
-    way = way_of(12_112_000, 100, 5 * MS, 100 * MS, trace=trace)
-    way.begin(0)
+    direction = direction_of(12_112_000, 100, 5 * MS, 100 * MS, trace=trace)
+    direction.begin(0)
     for number in range(20):
-        way.accept(numbered(number, 1514), number * 10 * MS)
-    way.advance(10**12)
-    gaps = [due - number_of(frame) * 10 * MS for due, frame in way.line]
+        direction.accept(numbered(number, 1514), number * 10 * MS)
+    direction.advance(10**12)
+    gaps = [due - number_of(frame) * 10 * MS for due, frame in direction.line]
     assert gaps[0] == MS
     assert Fraction(gaps[-1], MS) == 10

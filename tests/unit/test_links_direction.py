@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from links_frames import CLIENT, CLIENT6, SERVER, SERVER6, SYN, checksum, packet, tcp, udp
 
 from perfcheck.lab.links.impair.corrupt import corrupted
-from perfcheck.lab.links.impair.direction import Way
+from perfcheck.lab.links.impair.direction import ImpairedDirection
 from perfcheck.lab.links.impair.jitter import Jitter
-from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.plan import DirectionPlan
 
 MS = 1_000_000
 
 
-def way_of(**fields: Any) -> Way:
-    return Way(WayPlan(**{"way": 0, "seed": 5, "mtu": 1500} | fields))
+def direction_of(**fields: Any) -> ImpairedDirection:
+    return ImpairedDirection(DirectionPlan(**{"direction": 0, "seed": 5, "mtu": 1500} | fields))
 
 
-def feed(way: Way, frames: list[bytes], gap_ns: int) -> None:
+def feed(direction: ImpairedDirection, frames: list[bytes], gap_ns: int) -> None:
     for number, frame in enumerate(frames):
-        way.accept(frame, number * gap_ns)
+        direction.accept(frame, number * gap_ns)
 
 
 @pytest.mark.parametrize("gap_us", [1, 120, 900, 4000, 20_000, 100_000])
@@ -65,9 +65,9 @@ def test_other_distributions_are_netems(name: str, quantile: Callable[[float], f
 
 @pytest.mark.parametrize(("name", "share"), [("normal", 0.02), ("pareto", 0.02)])
 def test_other_distributions_keep_order_of_themselves(name: str, share: float) -> None:
-    way = way_of(delay_ns=20 * MS, jitter_ns=2 * MS, distribution=name)
-    feed(way, [udp(10)] * 20_000, MS // 4)
-    dues = [due for due, _ in way.line]
+    direction = direction_of(delay_ns=20 * MS, jitter_ns=2 * MS, distribution=name)
+    feed(direction, [udp(10)] * 20_000, MS // 4)
+    dues = [due for due, _ in direction.line]
     assert dues == sorted(dues)
     # Held up by the order rule: released at the very moment of the packet in front.
     assert sum(one == other for one, other in pairwise(dues)) < share * len(dues)
@@ -82,23 +82,23 @@ def test_jitter_far_apart_is_independent() -> None:
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 8 * MS), min_size=1, max_size=100))
 def test_jitter_keeps_order_and_bounds(seed: int, gaps: list[int]) -> None:
-    way = way_of(seed=seed, delay_ns=10 * MS, jitter_ns=2 * MS)
+    direction = direction_of(seed=seed, delay_ns=10 * MS, jitter_ns=2 * MS)
     now = MS
     arrivals = []
     for gap in gaps:
         now += gap
         arrivals.append(now)
-        way.accept(udp(10), now)
-    dues = [due for due, _ in way.line]
+        direction.accept(udp(10), now)
+    dues = [due for due, _ in direction.line]
     assert dues == sorted(dues)
     for arrival, due in zip(arrivals, dues, strict=True):
         assert 8 * MS <= due - arrival <= 12 * MS
 
 
 def test_keeping_order_hardly_moves_the_median() -> None:
-    way = way_of(delay_ns=10 * MS, jitter_ns=2 * MS)
-    feed(way, [udp(10)] * 40_000, MS)
-    delays = sorted(due - number * MS for number, (due, _) in enumerate(way.line))
+    direction = direction_of(delay_ns=10 * MS, jitter_ns=2 * MS)
+    feed(direction, [udp(10)] * 40_000, MS)
+    delays = sorted(due - number * MS for number, (due, _) in enumerate(direction.line))
     assert delays[20_000] == pytest.approx(10 * MS, abs=0.1 * MS)
 
 
@@ -111,7 +111,7 @@ def test_keeping_order_hardly_moves_the_median() -> None:
 def test_every_packet_has_one_fate(
     arrivals: list[tuple[int, int]], loss: float, duplicate: float, reorder: float
 ) -> None:
-    way = way_of(
+    direction = direction_of(
         delay_ns=5 * MS,
         rate_bps=5_000_000,
         queue_bytes=6000,
@@ -122,38 +122,38 @@ def test_every_packet_has_one_fate(
     now = 0
     for gap, size in arrivals:
         now += gap
-        way.accept(udp(size), now)
-    counts = way.counts
+        direction.accept(udp(size), now)
+    counts = direction.counts
     assert counts.received == len(arrivals)
-    leaving = len(way.line) + len(way.early)
+    leaving = len(direction.line) + len(direction.early)
     assert counts.received + counts.duplicated == counts.dropped_loss + counts.dropped_queue + leaving
-    assert counts.reordered == len(way.early)
-    for line in (way.line, way.early):
+    assert counts.reordered == len(direction.early)
+    for line in (direction.line, direction.early):
         assert [due for due, _ in line] == sorted(due for due, _ in line)
-    assert way.worst_queue_bytes() <= 6000
+    assert direction.worst_queue_bytes() <= 6000
 
 
 def test_a_plain_delay_is_exact() -> None:
-    way = way_of(delay_ns=20 * MS)
-    feed(way, [udp(10)] * 5, 777)
-    assert [due for due, _ in way.line] == [20 * MS + number * 777 for number in range(5)]
+    direction = direction_of(delay_ns=20 * MS)
+    feed(direction, [udp(10)] * 5, 777)
+    assert [due for due, _ in direction.line] == [20 * MS + number * 777 for number in range(5)]
 
 
 def test_a_packet_that_overtakes_waits_for_the_line_but_not_for_the_delay() -> None:
-    way = way_of(delay_ns=20 * MS, rate_bps=8_000_000, reorder=1.0)
-    way.accept(udp(958), 0)
-    assert list(way.early) == [(MS, udp(958))]
+    direction = direction_of(delay_ns=20 * MS, rate_bps=8_000_000, reorder=1.0)
+    direction.accept(udp(958), 0)
+    assert list(direction.early) == [(MS, udp(958))]
 
 
 def test_copies_take_room_on_the_line() -> None:
-    way = way_of(rate_bps=8_000_000, duplicate=1.0)
-    way.accept(udp(958), 0)
-    assert [due for due, _ in way.line] == [MS, 2 * MS]
+    direction = direction_of(rate_bps=8_000_000, duplicate=1.0)
+    direction.accept(udp(958), 0)
+    assert [due for due, _ in direction.line] == [MS, 2 * MS]
 
 
 def test_begin_restores_the_pattern_and_the_counts() -> None:
     frames = [tcp(9, 0, flags=SYN), *(tcp(10 + number * 1000, 1000) for number in range(200))]
-    way = way_of(
+    direction = direction_of(
         loss={"to_bad": 0.1, "to_good": 0.3, "bad_loss": 1.0, "good_loss": 0.0},
         duplicate=0.1,
         corrupt=0.1,
@@ -163,16 +163,16 @@ def test_begin_restores_the_pattern_and_the_counts() -> None:
     )
 
     def run() -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
-        way.line.clear()
-        way.early.clear()
-        way.begin(0)
-        feed(way, frames, 2 * MS)
-        return list(way.line), list(way.early)
+        direction.line.clear()
+        direction.early.clear()
+        direction.begin(0)
+        feed(direction, frames, 2 * MS)
+        return list(direction.line), list(direction.early)
 
     first, again = run(), run()
     assert [frame for _, frame in first[0]] == [frame for _, frame in again[0]]
     assert first[1] == again[1]
-    assert way.counts.received == len(frames)
+    assert direction.counts.received == len(frames)
 
 
 @pytest.mark.parametrize(
@@ -222,11 +222,11 @@ def test_a_schedule_changes_the_loss_and_keeps_the_draws() -> None:
         return {"to_bad": 0.0, "to_good": 1.0, "bad_loss": 1.0, "good_loss": share}
 
     def lost(**fields: Any) -> set[int]:
-        way = way_of(**fields)
-        way.begin(MS)
+        direction = direction_of(**fields)
+        direction.begin(MS)
         for number in range(3000):
-            way.accept(udp(10), MS + number * MS)
-        arrived = {due // MS - 1 for due, _ in way.line}
+            direction.accept(udp(10), MS + number * MS)
+        arrived = {due // MS - 1 for due, _ in direction.line}
         return set(range(3000)) - arrived
 
     steps = {"at_ns": [0, 1000 * MS, 2000 * MS], "losses": [None, lossy(0.1), lossy(1.0)]}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from links_frames import CLIENT, CLIENT6, SERVER, SERVER6, checksum, tcp, udp
 
 from perfcheck.lab.links.impair.codel import INTERVAL_NS, TARGET_NS, CoDel
-from perfcheck.lab.links.impair.direction import Way
+from perfcheck.lab.links.impair.direction import ImpairedDirection
 from perfcheck.lab.links.impair.mark import ecn_capable, marked
-from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.plan import DirectionPlan
 
 MS = 1_000_000
 
@@ -89,13 +89,13 @@ def test_only_some_packets_can_be_marked() -> None:
         assert ecn_capable(with_ecn(udp(10, hosts=(CLIENT6, SERVER6)), codepoint))
 
 
-def way_of(**fields: Any) -> Way:
-    return Way(WayPlan(way=0, seed=5, mtu=1500, ecn=True, **fields))
+def direction_of(**fields: Any) -> ImpairedDirection:
+    return ImpairedDirection(DirectionPlan(direction=0, seed=5, mtu=1500, ecn=True, **fields))
 
 
 def test_loss_marks_who_understands_and_drops_the_others() -> None:
     loss = {"to_bad": 0.0, "to_good": 1.0, "bad_loss": 1.0, "good_loss": 0.5}
-    capable, other = way_of(loss=loss), way_of(loss=loss)
+    capable, other = direction_of(loss=loss), direction_of(loss=loss)
     for _ in range(1000):
         capable.accept(with_ecn(udp(10), 2), 0)
         other.accept(udp(10), 0)
@@ -105,15 +105,15 @@ def test_loss_marks_who_understands_and_drops_the_others() -> None:
 
 
 def test_a_standing_queue_marks_and_a_full_one_drops() -> None:
-    way = way_of(rate_bps=12_112_000, queue_packets=20)
+    direction = direction_of(rate_bps=12_112_000, queue_packets=20)
     frame = with_ecn(udp(1472), 2)
     for ms in range(2000):
         # One packet a ms is the line's rate; now and then two, until the queue is full and stays so.
         for _ in range(2 if ms % 10 == 0 else 1):
-            way.accept(frame, ms * MS)
-    assert way.counts.dropped_queue > 100
-    assert 30 < way.counts.marked < 500
-    way = way_of(rate_bps=12_112_000, queue_packets=20)
+            direction.accept(frame, ms * MS)
+    assert direction.counts.dropped_queue > 100
+    assert 30 < direction.counts.marked < 500
+    direction = direction_of(rate_bps=12_112_000, queue_packets=20)
     for ms in range(2000):
-        way.accept(udp(1472), ms * MS // 2)
-    assert way.counts.marked == 0
+        direction.accept(udp(1472), ms * MS // 2)
+    assert direction.counts.marked == 0

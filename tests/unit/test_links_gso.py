@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from links_frames import ACK, CLIENT, CLIENT6, FIN, PSH, SERVER, SERVER6, SYN, checksum, tcp
 
-from perfcheck.lab.links.impair.direction import Way
+from perfcheck.lab.links.impair.direction import ImpairedDirection
 from perfcheck.lab.links.impair.gso import HEADER_BYTES, segments_in, super_of
-from perfcheck.lab.links.impair.gso_direction import PIECE_NS, SegmentedWay
-from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.gso_direction import PIECE_NS, GsoDirection
+from perfcheck.lab.links.impair.plan import DirectionPlan
 
 HOSTS = [(CLIENT, SERVER), (CLIENT6, SERVER6)]
 HEADER = struct.Struct("=BBHHHH")
@@ -103,15 +103,15 @@ def test_what_is_one_packet_stays_one() -> None:
 LOSS = {"to_bad": 0.05, "to_good": 0.3, "bad_loss": 1.0, "good_loss": 0.01}
 
 
-def plan(**fields: Any) -> WayPlan:
-    return WayPlan(**{"way": 0, "seed": 3, "mtu": 1500} | fields)
+def plan(**fields: Any) -> DirectionPlan:
+    return DirectionPlan(**{"direction": 0, "seed": 3, "mtu": 1500} | fields)
 
 
 @pytest.mark.parametrize("hosts", HOSTS)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=20), st.integers(0, 1000))
 def test_segments_are_lost_as_single_packets_are(hosts: tuple[str, str], trains: list[int], seed: int) -> None:
     size = 1460 if transport_of(tcp(1, 1, hosts=hosts)) == 34 else 1440
-    whole, single = SegmentedWay(plan(loss=LOSS, seed=seed)), Way(plan(loss=LOSS, seed=seed))
+    whole, single = GsoDirection(plan(loss=LOSS, seed=seed)), ImpairedDirection(plan(loss=LOSS, seed=seed))
     start = tcp(99, 0, flags=SYN, hosts=hosts)
     whole.accept(HEADER.pack(0, 0, 0, 0, 0, 0) + start, 0)
     single.accept(start, 0)
@@ -138,8 +138,8 @@ def test_segments_are_lost_as_single_packets_are(hosts: tuple[str, str], trains:
     st.integers(5_000, 300_000),
 )
 def test_the_line_sends_segments_as_it_sends_packets(arrivals: list[tuple[int, int]], limit: int) -> None:
-    whole = SegmentedWay(plan(rate_bps=1_000_000_000, queue_bytes=limit, delay_ns=1000))
-    single = Way(plan(rate_bps=1_000_000_000, queue_bytes=limit, delay_ns=1000))
+    whole = GsoDirection(plan(rate_bps=1_000_000_000, queue_bytes=limit, delay_ns=1000))
+    single = ImpairedDirection(plan(rate_bps=1_000_000_000, queue_bytes=limit, delay_ns=1000))
     now, seq = 0, 1
     for gap, segments in arrivals:
         now += gap
@@ -156,8 +156,8 @@ def test_the_line_sends_segments_as_it_sends_packets(arrivals: list[tuple[int, i
 
 
 def test_segments_beyond_the_mtu_are_told() -> None:
-    way = SegmentedWay(plan())
-    way.accept(big(1, 3 * 1461, 1461, HOSTS[0]), 0)
-    way.accept(big(1, 3 * 1460, 1460, HOSTS[0]), 0)
-    way.accept(HEADER.pack(0, 0, 0, 0, 0, 0) + bytes(1515), 0)
-    assert way.counts.oversize == 4
+    direction = GsoDirection(plan())
+    direction.accept(big(1, 3 * 1461, 1461, HOSTS[0]), 0)
+    direction.accept(big(1, 3 * 1460, 1460, HOSTS[0]), 0)
+    direction.accept(HEADER.pack(0, 0, 0, 0, 0, 0) + bytes(1515), 0)
+    assert direction.counts.oversize == 4

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from links_frames import SYN, tcp, udp
 
 from perfcheck.lab.links.impair.loss import GilbertElliott, RandomLoss, loss_model
-from perfcheck.lab.links.impair.packet_id import Places
+from perfcheck.lab.links.impair.packet_id import PacketIds
 from perfcheck.lab.links.impair.plan import LossPlan
 
 CHAIN = LossPlan(to_bad=0.01, to_good=0.25, bad_loss=1.0, good_loss=0.0)
@@ -27,9 +27,9 @@ def plan_of(probability: float) -> LossPlan:
 
 
 def fates(frames: Sequence[bytes], plan: LossPlan, seed: int = 7) -> list[bool]:
-    places = Places(seed, 0, 1500)
+    packet_ids = PacketIds(seed, 0, 1500)
     model = loss_model(plan)
-    return [model.lost(place) for place in map(places.locate, frames) if place is not None]
+    return [model.lost(packet_id) for packet_id in map(packet_ids.identify, frames) if packet_id is not None]
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.001, 0.01, 0.05, 0.5, 1.0])

@@ -1,4 +1,4 @@
-"""The policer against an oracle in exact fractions, and its place in front of everything else."""
+"""The policer against an oracle in exact fractions, which stands in front of everything else."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from links_frames import udp
 
-from perfcheck.lab.links.impair.direction import Way
-from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.direction import ImpairedDirection
+from perfcheck.lab.links.impair.plan import DirectionPlan
 from perfcheck.lab.links.impair.police import TokenBucket
 
 MS = 1_000_000
@@ -46,29 +46,33 @@ def test_no_time_passes_more_than_burst_and_rate(rate: int, burst: int, arrivals
 
 
 def test_it_drops_and_holds_nothing_back() -> None:
-    plan = WayPlan(way=0, seed=1, mtu=1500, policer={"rate_bps": 12_112_000, "burst_bytes": 15_140}, delay_ns=MS)
-    way = Way(plan)
+    plan = DirectionPlan(
+        direction=0, seed=1, mtu=1500, policer={"rate_bps": 12_112_000, "burst_bytes": 15_140}, delay_ns=MS
+    )
+    direction = ImpairedDirection(plan)
     for _ in range(50):
-        way.accept(udp(1472), 0)
+        direction.accept(udp(1472), 0)
     for ms in range(1, 101):
         for _ in range(2):
-            way.accept(udp(1472), ms * MS)
+            direction.accept(udp(1472), ms * MS)
     # Ten at once, and then the one a ms that 12.112 Mbit/s are.
-    assert [due for due, _ in way.line] == [MS] * 10 + [ms * MS + MS for ms in range(1, 101)]
-    assert way.counts.dropped_policer == 140
-    assert way.counts.dropped_queue == way.counts.dropped_loss == 0
-    way.begin(200 * MS)
+    assert [due for due, _ in direction.line] == [MS] * 10 + [ms * MS + MS for ms in range(1, 101)]
+    assert direction.counts.dropped_policer == 140
+    assert direction.counts.dropped_queue == direction.counts.dropped_loss == 0
+    direction.begin(200 * MS)
     for _ in range(50):
-        way.accept(udp(1472), 200 * MS)
-    assert way.counts.dropped_policer == 40
+        direction.accept(udp(1472), 200 * MS)
+    assert direction.counts.dropped_policer == 40
 
 
 def test_what_it_drops_takes_no_place_in_the_queue_and_no_draw_is_shifted() -> None:
     loss = {"to_bad": 0.0, "to_good": 1.0, "bad_loss": 1.0, "good_loss": 0.3}
     policer = {"rate_bps": 1_000_000, "burst_bytes": 100_000}
-    way = Way(WayPlan(way=0, seed=1, mtu=1500, policer=policer, loss=loss, rate_bps=1_000_000, queue_packets=1000))
+    direction = ImpairedDirection(
+        DirectionPlan(direction=0, seed=1, mtu=1500, policer=policer, loss=loss, rate_bps=1_000_000, queue_packets=1000)
+    )
     for _ in range(500):
-        way.accept(udp(1472), 0)
-    counts = way.counts
+        direction.accept(udp(1472), 0)
+    counts = direction.counts
     assert counts.dropped_policer == 500 - 66
-    assert len(way.line) + counts.dropped_loss == 66
+    assert len(direction.line) + counts.dropped_loss == 66

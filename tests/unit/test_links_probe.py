@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfcheck.lab.links.impair.codel_direction import ManagedWay
-from perfcheck.lab.links.impair.plan import WayPlan
-from perfcheck.lab.links.plans import way_plan
+from perfcheck.lab.links.impair.codel_direction import CodelDirection
+from perfcheck.lab.links.impair.plan import DirectionPlan
+from perfcheck.lab.links.plans import direction_plan
 from perfcheck.lab.links.probe.measure import measure
 from perfcheck.lab.links.probe.mismatch import mismatch
 from perfcheck.lab.links.probe.train import HEADERS_BYTES, Asked, ask
-from perfcheck.lab.links.relay.process import way_of
-from perfcheck.model.proof import WayProof
+from perfcheck.lab.links.relay.process import direction_of
+from perfcheck.model.proof import DirectionProof
 from perfcheck.model.scenario import LinkSpec
 
 MS = 1_000_000
@@ -49,15 +49,15 @@ def through(spec: LinkSpec, sent: Sequence[tuple[int, int]]) -> tuple[dict[int, 
 
     What comes out with another content was corrupted, and is dropped as the receiver's checksum has it dropped.
     """
-    way = way_of(WayPlan(**way_plan(spec, "forward")), super_packets=False)
+    direction = direction_of(DirectionPlan(**direction_plan(spec, "forward")), super_packets=False)
     frames = [FRAME_HEAD + 2 * number.to_bytes(4, "big") + bytes(size - 22) for number, (_, size) in enumerate(sent)]
     for frame, (now, _) in zip(frames, sent, strict=True):
-        way.accept(frame, now)
-    if isinstance(way, ManagedWay):
-        way.advance(10**15)
+        direction.accept(frame, now)
+    if isinstance(direction, CodelDirection):
+        direction.advance(10**15)
     arrived: dict[int, int] = {}
     copies: Counter[int] = Counter()
-    for due, frame in sorted([*way.line, *way.early]):
+    for due, frame in sorted([*direction.line, *direction.early]):
         number = int.from_bytes(frame[14:18], "big")
         if number >= len(frames) or frame != frames[number]:
             continue
@@ -67,7 +67,7 @@ def through(spec: LinkSpec, sent: Sequence[tuple[int, int]]) -> tuple[dict[int, 
     return arrived, copies
 
 
-def judged(made: LinkSpec, asked_of: LinkSpec | None = None) -> tuple[WayProof | None, str | None]:
+def judged(made: LinkSpec, asked_of: LinkSpec | None = None) -> tuple[DirectionProof | None, str | None]:
     asked = ask(asked_of or made, "forward")
     sent = sendings(asked)
     proof = measure("forward", asked, [now for now, _ in sent], *through(made, sent))

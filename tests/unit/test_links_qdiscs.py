@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perfcheck.lab.links.qdiscs import WayCounts, commands_for, counts, floor, removal
+from perfcheck.lab.links.qdiscs import DirectionCounts, commands_for, counts, floor, removal
 from perfcheck.model.scenario import LinkSpec
 
 
@@ -74,8 +74,10 @@ def test_statistics_are_told_apart() -> None:
     leaving = json.dumps(
         [{"kind": "netem", "packets": 900, "drops": 100}, {"kind": "tbf", "drops": 40}, {"kind": "pfifo", "drops": 40}]
     )
-    assert counts(entering, leaving) == WayCounts(entered=1000, dropped_loss=60, dropped_queue=40, dropped_policer=3)
-    assert counts("[]", "[]") == WayCounts(entered=0, dropped_loss=0, dropped_queue=0)
+    assert counts(entering, leaving) == DirectionCounts(
+        entered=1000, dropped_loss=60, dropped_queue=40, dropped_policer=3
+    )
+    assert counts("[]", "[]") == DirectionCounts(entered=0, dropped_loss=0, dropped_queue=0)
 
 
 def test_a_policer_stands_in_front_and_counts_the_ethernet_header() -> None:

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from links_frames import udp
 
-from perfcheck.lab.links.impair.direction import Way
-from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.direction import ImpairedDirection
+from perfcheck.lab.links.impair.plan import DirectionPlan
 from perfcheck.lab.links.impair.queue import DropTail
 from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES, Opportunities, Steps, VaryingQueue
-from perfcheck.lab.links.plans import way_plan
+from perfcheck.lab.links.plans import direction_plan
 from perfcheck.lab.links.relay.limits import floor
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.scenario import LinkSpec
@@ -192,30 +192,30 @@ def test_a_byte_limit_counts_the_packet_on_the_line_whole() -> None:
     assert queue.worst_bytes() == 3000
 
 
-def way_of(path: str, **fields: Any) -> Way:
+def direction_of(path: str, **fields: Any) -> ImpairedDirection:
     spec = LinkSpec.model_validate({"between": ("a", "b"), "trace": path} | fields)
-    return Way(WayPlan(**way_plan(spec, "forward")))
+    return ImpairedDirection(DirectionPlan(**direction_plan(spec, "forward")))
 
 
 def test_the_trace_begins_with_the_trial_and_keeps_order(tmp_path: Path) -> None:
-    way = way_of(written(tmp_path, "0s - 20ms\n10ms - 5ms\n"))
-    way.begin(1000 * MS)
+    direction = direction_of(written(tmp_path, "0s - 20ms\n10ms - 5ms\n"))
+    direction.begin(1000 * MS)
     for ms in (0, 9, 10, 20):
-        way.accept(udp(10), (1000 + ms) * MS)
-    assert [due // MS - 1000 for due, _ in way.line] == [20, 29, 29, 29]
-    way.line.clear()
-    way.begin(5000 * MS)
-    way.accept(udp(10), 5000 * MS)
-    assert way.line[0][0] == 5020 * MS
+        direction.accept(udp(10), (1000 + ms) * MS)
+    assert [due // MS - 1000 for due, _ in direction.line] == [20, 29, 29, 29]
+    direction.line.clear()
+    direction.begin(5000 * MS)
+    direction.accept(udp(10), 5000 * MS)
+    assert direction.line[0][0] == 5020 * MS
 
 
 def test_the_traced_rate_replaces_the_links(tmp_path: Path) -> None:
-    way = way_of(written(tmp_path, "0s 1mbit -\n100ms 8mbit -\n"), rate="100mbit", delay="10ms", queue="3p")
-    way.begin(0)
+    direction = direction_of(written(tmp_path, "0s 1mbit -\n100ms 8mbit -\n"), rate="100mbit", delay="10ms", queue="3p")
+    direction.begin(0)
     for _ in range(5):
-        way.accept(udp(958), 200 * MS)
-    assert [due // MS for due, _ in way.line] == [211, 212, 213]
-    assert way.counts.dropped_queue == 2
+        direction.accept(udp(958), 200 * MS)
+    assert [due // MS for due, _ in direction.line] == [211, 212, 213]
+    assert direction.counts.dropped_queue == 2
 
 
 SECRETS = (

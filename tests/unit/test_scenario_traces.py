@@ -10,7 +10,7 @@ import pytest
 
 from perfcheck.cli import main
 from perfcheck.errors import ScenarioError
-from perfcheck.lab.links.plans import way_plan
+from perfcheck.lab.links.plans import direction_plan
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.trace import MAX_BYTES
 from perfcheck.runner.summary import reproduce, reproduce_pairs
@@ -56,7 +56,7 @@ def test_a_trace_is_found_from_the_scenarios_folder(tmp_path: Path, monkeypatch:
         monkeypatch.chdir(tmp_path)
         scenario = loaded(given)
         monkeypatch.chdir("/")
-        assert way_plan(scenario.links[0], "forward")["trace"]["rate"]["bps"] == [10_000_000, 5_000_000]
+        assert direction_plan(scenario.links[0], "forward")["trace"]["rate"]["bps"] == [10_000_000, 5_000_000]
 
 
 @pytest.mark.parametrize(

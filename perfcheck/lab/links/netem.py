@@ -2,7 +2,7 @@
 
     host A  ifname <-veth-> a  [ middle: what enters at a leaves at b, and back ]  b <-veth-> ifname  host B
 
-Each way has netem (delay, jitter, loss, copies, corruption, overtaking) at its egress, and behind it tbf
+Each direction has netem (delay, jitter, loss, copies, corruption, overtaking) at its egress, and behind it tbf
 with a bounded queue where there is a rate.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from perfcheck.errors import LabError
 from perfcheck.lab.links import qdiscs
-from perfcheck.lab.links.plans import WAYS
+from perfcheck.lab.links.plans import DIRECTIONS
 from perfcheck.lab.network import counters
 from perfcheck.model.observation import LinkReport
 from perfcheck.model.scenario import LinkSpec
@@ -107,7 +107,7 @@ class NetemLink:
         """Return the reports of both directions since begin_trial, forward first."""
         statistics = [self._statistics(device) for device in MIDDLE]
         now = self._devices()
-        return tuple(self._report(way, statistics, now) for way in WAYS)
+        return tuple(self._report(direction, statistics, now) for direction in DIRECTIONS)
 
     def close(self) -> None:
         """Remove the middle namespace, and with it the hosts' devices; safe to call twice."""
@@ -134,8 +134,8 @@ class NetemLink:
         first, second = (self._thread.netlink(self._path, work, what=what) for work in look)
         return first, second
 
-    def _report(self, way: str, statistics: Sequence[str], now: tuple[Count, Count]) -> LinkReport:
-        enters, leaves = (0, 1) if way == WAYS[0] else (1, 0)
+    def _report(self, direction: str, statistics: Sequence[str], now: tuple[Count, Count]) -> LinkReport:
+        enters, leaves = (0, 1) if direction == DIRECTIONS[0] else (1, 0)
         seen = qdiscs.counts(statistics[enters], statistics[leaves])
 
         def passed(device: int, name: str) -> int:
@@ -145,7 +145,7 @@ class NetemLink:
         whole = max(0, seen.entered - received)
         return LinkReport(
             link=self._index,
-            way=way,
+            way=direction,
             emulator=NAME,
             received=received,
             delivered=passed(leaves, "tx_packets"),

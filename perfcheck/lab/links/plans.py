@@ -8,14 +8,14 @@ from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.quantities import Loss
 from perfcheck.model.scenario import Impairments, LinkSpec
 
-WAYS = ("forward", "reverse")
+DIRECTIONS = ("forward", "reverse")
 
 
-def way_plan(link: LinkSpec, way: str) -> dict[str, Any]:
-    """Return the keyword arguments of `impair.plan.WayPlan` for one direction; ValueError for a bad trace."""
-    spec = link.direction(way).at_start()
+def direction_plan(link: LinkSpec, direction: str) -> dict[str, Any]:
+    """Return the keyword arguments of `impair.plan.DirectionPlan` for one direction; ValueError for a bad trace."""
+    spec = link.direction(direction).at_start()
     plan: dict[str, Any] = {
-        "way": WAYS.index(way),
+        "direction": DIRECTIONS.index(direction),
         "seed": link.seed,
         "mtu": link.mtu,
         "delay_ns": spec.delay_ns or 0,

@@ -10,7 +10,7 @@ from typing import Final
 
 from perfcheck.lab.links.impair.packet_id import ETHERNET_BYTES
 from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
-from perfcheck.lab.links.plans import WAYS, way_plan
+from perfcheck.lab.links.plans import DIRECTIONS, direction_plan
 from perfcheck.model.quantities import Loss
 from perfcheck.model.scenario import Impairments, LinkSpec
 from perfcheck.model.units import format_value
@@ -27,8 +27,8 @@ TICK_S: Final = 64e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WayCounts:
-    """What the qdiscs of one way have counted since they were made; `entered` counts segments, not super-packets."""
+class DirectionCounts:
+    """What a direction's qdiscs have counted since they were made; `entered` counts segments, not super-packets."""
 
     entered: int
     dropped_loss: int
@@ -39,39 +39,41 @@ class WayCounts:
 
 def floor(link: LinkSpec) -> str | None:
     """Say what netem and tbf cannot do of this link, or None."""
-    for way in WAYS:
-        problem = _problem(link.direction(way), way)
+    for direction in DIRECTIONS:
+        problem = _problem(link.direction(direction), direction)
         if problem is not None:
             return problem
     return None
 
 
-def _problem(spec: Impairments, way: str) -> str | None:
+def _problem(spec: Impairments, direction: str) -> str | None:
     if spec.trace is not None:
-        return f"trace ({way}) cannot be replayed by netem: emulator: relay can"
+        return f"trace ({direction}) cannot be replayed by netem: emulator: relay can"
     if spec.schedule is not None:
-        return f"schedule ({way}) is not done by netem here: emulator: relay can"
+        return f"schedule ({direction}) is not done by netem here: emulator: relay can"
     managed = spec.queue is not None and spec.queue.discipline == "codel"
     if spec.ecn and (not managed or (spec.loss is not None and spec.loss.mean_pct)):
-        return f"ecn ({way}) is done by netem here only with discipline: codel and without loss: emulator: relay can"
+        return (
+            f"ecn ({direction}) is done by netem here only with discipline: codel and without loss: emulator: relay can"
+        )
     if managed and spec.queue is not None and spec.queue.size.packets is None:
-        return f"the kernel's codel counts packets, not bytes ({way}): give size: 100p, or emulator: relay"
+        return f"the kernel's codel counts packets, not bytes ({direction}): give size: 100p, or emulator: relay"
     if spec.rate_bps is not None and spec.rate_bps > MAX_RATE_BPS:
         most = format_value(MAX_RATE_BPS, "bps")
-        return f"rate {format_value(spec.rate_bps, 'bps')} ({way}) is more than netem carries ({most})"
+        return f"rate {format_value(spec.rate_bps, 'bps')} ({direction}) is more than netem carries ({most})"
     return None
 
 
 def commands_for(link: LinkSpec, devices: tuple[str, str]) -> list[list[str]]:
-    """Return tc's commands: what enters at one device leaves at the other, through the impairments of its way."""
+    """Return tc's commands: what enters at one device leaves at the other, through the impairments of its direction."""
     lines: list[list[str]] = []
-    for way, (enters, leaves) in zip(WAYS, (devices, devices[::-1]), strict=True):
+    for direction, (enters, leaves) in zip(DIRECTIONS, (devices, devices[::-1]), strict=True):
         lines.append(["qdisc", "add", "dev", enters, "ingress"])
         lines.append(
             ["filter", "add", "dev", enters, "parent", "ffff:", "protocol", "all", "matchall",
-             *_police(link, way), "action", "mirred", "egress", "redirect", "dev", leaves]
+             *_police(link, direction), "action", "mirred", "egress", "redirect", "dev", leaves]
         )  # fmt: skip
-        lines += _impairments(link, way, leaves)
+        lines += _impairments(link, direction, leaves)
     return lines
 
 
@@ -80,10 +82,10 @@ def removal(devices: tuple[str, str]) -> list[list[str]]:
     return [["qdisc", "delete", "dev", device, where] for device in devices for where in ("ingress", "root")]
 
 
-def counts(entering: str, leaving: str) -> WayCounts:
+def counts(entering: str, leaving: str) -> DirectionCounts:
     """Read `tc -s -j qdisc show dev DEVICE` of both devices; netem's own drops contain what its child refused."""
     queue = _sum(leaving, "tbf", "drops")
-    return WayCounts(
+    return DirectionCounts(
         entered=_sum(entering, "ingress", "packets"),
         dropped_policer=_sum(entering, "ingress", "drops"),
         marked=_sum(leaving, "codel", "ecn_mark"),
@@ -96,14 +98,14 @@ def _sum(statistics: str, kind: str, name: str) -> int:
     return sum(int(qdisc.get(name, 0)) for qdisc in json.loads(statistics) if qdisc.get("kind") == kind)
 
 
-def _impairments(link: LinkSpec, way: str, device: str) -> list[list[str]]:
-    spec = link.direction(way)
+def _impairments(link: LinkSpec, direction: str, device: str) -> list[list[str]]:
+    spec = link.direction(direction)
     lines = [
         ["qdisc", "add", "dev", device, "root", "handle", "1:", "netem", "limit", str(NETEM_PACKETS), *_netem(spec)]
     ]
     if spec.rate_bps is None:
         return lines
-    plan = way_plan(link, way)
+    plan = direction_plan(link, direction)
     frame = link.mtu + ETHERNET_BYTES
     packets = None if "queue_bytes" in plan else int(plan.get("queue_packets") or DEFAULT_QUEUE_PACKETS)
     limit = int(plan["queue_bytes"]) if packets is None else packets * frame
@@ -126,8 +128,8 @@ def _discipline(spec: Impairments) -> Sequence[str]:
     return ("codel", *times, "ecn" if spec.ecn else "noecn")
 
 
-def _police(link: LinkSpec, way: str) -> Sequence[str]:
-    policer = link.direction(way).policer
+def _police(link: LinkSpec, direction: str) -> Sequence[str]:
+    policer = link.direction(direction).policer
     if policer is None:
         return ()
     # At ingress the kernel counts a packet without its Ethernet header.

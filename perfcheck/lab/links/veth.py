@@ -88,11 +88,11 @@ class VethLink:
         )
         return first, second
 
-    def _report(self, way: str, sender: Mapping[str, int], receiver: Mapping[str, int]) -> LinkReport:
+    def _report(self, direction: str, sender: Mapping[str, int], receiver: Mapping[str, int]) -> LinkReport:
         # veth counts a packet as sent only when the other end took it, and as dropped where not.
         return LinkReport(
             link=self._index,
-            way=way,
+            way=direction,
             emulator=NAME,
             received=sender["tx_packets"] + sender["tx_dropped"],
             delivered=receiver["rx_packets"],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from perfcheck.lab.links.impair.active import ActiveQueue, FixedLine
-from perfcheck.lab.links.impair.codel import CoDel
-from perfcheck.lab.links.impair.direction import Way
+from perfcheck.lab.links.impair.codel import ActiveQueue, CoDel, FixedLine
+from perfcheck.lab.links.impair.direction import ImpairedDirection
 from perfcheck.lab.links.impair.mark import ecn_capable
 from perfcheck.lab.links.impair.packet_id import ETHERNET_BYTES
 from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
@@ -12,18 +11,18 @@ from perfcheck.lab.links.impair.varying import line_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from perfcheck.lab.links.impair.plan import WayPlan
+    from perfcheck.lab.links.impair.plan import DirectionPlan
 
 
-class ManagedWay(Way):
-    """A Way with an ActiveQueue; `advance` must be called at `next_turn_ns`, or as soon after it as can be.
+class CodelDirection(ImpairedDirection):
+    """A direction with an ActiveQueue; `advance` must be called at `next_turn_ns`, or as soon after it as can be.
 
     All times are the queue's own, so being late changes no packet's fate and no due time.
     """
 
     __slots__ = ("_active",)
 
-    def __init__(self, plan: WayPlan) -> None:
+    def __init__(self, plan: DirectionPlan) -> None:
         """Take a plan with a rate and CoDel's times."""
         self._active = _queue_of(plan, 0)
         super().__init__(plan)
@@ -73,7 +72,7 @@ class ManagedWay(Way):
         self.advance(now_ns)
 
 
-def _queue_of(plan: WayPlan, now_ns: int) -> ActiveQueue:
+def _queue_of(plan: DirectionPlan, now_ns: int) -> ActiveQueue:
     assert plan.codel is not None  # noqa: S101 - the plan is this class's
     assert plan.rate_bps is not None  # noqa: S101
     packets = None if plan.queue_bytes is not None else plan.queue_packets or DEFAULT_QUEUE_PACKETS

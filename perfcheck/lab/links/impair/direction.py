@@ -1,4 +1,4 @@
-"""One direction of a link: each frame's way from arrival to its due time.
+"""One direction of a link: what happens to each frame from its arrival to its due time.
 
 In this order: policer, loss, copies, corruption, queue, delay.
 
@@ -15,7 +15,7 @@ from perfcheck.lab.links.impair.corrupt import corrupted
 from perfcheck.lab.links.impair.jitter import Jitter
 from perfcheck.lab.links.impair.loss import loss_model, losses_of
 from perfcheck.lab.links.impair.mark import ecn_capable, marked
-from perfcheck.lab.links.impair.packet_id import Places
+from perfcheck.lab.links.impair.packet_id import PacketIds
 from perfcheck.lab.links.impair.police import TokenBucket
 from perfcheck.lab.links.impair.prf import fold, mix64, threshold
 from perfcheck.lab.links.impair.queue import BITS_NS, queue_of
@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from perfcheck.lab.links.impair.plan import WayPlan
+    from perfcheck.lab.links.impair.plan import DirectionPlan
     from perfcheck.lab.links.impair.queue import DropTail
     from perfcheck.lab.links.impair.varying import DelaySteps, VaryingQueue
 
@@ -59,7 +59,7 @@ class Counts:
         self.oversize = 0
 
 
-class Way:
+class ImpairedDirection:
     """The impairments of one direction.
 
     `line` holds (due_ns, frame) in order of due time; `early` the frames that overtake, likewise.
@@ -67,11 +67,11 @@ class Way:
 
     __slots__ = (
         "_alters", "_codel", "_corrupt_bound", "_delay_ns", "_delays", "_draws", "_duplicate_bound", "_jitter",
-        "_last_due_ns", "_loss", "_loss_steps", "_places", "_plan", "_policer", "_queue", "_reorder_bound", "_varies",
-        "counts", "early", "line",
+        "_last_due_ns", "_loss", "_loss_steps", "_packet_ids", "_plan", "_policer", "_queue", "_reorder_bound",
+        "_varies", "counts", "early", "line",
     )  # fmt: skip
 
-    def __init__(self, plan: WayPlan) -> None:
+    def __init__(self, plan: DirectionPlan) -> None:
         """Take the plan; the line is empty."""
         self._plan = plan
         self._delay_ns = plan.delay_ns
@@ -85,12 +85,12 @@ class Way:
         self._varies = bool(plan.jitter_ns or plan.trace)
         self.line: deque[tuple[int, bytes]] = deque()
         self.early: deque[tuple[int, bytes]] = deque()
-        # CoDel's queue is ManagedWay's own.
+        # CoDel's queue is CodelDirection's own.
         self._queue: DropTail | VaryingQueue | None = None if plan.codel else queue_of(plan)
         self.begin(0)
 
     def begin(self, now_ns: int) -> None:
-        """Begin a trial: counters to 0, all patterns back to their seed; what is on its way stays so."""
+        """Begin a trial: counters to 0, all patterns back to their seed; what is in flight stays so."""
         plan = self._plan
         if plan.trace is not None:
             if not plan.codel:
@@ -100,9 +100,9 @@ class Way:
         self._loss = loss_model(plan.loss) if plan.loss else None
         self._loss_steps = losses_of(plan, now_ns)
         self._policer = TokenBucket(now_ns=now_ns, **plan.policer) if plan.policer else None
-        self._places = Places(plan.seed, plan.way, plan.mtu)
+        self._packet_ids = PacketIds(plan.seed, plan.direction, plan.mtu)
         self._jitter = (
-            Jitter(plan.jitter_ns, fold(fold(mix64(plan.seed), plan.way), _JITTER), plan.distribution)
+            Jitter(plan.jitter_ns, fold(fold(mix64(plan.seed), plan.direction), _JITTER), plan.distribution)
             if plan.jitter_ns
             else None
         )
@@ -119,7 +119,7 @@ class Way:
         if self._policer is not None and not self._policer.conforms(now_ns, len(frame)):
             counts.dropped_policer += 1
         elif self._draws:
-            self._accept_by_place(frame, now_ns)
+            self._accept_by_id(frame, now_ns)
         else:
             self._enqueue(frame, now_ns)
 
@@ -148,21 +148,21 @@ class Way:
         """Return the longest queue since the last call."""
         return 0 if self._queue is None else self._queue.worst_bytes()
 
-    def _accept_by_place(self, frame: bytes, now_ns: int) -> None:
-        place = self._places.locate(frame)
-        if place is None:
+    def _accept_by_id(self, frame: bytes, now_ns: int) -> None:
+        packet_id = self._packet_ids.identify(frame)
+        if packet_id is None:
             self._enqueue(frame, now_ns)
             return
         if self._loss_steps is not None:
             self._loss = self._loss_steps.at(now_ns)
-        if self._loss is not None and self._loss.lost(place):
+        if self._loss is not None and self._loss.lost(packet_id):
             if not (self._plan.ecn and ecn_capable(frame)):
                 self.counts.dropped_loss += 1
                 return
             frame = self._mark(frame)
         overtakes = False
         if self._alters:
-            key = place[0]
+            key = packet_id[0]
             overtakes = fold(key, _REORDER) < self._reorder_bound
             if fold(key, _DUPLICATE) < self._duplicate_bound:
                 self.counts.duplicated += 1

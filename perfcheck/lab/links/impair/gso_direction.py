@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfcheck.lab.links.impair.direction import Way
+from perfcheck.lab.links.impair.direction import ImpairedDirection
 from perfcheck.lab.links.impair.gso import HEADER_BYTES, segments_in, super_of
 
 TYPE_CHECKING = False
@@ -15,13 +15,13 @@ PIECE_NS: Final = 250_000
 """Segments that leave the line within this time may travel on as one piece, at the time of the last."""
 
 
-class SegmentedWay(Way):
-    """A Way for frames with virtio headers; does loss, rate, queue and delay."""
+class GsoDirection(ImpairedDirection):
+    """A direction for frames with virtio headers; does loss, rate, queue and delay."""
 
     __slots__ = ("_largest",)
 
     def begin(self, now_ns: int) -> None:
-        """Begin a trial as a Way does."""
+        """Begin a trial as any direction does."""
         super().begin(now_ns)
         self._largest = self._plan.mtu + 14
 
@@ -41,10 +41,12 @@ class SegmentedWay(Way):
             self._enqueue_run(found, 0, count, now_ns)
             return
         lost = self._loss.lost
-        places = self._places.locate_segments(found.packet_headers(), found.transport, found.size, found.payload)
+        packet_ids = self._packet_ids.identify_segments(
+            found.packet_headers(), found.transport, found.size, found.payload
+        )
         begin = 0
-        for segment, place in enumerate(places):
-            if lost(place):
+        for segment, packet_id in enumerate(packet_ids):
+            if lost(packet_id):
                 counts.dropped_loss += 1
                 self._enqueue_run(found, begin, segment, now_ns)
                 begin = segment + 1
@@ -66,8 +68,8 @@ class SegmentedWay(Way):
         if size > self._largest:
             counts.oversize += 1
         if self._loss is not None:
-            place = self._places.locate(frame[HEADER_BYTES:])
-            if place is not None and self._loss.lost(place):
+            packet_id = self._packet_ids.identify(frame[HEADER_BYTES:])
+            if packet_id is not None and self._loss.lost(packet_id):
                 counts.dropped_loss += 1
                 return
         due = now_ns

@@ -1,4 +1,4 @@
-"""Which packets are lost, as a function of their places."""
+"""Which packets are lost, as a function of their ids."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from perfcheck.lab.links.impair.packet_id import Place
-    from perfcheck.lab.links.impair.plan import WayPlan
+    from perfcheck.lab.links.impair.packet_id import PacketId
+    from perfcheck.lab.links.impair.plan import DirectionPlan
 
 _FATE: Final = 0x10
 _STATE: Final = 0x11
@@ -27,9 +27,9 @@ class RandomLoss:
         """Take the probability, 0..1."""
         self._bound = threshold(probability)
 
-    def lost(self, place: Place) -> bool:
-        """Whether the packet in this place is lost."""
-        return place[0] < self._bound
+    def lost(self, packet_id: PacketId) -> bool:
+        """Whether the packet with this id is lost."""
+        return packet_id[0] < self._bound
 
 
 class GilbertElliott:
@@ -51,9 +51,9 @@ class GilbertElliott:
         self._bad_share_bound = threshold(plan.to_bad / leaving if leaving else 0.0)
         self._bad: dict[int, bool] = {}
 
-    def lost(self, place: Place) -> bool:
-        """Whether the packet in this place is lost; call it once a packet, in order."""
-        key, chain, again = place
+    def lost(self, packet_id: PacketId) -> bool:
+        """Whether the packet with this id is lost; call it once a packet, in order."""
+        key, chain, again = packet_id
         draw = fold(key, _STATE)
         if again:
             bad = draw < self._bad_share_bound
@@ -71,7 +71,7 @@ def loss_model(plan: LossPlan) -> RandomLoss | GilbertElliott:
 
 
 class LossSteps:
-    """Loss models that follow one another in time; each place has the same draw in all of them."""
+    """Loss models that follow one another in time; each packet id has the same draw in all of them."""
 
     __slots__ = ("_at_ns", "_models")
 
@@ -85,6 +85,6 @@ class LossSteps:
         return self._models[max(0, bisect_right(self._at_ns, now_ns) - 1)]
 
 
-def losses_of(plan: WayPlan, begin_ns: int) -> LossSteps | None:
+def losses_of(plan: DirectionPlan, begin_ns: int) -> LossSteps | None:
     """Return the losses that follow one another, or None where the loss does not change."""
     return LossSteps(plan.loss_steps, begin_ns) if plan.loss_steps else None

@@ -1,15 +1,15 @@
-"""A packet's place in its flow: what makes two runs with one seed lose the same packets.
+"""A packet's id within its flow: what makes two runs with one seed lose the same packets.
 
 Timing differs between runs, so neither a packet's ordinal on the link nor the time may decide its
-fate. The place does: for TCP data the part of the byte stream it carries and how often that part has
+fate. Its id does: for TCP data the part of the byte stream it carries and how often that part has
 been sent before, so that a retransmission, a pure ACK or a partial segment shifts nothing behind it.
 
 The byte stream is cut into cells of one full segment. A segment that holds a cell's first byte (each
-full segment holds exactly one) has that cell's place; a shorter one between two such bytes has a
-place of its own. So each packet has one draw, whatever its size, and full segments keep
+full segment holds exactly one) has that cell's id; a shorter one between two such bytes has an
+id of its own. So each packet has one draw, whatever its size, and full segments keep
 their draws when an odd-sized write has moved all later boundaries.
 
-A pure ACK's place is its acknowledgment number and how often it has been repeated; that of UDP and of
+A pure ACK's id is its acknowledgment number and how often it has been repeated; that of UDP and of
 all else is the ordinal within the flow. Flows are told apart by protocol, addresses, the lower port
 (the service's) and the order in which they begin, for the other port is random.
 """
@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    Place = tuple[int, int, bool]
+    PacketId = tuple[int, int, bool]
 
 ETHERNET_BYTES: Final = 14
 MAX_FLOWS: Final = 65_536
@@ -68,23 +68,23 @@ class TcpFlow:
         self.ack_repeats = 0
         self.control: dict[int, int] = {}
 
-    def data(self, seq: int, length: int) -> Place:
-        """Return the place of a segment of `length` > 0 bytes."""
+    def data(self, seq: int, length: int) -> PacketId:
+        """Return the id of a segment of `length` > 0 bytes."""
         ahead = (seq - self.first - self.high + _HALF32) & _MASK32
         start = self.high + ahead - _HALF32
         end = start + length
         cell = -(-start // self.cell_bytes)
-        place = cell * 2 if cell * self.cell_bytes < end else start * 2 + 1
+        position = cell * 2 if cell * self.cell_bytes < end else start * 2 + 1
         repeat = 0
         if start >= self.high:
             self.high = end
         else:
-            repeat = self.sent_again.get(place, 0) + 1
-            self.sent_again[place] = repeat
-        return at(self.data_chain, place, repeat), self.data_chain, repeat > 0
+            repeat = self.sent_again.get(position, 0) + 1
+            self.sent_again[position] = repeat
+        return at(self.data_chain, position, repeat), self.data_chain, repeat > 0
 
-    def pure_ack(self, ack: int) -> Place:
-        """Return the place of a segment without data, SYN, FIN or RST."""
+    def pure_ack(self, ack: int) -> PacketId:
+        """Return the id of a segment without data, SYN, FIN or RST."""
         if self.first_ack is None:
             self.first_ack = ack
         if ack == self.ack:
@@ -94,27 +94,27 @@ class TcpFlow:
             self.ack_repeats = 0
         return at(self.ack_chain, (ack - self.first_ack) & _MASK32, self.ack_repeats), self.ack_chain, False
 
-    def control_segment(self, flags: int) -> Place:
-        """Return the place of a SYN, FIN or RST without data."""
+    def control_segment(self, flags: int) -> PacketId:
+        """Return the id of a SYN, FIN or RST without data."""
         repeat = self.control.get(flags, 0)
         self.control[flags] = repeat + 1
         return at(self.control_chain, flags, repeat), self.control_chain, repeat > 0
 
 
-class Places:
-    """Finds the place of each frame of one direction of a link; sees each frame once, in order."""
+class PacketIds:
+    """Finds the packet id of each frame of one direction of a link; sees each frame once, in order."""
 
     __slots__ = ("_base", "_mtu", "_services", "_streams", "_tcp")
 
-    def __init__(self, seed: int, way: int, mtu: int) -> None:
+    def __init__(self, seed: int, direction: int, mtu: int) -> None:
         """Take the link's seed, 0 for forward or 1 for reverse, and the link's MTU."""
-        self._base = fold(mix64(seed), way)
+        self._base = fold(mix64(seed), direction)
         self._mtu = mtu
         self._tcp: dict[bytes, TcpFlow] = {}
         self._streams: dict[bytes, list[int]] = {}
         self._services: dict[bytes, int] = {}
 
-    def locate(self, frame: bytes) -> Place | None:
+    def identify(self, frame: bytes) -> PacketId | None:
         """Return (key, chain, sent before), or None for ARP and neighbour discovery, which are not the path's.
 
         `key` is the packet's alone, `chain` is that of its like in its flow (for burst models).
@@ -137,8 +137,8 @@ class Places:
             return None
         return self._stream(ethertype, ethertype)
 
-    def locate_segments(self, headers: bytes, l4: int, size: int, payload: int) -> list[Place]:
-        """Return the places of TCP segments of `size` bytes (the last: the rest) behind one super-packet's headers."""
+    def identify_segments(self, headers: bytes, l4: int, size: int, payload: int) -> list[PacketId]:
+        """Return the ids of TCP segments of `size` bytes (the last: the rest) behind a super-packet's headers."""
         addresses = headers[22:54] if headers[12:14] == b"\x86\xdd" else headers[26:34]
         name = addresses + headers[l4 : l4 + 4]
         flow = self._tcp.get(name) or self._new_tcp_flow(name, headers, l4)
@@ -147,7 +147,7 @@ class Places:
         seq = _SEQ_ACK.unpack_from(headers, l4 + 4)[0]
         return [flow.data(seq + begin, min(size, payload - begin)) for begin in range(0, payload, size)]
 
-    def _transport(self, frame: bytes, protocol: int, addresses: bytes, l4: int, end: int) -> Place:
+    def _transport(self, frame: bytes, protocol: int, addresses: bytes, l4: int, end: int) -> PacketId:
         if protocol == TCP and len(frame) >= l4 + 20:
             return self._tcp_segment(frame, addresses + frame[l4 : l4 + 4], l4, end)
         name = bytes((protocol,)) + addresses
@@ -155,7 +155,7 @@ class Places:
             return self._stream(name + frame[l4 : l4 + 4], name + _service_port(frame, l4))
         return self._stream(name, name)
 
-    def _stream(self, flow: bytes, service: bytes) -> Place:
+    def _stream(self, flow: bytes, service: bytes) -> PacketId:
         stream = self._streams.get(flow)
         if stream is None:
             if len(self._streams) >= MAX_FLOWS:
@@ -165,7 +165,7 @@ class Places:
         stream[1] = ordinal + 1
         return at(chain, ordinal, 0), chain, False
 
-    def _tcp_segment(self, frame: bytes, name: bytes, l4: int, end: int) -> Place:
+    def _tcp_segment(self, frame: bytes, name: bytes, l4: int, end: int) -> PacketId:
         flow = self._tcp.get(name)
         seq, ack = _SEQ_ACK.unpack_from(frame, l4 + 4)
         flags = frame[l4 + 13]

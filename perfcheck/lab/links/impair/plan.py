@@ -23,23 +23,23 @@ class LossPlan:
         self.good_loss = good_loss
 
 
-class WayPlan:
+class DirectionPlan:
     """Impairments of one direction; `None` or 0 means that the direction does not have it.
 
     A `trace` has `opportunities` (at_ns, repeat_ns) or `rate` (at_ns, bps, repeat_ns), and `delay`
     (at_ns, ns, repeat_ns), each optional; it begins with the trial. `loss_steps` (at_ns, losses) does
-    too, and takes `loss`'s place. `policer` has rate_bps and burst_bytes, `codel` target_ns and interval_ns.
+    too, and replaces `loss`. `policer` has rate_bps and burst_bytes, `codel` target_ns and interval_ns.
     """
 
     __slots__ = (
-        "codel", "corrupt", "delay_ns", "distribution", "duplicate", "ecn", "jitter_ns", "loss", "loss_steps", "mtu",
-        "policer", "queue_bytes", "queue_packets", "rate_bps", "reorder", "seed", "trace", "way",
+        "codel", "corrupt", "delay_ns", "direction", "distribution", "duplicate", "ecn", "jitter_ns", "loss",
+        "loss_steps", "mtu", "policer", "queue_bytes", "queue_packets", "rate_bps", "reorder", "seed", "trace",
     )  # fmt: skip
 
     def __init__(
         self,
         *,
-        way: int,
+        direction: int,
         seed: int,
         mtu: int,
         delay_ns: int = 0,
@@ -59,7 +59,7 @@ class WayPlan:
         loss_steps: dict[str, Any] | None = None,
     ) -> None:
         """Take the fields by name, as JSON has them."""
-        self.way = way
+        self.direction = direction
         self.seed = seed
         self.mtu = mtu
         self.delay_ns = delay_ns
@@ -80,5 +80,5 @@ class WayPlan:
 
     @property
     def draws(self) -> bool:
-        """Whether any fate depends on a packet's place."""
+        """Whether any fate depends on a packet's id."""
         return bool(self.loss or self.loss_steps or self.reorder or self.duplicate or self.corrupt)

@@ -1,4 +1,4 @@
-"""Seeded pseudo-random numbers by place: the same key gives the same number, in whatever order they are asked for.
+"""Seeded pseudo-random numbers by key: the same key gives the same number, in whatever order they are asked for.
 
 The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable
 pseudorandom number generators, 2014), with the constants of its variant 13.
@@ -25,9 +25,9 @@ def fold(key: int, part: int) -> int:
     return mix64((key ^ mix64(part + _GOLDEN)) + _GOLDEN)
 
 
-def at(chain: int, place: int, repeat: int) -> int:
-    """Return the number of a place on a chain, whose name is random itself: SplitMix64's own stream for each repeat."""
-    return mix64(chain + place * _GOLDEN + repeat * _REPEAT)
+def at(chain: int, position: int, repeat: int) -> int:
+    """Return the number at a position of a chain whose name is random: SplitMix64's own stream for each repeat."""
+    return mix64(chain + position * _GOLDEN + repeat * _REPEAT)
 
 
 def fold_bytes(key: int, data: bytes) -> int:

@@ -12,7 +12,7 @@ from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from perfcheck.lab.links.impair.plan import WayPlan
+    from perfcheck.lab.links.impair.plan import DirectionPlan
 
 BITS_NS = 8 * 10**9
 
@@ -69,7 +69,7 @@ class DropTail:
         return worst
 
 
-def queue_of(plan: WayPlan) -> DropTail | None:
+def queue_of(plan: DirectionPlan) -> DropTail | None:
     """Return the queue that a direction's plan asks for, or None without a rate."""
     if plan.rate_bps is None:
         return None

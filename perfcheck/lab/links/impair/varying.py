@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final, Protocol
 
-    from perfcheck.lab.links.impair.plan import WayPlan
+    from perfcheck.lab.links.impair.plan import DirectionPlan
 
     class Line(Protocol):
         """Something that sends packets one after another; asked in order of time."""
@@ -172,7 +172,7 @@ class DelaySteps:
         return self._delay[bisect_right(self._at, since) - 1]
 
 
-def line_of(plan: WayPlan) -> Line | None:
+def line_of(plan: DirectionPlan) -> Line | None:
     """Return the line of a trace, or None where the trace has no rates."""
     trace = plan.trace or {}
     if "opportunities" in trace:
@@ -183,7 +183,7 @@ def line_of(plan: WayPlan) -> Line | None:
     return None
 
 
-def varying_queue_of(plan: WayPlan, begin_ns: int) -> VaryingQueue | None:
+def varying_queue_of(plan: DirectionPlan, begin_ns: int) -> VaryingQueue | None:
     """Return the queue in front of the traced line, or None where the trace has no rates."""
     line = line_of(plan)
     if line is None:
@@ -192,7 +192,7 @@ def varying_queue_of(plan: WayPlan, begin_ns: int) -> VaryingQueue | None:
     return VaryingQueue(line, begin_ns, plan.queue_bytes, packets)
 
 
-def delays_of(plan: WayPlan, begin_ns: int) -> DelaySteps | None:
+def delays_of(plan: DirectionPlan, begin_ns: int) -> DelaySteps | None:
     """Return the traced delay, or None where the trace has none."""
     steps = (plan.trace or {}).get("delay")
     return None if steps is None else DelaySteps(steps["at_ns"], steps["ns"], steps["repeat_ns"], begin_ns)

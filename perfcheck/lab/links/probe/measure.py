@@ -11,7 +11,7 @@ from typing import Final
 
 from perfcheck.lab.links.impair.police import TokenBucket
 from perfcheck.lab.links.probe.train import HEADERS_BYTES, Asked
-from perfcheck.model.proof import WayProof
+from perfcheck.model.proof import DirectionProof
 
 FEWEST_ARRIVALS: Final = 3
 MOSTLY_IN_ORDER: Final = 0.8
@@ -20,8 +20,12 @@ _NO_COPIES: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 def measure(
-    way: str, asked: Asked, sent: Sequence[int], arrived: Mapping[int, int], copies: Mapping[int, int] = _NO_COPIES
-) -> WayProof | None:
+    direction: str,
+    asked: Asked,
+    sent: Sequence[int],
+    arrived: Mapping[int, int],
+    copies: Mapping[int, int] = _NO_COPIES,
+) -> DirectionProof | None:
     """Work out what one direction did; None where no small packet arrived. Times are in ns, by packet number.
 
     `arrived` are the first arrivals, `copies` says how many more came of a packet.
@@ -38,8 +42,8 @@ def measure(
     large = range(len(small), len(sent))
     passing = _passing(asked, large, sent)
     rate_bps, rate_over_us = _rate_bps(asked, _busy_run(asked, passing, sent), sent, arrived, copies)
-    return WayProof(
-        way=way,
+    return DirectionProof(
+        way=direction,
         delay_asked_us=asked.delay_ns / 1000,
         delay_p50_us=middle,
         delay_min_us=min(delays),

@@ -7,7 +7,7 @@ from math import comb
 from typing import Final
 
 from perfcheck.lab.links.probe.train import HOPELESS_LOSS, Asked
-from perfcheck.model.proof import WayProof
+from perfcheck.model.proof import DirectionProof
 from perfcheck.model.units import format_value
 
 DELAY_TOLERANCE_US: Final = 300.0
@@ -36,14 +36,14 @@ RARE: Final = 1e-6
 """Probability with which a link that loses as asked is found not to, on either side."""
 
 
-def mismatch(asked: Asked, proof: WayProof | None) -> str | None:
+def mismatch(asked: Asked, proof: DirectionProof | None) -> str | None:
     """Return what is not as the file asks, with both values, or None; the first where several are not."""
     if proof is None:
         return None if asked.loss > HOPELESS_LOSS else f"none of {asked.small.packets} packets arrived"
     return next((text for text in _mismatches(asked, proof) if text), None)
 
 
-def _mismatches(asked: Asked, proof: WayProof) -> Iterator[str | None]:
+def _mismatches(asked: Asked, proof: DirectionProof) -> Iterator[str | None]:
     yield _delay(asked, proof)
     yield _jitter(asked, proof)
     yield _loss(asked, proof)
@@ -54,14 +54,14 @@ def _mismatches(asked: Asked, proof: WayProof) -> Iterator[str | None]:
     yield _queue(asked, proof)
 
 
-def _told_apart(asked: Asked, proof: WayProof) -> bool:
+def _told_apart(asked: Asked, proof: DirectionProof) -> bool:
     """Whether the delays are those of packets that did not overtake, and do not vary."""
     if asked.delay_varies or not asked.reorder:
         return not asked.delay_varies
     return proof.reordered is not None and proof.reordered < proof.sent - proof.lost
 
 
-def _delay(asked: Asked, proof: WayProof) -> str | None:
+def _delay(asked: Asked, proof: DirectionProof) -> str | None:
     if not _told_apart(asked, proof):
         return None
     tolerance_us = DELAY_TOLERANCE_US + DELAY_TOLERANCE * proof.delay_asked_us
@@ -83,13 +83,13 @@ def _delay(asked: Asked, proof: WayProof) -> str | None:
     return None
 
 
-def _draws(asked: Asked, proof: WayProof) -> int:
+def _draws(asked: Asked, proof: DirectionProof) -> int:
     """Return how many independent jitters the delays have seen, if several packets fell into each."""
     in_order = proof.sent - proof.lost - (proof.reordered or 0)
     return min(asked.knots, in_order // PACKETS_FOR_A_DRAW)
 
 
-def _jitter(asked: Asked, proof: WayProof) -> str | None:
+def _jitter(asked: Asked, proof: DirectionProof) -> str | None:
     if not _told_apart(asked, proof):
         return None
     spread, jitter_us = asked.spread, proof.jitter_asked_us
@@ -107,7 +107,7 @@ def _jitter(asked: Asked, proof: WayProof) -> str | None:
     )
 
 
-def _loss(asked: Asked, proof: WayProof) -> str | None:
+def _loss(asked: Asked, proof: DirectionProof) -> str | None:
     if asked.loss_varies:
         return None
     # Of packets lost in bursts, several count as one independent one.
@@ -121,14 +121,14 @@ def _loss(asked: Asked, proof: WayProof) -> str | None:
     return f"loss: asked {asked.loss:.3%}, measured {proof.lost} of {proof.sent} packets lost"
 
 
-def _reorder(asked: Asked, proof: WayProof) -> str | None:
+def _reorder(asked: Asked, proof: DirectionProof) -> str | None:
     arrived = proof.sent - proof.lost
     if proof.reordered is None or asked.delay_varies or _likely(proof.reordered, arrived, asked.reorder):
         return None
     return f"reorder: asked {asked.reorder:.3%}, measured {proof.reordered} of {arrived} packets that overtook"
 
 
-def _duplicate(asked: Asked, proof: WayProof) -> str | None:
+def _duplicate(asked: Asked, proof: DirectionProof) -> str | None:
     # A copy of a corrupted packet is its first arrival.
     share = asked.duplicate * (1 - asked.corrupt) / max(1e-9, 1 - asked.corrupt * (1 - asked.duplicate))
     arrived = proof.sent - proof.lost
@@ -137,7 +137,7 @@ def _duplicate(asked: Asked, proof: WayProof) -> str | None:
     return f"duplicate: asked {asked.duplicate:.3%}, measured {proof.duplicated} of {arrived} packets that came twice"
 
 
-def _policer(asked: Asked, proof: WayProof) -> str | None:
+def _policer(asked: Asked, proof: DirectionProof) -> str | None:
     if asked.policer is None or asked.burst is None or proof.policed_asked is None or proof.policed_passed is None:
         return None
     expected = proof.policed_asked * (1 - asked.loss)
@@ -155,7 +155,7 @@ def _policer(asked: Asked, proof: WayProof) -> str | None:
     )
 
 
-def _rate(asked: Asked, proof: WayProof) -> str | None:
+def _rate(asked: Asked, proof: DirectionProof) -> str | None:
     if proof.rate_asked_bps is None or asked.burst is None or (asked.policer is not None and proof.rate_bps is None):
         return None
     if proof.rate_bps is None:
@@ -192,7 +192,7 @@ def _overtaking_us(asked: Asked) -> float:
     return delay_ns / 1000 if hidden else 0.0
 
 
-def _queue(asked: Asked, proof: WayProof) -> str | None:
+def _queue(asked: Asked, proof: DirectionProof) -> str | None:
     if proof.queue_us is None or proof.queue_asked_us is None or asked.rate_bps is None:
         return None
     packet_us = asked.packet_bytes * 8e6 / asked.rate_bps
@@ -210,7 +210,7 @@ def _queue(asked: Asked, proof: WayProof) -> str | None:
     )
 
 
-def _swing_us(asked: Asked, proof: WayProof) -> float:
+def _swing_us(asked: Asked, proof: DirectionProof) -> float:
     return asked.spread.swing * proof.jitter_asked_us
 
 

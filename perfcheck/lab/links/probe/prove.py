@@ -6,12 +6,12 @@ from math import ceil
 from typing import Final
 
 from perfcheck.errors import InvalidLink
-from perfcheck.lab.links.plans import WAYS
+from perfcheck.lab.links.plans import DIRECTIONS
 from perfcheck.lab.links.probe.measure import measure
 from perfcheck.lab.links.probe.mismatch import mismatch
 from perfcheck.lab.links.probe.sockets import Pair, Side
 from perfcheck.lab.links.probe.train import FAST_BPS, SETTLED_NS, Asked, ask
-from perfcheck.model.proof import LinkProof, WayProof
+from perfcheck.model.proof import DirectionProof, LinkProof
 from perfcheck.model.scenario import LinkSpec
 from perfcheck.model.seams import EmulatedLink
 from perfcheck.model.units import format_value
@@ -68,19 +68,19 @@ def prove(
 
 def asked_of(link: LinkSpec) -> tuple[Asked, Asked]:
     """Return what both directions shall do to the probe; what changes before it ends is left out of it."""
-    first, second = (ask(link, way) for way in WAYS)
+    first, second = (ask(link, direction) for direction in DIRECTIONS)
     limit_ns = probe_limit_ns((first, second))
     if limit_ns <= SETTLED_NS:
         return first, second
-    return ask(link, WAYS[0], limit_ns), ask(link, WAYS[1], limit_ns)
+    return ask(link, DIRECTIONS[0], limit_ns), ask(link, DIRECTIONS[1], limit_ns)
 
 
 def probe_limit_ns(asked: tuple[Asked, Asked]) -> int:
     """Return how long one probe of a link takes at the most, on a machine that is not held up."""
-    trains = max(way.small.packets * way.small.gap_ns for way in asked)
-    packets = sum(way.small.packets + (0 if way.burst is None else way.burst.packets) for way in asked)
-    bursts = sum(0 if way.burst is None else way.burst.chunks * way.burst.gap_ns for way in asked)
-    waits = max(_longest_ns(way) for way in asked) + sum(_longest_ns(way) for way in asked if _is_fast(way))
+    trains = max(each.small.packets * each.small.gap_ns for each in asked)
+    packets = sum(each.small.packets + (0 if each.burst is None else each.burst.packets) for each in asked)
+    bursts = sum(0 if each.burst is None else each.burst.chunks * each.burst.gap_ns for each in asked)
+    waits = max(_longest_ns(each) for each in asked) + sum(_longest_ns(each) for each in asked if _is_fast(each))
     return trains + bursts + waits + packets * PACKET_NS
 
 
@@ -90,24 +90,26 @@ def _is_fast(asked: Asked) -> bool:
 
 def _probe(
     asked: tuple[Asked, Asked], sides: tuple[Side, Side], thread: NetnsThread
-) -> tuple[tuple[WayProof, ...], str]:
+) -> tuple[tuple[DirectionProof, ...], str]:
     overtaking = (bool(asked[0].reorder), bool(asked[1].reorder))
     with Pair(sides, thread) as pair:
         pair.send_trains((asked[0].small, asked[1].small))
-        for number, way in enumerate(asked):
-            if way.burst is not None:
-                pair.send_burst(number, way.burst)
-                if _is_fast(way):
-                    pair.await_arrivals(_longest_ns(way), overtaking)
-        pair.await_arrivals(max(_longest_ns(way) for way in asked), overtaking)
+        for number, each in enumerate(asked):
+            if each.burst is not None:
+                pair.send_burst(number, each.burst)
+                if _is_fast(each):
+                    pair.await_arrivals(_longest_ns(each), overtaking)
+        pair.await_arrivals(max(_longest_ns(each) for each in asked), overtaking)
         proofs = tuple(
-            measure(name, way, sent, arrived, copies)
-            for name, way, sent, arrived, copies in zip(WAYS, asked, pair.sent, pair.arrived, pair.copies, strict=True)
+            measure(name, each, sent, arrived, copies)
+            for name, each, sent, arrived, copies in zip(
+                DIRECTIONS, asked, pair.sent, pair.arrived, pair.copies, strict=True
+            )
         )
     problems = [
         f"{name}: {text}"
-        for name, way, proof in zip(WAYS, asked, proofs, strict=True)
-        if (text := mismatch(way, proof))
+        for name, each, proof in zip(DIRECTIONS, asked, proofs, strict=True)
+        if (text := mismatch(each, proof))
     ]
     return tuple(proof for proof in proofs if proof is not None), "; ".join(problems)
 

@@ -130,32 +130,32 @@ class Pair:
         """Send the trains of both directions, each packet at its time, and return after the last."""
         begin = time.monotonic_ns()
         schedule = sorted(
-            (begin + number * train.gap_ns, way, train.payload_bytes)
-            for way, train in enumerate(trains)
+            (begin + number * train.gap_ns, direction, train.payload_bytes)
+            for direction, train in enumerate(trains)
             for number in range(train.packets)
         )
-        for due, way, payload_bytes in schedule:
+        for due, direction, payload_bytes in schedule:
             self._receive_until(due)
-            self._send(way, payload_bytes)
+            self._send(direction, payload_bytes)
 
-    def send_burst(self, way: int, burst: Burst) -> None:
+    def send_burst(self, direction: int, burst: Burst) -> None:
         """Send a burst into one direction."""
-        self._send_many(way, burst.at_once, burst.payload_bytes)
+        self._send_many(direction, burst.at_once, burst.payload_bytes)
         due = time.monotonic_ns()
         for _ in range(burst.chunks):
             due += burst.gap_ns
-            self._send_many(way, burst.chunk, burst.payload_bytes)
+            self._send_many(direction, burst.chunk, burst.payload_bytes)
             self._receive_until(due)
 
-    def _send(self, way: int, payload_bytes: int) -> None:
-        self.sent[way].append(self._sockets[way].send(len(self.sent[way]), payload_bytes))
+    def _send(self, direction: int, payload_bytes: int) -> None:
+        self.sent[direction].append(self._sockets[direction].send(len(self.sent[direction]), payload_bytes))
 
-    def _send_many(self, way: int, count: int, payload_bytes: int) -> None:
-        sent = self.sent[way]
+    def _send_many(self, direction: int, count: int, payload_bytes: int) -> None:
+        sent = self.sent[direction]
         batch = max(1, min(LARGEST_BATCH, LARGEST_BATCH_BYTES // payload_bytes))
         end = len(sent) + count
         while len(sent) < end:
-            sent += self._sockets[way].send_batch(len(sent), min(batch, end - len(sent)), payload_bytes)
+            sent += self._sockets[direction].send_batch(len(sent), min(batch, end - len(sent)), payload_bytes)
 
     def await_arrivals(self, longest_ns: int, overtaking: tuple[bool, bool]) -> None:
         """Receive until the last packet of each direction is there, or until `longest_ns` have passed.
@@ -164,12 +164,12 @@ class Pair:
         """
         deadline = time.monotonic_ns() + longest_ns
         while (left_ns := deadline - time.monotonic_ns()) > 0:
-            if all(self._complete(way, overtaking=overtakes) for way, overtakes in enumerate(overtaking)):
+            if all(self._complete(direction, overtaking=overtakes) for direction, overtakes in enumerate(overtaking)):
                 return
             self._receive(left_ns)
 
-    def _complete(self, way: int, *, overtaking: bool) -> bool:
-        sent, here = self.sent[way], self.arrived[way]
+    def _complete(self, direction: int, *, overtaking: bool) -> bool:
+        sent, here = self.sent[direction], self.arrived[direction]
         return len(here) == len(sent) if overtaking else not sent or len(sent) - 1 in here
 
     def _receive_until(self, due_ns: int) -> None:
@@ -178,9 +178,9 @@ class Pair:
 
     def _receive(self, longest_ns: int) -> None:
         for ready in select.select(self._sockets, (), (), longest_ns / 1e9)[0]:
-            way = 1 - self._sockets.index(ready)
+            direction = 1 - self._sockets.index(ready)
             for number, stamp in ready.receive():
-                if number in self.arrived[way]:
-                    self.copies[way][number] += 1
+                if number in self.arrived[direction]:
+                    self.copies[direction][number] += 1
                 else:
-                    self.arrived[way][number] = stamp
+                    self.arrived[direction][number] = stamp

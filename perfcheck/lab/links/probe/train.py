@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from math import ceil, log
 from typing import Final
 
-from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.plan import DirectionPlan
 from perfcheck.lab.links.impair.queue import DropTail, queue_of
 from perfcheck.lab.links.impair.varying import varying_queue_of
-from perfcheck.lab.links.plans import way_plan
+from perfcheck.lab.links.plans import direction_plan
 from perfcheck.lab.links.probe.spread import Spread
 from perfcheck.model.impairments import Policer
 from perfcheck.model.scenario import Impairments, LinkSpec
@@ -42,7 +42,7 @@ LONGEST_QUEUE_NS: Final = 60_000_000
 """A longer queue is not filled: it would take the probe past its time."""
 RATE_ONLY_NS: Final = 60_000_000
 FAST_BPS: Final = 300_000_000
-"""On a faster link the probe's packets alone are much work: one short burst a way, in turn, and no full queue."""
+"""On a faster link the probe's packets alone are much work: one short burst a direction, in turn, and no full queue."""
 FAST_PACKETS: Final = 400
 FEWEST_IN_BURST: Final = 8
 FEWEST_SEEN: Final = 0.2
@@ -122,7 +122,7 @@ class Asked:
     burst: Burst | None
 
 
-def ask(link: LinkSpec, way: str, settled_ns: int = SETTLED_NS) -> Asked:
+def ask(link: LinkSpec, direction: str, settled_ns: int = SETTLED_NS) -> Asked:
     """Work out the probe of one direction.
 
     `clumping` is the chance that a packet after a lost one is lost above that of any packet (0 for
@@ -130,7 +130,7 @@ def ask(link: LinkSpec, way: str, settled_ns: int = SETTLED_NS) -> Asked:
     queue and `queue_ns` its length in time, None where it is not judged. What changes before `settled_ns`,
     counted from the probe's begin, is not judged.
     """
-    spec = link.direction(way).at_start()
+    spec = link.direction(direction).at_start()
     soon = {
         name
         for change in spec.later()
@@ -147,7 +147,7 @@ def ask(link: LinkSpec, way: str, settled_ns: int = SETTLED_NS) -> Asked:
     spread = Spread(spec.jitter.distribution if spec.jitter else "uniform")
     slowest = min((bps for bps in (rate, spec.policer and spec.policer.rate_bps) if bps), default=None)
     small_ns = 0 if rate is None else on_line_ns(SMALL_BYTES, rate)
-    plan = WayPlan(**way_plan(link, way))
+    plan = DirectionPlan(**direction_plan(link, direction))
     queue = queue_of(plan)
     payload = link.mtu - 28 if slowest is None else _full_payload(link.mtu, slowest)
     queue_ns = burst = None
@@ -217,7 +217,7 @@ def _early_ns(spec: Impairments, spread: Spread, small_ns: int) -> int | None:
     return (small_ns + least_ns) // 2 if least_ns - small_ns >= TOLD_APART_NS else small_ns + least_ns // 2
 
 
-def _traced(plan: WayPlan, small: Train) -> tuple[bool, int]:
+def _traced(plan: DirectionPlan, small: Train) -> tuple[bool, int]:
     """Return whether a line whose rate changes lets all small packets out in time, and how long the last takes."""
     queue = varying_queue_of(plan, 0)
     if queue is None:

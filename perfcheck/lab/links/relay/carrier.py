@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections import deque
     from typing import Any, Final
 
-    from perfcheck.lab.links.impair.direction import Way
+    from perfcheck.lab.links.impair.direction import ImpairedDirection
     from perfcheck.lab.links.relay.tap import Tap
 
 BATCH_FRAMES: Final = 24
@@ -23,7 +23,7 @@ LONGEST_REST_NS: Final = 200_000
 
 
 class Carrier:
-    """One direction at work: a Way between the TAP it reads and the TAP it writes.
+    """One direction at work: its impairments between the TAP it reads and the TAP it writes.
 
     While packets wait for the line, when exactly another arrives does not matter: it leaves after
     them. So the TAP is then left alone until `next_look_ns`, for an eighth of the wait, and a sender
@@ -32,12 +32,12 @@ class Carrier:
 
     __slots__ = (
         "_frames_in", "_frames_out", "_largest", "_old_packets", "_oversize", "_packets_out", "_source_start",
-        "_target_start", "_undeliverable", "late", "late_read", "next_look_ns", "source", "target", "way",
+        "_target_start", "_undeliverable", "direction", "late", "late_read", "next_look_ns", "source", "target",
     )  # fmt: skip
 
-    def __init__(self, way: Way, source: Tap, target: Tap, largest: int) -> None:
+    def __init__(self, direction: ImpairedDirection, source: Tap, target: Tap, largest: int) -> None:
         """Join them; counting begins. `largest` is the frame at the MTU in bytes."""
-        self.way = way
+        self.direction = direction
         self.source = source
         self.target = target
         self.next_look_ns = 0
@@ -45,9 +45,9 @@ class Carrier:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a trial; what is still on its way from before is carried but not counted."""
-        self.way.begin(monotonic_ns())
-        self._old_packets = self.way.in_flight()
+        """Begin a trial; what is still in flight from before is carried but not counted."""
+        self.direction.begin(monotonic_ns())
+        self._old_packets = self.direction.in_flight()
         self._frames_in = 0
         self._frames_out = 0
         self._packets_out = 0
@@ -62,7 +62,7 @@ class Carrier:
         """Write all frames of `line` that are due; give the time afterwards."""
         fd = self.target.fd
         late = self.late.add
-        packets_in = self.way.packets_in
+        packets_in = self.direction.packets_in
         while line and line[0][0] <= now:
             due, frame = line.popleft()
             packets = packets_in(frame)
@@ -79,7 +79,7 @@ class Carrier:
     def take(self, waited_ns: int) -> None:
         """Read up to a batch of frames, which may have waited so long already, and hand them to the models."""
         fd, largest = self.source.fd, self._largest
-        accept = self.way.accept
+        accept = self.direction.accept
         now = 0
         before = self._frames_in
         try:
@@ -93,12 +93,12 @@ class Carrier:
         except BlockingIOError:
             pass
         self.late_read.add_all(waited_ns, self._frames_in - before)
-        rest_ns = (self.way.busy_until_ns - now) >> REST_SHIFT
+        rest_ns = (self.direction.busy_until_ns - now) >> REST_SHIFT
         self.next_look_ns = 0 if rest_ns < SHORTEST_REST_NS else now + min(rest_ns, LONGEST_REST_NS)
 
     def report(self) -> dict[str, Any]:
         """Return all counts since `begin`."""
-        counts = self.way.counts
+        counts = self.direction.counts
         source, target = self.source.counters(), self.target.counters()
         return {
             "received": counts.received,
@@ -114,10 +114,10 @@ class Carrier:
             "marked": counts.marked,
             "reordered": counts.reordered,
             "oversize": self._oversize + counts.oversize,
-            "in_flight": self.way.in_flight() - max(0, self._old_packets - self._packets_out),
+            "in_flight": self.direction.in_flight() - max(0, self._old_packets - self._packets_out),
             "frames_in": self._frames_in,
             "frames_out": self._frames_out,
-            "max_queue_bytes": self.way.worst_queue_bytes(),
+            "max_queue_bytes": self.direction.worst_queue_bytes(),
             "lateness_us": self.late.summary_us(),
             "late_read_p99_us": self.late_read.percentile_us(0.99),
             "late_read_max_us": self.late_read.worst_ns / 1000,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from perfcheck.errors import LabError
-from perfcheck.lab.links.plans import WAYS, way_plan
+from perfcheck.lab.links.plans import DIRECTIONS, direction_plan
 from perfcheck.lab.links.relay import limits
 from perfcheck.model.observation import LinkReport
 from perfcheck.model.scenario import LinkSpec
@@ -104,7 +104,10 @@ class RelayLink:
         """Return the reports of both directions since begin_trial, forward first."""
         self._send({"op": "end"})
         reply = self._receive(REPLY_TIMEOUT_S)
-        return tuple(self._report(way, counts, reply) for way, counts in zip(WAYS, reply["ways"], strict=True))
+        return tuple(
+            self._report(direction, counts, reply)
+            for direction, counts in zip(DIRECTIONS, reply["directions"], strict=True)
+        )
 
     def close(self) -> None:
         """End the process, which takes both interfaces with it; safe to call twice."""
@@ -117,15 +120,15 @@ class RelayLink:
         if self._process.stderr is not None:
             self._process.stderr.close()
 
-    def _report(self, way: str, counts: dict[str, Any], reply: dict[str, Any]) -> LinkReport:
+    def _report(self, direction: str, counts: dict[str, Any], reply: dict[str, Any]) -> LinkReport:
         plain = {name: counts[name] for name in _PLAIN}
         extra = {name: value for name, value in counts.items() if name not in _PLAIN and isinstance(value, int | float)}
         return LinkReport(
             link=self._index,
-            way=way,
+            way=direction,
             emulator=RelayEmulator.name,
             lateness_us=counts["lateness_us"],
-            invalid_reason=limits.invalid_reason(counts, self._link.direction(way).delay_ns or 0),
+            invalid_reason=limits.invalid_reason(counts, self._link.direction(direction).delay_ns or 0),
             extra=extra | {"cpu_pct": reply["cpu_pct"], "wall_s": reply["wall_ns"] / 1e9},
             **plain,
         )
@@ -166,7 +169,7 @@ def _config(link: LinkSpec, ends: tuple[LinkEnd, LinkEnd]) -> dict[str, object]:
         "mtu": link.mtu,
         "super_packets": limits.takes_super_packets(link),
         "ends": [{"netns": end.netns_path, "ifname": end.ifname} for end in ends],
-        "ways": [way_plan(link, way) for way in WAYS],
+        "directions": [direction_plan(link, direction) for direction in DIRECTIONS],
         # The kernel sends the signal when the starting thread ends, not the process.
         "dies_with_parent": threading.current_thread() is threading.main_thread(),
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES
-from perfcheck.lab.links.plans import WAYS
+from perfcheck.lab.links.plans import DIRECTIONS
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.scenario import Impairments, LinkSpec
 from perfcheck.model.trace import Trace
@@ -31,14 +31,14 @@ processors away for milliseconds; beyond it the tails that a trial shows are the
 def floor(link: LinkSpec) -> str | None:
     """Say why the relay cannot carry this link, or None where it can."""
     fast = _fastest_bps(link) > MAX_SINGLE_BPS
-    for way in WAYS:
-        spec = link.direction(way)
+    for direction in DIRECTIONS:
+        spec = link.direction(direction)
         problem = next((text for moment in spec.moments() if (text := _problem(moment))), None)
         problem = problem or (_fast_problem(spec) if fast else None)
         if problem is None and spec.trace is not None:
             problem = _trace_problem(spec.trace)
         if problem is not None:
-            return f"{way}: {problem}"
+            return f"{direction}: {problem}"
     return None
 
 
@@ -50,11 +50,11 @@ def takes_super_packets(link: LinkSpec) -> bool:
     """Whether the link is carried in super-packets: it is fast, and nothing needs its packets one by one."""
     if _fastest_bps(link) <= EASY_SINGLE_BPS:
         return False
-    return not any(_single_packet_keys(link.direction(way)) for way in WAYS)
+    return not any(_single_packet_keys(link.direction(direction)) for direction in DIRECTIONS)
 
 
 def _fastest_bps(link: LinkSpec) -> int:
-    return max(moment.rate_bps or 0 for way in WAYS for moment in link.direction(way).moments())
+    return max(moment.rate_bps or 0 for direction in DIRECTIONS for moment in link.direction(direction).moments())
 
 
 def _single_packet_keys(spec: Impairments) -> list[str]:
@@ -118,9 +118,9 @@ def invalid_reason(counts: Mapping[str, Any], delay_ns: int) -> str | None:
         return f"{counts['device_tx_dropped']} packets were dropped unseen before the relay could read them"
     if counts["oversize"]:
         return f"{counts['oversize']} packets larger than the MTU crossed, so impairments hit several packets at once"
-    for way, device, own in (("into", "device_sent", "frames_in"), ("out of", "device_received", "frames_out")):
+    for side, device, own in (("into", "device_sent", "frames_in"), ("out of", "device_received", "frames_out")):
         if counts[device] != counts[own]:
-            return f"the kernel counted {counts[device]} frames {way} the relay, the relay {counts[own]}"
+            return f"the kernel counted {counts[device]} frames {side} the relay, the relay {counts[own]}"
     allowed_us = 0.0
     for percentile, budget_us, share in LATENESS_BUDGETS:
         late_us = counts["lateness_us"][percentile]

@@ -14,7 +14,7 @@ REALTIME_PRIORITY: Final = 1
 CHECK_NS: Final = 50_000_000
 GIVE_WAY_PPS: Final = 14_000
 TAKE_BACK_PPS: Final = 10_000
-"""Packets a second, both ways, above and below which priority changes.
+"""Packets a second, in both directions, above and below which priority changes.
 
 Each packet wakes the relay, and with priority that takes the CPU from the very sender or receiver which
 is at work. At 100 Mbit/s (12,000 with ACKs) priority keeps p99 lateness under half of what it is without;

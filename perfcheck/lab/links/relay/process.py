@@ -15,12 +15,12 @@ import signal
 import sys
 from time import monotonic_ns, process_time_ns
 
-from perfcheck.lab.links.impair.codel_direction import ManagedWay
-from perfcheck.lab.links.impair.direction import Way
+from perfcheck.lab.links.impair.codel_direction import CodelDirection
+from perfcheck.lab.links.impair.direction import ImpairedDirection
 from perfcheck.lab.links.impair.gso import HEADER_BYTES
-from perfcheck.lab.links.impair.gso_direction import SegmentedWay
+from perfcheck.lab.links.impair.gso_direction import GsoDirection
 from perfcheck.lab.links.impair.packet_id import ETHERNET_BYTES
-from perfcheck.lab.links.impair.plan import WayPlan
+from perfcheck.lab.links.impair.plan import DirectionPlan
 from perfcheck.lab.links.relay.carrier import Carrier
 from perfcheck.lab.links.relay.priority import Awake, RealTime
 from perfcheck.lab.links.relay.tap import Tap
@@ -51,11 +51,11 @@ class Relay:
         mtu = config["mtu"]
         whole = config["super_packets"]
         first, second = (Tap(end["netns"], end["ifname"], mtu, offloads=whole) for end in config["ends"])
-        plans = [WayPlan(**plan) for plan in config["ways"]]
-        forward, reverse = (way_of(plan, super_packets=whole) for plan in plans)
+        plans = [DirectionPlan(**plan) for plan in config["directions"]]
+        forward, reverse = (direction_of(plan, super_packets=whole) for plan in plans)
         largest = LARGEST_SUPER if whole else mtu + ETHERNET_BYTES
         self._carriers = (Carrier(forward, first, second, largest), Carrier(reverse, second, first, largest))
-        self._managed = [way for way in (forward, reverse) if isinstance(way, ManagedWay)]
+        self._managed = [direction for direction in (forward, reverse) if isinstance(direction, CodelDirection)]
         self._timer = Timer()
         self._cpu_start_ns = process_time_ns()
         self._wall_start_ns = monotonic_ns()
@@ -67,17 +67,17 @@ class Relay:
         """Carry frames until the parent is gone."""
         carriers = self._carriers
         by_fd = {carrier.source.fd: carrier for carrier in carriers}
-        lines = [(carrier, line) for carrier in carriers for line in (carrier.way.line, carrier.way.early)]
+        lines = [(carrier, line) for carrier in carriers for line in (carrier.direction.line, carrier.direction.early)]
         real_time, timer = self._real_time, self._timer
         back = monotonic_ns()
         while True:
             now = monotonic_ns()
             if now >= real_time.next_check_ns:
-                real_time.check(now, sum(carrier.way.counts.received for carrier in carriers))
+                real_time.check(now, sum(carrier.direction.counts.received for carrier in carriers))
             next_due = NEVER_NS
-            for way in self._managed:
-                way.advance(now)
-                next_due = min(next_due, way.next_turn_ns)
+            for direction in self._managed:
+                direction.advance(now)
+                next_due = min(next_due, direction.next_turn_ns)
             for carrier, line in lines:
                 if line:
                     if line[0][0] <= now:
@@ -133,7 +133,7 @@ class Relay:
         wall_ns = max(1, monotonic_ns() - self._wall_start_ns)
         cpu_pct = 100 * (process_time_ns() - self._cpu_start_ns) / wall_ns
         return {
-            "ways": [carrier.report() for carrier in self._carriers],
+            "directions": [carrier.report() for carrier in self._carriers],
             "cpu_pct": cpu_pct,
             "wall_ns": wall_ns,
             "real_time": self._real_time.possible,
@@ -141,11 +141,11 @@ class Relay:
         }
 
 
-def way_of(plan: WayPlan, *, super_packets: bool) -> Way:
+def direction_of(plan: DirectionPlan, *, super_packets: bool) -> ImpairedDirection:
     """Return the models of one direction."""
     if super_packets:
-        return SegmentedWay(plan)
-    return ManagedWay(plan) if plan.codel else Way(plan)
+        return GsoDirection(plan)
+    return CodelDirection(plan) if plan.codel else ImpairedDirection(plan)
 
 
 def send(control: int, message: dict[str, Any]) -> None:
