@@ -76,7 +76,7 @@ def _of_links(
     for spec, report in zip(scenario.traffic, reports, strict=False):
         path = _data_path(scenario, spec)
         for hop in () if path is None else path.hops:
-            crossing[hop.link, hop.ways[0]].append(report)
+            crossing[hop.link, hop.directions[0]].append(report)
     for direction in sorted(crossing.keys() & rates.keys()):
         having = [each for each in crossing[direction] if _is_measured(each)]
         others = [each for each in crossing[direction] if not _is_measured(each)]
@@ -96,7 +96,7 @@ def _is_measured(report: TrafficReport) -> bool:
 
 
 def _data_path(scenario: Scenario, spec: TrafficSpec) -> TrafficPath | None:
-    """Return the way of the bytes that count; None for a command, whose data may go any way."""
+    """Return the path of the bytes that count; None for a command, whose data may take any path."""
     if spec.iperf3 is not None:
         here, there = spec.iperf3.from_host, spec.iperf3.to_host
         return data_path(scenario, there, here) if spec.iperf3.reverse else data_path(scenario, here, there)

@@ -7,9 +7,7 @@ from typing import Final
 
 from perfcheck.errors import InvalidLink, Unavailable
 from perfcheck.lab.topology import Link
-from perfcheck.model.impairments import Jitter
-from perfcheck.model.quantities import Loss
-from perfcheck.model.scenario import Impairments, LinkSpec
+from perfcheck.model.link import LinkSpec
 from perfcheck.model.seams import LinkEmulator
 
 PLAIN: Final = "veth"
@@ -19,15 +17,7 @@ IMPAIRING: Final = ("netem", "relay")
 
 def impaired(link: LinkSpec) -> bool:
     """Whether the file asks for anything in either direction that a plain wire does not do."""
-    return any(
-        _acts(getattr(link.direction(way), name)) for way in ("forward", "reverse") for name in Impairments.model_fields
-    )
-
-
-def _acts(value: object) -> bool:
-    if isinstance(value, Loss):
-        return value.mean_pct > 0
-    return value.spread_ns > 0 if isinstance(value, Jitter) else bool(value)
+    return any(direction.impairs or direction.ecn for direction in link.directions)
 
 
 def candidates(link: LinkSpec) -> Sequence[str]:

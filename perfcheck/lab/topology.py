@@ -9,8 +9,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from perfcheck.errors import LabError
+from perfcheck.model.link import LinkSpec
 from perfcheck.model.names import Family
-from perfcheck.model.scenario import HostSpec, LinkSpec
+from perfcheck.model.scenario import HostSpec
 
 IPV4_RANGE: Final = IPv4Network("198.18.0.0/15")
 """RFC 2544's range for benchmarks; each link takes a /24 of it."""

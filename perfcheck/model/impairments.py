@@ -1,4 +1,4 @@
-"""Impairments of the scenario file that take more than one value: a jitter's shape, a policer, changes over time."""
+"""What the scenario file may ask of a link's direction, as it stands in the file: Impairments and their parts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from perfcheck.model.quantities import (
     BurstBytes,
+    Flag,
     Frozen,
     JitterNs,
     LinkDelayNs,
     LinkRateBps,
     LossField,
+    Percent,
+    QueueField,
     ScheduledRateBps,
     ScheduleNs,
     parse_spread_ns,
 )  # fmt: skip
+from perfcheck.model.trace import TraceField
+
+MAX_CHANGES: Final = 1000
 
 Distribution = Literal["uniform", "normal", "pareto"]
 
@@ -81,8 +87,67 @@ class Change(Frozen):
         description="the loss from then on",
     )
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The names of the values that it changes."""
+        return tuple(name for name in ("rate_bps", "delay_ns", "loss") if getattr(self, name) is not None)
+
     @model_validator(mode="after")
     def _something(self) -> Change:
-        if self.rate_bps is None and self.delay_ns is None and self.loss is None:
+        if not self.changed:
             raise ValueError("expected what changes: rate, delay or loss, such as {at: 2s, rate: 1mbit}")
         return self
+
+
+class Impairments(Frozen):
+    """What a link, or one direction of it, does to packets. None: as the other keys of the link say, or unlimited."""
+
+    delay_ns: LinkDelayNs | None = Field(default=None, alias="delay", examples=["10ms"], description="one-way delay")
+    jitter: JitterField | None = Field(
+        default=None,
+        examples=["1ms", {"spread": "1ms", "distribution": "normal"}],
+        description="how far the delay varies, uniformly or by another distribution; packets keep their order",
+    )
+    rate_bps: LinkRateBps | None = Field(
+        default=None, alias="rate", examples=["100mbit"], description="rate of the link; unlimited by default"
+    )
+    queue: QueueField | None = Field(
+        default=None,
+        examples=["1bdp", "100p", "256kb", {"size": "1bdp", "discipline": "codel"}],
+        description="length of the queue before the rate limit: in BDPs (rate x round-trip time), packets or bytes; "
+        "needs rate",
+    )
+    policer: Policer | None = Field(
+        default=None,
+        examples=[{"rate": "10mbit", "burst": "64kb"}],
+        description="token bucket that drops what exceeds it, without a queue; in front of everything else",
+    )
+    loss: LossField | None = Field(
+        default=None,
+        examples=["0.1%", {"model": "gilbert-elliott", "p": "1%", "r": "30%"}],
+        description="packets lost: a share, or a model",
+    )
+    reorder_pct: Percent | None = Field(
+        default=None, alias="reorder", examples=["0.5%"], description="packets that overtake the ones before them"
+    )
+    duplicate_pct: Percent | None = Field(
+        default=None, alias="duplicate", examples=["0.1%"], description="packets that arrive twice"
+    )
+    corrupt_pct: Percent | None = Field(
+        default=None, alias="corrupt", examples=["0.01%"], description="packets with a bit flipped"
+    )
+    ecn: Flag | None = Field(
+        default=None, examples=[True], description="mark ECN-capable packets (RFC 3168) instead of dropping them"
+    )
+    trace: TraceField | None = Field(
+        default=None,
+        examples=["lte.trace"],
+        description="file of rates or delays over time to replay; its path is relative to the scenario file's folder",
+    )
+    schedule: tuple[Change, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_CHANGES,
+        examples=[[{"at": "2s", "rate": "1mbit"}, {"at": "4s", "rate": "10mbit", "loss": "5%"}]],
+        description="changes over time: from each given time of the trial on, a new rate, delay or loss",
+    )

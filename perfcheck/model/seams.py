@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from perfcheck.model.link import LinkSpec
 from perfcheck.model.names import Family
 from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
 from perfcheck.model.record import RunRecord
-from perfcheck.model.scenario import LinkSpec, Scenario, TrafficSpec
+from perfcheck.model.scenario import Scenario, TrafficSpec
 
 
 class Seam(Protocol):

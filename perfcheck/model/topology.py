@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from perfcheck.model.scenario import Impairments, Scenario, TrafficSpec
+from perfcheck.model.link import DIRECTIONS, LinkDirection
+from perfcheck.model.scenario import Scenario, TrafficSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """One link on a path; `ways` are the directions that carry data (both where nobody knows)."""
+    """One link on a path; `directions` are those that carry data (both where nobody knows)."""
 
     link: int
-    ways: tuple[str, ...]
+    directions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficPath:
     """The links, in order, that one entry of `traffic` sends its data over.
 
-    `back` are those over which the answers come, where they take another way; both then name one direction each.
+    `back` are those over which the answers come, where they take another path; both then name one direction each.
     """
 
     hops: tuple[Hop, ...]
@@ -33,7 +34,7 @@ class Bottleneck:
     """The slowest direction of a path."""
 
     link: int
-    way: str
+    direction: str
     rate_bps: int
 
 
@@ -53,8 +54,7 @@ def base_rtt_ns(scenario: Scenario, path: TrafficPath) -> int:
     """Round-trip time that the delays of the path's links add up to, in ns."""
     if not path.back:
         return sum(scenario.links[hop.link].rtt_ns() for hop in path.hops)
-    hops = (*path.hops, *path.back)
-    return sum(scenario.links[hop.link].direction(way).delay_ns or 0 for hop in hops for way in hop.ways)
+    return sum(direction.delay_ns for _, direction in _crossed(scenario, (*path.hops, *path.back)))
 
 
 def bottleneck(scenario: Scenario, path: TrafficPath) -> Bottleneck | None:
@@ -65,53 +65,48 @@ def bottleneck(scenario: Scenario, path: TrafficPath) -> Bottleneck | None:
 def slowest(scenario: Scenario, path: TrafficPath, *, policers: bool) -> Bottleneck | None:
     """Return the bottleneck, with or without what a policer drops beyond: it limits a rate, and makes nobody wait."""
     rated = []
-    for hop in path.hops:
-        for way in hop.ways:
-            direction = scenario.links[hop.link].direction(way)
-            if _varies(direction):
-                return None
-            policed = direction.policer.rate_bps if policers and direction.policer is not None else None
-            rates = [rate for rate in (direction.at_start().rate_bps, policed) if rate is not None]
-            rated += [Bottleneck(link=hop.link, way=way, rate_bps=rate) for rate in rates]
+    for link, direction in _crossed(scenario, path.hops):
+        if direction.rate_varies:
+            return None
+        policed = direction.policer.rate_bps if policers and direction.policer is not None else None
+        rates = [rate for rate in (direction.at_start().rate_bps, policed) if rate is not None]
+        rated += [Bottleneck(link=link, direction=direction.name, rate_bps=rate) for rate in rates]
     return min(rated, key=lambda found: found.rate_bps, default=None)
 
 
 def rate_varies(scenario: Scenario, path: TrafficPath) -> bool:
     """Whether the rate of any direction that carries the path's data changes while it does."""
-    return any(_varies(scenario.links[hop.link].direction(way)) for hop in path.hops for way in hop.ways)
+    return any(direction.rate_varies for _, direction in _crossed(scenario, path.hops))
 
 
-def _varies(direction: Impairments) -> bool:
-    return direction.trace is not None or any(change.rate_bps is not None for change in direction.later())
+def _crossed(scenario: Scenario, hops: Iterable[Hop]) -> Iterator[tuple[int, LinkDirection]]:
+    return ((hop.link, scenario.links[hop.link].direction(name)) for hop in hops for name in hop.directions)
 
 
 def data_path(scenario: Scenario, source: str, target: str) -> TrafficPath | None:
     """Return the path of data from one host to another; None where packets do not arrive, or for unknown hosts."""
     if source == target or not {source, target} <= scenario.hosts.keys():
         return None
-    hops = _way(scenario, source, target)
+    hops = _route(scenario, source, target)
     return None if hops is None else TrafficPath(hops=hops)
 
 
 def highest_rates(scenario: Scenario) -> dict[tuple[int, str], int]:
-    """Return the most that each direction of a link carries at any moment, by link and way, where the file says it."""
+    """Return the most that each direction carries at any moment, by link and direction, where the file says it."""
     found = {}
     for index, link in enumerate(scenario.links):
-        for way in _BOTH:
-            direction = link.direction(way)
+        for direction in link.directions:
             limits = [] if direction.policer is None else [direction.policer.rate_bps]
             if direction.trace is None and direction.at_start().rate_bps is not None:
                 limits.append(max(moment.rate_bps or 0 for moment in direction.moments()))
             if limits:
-                found[index, way] = min(limits)
+                found[index, direction.name] = min(limits)
     return found
 
 
 def steady_together_bps(scenario: Scenario, paths: Sequence[TrafficPath]) -> int | None:
     """Return what the paths carry together; None where the rate of any direction that they cross changes."""
-    crossed = {(hop.link, way) for path in paths for hop in path.hops for way in hop.ways}
-    directions = [scenario.links[link].direction(way) for link, way in crossed]
-    if any(_varies(each) for each in directions):
+    if any(rate_varies(scenario, path) for path in paths):
         return None
     return together_bps(paths, highest_rates(scenario))
 
@@ -120,14 +115,14 @@ def together_bps(paths: Iterable[TrafficPath], rates: Mapping[tuple[int, str], i
     """Return the most that the paths carry together: the least sum of rates of directions that all of them cross.
 
     Opposite directions of a link are two directions. None where some path crosses none that has a rate. A hop
-    with two ways carries data both ways: what both carry is its rate.
+    with two directions carries data in both: what both carry is its rate.
     """
     choices: set[frozenset[_Crossing]] = set()
     for path in paths:
         crossed = frozenset(
-            (frozenset((hop.link, way) for way in hop.ways), sum(rates[hop.link, way] for way in hop.ways))
-            for hop in path.hops
-            if all((hop.link, way) in rates for way in hop.ways)
+            (frozenset(directions), sum(rates[direction] for direction in directions))
+            for directions in ([(hop.link, name) for name in hop.directions] for hop in path.hops)
+            if rates.keys() >= set(directions)
         )
         if not crossed:
             return None
@@ -139,13 +134,13 @@ def _least(
     choices: tuple[frozenset[_Crossing], ...], taken: frozenset[tuple[int, str]], rates: Mapping[tuple[int, str], int]
 ) -> int:
     """Try each direction of the first path that crosses none of those taken; a few paths cross a few links."""
-    open_ = [crossed for crossed in choices if not any(ways <= taken for ways, _ in crossed)]
+    open_ = [crossed for crossed in choices if not any(directions <= taken for directions, _ in crossed)]
     if not open_:
         return sum(rates[each] for each in taken)
     if len(open_) > _TRIED:
         slowest = min(open_[0], key=lambda crossing: crossing[1])
         return _least(tuple(open_), taken | slowest[0], rates)
-    return min(_least(tuple(open_), taken | ways, rates) for ways, _ in open_[0])
+    return min(_least(tuple(open_), taken | directions, rates) for directions, _ in open_[0])
 
 
 _Crossing = tuple[frozenset[tuple[int, str]], int]
@@ -155,50 +150,42 @@ _TRIED = 6
 
 def impairs(scenario: Scenario) -> bool:
     """Whether any link of the scenario delays, limits, drops or disturbs packets at all."""
-    return any(_direction_impairs(scenario, link, way) for link in range(len(scenario.links)) for way in _BOTH)
-
-
-_BOTH = ("forward", "reverse")
-
-
-def _direction_impairs(scenario: Scenario, link: int, way: str) -> bool:
-    found = scenario.links[link].direction(way)
-    lossy = found.loss is not None and found.loss.mean_pct > 0
-    rest = (found.reorder_pct, found.duplicate_pct, found.corrupt_pct, found.trace, found.policer, found.schedule)
-    return lossy or any((found.delay_ns, found.jitter_ns, found.rate_bps, *rest))
+    return any(direction.impairs for link in scenario.links for direction in link.directions)
 
 
 def paths_of(scenario: Scenario, spec: TrafficSpec) -> list[TrafficPath]:
     """Return the paths of one entry of `traffic`."""
     asking = spec.http or spec.sockperf
     if asking is not None:
-        return _routed(scenario, asking.from_host, asking.to_host, both_ways=True)
+        return _routed(scenario, asking.from_host, asking.to_host, both=True)
     if spec.iperf3 is not None:
         source, target = spec.iperf3.from_host, spec.iperf3.to_host
         if spec.iperf3.reverse:
             source, target = target, source
-        return _routed(scenario, source, target, both_ways=False)
+        return _routed(scenario, source, target, both=False)
     command = spec.command
     assert command is not None  # noqa: S101 - the model holds exactly one generator
     others = [host for host in scenario.hosts if host != command.host]
     if command.server is not None and command.server.host != command.host:
-        return _routed(scenario, command.host, command.server.host, both_ways=True)
+        return _routed(scenario, command.host, command.server.host, both=True)
     if len(others) == 1:
-        return _routed(scenario, command.host, others[0], both_ways=True)
-    return [TrafficPath(hops=(Hop(link=index, ways=_BOTH),)) for index in range(len(scenario.links))]
+        return _routed(scenario, command.host, others[0], both=True)
+    return [TrafficPath(hops=(Hop(link=index, directions=DIRECTIONS),)) for index in range(len(scenario.links))]
 
 
-def _routed(scenario: Scenario, source: str, target: str, *, both_ways: bool) -> list[TrafficPath]:
-    """Return the way that packets take, or an empty list where they do not arrive."""
-    there, back = _way(scenario, source, target), _way(scenario, target, source)
+def _routed(scenario: Scenario, source: str, target: str, *, both: bool) -> list[TrafficPath]:
+    """Return the path that packets take, or an empty list where they do not arrive."""
+    there, back = _route(scenario, source, target), _route(scenario, target, source)
     if there is None or back is None:
         return []
     if [hop.link for hop in there] != [hop.link for hop in reversed(back)]:
         return [TrafficPath(hops=there, back=back)]
-    return [TrafficPath(hops=tuple(Hop(link=hop.link, ways=_BOTH if both_ways else hop.ways) for hop in there))]
+    return [
+        TrafficPath(hops=tuple(Hop(link=hop.link, directions=DIRECTIONS if both else hop.directions) for hop in there))
+    ]
 
 
-def _way(scenario: Scenario, source: str, target: str) -> tuple[Hop, ...] | None:
+def _route(scenario: Scenario, source: str, target: str) -> tuple[Hop, ...] | None:
     """Follow `via` where a host has it, else the path with the fewest links."""
     here = source
     hops: list[Hop] = []
@@ -210,13 +197,13 @@ def _way(scenario: Scenario, source: str, target: str) -> tuple[Hop, ...] | None
         if link is None:
             return None
         forward = scenario.links[link].between[0] == here
-        hops.append(Hop(link=link, ways=("forward",) if forward else ("reverse",)))
+        hops.append(Hop(link=link, directions=("forward",) if forward else ("reverse",)))
         here = scenario.links[link].between[1 if forward else 0]
     return tuple(hops)
 
 
 def _first_link(scenario: Scenario, source: str, target: str) -> int | None:
-    """Search breadth first, links in the file's order, and give the first link of the way."""
+    """Search breadth first, links in the file's order, and return the first link of the path."""
     waiting: deque[tuple[str, int | None]] = deque([(source, None)])
     seen = {source}
     while waiting:

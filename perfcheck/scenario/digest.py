@@ -14,8 +14,9 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from perfcheck.model.link import LinkDirection, LinkSpec
 from perfcheck.model.quantities import Loss
-from perfcheck.model.scenario import HostSpec, Impairments, LinkSpec, Measure, Scenario, TrafficSpec
+from perfcheck.model.scenario import HostSpec, Measure, Scenario, TrafficSpec
 from perfcheck.scenario.notation import (
     duration_text,
     jitter_text,
@@ -96,56 +97,58 @@ def _host(path: str, host: HostSpec) -> Iterator[Fact]:
 
 def _link(path: str, link: LinkSpec) -> Iterator[Fact]:
     """Return a link's impairments: once where both directions agree, else under `forward` and `reverse`."""
-    forward, reverse = (dict(_impairments(link.direction(way))) for way in ("forward", "reverse"))
+    forward, reverse = (dict(_impairments(direction)) for direction in link.directions)
     for key in dict.fromkeys((*forward, *reverse)):
         if forward.get(key) == reverse.get(key):
             yield f"{path}.{key}", forward[key]
             continue
-        for way, facts in (("forward", forward), ("reverse", reverse)):
+        for name, facts in (("forward", forward), ("reverse", reverse)):
             if key in facts:
-                yield f"{path}.{way}.{key}", facts[key]
+                yield f"{path}.{name}.{key}", facts[key]
     if _is_random(link):
         yield f"{path}.seed", str(link.seed)
     if link.emulator != "auto":
         yield f"{path}.emulator", link.emulator
 
 
-def _impairments(way: Impairments) -> Iterator[Fact]:
-    if way.delay_ns:
-        yield "delay", duration_text(way.delay_ns)
-    if way.jitter is not None and way.jitter_ns:
-        yield "jitter", jitter_text(way.jitter)
-    if way.rate_bps:
-        yield "rate", rate_text(way.rate_bps)
-    if way.queue is not None:
-        yield "queue", queue_text(way.queue)
-    if way.policer is not None:
-        yield "policer", policer_text(way.policer)
-    if way.loss is not None and way.loss != Loss():
-        yield "loss", loss_text(way.loss)
+def _impairments(direction: LinkDirection) -> Iterator[Fact]:
+    if direction.delay_ns:
+        yield "delay", duration_text(direction.delay_ns)
+    if direction.jitter is not None and direction.jitter_ns:
+        yield "jitter", jitter_text(direction.jitter)
+    if direction.rate_bps:
+        yield "rate", rate_text(direction.rate_bps)
+    if direction.queue is not None:
+        yield "queue", queue_text(direction.queue)
+    if direction.policer is not None:
+        yield "policer", policer_text(direction.policer)
+    if direction.loss is not None and direction.loss != Loss():
+        yield "loss", loss_text(direction.loss)
     for name, value_pct in (
-        ("reorder", way.reorder_pct),
-        ("duplicate", way.duplicate_pct),
-        ("corrupt", way.corrupt_pct),
+        ("reorder", direction.reorder_pct),
+        ("duplicate", direction.duplicate_pct),
+        ("corrupt", direction.corrupt_pct),
     ):
         if value_pct:
             yield name, percent_text(value_pct)
-    if way.ecn:
+    if direction.ecn:
         yield "ecn", "true"
-    if way.trace is not None:
+    if direction.trace is not None:
         # Another content is another link, whatever the file is called.
-        yield "trace", f"{way.trace.name} {way.trace.sha256[:DIGITS]}".strip()
-    if way.schedule is not None:
-        yield "schedule", schedule_text(way.schedule)
+        yield "trace", f"{direction.trace.name} {direction.trace.sha256[:DIGITS]}".strip()
+    if direction.schedule:
+        yield "schedule", schedule_text(direction.schedule)
 
 
 def _is_random(link: LinkSpec) -> bool:
     """Whether the seed decides anything."""
-    ways = (link.direction("forward"), link.direction("reverse"))
-    losses = (loss for way in ways for loss in (way.loss, *(change.loss for change in way.schedule or ())))
-    return any(loss is not None and loss.mean_pct for loss in losses) or any(
-        way.jitter_ns or way.reorder_pct or way.duplicate_pct or way.corrupt_pct for way in ways
-    )
+    return any(_draws(direction) for direction in link.directions)
+
+
+def _draws(direction: LinkDirection) -> bool:
+    losses = (direction.loss, *(change.loss for change in direction.schedule))
+    others = (direction.jitter_ns, direction.reorder_pct, direction.duplicate_pct, direction.corrupt_pct)
+    return any(loss is not None and loss.mean_pct for loss in losses) or any(others)
 
 
 def _traffic(path: str, traffic: TrafficSpec) -> Iterator[Fact]:

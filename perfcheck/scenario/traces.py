@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perfcheck.errors import Problem, UnreadableFile
-from perfcheck.model.scenario import Impairments, LinkSpec
+from perfcheck.model.impairments import Impairments
+from perfcheck.model.link import DIRECTIONS, LinkSpec
 from perfcheck.model.trace import MAX_BYTES, Trace, parse_trace
 from perfcheck.scenario.tree import Document, Loc
 from perfcheck.system.bounded_read import read_bounded
@@ -26,8 +27,8 @@ class Traces:
     def check(self, document: Document) -> Iterator[Problem]:
         """Yield a problem for each trace that cannot be replayed."""
         for index in range(len(document.listing("links"))):
-            for way in ((), ("forward",), ("reverse",)):
-                loc: Loc = ("links", index, *way, "trace")
+            for direction in ((), ("forward",), ("reverse",)):
+                loc: Loc = ("links", index, *direction, "trace")
                 name = document.text(*loc)
                 why = self._look(name) if name else None
                 if isinstance(why, str):
@@ -37,10 +38,10 @@ class Traces:
     def bound_to(self, link: LinkSpec) -> LinkSpec:
         """Return the link with its traces' paths and digests."""
         changed: dict[str, object] = {"trace": self._bind(link.trace)}
-        for way in ("forward", "reverse"):
-            override: Impairments | None = getattr(link, way)
+        for name in DIRECTIONS:
+            override: Impairments | None = getattr(link, name)
             if override is not None:
-                changed[way] = override.model_copy(update={"trace": self._bind(override.trace)})
+                changed[name] = override.model_copy(update={"trace": self._bind(override.trace)})
         return link.model_copy(update=changed)
 
     def _bind(self, trace: Trace | None) -> Trace | None:

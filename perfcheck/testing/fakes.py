@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import IO, TypeVar, cast
 
 from perfcheck.errors import Unavailable
+from perfcheck.model.link import DIRECTIONS, LinkSpec
 from perfcheck.model.names import Family
 from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
 from perfcheck.model.record import RunRecord
-from perfcheck.model.scenario import LinkSpec, Scenario, TrafficSpec
+from perfcheck.model.scenario import Scenario, TrafficSpec
 from perfcheck.model.seams import EmulatedLink, Host, LinkEnd, TrafficSession, UndoLog
 from perfcheck.testing.values import make_traffic_report
 
@@ -199,8 +200,7 @@ class FakeEmulator(_Fake):
         del ends, undo
         self.calls.append(f"up {index} {'-'.join(link.between)}")
         quiet = tuple(
-            LinkReport(link=index, way=way, emulator=self.name, received=0, delivered=0)
-            for way in ("forward", "reverse")
+            LinkReport(link=index, way=name, emulator=self.name, received=0, delivered=0) for name in DIRECTIONS
         )
         made = FakeLink(script=self.script or (quiet,))
         self.links.append(made)

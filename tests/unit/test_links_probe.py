@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfcheck.lab.links.impair.codel_direction import CodelDirection
-from perfcheck.lab.links.impair.plan import DirectionPlan
-from perfcheck.lab.links.plans import direction_plan
 from perfcheck.lab.links.probe.measure import measure
 from perfcheck.lab.links.probe.mismatch import mismatch
 from perfcheck.lab.links.probe.train import HEADERS_BYTES, Asked, ask
+from perfcheck.lab.links.relay.config import plan_of
 from perfcheck.lab.links.relay.process import direction_of
 from perfcheck.model.proof import DirectionProof
 from perfcheck.model.scenario import LinkSpec
@@ -49,7 +48,7 @@ def through(spec: LinkSpec, sent: Sequence[tuple[int, int]]) -> tuple[dict[int, 
 
     What comes out with another content was corrupted, and is dropped as the receiver's checksum has it dropped.
     """
-    direction = direction_of(DirectionPlan(**direction_plan(spec, "forward")), super_packets=False)
+    direction = direction_of(plan_of(spec.direction("forward")), super_packets=False)
     frames = [FRAME_HEAD + 2 * number.to_bytes(4, "big") + bytes(size - 22) for number, (_, size) in enumerate(sent)]
     for frame, (now, _) in zip(frames, sent, strict=True):
         direction.accept(frame, now)
@@ -68,7 +67,7 @@ def through(spec: LinkSpec, sent: Sequence[tuple[int, int]]) -> tuple[dict[int, 
 
 
 def judged(made: LinkSpec, asked_of: LinkSpec | None = None) -> tuple[DirectionProof | None, str | None]:
-    asked = ask(asked_of or made, "forward")
+    asked = ask((asked_of or made).direction("forward"))
     sent = sendings(asked)
     proof = measure("forward", asked, [now for now, _ in sent], *through(made, sent))
     return proof, mismatch(asked, proof)
@@ -126,7 +125,7 @@ def test_what_is_not_as_asked_is_found(made: dict[str, Any], asked: dict[str, An
 
 
 def test_a_sender_that_is_too_slow_proves_no_rate() -> None:
-    asked = ask(link(rate="100mbit", queue="1bdp", delay="5ms"), "forward")
+    asked = ask(link(rate="100mbit", queue="1bdp", delay="5ms").direction("forward"))
     sent = [now + 200_000 * number for number, (now, _) in enumerate(sendings(asked))]
     arrived = {number: now + 5 * MS + 121_120 for number, now in enumerate(sent)}
     proof = measure("forward", asked, sent, arrived)
@@ -141,12 +140,12 @@ def test_the_probe_is_short() -> None:
         {"rate": "500mbit", "queue": "1bdp", "delay": "30ms"},
         {"delay": "1ms", "jitter": "1ms"},
     ):
-        for packets in [sendings(ask(link(**fields), "forward"))]:
+        for packets in [sendings(ask(link(**fields).direction("forward")))]:
             assert packets[-1][0] - packets[0][0] < 200 * MS
 
 
 def test_bursts_of_loss_are_judged_by_fewer_packets() -> None:
-    asked = ask(link(loss={"model": "gilbert-elliott", "p": "1%", "r": "5%"}), "forward")
+    asked = ask(link(loss={"model": "gilbert-elliott", "p": "1%", "r": "5%"}).direction("forward"))
     assert asked.clumping == pytest.approx(0.94)
     sent = list(range(0, 120 * MS, MS))
     lucky = measure("forward", asked, sent, dict(enumerate(sent)))
@@ -288,7 +287,7 @@ def test_copies_and_corrupted_packets_take_their_time_on_the_line(seed: int) -> 
 
 def test_the_relays_overtaking_and_netems_are_both_one_rate() -> None:
     """netem lets packets overtake in front of its line: here they had it first, and the others after the delay."""
-    asked = ask(link(**{**REORDERING, "reorder": "20%", "queue": "100p"}), "forward")
+    asked = ask(link(**{**REORDERING, "reorder": "20%", "queue": "100p"}).direction("forward"))
     sent = [now for now, _ in sendings(asked)]
     small, packet_ns = asked.small.packets, asked.packet_bytes * 8 * 10**9 // 40_000_000
     overtakes = [number % 5 == 0 for number in range(len(sent))]

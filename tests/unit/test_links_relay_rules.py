@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfcheck.lab.links import emulators
-from perfcheck.lab.links.impair.plan import DirectionPlan
-from perfcheck.lab.links.plans import direction_plan
+from perfcheck.lab.links.relay.config import plan_of
 from perfcheck.lab.links.relay.lateness import Lateness
 from perfcheck.lab.links.relay.limits import floor, invalid_reason, takes_super_packets
 from perfcheck.model.scenario import LinkSpec
@@ -39,7 +38,7 @@ def test_the_plan_has_a_schedule_as_steps() -> None:
             {"at": "0s", "delay": "20ms"}, {"at": "2s", "rate": "1mbit", "loss": "0%"}, {"at": "3s", "rate": "0bit"},
         ],
     )  # fmt: skip
-    plan = DirectionPlan(**direction_plan(spec, "forward"))
+    plan = plan_of(spec.direction("forward"))
     assert (plan.delay_ns, plan.rate_bps, plan.loss is not None) == (2 * 10**7, 10**7, True)
     assert plan.trace == {"rate": {"at_ns": [0, 2 * 10**9, 3 * 10**9], "bps": [10**7, 10**6, 0], "repeat_ns": None}}
     assert plan.loss_steps is not None
@@ -76,7 +75,7 @@ def test_it_carries_what_is_asked_with_more_than_one_value() -> None:
     )  # fmt: skip
     assert floor(spec) is None
     assert not takes_super_packets(spec)
-    plan = DirectionPlan(**direction_plan(spec, "reverse"))
+    plan = plan_of(spec.direction("reverse"))
     assert (plan.distribution, plan.codel) == ("normal", {"target_ns": 5_000_000, "interval_ns": 100_000_000})
     assert plan.policer == {"rate_bps": 8_000_000, "burst_bytes": 64_000}
 
@@ -85,7 +84,7 @@ def test_the_plan_has_each_directions_own_values() -> None:
     spec = link(
         delay="10ms", rate="100mbit", queue="1bdp", seed=9, reverse={"delay": "30ms", "queue": "50p", "loss": "1%"}
     )
-    forward, reverse = (DirectionPlan(**direction_plan(spec, direction)) for direction in ("forward", "reverse"))
+    forward, reverse = map(plan_of, spec.directions)
     assert (forward.direction, forward.delay_ns, forward.queue_bytes, forward.queue_packets) == (
         0,
         10**7,
@@ -101,7 +100,7 @@ def test_the_plan_has_each_directions_own_values() -> None:
 
 def test_the_plan_of_a_burst_loss() -> None:
     spec = link(loss={"model": "gilbert-elliott", "p": "1%", "r": "30%", "h": "90%", "k": "0.1%"})
-    loss = DirectionPlan(**direction_plan(spec, "forward")).loss
+    loss = plan_of(spec.direction("forward")).loss
     assert loss is not None
     assert (loss.to_bad, loss.to_good, loss.bad_loss, loss.good_loss) == pytest.approx((0.01, 0.3, 0.9, 0.001))
 

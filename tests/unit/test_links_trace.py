@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from links_frames import udp
 
 from perfcheck.lab.links.impair.direction import ImpairedDirection
-from perfcheck.lab.links.impair.plan import DirectionPlan
 from perfcheck.lab.links.impair.queue import DropTail
 from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES, Opportunities, Steps, VaryingQueue
-from perfcheck.lab.links.plans import direction_plan
+from perfcheck.lab.links.relay.config import plan_of
 from perfcheck.lab.links.relay.limits import floor
 from perfcheck.lab.links.trace import read_trace
 from perfcheck.model.scenario import LinkSpec
@@ -194,7 +193,7 @@ def test_a_byte_limit_counts_the_packet_on_the_line_whole() -> None:
 
 def direction_of(path: str, **fields: Any) -> ImpairedDirection:
     spec = LinkSpec.model_validate({"between": ("a", "b"), "trace": path} | fields)
-    return ImpairedDirection(DirectionPlan(**direction_plan(spec, "forward")))
+    return ImpairedDirection(plan_of(spec.direction("forward")))
 
 
 def test_the_trace_begins_with_the_trial_and_keeps_order(tmp_path: Path) -> None:

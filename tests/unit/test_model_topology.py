@@ -32,12 +32,12 @@ def scenario(traffic: str, text: str = ROUND) -> Scenario:
 def test_the_round_trip_goes_over_both_ways() -> None:
     found = scenario("iperf3: {from: client, to: server}")
     (path,) = measured_paths(found)
-    assert path.hops == (Hop(link=0, ways=("forward",)), Hop(link=1, ways=("reverse",)))
-    assert path.back == (Hop(link=2, ways=("forward",)), Hop(link=3, ways=("forward",)))
+    assert path.hops == (Hop(link=0, directions=("forward",)), Hop(link=1, directions=("reverse",)))
+    assert path.back == (Hop(link=2, directions=("forward",)), Hop(link=3, directions=("forward",)))
     assert base_rtt_ns(found, path) == (3 + 1 + 20 + 7) * MS
     slowest = bottleneck(found, path)
     assert slowest is not None
-    assert (slowest.link, slowest.way, slowest.rate_bps) == (1, "reverse", 20_000_000)
+    assert (slowest.link, slowest.direction, slowest.rate_bps) == (1, "reverse", 20_000_000)
 
 
 def test_a_download_has_its_data_on_the_other_way() -> None:
@@ -53,7 +53,7 @@ def test_a_path_that_is_the_same_both_ways_has_no_way_back_of_its_own() -> None:
     text = ROUND.replace("{via: {server: up}}", "{}").replace("{via: {client: down}}", "{}")
     found = scenario("iperf3: {from: client, to: server}", text)
     (path,) = measured_paths(found)
-    assert (path.hops, path.back) == ((Hop(link=0, ways=("forward",)), Hop(link=1, ways=("reverse",))), ())
+    assert (path.hops, path.back) == ((Hop(link=0, directions=("forward",)), Hop(link=1, directions=("reverse",))), ())
     assert base_rtt_ns(found, path) == 8 * MS
 
 
@@ -61,7 +61,7 @@ def test_a_commands_way_carries_data_both_ways() -> None:
     text = ROUND.replace("{via: {server: up}}", "{}").replace("{via: {client: down}}", "{}")
     command = "command: {host: client, run: 'true', server: {host: server, run: 'true', port: 80}}"
     (path,) = measured_paths(scenario(command, text))
-    assert path.hops == tuple(Hop(link=index, ways=("forward", "reverse")) for index in (0, 1))
+    assert path.hops == tuple(Hop(link=index, directions=("forward", "reverse")) for index in (0, 1))
 
 
 def test_a_policer_is_a_bottleneck_and_a_rate_that_changes_is_none() -> None:

@@ -77,7 +77,12 @@ def test_every_key_of_the_design_is_read() -> None:
     )
     assert (cubic.reference, cubic.repeat, cubic.warmup_ns) == ("TICKET-1234", 5, 10**9)
     [link] = cubic.links
-    assert (link.between, link.delay_ns, link.jitter_ns, link.rate_bps) == (("client", "server"), 10**7, 0, 10**8)
+    assert (link.between, link.delay_ns, link.direction("forward").jitter_ns, link.rate_bps) == (
+        ("client", "server"),
+        10**7,
+        0,
+        10**8,
+    )
     assert link.queue is not None
     assert link.loss is not None
     assert (link.queue.size.bdp, link.loss.p_pct, link.loss.model) == (1.0, 0.1, "random")

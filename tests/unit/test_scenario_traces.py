@@ -10,7 +10,7 @@ import pytest
 
 from perfcheck.cli import main
 from perfcheck.errors import ScenarioError
-from perfcheck.lab.links.plans import direction_plan
+from perfcheck.lab.links.relay.config import plan_of
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.trace import MAX_BYTES
 from perfcheck.runner.summary import reproduce, reproduce_pairs
@@ -56,7 +56,9 @@ def test_a_trace_is_found_from_the_scenarios_folder(tmp_path: Path, monkeypatch:
         monkeypatch.chdir(tmp_path)
         scenario = loaded(given)
         monkeypatch.chdir("/")
-        assert direction_plan(scenario.links[0], "forward")["trace"]["rate"]["bps"] == [10_000_000, 5_000_000]
+        trace = plan_of(scenario.links[0].direction("forward")).trace
+        assert trace is not None
+        assert trace["rate"]["bps"] == [10_000_000, 5_000_000]
 
 
 @pytest.mark.parametrize(

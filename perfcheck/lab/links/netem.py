@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 from perfcheck.errors import LabError
 from perfcheck.lab.links import qdiscs
-from perfcheck.lab.links.plans import DIRECTIONS
 from perfcheck.lab.network import counters
+from perfcheck.model.link import DIRECTIONS, LinkSpec
 from perfcheck.model.observation import LinkReport
-from perfcheck.model.scenario import LinkSpec
 from perfcheck.model.seams import LinkEnd, UndoLog
 from perfcheck.system import checks, commands, netns
 from perfcheck.system.ethtool import turn_offloads_off
@@ -107,7 +106,7 @@ class NetemLink:
         """Return the reports of both directions since begin_trial, forward first."""
         statistics = [self._statistics(device) for device in MIDDLE]
         now = self._devices()
-        return tuple(self._report(direction, statistics, now) for direction in DIRECTIONS)
+        return tuple(self._report(name, statistics, now) for name in DIRECTIONS)
 
     def close(self) -> None:
         """Remove the middle namespace, and with it the hosts' devices; safe to call twice."""

@@ -10,9 +10,8 @@ from typing import Final
 
 from perfcheck.lab.links.impair.packet_id import ETHERNET_BYTES
 from perfcheck.lab.links.impair.plan import DEFAULT_QUEUE_PACKETS
-from perfcheck.lab.links.plans import DIRECTIONS, direction_plan
+from perfcheck.model.link import LinkDirection, LinkSpec
 from perfcheck.model.quantities import Loss
-from perfcheck.model.scenario import Impairments, LinkSpec
 from perfcheck.model.units import format_value
 
 MAX_RATE_BPS: Final = 10_000_000_000
@@ -39,41 +38,35 @@ class DirectionCounts:
 
 def floor(link: LinkSpec) -> str | None:
     """Say what netem and tbf cannot do of this link, or None."""
-    for direction in DIRECTIONS:
-        problem = _problem(link.direction(direction), direction)
-        if problem is not None:
-            return problem
-    return None
+    return next((problem for direction in link.directions if (problem := _problem(direction)) is not None), None)
 
 
-def _problem(spec: Impairments, direction: str) -> str | None:
-    if spec.trace is not None:
-        return f"trace ({direction}) cannot be replayed by netem: emulator: relay can"
-    if spec.schedule is not None:
-        return f"schedule ({direction}) is not done by netem here: emulator: relay can"
-    managed = spec.queue is not None and spec.queue.discipline == "codel"
-    if spec.ecn and (not managed or (spec.loss is not None and spec.loss.mean_pct)):
-        return (
-            f"ecn ({direction}) is done by netem here only with discipline: codel and without loss: emulator: relay can"
-        )
-    if managed and spec.queue is not None and spec.queue.size.packets is None:
-        return f"the kernel's codel counts packets, not bytes ({direction}): give size: 100p, or emulator: relay"
-    if spec.rate_bps is not None and spec.rate_bps > MAX_RATE_BPS:
+def _problem(direction: LinkDirection) -> str | None:
+    name, codel = direction.name, direction.codel
+    if direction.trace is not None:
+        return f"trace ({name}) cannot be replayed by netem: emulator: relay can"
+    if direction.schedule:
+        return f"schedule ({name}) is not done by netem here: emulator: relay can"
+    if direction.ecn and (codel is None or direction.loss_pct):
+        return f"ecn ({name}) is done by netem here only with discipline: codel and without loss: emulator: relay can"
+    if codel is not None and codel.size.packets is None:
+        return f"the kernel's codel counts packets, not bytes ({name}): give size: 100p, or emulator: relay"
+    if direction.rate_bps is not None and direction.rate_bps > MAX_RATE_BPS:
         most = format_value(MAX_RATE_BPS, "bps")
-        return f"rate {format_value(spec.rate_bps, 'bps')} ({direction}) is more than netem carries ({most})"
+        return f"rate {format_value(direction.rate_bps, 'bps')} ({name}) is more than netem carries ({most})"
     return None
 
 
 def commands_for(link: LinkSpec, devices: tuple[str, str]) -> list[list[str]]:
     """Return tc's commands: what enters at one device leaves at the other, through the impairments of its direction."""
     lines: list[list[str]] = []
-    for direction, (enters, leaves) in zip(DIRECTIONS, (devices, devices[::-1]), strict=True):
+    for direction, (enters, leaves) in zip(link.directions, (devices, devices[::-1]), strict=True):
         lines.append(["qdisc", "add", "dev", enters, "ingress"])
         lines.append(
             ["filter", "add", "dev", enters, "parent", "ffff:", "protocol", "all", "matchall",
-             *_police(link, direction), "action", "mirred", "egress", "redirect", "dev", leaves]
+             *_police(direction), "action", "mirred", "egress", "redirect", "dev", leaves]
         )  # fmt: skip
-        lines += _impairments(link, direction, leaves)
+        lines += _impairments(direction, leaves)
     return lines
 
 
@@ -98,65 +91,65 @@ def _sum(statistics: str, kind: str, name: str) -> int:
     return sum(int(qdisc.get(name, 0)) for qdisc in json.loads(statistics) if qdisc.get("kind") == kind)
 
 
-def _impairments(link: LinkSpec, direction: str, device: str) -> list[list[str]]:
-    spec = link.direction(direction)
-    lines = [
-        ["qdisc", "add", "dev", device, "root", "handle", "1:", "netem", "limit", str(NETEM_PACKETS), *_netem(spec)]
-    ]
-    if spec.rate_bps is None:
+def _impairments(direction: LinkDirection, device: str) -> list[list[str]]:
+    netem = ["netem", "limit", str(NETEM_PACKETS), *_netem(direction)]
+    lines = [["qdisc", "add", "dev", device, "root", "handle", "1:", *netem]]
+    rate_bps = direction.rate_bps
+    if rate_bps is None:
         return lines
-    plan = direction_plan(link, direction)
-    frame = link.mtu + ETHERNET_BYTES
-    packets = None if "queue_bytes" in plan else int(plan.get("queue_packets") or DEFAULT_QUEUE_PACKETS)
-    limit = int(plan["queue_bytes"]) if packets is None else packets * frame
-    burst = max(frame, round(spec.rate_bps * BURST_S / 8)) + math.ceil(spec.rate_bps * TICK_S / 4)
+    frame = direction.mtu + ETHERNET_BYTES
+    limit, packets = direction.queue_bytes, None
+    if limit is None:
+        packets = direction.queue_packets or DEFAULT_QUEUE_PACKETS
+        limit = packets * frame
+    burst = max(frame, round(rate_bps * BURST_S / 8)) + math.ceil(rate_bps * TICK_S / 4)
     lines.append(
-        ["qdisc", "add", "dev", device, "parent", "1:1", "handle", "10:", "tbf", "rate", f"{spec.rate_bps}bit",
+        ["qdisc", "add", "dev", device, "parent", "1:1", "handle", "10:", "tbf", "rate", f"{rate_bps}bit",
          "burst", f"{burst}b", "limit", f"{max(limit, burst)}b"]
     )  # fmt: skip
     if packets is not None:
-        queue = [*_discipline(spec), "limit", str(packets)]
+        queue = [*_discipline(direction), "limit", str(packets)]
         lines.append(["qdisc", "add", "dev", device, "parent", "10:1", "handle", "20:", *queue])
     return lines
 
 
-def _discipline(spec: Impairments) -> Sequence[str]:
-    queue = spec.queue
-    if queue is None or queue.discipline != "codel":
+def _discipline(direction: LinkDirection) -> Sequence[str]:
+    codel = direction.codel
+    if codel is None:
         return ("pfifo",)
-    times = ("target", f"{queue.target_ns // 1000}us", "interval", f"{queue.interval_ns // 1000}us")
-    return ("codel", *times, "ecn" if spec.ecn else "noecn")
+    times = ("target", f"{codel.target_ns // 1000}us", "interval", f"{codel.interval_ns // 1000}us")
+    return ("codel", *times, "ecn" if direction.ecn else "noecn")
 
 
-def _police(link: LinkSpec, direction: str) -> Sequence[str]:
-    policer = link.direction(direction).policer
+def _police(direction: LinkDirection) -> Sequence[str]:
+    policer = direction.policer
     if policer is None:
         return ()
     # At ingress the kernel counts a packet without its Ethernet header.
     return (
         "action", "police", "rate", f"{policer.rate_bps}bit", "burst", f"{policer.burst_bytes}b",
-        "mtu", f"{link.mtu + ETHERNET_BYTES}b", "overhead", f"{ETHERNET_BYTES}", "conform-exceed", "drop/pipe",
+        "mtu", f"{direction.mtu + ETHERNET_BYTES}b", "overhead", f"{ETHERNET_BYTES}", "conform-exceed", "drop/pipe",
     )  # fmt: skip
 
 
-def _netem(spec: Impairments) -> Sequence[str]:
+def _netem(direction: LinkDirection) -> Sequence[str]:
     words: list[str] = []
-    if spec.delay_ns:
-        words += ["delay", f"{spec.delay_ns / 1000:.3f}us"]
-        if spec.jitter is not None and spec.jitter_ns:
-            words.append(f"{spec.jitter_ns / 1000:.3f}us")
-            if spec.jitter.distribution != "uniform":
-                words += ["distribution", spec.jitter.distribution]
-    if spec.loss is not None and spec.loss.mean_pct:
-        words += _loss(spec.loss)
+    if direction.delay_ns:
+        words += ["delay", f"{direction.delay_ns / 1000:.3f}us"]
+        if direction.jitter is not None and direction.jitter_ns:
+            words.append(f"{direction.jitter_ns / 1000:.3f}us")
+            if direction.jitter.distribution != "uniform":
+                words += ["distribution", direction.jitter.distribution]
+    if direction.loss is not None and direction.loss.mean_pct:
+        words += _loss(direction.loss)
     for name, share_pct in (
-        ("duplicate", spec.duplicate_pct),
-        ("corrupt", spec.corrupt_pct),
-        ("reorder", spec.reorder_pct),
+        ("duplicate", direction.duplicate_pct),
+        ("corrupt", direction.corrupt_pct),
+        ("reorder", direction.reorder_pct),
     ):
         if share_pct:
             words += [name, f"{share_pct:f}%"]
-    if spec.jitter_ns and not spec.reorder_pct:
+    if direction.jitter_ns and not direction.reorder_pct:
         words += IN_ORDER
     return words
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from perfcheck.errors import LabError
 from perfcheck.lab.choice import impaired
 from perfcheck.lab.network import counters
+from perfcheck.model.link import LinkSpec
 from perfcheck.model.observation import LinkReport
-from perfcheck.model.scenario import LinkSpec
 from perfcheck.model.seams import LinkEnd, UndoLog
 from perfcheck.system.checks import require_privileges
 from perfcheck.system.netns import OWN_NETNS, NetnsThread

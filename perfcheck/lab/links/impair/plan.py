@@ -78,6 +78,12 @@ class DirectionPlan:
         self.trace = trace
         self.loss_steps = loss_steps
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields by name, as the relay process takes them."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        loss = self.loss
+        return fields | {"loss": None if loss is None else {name: getattr(loss, name) for name in loss.__slots__}}
+
     @property
     def draws(self) -> bool:
         """Whether any fate depends on a packet's id."""

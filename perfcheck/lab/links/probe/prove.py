@@ -6,13 +6,12 @@ from math import ceil
 from typing import Final
 
 from perfcheck.errors import InvalidLink
-from perfcheck.lab.links.plans import DIRECTIONS
 from perfcheck.lab.links.probe.measure import measure
 from perfcheck.lab.links.probe.mismatch import mismatch
 from perfcheck.lab.links.probe.sockets import Pair, Side
 from perfcheck.lab.links.probe.train import FAST_BPS, SETTLED_NS, Asked, ask
+from perfcheck.model.link import DIRECTIONS, LinkSpec
 from perfcheck.model.proof import DirectionProof, LinkProof
-from perfcheck.model.scenario import LinkSpec
 from perfcheck.model.seams import EmulatedLink
 from perfcheck.model.units import format_value
 from perfcheck.system.clock import now_ns
@@ -68,11 +67,10 @@ def prove(
 
 def asked_of(link: LinkSpec) -> tuple[Asked, Asked]:
     """Return what both directions shall do to the probe; what changes before it ends is left out of it."""
-    first, second = (ask(link, direction) for direction in DIRECTIONS)
-    limit_ns = probe_limit_ns((first, second))
-    if limit_ns <= SETTLED_NS:
-        return first, second
-    return ask(link, DIRECTIONS[0], limit_ns), ask(link, DIRECTIONS[1], limit_ns)
+    forward, reverse = link.directions
+    asked = (ask(forward), ask(reverse))
+    limit_ns = probe_limit_ns(asked)
+    return asked if limit_ns <= SETTLED_NS else (ask(forward, limit_ns), ask(reverse, limit_ns))
 
 
 def probe_limit_ns(asked: tuple[Asked, Asked]) -> int:

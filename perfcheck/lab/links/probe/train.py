@@ -9,10 +9,10 @@ from typing import Final
 from perfcheck.lab.links.impair.plan import DirectionPlan
 from perfcheck.lab.links.impair.queue import DropTail, queue_of
 from perfcheck.lab.links.impair.varying import varying_queue_of
-from perfcheck.lab.links.plans import direction_plan
 from perfcheck.lab.links.probe.spread import Spread
+from perfcheck.lab.links.relay.config import plan_of
 from perfcheck.model.impairments import Policer
-from perfcheck.model.scenario import Impairments, LinkSpec
+from perfcheck.model.link import LinkDirection
 
 SMALL_BYTES: Final = 32
 """Payload of the packets that measure delay and loss."""
@@ -122,7 +122,7 @@ class Asked:
     burst: Burst | None
 
 
-def ask(link: LinkSpec, direction: str, settled_ns: int = SETTLED_NS) -> Asked:
+def ask(direction: LinkDirection, settled_ns: int = SETTLED_NS) -> Asked:
     """Work out the probe of one direction.
 
     `clumping` is the chance that a packet after a lost one is lost above that of any packet (0 for
@@ -130,26 +130,19 @@ def ask(link: LinkSpec, direction: str, settled_ns: int = SETTLED_NS) -> Asked:
     queue and `queue_ns` its length in time, None where it is not judged. What changes before `settled_ns`,
     counted from the probe's begin, is not judged.
     """
-    spec = link.direction(direction).at_start()
-    soon = {
-        name
-        for change in spec.later()
-        if change.at_ns < settled_ns
-        for name in ("rate_bps", "delay_ns", "loss")
-        if getattr(change, name) is not None
-    }
-    loss = (spec.loss.mean_pct if spec.loss else 0.0) / 100
-    reorder, duplicate, corrupt = (
-        (share or 0.0) / 100 for share in (spec.reorder_pct, spec.duplicate_pct, spec.corrupt_pct)
+    spec = direction.at_start()
+    soon = {name for change in spec.later() if change.at_ns < settled_ns for name in change.changed}
+    loss, reorder, duplicate, corrupt = (
+        share / 100 for share in (spec.loss_pct, spec.reorder_pct, spec.duplicate_pct, spec.corrupt_pct)
     )
     missing = loss + (1 - loss) * corrupt * (1 - duplicate)
     rate, jitter_ns = spec.rate_bps, spec.jitter_ns
-    spread = Spread(spec.jitter.distribution if spec.jitter else "uniform")
+    spread = Spread(spec.distribution)
     slowest = min((bps for bps in (rate, spec.policer and spec.policer.rate_bps) if bps), default=None)
     small_ns = 0 if rate is None else on_line_ns(SMALL_BYTES, rate)
-    plan = DirectionPlan(**direction_plan(link, direction))
+    plan = plan_of(direction)
     queue = queue_of(plan)
-    payload = link.mtu - 28 if slowest is None else _full_payload(link.mtu, slowest)
+    payload = spec.mtu - 28 if slowest is None else _full_payload(spec.mtu, slowest)
     queue_ns = burst = None
     steady = max(loss, corrupt) < HOPELESS_LOSS and spec.trace is None and not soon & {"rate_bps", "loss"}
     if spec.policer is not None and steady:
@@ -168,13 +161,13 @@ def ask(link: LinkSpec, direction: str, settled_ns: int = SETTLED_NS) -> Asked:
     lossless, drain_ns = _traced(plan, small)
     delay_varies = "delay_ns" in soon or (plan.trace is not None and (spec.trace is not None or "rate_bps" in soon))
     return Asked(
-        delay_ns=(spec.delay_ns or 0) + small_ns,
+        delay_ns=spec.delay_ns + small_ns,
         small_ns=small_ns,
         jitter_ns=jitter_ns,
         spread=spread,
         rate_bps=rate,
         policer=spec.policer,
-        managed=spec.queue is not None and spec.queue.discipline == "codel",
+        managed=spec.codel is not None,
         knots=min(KNOTS, spread_ns // step_ns) if jitter_ns else 0,
         delay_varies=delay_varies,
         loss_varies="loss" in soon or not lossless,
@@ -205,13 +198,13 @@ def _fewest_for(loss: float) -> int:
     return FEWEST_SMALL if not 0 < loss < HOPELESS_LOSS else max(FEWEST_SMALL, ceil(SURE / -log(loss)))
 
 
-def _early_ns(spec: Impairments, spread: Spread, small_ns: int) -> int | None:
+def _early_ns(spec: LinkDirection, spread: Spread, small_ns: int) -> int | None:
     """Return what divides packets that overtake from others, or None where the two cannot be told apart.
 
     Who overtakes does not wait for the delay. The packet's time on the line passes in any case in
     the relay, and in neither in netem, whose token bucket is full.
     """
-    least_ns = round((spec.delay_ns or 0) + spread.lowest * spec.jitter_ns)
+    least_ns = round(spec.delay_ns + spread.lowest * spec.jitter_ns)
     if least_ns < TOLD_APART_NS:
         return None
     return (small_ns + least_ns) // 2 if least_ns - small_ns >= TOLD_APART_NS else small_ns + least_ns // 2
@@ -232,16 +225,15 @@ def _traced(plan: DirectionPlan, small: Train) -> tuple[bool, int]:
     return lossless, min(last_ns - now_ns, LONGEST_DRAIN_NS)
 
 
-def _clumping(spec: Impairments) -> float:
+def _clumping(spec: LinkDirection) -> float:
     if spec.loss is None or spec.loss.model != "gilbert-elliott":
         return 0.0
     return max(0.0, 1 - (spec.loss.p_pct + (spec.loss.r_pct or 0.0)) / 100)
 
 
-def _stands(spec: Impairments) -> bool:
+def _stands(spec: LinkDirection) -> bool:
     """Whether a queue that the probe fills is left alone: CoDel begins to drop after its interval."""
-    managed = spec.queue is not None and spec.queue.discipline == "codel"
-    return not managed or (spec.queue is not None and spec.queue.interval_ns >= LONGEST_QUEUE_NS)
+    return spec.codel is None or spec.codel.interval_ns >= LONGEST_QUEUE_NS
 
 
 def _policed_burst(payload: int, policer: Policer, rate_bps: int | None) -> Burst:

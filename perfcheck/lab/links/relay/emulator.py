@@ -8,15 +8,14 @@ import select
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from perfcheck.errors import LabError
-from perfcheck.lab.links.plans import DIRECTIONS, direction_plan
 from perfcheck.lab.links.relay import limits
+from perfcheck.lab.links.relay.config import config_of
+from perfcheck.model.link import LinkDirection, LinkSpec
 from perfcheck.model.observation import LinkReport
-from perfcheck.model.scenario import LinkSpec
 from perfcheck.model.seams import LinkEnd, UndoLog
 from perfcheck.system import checks, commands, processes
 
@@ -49,7 +48,7 @@ class RelayEmulator:
         """Start the link's process and return when both interfaces are there; LabError says what was refused."""
         undo.note("process", PROCESS_NAME)
         parent, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with child, _memory_file(json.dumps(_config(link, ends)).encode()) as config:
+        with child, _memory_file(json.dumps(config_of(link, ends)).encode()) as config:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(BOOTSTRAP), str(child.fileno()), str(config.fileno())],
                 pass_fds=(child.fileno(), config.fileno()),
@@ -106,7 +105,7 @@ class RelayLink:
         reply = self._receive(REPLY_TIMEOUT_S)
         return tuple(
             self._report(direction, counts, reply)
-            for direction, counts in zip(DIRECTIONS, reply["directions"], strict=True)
+            for direction, counts in zip(self._link.directions, reply["directions"], strict=True)
         )
 
     def close(self) -> None:
@@ -120,15 +119,15 @@ class RelayLink:
         if self._process.stderr is not None:
             self._process.stderr.close()
 
-    def _report(self, direction: str, counts: dict[str, Any], reply: dict[str, Any]) -> LinkReport:
+    def _report(self, direction: LinkDirection, counts: dict[str, Any], reply: dict[str, Any]) -> LinkReport:
         plain = {name: counts[name] for name in _PLAIN}
         extra = {name: value for name, value in counts.items() if name not in _PLAIN and isinstance(value, int | float)}
         return LinkReport(
             link=self._index,
-            way=direction,
+            way=direction.name,
             emulator=RelayEmulator.name,
             lateness_us=counts["lateness_us"],
-            invalid_reason=limits.invalid_reason(counts, self._link.direction(direction).delay_ns or 0),
+            invalid_reason=limits.invalid_reason(counts, direction.delay_ns),
             extra=extra | {"cpu_pct": reply["cpu_pct"], "wall_s": reply["wall_ns"] / 1e9},
             **plain,
         )
@@ -162,17 +161,6 @@ class RelayLink:
             last = self._process.stderr.read()
         said = last.decode(errors="replace").strip().rpartition("\n")[2] or "nothing on its standard error"
         return LabError(f"links[{self._index}] {self._between}: the relay process ended (status {status}): {said}")
-
-
-def _config(link: LinkSpec, ends: tuple[LinkEnd, LinkEnd]) -> dict[str, object]:
-    return {
-        "mtu": link.mtu,
-        "super_packets": limits.takes_super_packets(link),
-        "ends": [{"netns": end.netns_path, "ifname": end.ifname} for end in ends],
-        "directions": [direction_plan(link, direction) for direction in DIRECTIONS],
-        # The kernel sends the signal when the starting thread ends, not the process.
-        "dies_with_parent": threading.current_thread() is threading.main_thread(),
-    }
 
 
 def _memory_file(content: bytes) -> BinaryIO:

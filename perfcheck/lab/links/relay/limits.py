@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from perfcheck.lab.links.impair.varying import OPPORTUNITY_BYTES
-from perfcheck.lab.links.plans import DIRECTIONS
 from perfcheck.lab.links.trace import read_trace
-from perfcheck.model.scenario import Impairments, LinkSpec
+from perfcheck.model.link import LinkDirection, LinkSpec
 from perfcheck.model.trace import Trace
 from perfcheck.model.units import format_value
 
@@ -31,37 +30,36 @@ processors away for milliseconds; beyond it the tails that a trial shows are the
 def floor(link: LinkSpec) -> str | None:
     """Say why the relay cannot carry this link, or None where it can."""
     fast = _fastest_bps(link) > MAX_SINGLE_BPS
-    for direction in DIRECTIONS:
-        spec = link.direction(direction)
-        problem = next((text for moment in spec.moments() if (text := _problem(moment))), None)
-        problem = problem or (_fast_problem(spec) if fast else None)
-        if problem is None and spec.trace is not None:
-            problem = _trace_problem(spec.trace)
+    for direction in link.directions:
+        problem = next((text for moment in direction.moments() if (text := _problem(moment))), None)
+        problem = problem or (_fast_problem(direction) if fast else None)
+        if problem is None and direction.trace is not None:
+            problem = _trace_problem(direction.trace)
         if problem is not None:
-            return f"{direction}: {problem}"
+            return f"{direction.name}: {problem}"
     return None
 
 
-def _problem(spec: Impairments) -> str | None:
-    return _rate_problem(spec.rate_bps) or _delay_problem(spec) or _policer_problem(spec)
+def _problem(direction: LinkDirection) -> str | None:
+    return _rate_problem(direction.rate_bps) or _delay_problem(direction) or _policer_problem(direction)
 
 
 def takes_super_packets(link: LinkSpec) -> bool:
     """Whether the link is carried in super-packets: it is fast, and nothing needs its packets one by one."""
     if _fastest_bps(link) <= EASY_SINGLE_BPS:
         return False
-    return not any(_single_packet_keys(link.direction(direction)) for direction in DIRECTIONS)
+    return not any(_single_packet_keys(direction) for direction in link.directions)
 
 
 def _fastest_bps(link: LinkSpec) -> int:
-    return max(moment.rate_bps or 0 for direction in DIRECTIONS for moment in link.direction(direction).moments())
+    return max(moment.rate_bps or 0 for direction in link.directions for moment in direction.moments())
 
 
-def _single_packet_keys(spec: Impairments) -> list[str]:
-    managed = spec.queue is not None and spec.queue.discipline == "codel"
-    values = {"jitter": spec.jitter_ns, "reorder": spec.reorder_pct, "duplicate": spec.duplicate_pct,
-              "corrupt": spec.corrupt_pct, "ecn": spec.ecn, "trace": spec.trace, "schedule": spec.schedule,
-              "policer": spec.policer, "discipline: codel": managed}  # fmt: skip
+def _single_packet_keys(direction: LinkDirection) -> list[str]:
+    values = {"jitter": direction.jitter_ns, "reorder": direction.reorder_pct, "duplicate": direction.duplicate_pct,
+              "corrupt": direction.corrupt_pct, "ecn": direction.ecn, "trace": direction.trace,
+              "schedule": direction.schedule, "policer": direction.policer,
+              "discipline: codel": direction.codel}  # fmt: skip
     return [name for name, value in values.items() if value]
 
 
@@ -72,25 +70,22 @@ def _rate_problem(rate_bps: int | None) -> str | None:
     return f"rate {format_value(rate_bps, 'bps')} is more than the relay carries ({most})"
 
 
-def _delay_problem(spec: Impairments) -> str | None:
-    delay_ns = spec.delay_ns or 0
-    if 0 < delay_ns < MIN_DELAY_NS:
-        least = format_value(MIN_DELAY_NS, "ns")
-        return (
-            f"delay {format_value(delay_ns, 'ns')} is shorter than the relay can keep ({least}); leave it out for none"
-        )
-    return None
+def _delay_problem(direction: LinkDirection) -> str | None:
+    if direction.delay_ns == 0 or direction.delay_ns >= MIN_DELAY_NS:
+        return None
+    delay, least = (format_value(delay_ns, "ns") for delay_ns in (direction.delay_ns, MIN_DELAY_NS))
+    return f"delay {delay} is shorter than the relay can keep ({least}); leave it out for none"
 
 
-def _policer_problem(spec: Impairments) -> str | None:
-    if spec.policer is None or spec.policer.rate_bps <= MAX_SINGLE_BPS:
+def _policer_problem(direction: LinkDirection) -> str | None:
+    if direction.policer is None or direction.policer.rate_bps <= MAX_SINGLE_BPS:
         return None
     most = format_value(MAX_SINGLE_BPS, "bps")
-    return f"policer: rate {format_value(spec.policer.rate_bps, 'bps')} is more than the relay polices ({most})"
+    return f"policer: rate {format_value(direction.policer.rate_bps, 'bps')} is more than the relay polices ({most})"
 
 
-def _fast_problem(spec: Impairments) -> str | None:
-    asked = _single_packet_keys(spec)
+def _fast_problem(direction: LinkDirection) -> str | None:
+    asked = _single_packet_keys(direction)
     if not asked:
         return None
     most = format_value(MAX_SINGLE_BPS, "bps")
