@@ -13,6 +13,8 @@ from typing import Final
 
 from perfcheck.errors import Problem
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.impairments import Impairments
+from perfcheck.model.link import DIRECTIONS
 from perfcheck.model.units import parse_duration_ns
 from perfcheck.scenario.suggest import hint, nearest
 from perfcheck.scenario.sysctls import refusal
@@ -27,10 +29,7 @@ _BETWEEN_HOSTS: Final = {"iperf3": "tcp", "http": "tcp", "sockperf": "udp"}
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z][A-Za-z0-9-]{0,14})\}")
 _MAX_COMPARED: Final = 5
 """Words in braces of one command that are compared with the hosts' names; one with more has braces of its own."""
-_IMPAIRMENTS: Final = (
-    "delay", "jitter", "rate", "queue", "policer", "loss", "reorder", "duplicate", "corrupt", "ecn", "trace",
-    "schedule", "forward", "reverse",
-)  # fmt: skip
+_IMPAIRMENTS: Final = (*(field.alias or name for name, field in Impairments.model_fields.items()), *DIRECTIONS)
 
 
 def check(document: Document) -> list[Problem]:

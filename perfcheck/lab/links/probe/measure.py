@@ -40,15 +40,16 @@ def measure(
     delays = delays or all_delays
     middle = median(delays)
     large = range(len(small), len(sent))
+    policed = asked.direction.policer is not None
     passing = _passing(asked, large, sent)
     rate_bps, rate_over_us = _rate_bps(asked, _busy_run(asked, passing, sent), sent, arrived, copies)
     return DirectionProof(
         way=direction,
-        delay_asked_us=asked.delay_ns / 1000,
+        delay_asked_us=asked.path_ns / 1000,
         delay_p50_us=middle,
         delay_min_us=min(delays),
         delay_p90_us=quantiles(delays, n=10, method="inclusive")[-1] if len(delays) > 1 else middle,
-        jitter_asked_us=asked.jitter_ns / 1000,
+        jitter_asked_us=asked.direction.jitter_ns / 1000,
         sent=len(small),
         lost=len(small) - len(all_delays),
         loss_asked_pct=100 * asked.loss,
@@ -56,14 +57,14 @@ def measure(
         reordered=None if asked.reorder and asked.early_ns is None else reordered,
         duplicate_asked_pct=100 * asked.duplicate,
         duplicated=sum(number in copies for number in small),
-        rate_asked_bps=asked.rate_bps,
+        rate_asked_bps=asked.direction.rate_bps,
         rate_bps=rate_bps,
         rate_over_us=rate_over_us,
         queue_asked_us=None if asked.queue_ns is None else asked.queue_ns / 1000,
         queue_us=_queue_us(asked, large, sent, arrived, middle),
-        policed_sent=0 if asked.policer is None else len(large),
-        policed_asked=None if asked.policer is None else len(passing),
-        policed_passed=None if asked.policer is None else sum(number in arrived for number in large),
+        policed_sent=len(large) if policed else 0,
+        policed_asked=len(passing) if policed else None,
+        policed_passed=sum(number in arrived for number in large) if policed else None,
     )
 
 
@@ -83,9 +84,10 @@ def longest_busy(sent: Sequence[int], packet_ns: int, queue_ns: int) -> range:
 
 def _passing(asked: Asked, large: range, sent: Sequence[int]) -> Sequence[int]:
     """Return what of the burst a policer as asked lets pass, and the queue behind it takes; all without a policer."""
-    if asked.policer is None or not large:
+    policer = asked.direction.policer
+    if policer is None or not large:
         return large
-    bucket = TokenBucket(asked.policer.rate_bps, asked.policer.burst_bytes, sent[large.start])
+    bucket = TokenBucket(policer.rate_bps, policer.burst_bytes, sent[large.start])
     passing = [number for number in large if bucket.conforms(sent[number], asked.packet_bytes)]
     queue = asked.queue
     if queue is None:
@@ -99,9 +101,9 @@ def _passing(asked: Asked, large: range, sent: Sequence[int]) -> Sequence[int]:
 
 
 def _busy_run(asked: Asked, passing: Sequence[int], sent: Sequence[int]) -> Sequence[int]:
-    if asked.rate_bps is None or asked.queue is None:
+    if asked.direction.rate_bps is None or asked.queue is None:
         return ()
-    packet_ns = asked.packet_bytes * 8 * 10**9 // asked.rate_bps
+    packet_ns = asked.packet_bytes * 8 * 10**9 // asked.direction.rate_bps
     run = longest_busy([sent[number] for number in passing], packet_ns, asked.queue.limit_ns(asked.packet_bytes))
     # Of random losses the model knows only how many: what it has refused may have found room after all.
     return range(passing[run.start], passing[run.stop - 1] + 1) if run else ()
@@ -129,7 +131,7 @@ def _rate_bps(
         # The relay lets packets overtake behind the line, netem in front of it: there the next in time count.
         within = [number for number in present if arrived[first] <= arrived[number] < arrived[last]]
         rates.append(_slots(asked, within, copies) * asked.packet_bytes * 8e9 / span_ns)
-    wanted = asked.rate_bps or 0
+    wanted = asked.direction.rate_bps or 0
     return min(rates, key=lambda rate: abs(rate - wanted)), span_ns / 1000
 
 
@@ -148,10 +150,10 @@ def _in_order(
     """
     highest = accumulate((arrived[number] for number in present), max)
     steady = [number for number, stamp in zip(present, highest, strict=True) if arrived[number] == stamp]
-    if asked.early_ns is None or asked.rate_bps is None or not steady:
+    if asked.early_ns is None or asked.direction.rate_bps is None or not steady:
         return steady
-    split_ns = (asked.delay_ns - asked.small_ns + asked.spread.lowest * asked.jitter_ns) / 2
-    packet_ns = asked.packet_bytes * 8e9 / asked.rate_bps
+    split_ns = (asked.direction.delay_ns + asked.spread.lowest * asked.direction.jitter_ns) / 2
+    packet_ns = asked.packet_bytes * 8e9 / asked.direction.rate_bps
     for place, number in enumerate(steady):
         before = present[: bisect_right(present, number)]
         # At the earliest: corrupted ones in front of it would make it later.
@@ -165,7 +167,7 @@ def _queue_us(
     asked: Asked, large: Sequence[int], sent: Sequence[int], arrived: Mapping[int, int], small_us: float
 ) -> float | None:
     """Return the longest wait (its upper tenth's median), or None where the sender did not fill the queue."""
-    if asked.queue_ns is None or asked.queue is None or asked.rate_bps is None:
+    if asked.queue_ns is None or asked.queue is None or asked.direction.rate_bps is None:
         return None
     if MOSTLY_IN_ORDER < asked.reorder < 1 or (asked.reorder and asked.early_ns is None):
         return None
@@ -175,7 +177,7 @@ def _queue_us(
     if refused <= len(waits) // 10 or not waits:
         return None
     # The path's own delay: what a small packet took, less its time on the line.
-    path_us = small_us - (asked.small.payload_bytes + HEADERS_BYTES) * 8e6 / asked.rate_bps
+    path_us = small_us - (asked.small.payload_bytes + HEADERS_BYTES) * 8e6 / asked.direction.rate_bps
     return median(waits[-max(1, len(waits) // 10) :]) - path_us
 
 

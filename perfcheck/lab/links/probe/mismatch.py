@@ -138,31 +138,34 @@ def _duplicate(asked: Asked, proof: DirectionProof) -> str | None:
 
 
 def _policer(asked: Asked, proof: DirectionProof) -> str | None:
-    if asked.policer is None or asked.burst is None or proof.policed_asked is None or proof.policed_passed is None:
+    policer = asked.direction.policer
+    if policer is None or asked.burst is None or proof.policed_asked is None or proof.policed_passed is None:
         return None
     expected = proof.policed_asked * (1 - asked.loss)
-    clock = CLOCK_US * asked.policer.rate_bps / 8e6 / asked.packet_bytes
+    clock = CLOCK_US * policer.rate_bps / 8e6 / asked.packet_bytes
     copied = 0.0 if asked.queue is None else asked.duplicate
     chance = CHANCE * (proof.policed_asked * (asked.loss * (1 - asked.loss) + copied * (1 - copied))) ** 0.5
     tolerance = POLICER_TOLERANCE_PACKETS + RATE_TOLERANCE * expected + clock + chance
     # CoDel drops some of what the policer has let pass.
-    if proof.policed_passed <= expected + tolerance and (asked.managed or proof.policed_passed >= expected - tolerance):
+    least = 0.0 if asked.direction.codel else expected - tolerance
+    if least <= proof.policed_passed <= expected + tolerance:
         return None
     return (
-        f"policer: asked {format_value(asked.policer.rate_bps, 'bps')} with a burst of"
-        f" {asked.policer.burst_bytes} bytes, which lets {expected:.0f} of {proof.policed_sent} packets pass;"
+        f"policer: asked {format_value(policer.rate_bps, 'bps')} with a burst of"
+        f" {policer.burst_bytes} bytes, which lets {expected:.0f} of {proof.policed_sent} packets pass;"
         f" {proof.policed_passed} arrived"
     )
 
 
 def _rate(asked: Asked, proof: DirectionProof) -> str | None:
-    if proof.rate_asked_bps is None or asked.burst is None or (asked.policer is not None and proof.rate_bps is None):
+    policed = asked.direction.policer is not None
+    if proof.rate_asked_bps is None or asked.burst is None or (policed and proof.rate_bps is None):
         return None
     if proof.rate_bps is None:
         return "rate: the probe could not send fast enough to see it"
     packets = max(1.0, proof.rate_over_us * proof.rate_asked_bps / 8e6 / asked.packet_bytes)
     # A short queue runs empty now and then where packets are lost in front of it; so does one behind a policer.
-    if _queued(asked) >= LONG_QUEUE_PACKETS and asked.policer is None:
+    if _queued(asked) >= LONG_QUEUE_PACKETS and not policed:
         idle = asked.dropped * IDLE_LONG_QUEUE
     else:
         idle = asked.dropped * IDLE_SHORT_QUEUE + UNSEEN * (asked.dropped * (1 - asked.dropped) / packets) ** 0.5
@@ -184,18 +187,18 @@ def _overtaking_us(asked: Asked) -> float:
     That is found by a packet that is still on its way, sent before it: one of those which the line sends
     within the delay, unless all of them overtook as well.
     """
-    if not asked.reorder or asked.rate_bps is None:
+    if not asked.reorder or asked.direction.rate_bps is None:
         return 0.0
-    delay_ns = asked.delay_ns - asked.small_ns
-    behind = int(delay_ns * asked.rate_bps // (asked.packet_bytes * 8 * 10**9))
+    delay_ns = asked.direction.delay_ns
+    behind = int(delay_ns * asked.direction.rate_bps // (asked.packet_bytes * 8 * 10**9))
     hidden = asked.early_ns is None or asked.corrupt or asked.reorder**behind * (1 - asked.reorder) > HIDDEN
     return delay_ns / 1000 if hidden else 0.0
 
 
 def _queue(asked: Asked, proof: DirectionProof) -> str | None:
-    if proof.queue_us is None or proof.queue_asked_us is None or asked.rate_bps is None:
+    if proof.queue_us is None or proof.queue_asked_us is None or asked.direction.rate_bps is None:
         return None
-    packet_us = asked.packet_bytes * 8e6 / asked.rate_bps
+    packet_us = asked.packet_bytes * 8e6 / asked.direction.rate_bps
     tolerance_us = (
         QUEUE_TOLERANCE * proof.queue_asked_us
         + QUEUE_TOLERANCE_US
@@ -215,9 +218,9 @@ def _swing_us(asked: Asked, proof: DirectionProof) -> float:
 
 
 def _queued(asked: Asked) -> int:
-    if asked.queue is None or asked.rate_bps is None:
+    if asked.queue is None or asked.direction.rate_bps is None:
         return 0
-    return asked.queue.limit_ns(asked.packet_bytes) * asked.rate_bps // (asked.packet_bytes * 8 * 10**9)
+    return asked.queue.limit_ns(asked.packet_bytes) * asked.direction.rate_bps // (asked.packet_bytes * 8 * 10**9)
 
 
 def _likely(found: int, trials: int, probability: float) -> bool:

@@ -83,7 +83,7 @@ def probe_limit_ns(asked: tuple[Asked, Asked]) -> int:
 
 
 def _is_fast(asked: Asked) -> bool:
-    return asked.burst is not None and asked.rate_bps is not None and asked.rate_bps > FAST_BPS
+    return asked.burst is not None and (asked.direction.rate_bps or 0) > FAST_BPS
 
 
 def _probe(
@@ -114,10 +114,10 @@ def _probe(
 
 def _longest_ns(asked: Asked) -> int:
     queue_ns = 0 if asked.queue is None else asked.queue.limit_ns(asked.packet_bytes)
-    if asked.burst is not None and asked.rate_bps is not None:
+    if asked.burst is not None and asked.direction.rate_bps is not None:
         packets = ceil(asked.burst.packets * (1 + asked.duplicate))
-        queue_ns = min(queue_ns, packets * asked.packet_bytes * 8 * 10**9 // asked.rate_bps)
+        queue_ns = min(queue_ns, packets * asked.packet_bytes * 8 * 10**9 // asked.direction.rate_bps)
     elif asked.burst is None:
         queue_ns = asked.drain_ns
-    jitter_ns = ceil(asked.spread.highest * asked.jitter_ns)
-    return asked.delay_ns + jitter_ns + queue_ns + PATIENCE_NS
+    jitter_ns = ceil(asked.spread.highest * asked.direction.jitter_ns)
+    return asked.path_ns + jitter_ns + queue_ns + PATIENCE_NS

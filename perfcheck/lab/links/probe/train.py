@@ -91,19 +91,15 @@ class Burst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What one direction shall do to the probe, from the file; `queue_ns` is None where it is not measured.
+    """What a direction, with its values at the start, does to the probe; `queue_ns` is None where it is not measured.
 
     `loss` is the probability of not arriving, `dropped` that of being lost in front of the queue. A small
     packet that took less than `early_ns` has overtaken; None where nothing overtakes, or it cannot be told.
     """
 
-    delay_ns: int
+    direction: LinkDirection
     small_ns: int
-    jitter_ns: int
     spread: Spread
-    rate_bps: int | None
-    policer: Policer | None
-    managed: bool
     knots: int
     delay_varies: bool
     loss_varies: bool
@@ -120,6 +116,11 @@ class Asked:
     packet_bytes: int
     small: Train
     burst: Burst | None
+
+    @property
+    def path_ns(self) -> int:
+        """How long a small packet takes without jitter: its time on the line and the delay."""
+        return self.small_ns + self.direction.delay_ns
 
 
 def ask(direction: LinkDirection, settled_ns: int = SETTLED_NS) -> Asked:
@@ -161,13 +162,9 @@ def ask(direction: LinkDirection, settled_ns: int = SETTLED_NS) -> Asked:
     lossless, drain_ns = _traced(plan, small)
     delay_varies = "delay_ns" in soon or (plan.trace is not None and (spec.trace is not None or "rate_bps" in soon))
     return Asked(
-        delay_ns=spec.delay_ns + small_ns,
+        direction=spec,
         small_ns=small_ns,
-        jitter_ns=jitter_ns,
         spread=spread,
-        rate_bps=rate,
-        policer=spec.policer,
-        managed=spec.codel is not None,
         knots=min(KNOTS, spread_ns // step_ns) if jitter_ns else 0,
         delay_varies=delay_varies,
         loss_varies="loss" in soon or not lossless,
