@@ -70,6 +70,8 @@ class MetricSpec:
     and after it what that has on some machines only.
     `computed` says more of how it is made up, where `meaning`, which failures show, leaves that open.
     `overruns` marks a percentage that is no share of a whole: it may exceed 100.
+    `source_text` says what is read, with `{}` for each of `hooks`: tracepoints, each of which the metric needs.
+    Hooks that stand in for one another are in the words alone.
     `counter` names the counter of sockets (TcpSocket.counters) that the metric is the sum of, over `ends`.
     `host_wide` marks what cannot be told apart from the rest of the machine: everything else is the lab's own.
     """
@@ -80,7 +82,7 @@ class MetricSpec:
     direction: Direction
     decided_by: DecidedBy
     meaning: str
-    source: str
+    source_text: str
     needs: tuple[str, ...]
     margin_pct: float = 5.0
     floor: float = 0.0
@@ -88,8 +90,18 @@ class MetricSpec:
     host_wide: bool = False
     overruns: bool = False
     computed: str = ""
+    hooks: tuple[str, ...] = ()
     counter: str = ""
     ends: Ends = Ends.SENDERS
+
+    @property
+    def source(self) -> str:
+        """The hook or file that it comes from, and what is read there."""
+        return self.source_by({})
+
+    def source_by(self, instead: Mapping[str, str]) -> str:
+        """Return the source where other hooks (`kind/name`) take the place of some of its own, by their names."""
+        return self.source_text.format(*(instead.get(hook, f"tp_btf/{hook}") for hook in self.hooks))
 
     @property
     def most(self) -> float | None:

@@ -18,6 +18,7 @@ from perfcheck.collect import Layers, Mode, cpu, declared, kinds
 from perfcheck.collect.base import histogram
 from perfcheck.collect.base import programs as layer_programs
 from perfcheck.collect.ip import function_times
+from perfcheck.collect.tcp import collector
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.compile import attached_to
 from perfcheck.ebpf.functions import Way
@@ -159,3 +160,21 @@ def test_collectors_are_those_of_the_layers_and_the_mode(layers: Layers, mode: M
 def test_what_is_declared_is_read_without_numpy() -> None:
     code = "import sys; from perfcheck.collect import declared; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_metrics_name_hooks_that_their_collector_declares_and_their_words_have_a_place_for_each() -> None:
+    hooks = {one.name: one.targets for one in declared.ALL}
+    for spec in CATALOGUE.values():
+        assert set(spec.hooks) <= {hook for need in spec.needs for hook in hooks.get(need, ())}, spec.name
+        assert spec.source_text.count("{}") == len(spec.hooks), spec.name
+        assert all(f"tp_btf/{hook}" in spec.source for hook in spec.hooks), spec.name
+    alternatives = {spec.name.rpartition(".")[0] for spec in CATALOGUE.values() if "tp_btf/" in spec.source_text}
+    assert alternatives == {"nic.wire_us", "nic.rx_stage_us"}
+
+
+def test_counters_rest_on_the_tracepoints_that_their_metrics_name() -> None:
+    assert collector.counted_by("tcp_cong_state_set") == (
+        "state_open_us", "state_disorder_us", "state_cwr_us", "state_recovery_us", "state_loss_us", "rto_events",
+        "recovery_events",
+    )  # fmt: skip
+    assert collector.counted_by("tcp_receive_reset") == ("resets", "resets_late")

@@ -25,7 +25,7 @@ sessions = st.lists(st.lists(values, min_size=1, max_size=6), min_size=1, max_si
 def spec(direction: Direction = Direction.LOWER, margin_pct: float = 5.0, floor: float = 0.0) -> MetricSpec:
     return MetricSpec(
         name="tcp.rtt_us.p50", unit="us", layer=Layer.TCP, direction=direction, decided_by=DecidedBy.DELAY,
-        meaning="m", source="s", needs=("tcp",), margin_pct=margin_pct, floor=floor,
+        meaning="m", source_text="s", needs=("tcp",), margin_pct=margin_pct, floor=floor,
     )  # fmt: skip
 
 

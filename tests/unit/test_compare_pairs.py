@@ -23,7 +23,7 @@ RTT = "tcp.rtt_us.p50"
 def spec(direction: Direction = Direction.LOWER, margin_pct: float = 5.0, floor: float = 0.0) -> MetricSpec:
     return MetricSpec(
         name=RTT, unit="us", layer=Layer.TCP, direction=direction, decided_by=DecidedBy.DELAY, meaning="m",
-        source="s", needs=("tcp",), margin_pct=margin_pct, floor=floor,
+        source_text="s", needs=("tcp",), margin_pct=margin_pct, floor=floor,
     )  # fmt: skip
 
 

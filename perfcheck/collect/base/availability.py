@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Final, Protocol, runtime_checkable
 
 from perfcheck.model.catalogue import CATALOGUE
@@ -27,20 +25,19 @@ def lacking(collector: str, hooks: Collection[str], fix: str = NEWER) -> tuple[C
     return tuple(
         Check(name=spec.name, ok=False, why=f"this kernel has no tracepoint {hook}", fix=fix)
         for hook in hooks
-        for spec in _resting_on(collector, hook)
+        for spec in _metrics_of(collector)
+        if hook in spec.hooks
     )
 
 
 def by_another(collector: str, hooks: Mapping[str, str]) -> tuple[Check, ...]:
     """Name the collector's metrics that are measured by another hook instead of a tracepoint, `{tracepoint: hook}`."""
-    found: dict[str, Check] = {}
-    for tracepoint, hook in hooks.items():
-        for spec in _resting_on(collector, tracepoint):
-            before = found.get(spec.name, Check(name=spec.name, ok=True, hook=spec.source))
-            found[spec.name] = replace(before, hook=re.sub(rf"tp_btf/{tracepoint}\b", hook, before.hook))
-    return tuple(found.values())
+    return tuple(
+        Check(name=spec.name, ok=True, hook=spec.source_by(hooks))
+        for spec in _metrics_of(collector)
+        if not hooks.keys().isdisjoint(spec.hooks)
+    )
 
 
-def _resting_on(collector: str, tracepoint: str) -> list[MetricSpec]:
-    named = re.compile(rf"tp_btf/{tracepoint}\b")
-    return [spec for spec in CATALOGUE.values() if collector in spec.needs and named.search(spec.source)]
+def _metrics_of(collector: str) -> list[MetricSpec]:
+    return [spec for spec in CATALOGUE.values() if collector in spec.needs]

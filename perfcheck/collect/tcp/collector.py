@@ -56,6 +56,7 @@ from perfcheck.ebpf.libbpf import RunCounters
 from perfcheck.ebpf.object import BpfObject
 from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.errors import CollectError, Unavailable
+from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
 from perfcheck.system.checks import Check
@@ -65,12 +66,12 @@ _ITERATOR: Final = "bpf_sk_storage_map"
 _HOST_ITERATOR: Final = "tcp"
 """Goes over all sockets of the namespace in which it is read."""
 ITERATORS: Final = frozenset({_ITERATOR, _HOST_ITERATOR})
-# Tracepoints that a kernel may lack, with the counters that are then absent.
 _COUNTED_BY: Final = {
-    "tcp_cong_state_set": (*(f"state_{state}_us" for state in decode.STATES), "rto_events", "recovery_events"),
+    "tcp_cong_state_set": tuple(f"state_{state}_us" for state in decode.STATES),
     "tcp_receive_reset": ("resets", "resets_late"),
     "tcp_send_reset": ("resets_sent",),
 }
+"""What counters that no metric is the sum of rest on; for the others the catalogue says it (MetricSpec.hooks)."""
 
 
 class TcpCollector:
@@ -193,7 +194,7 @@ class TcpCollector:
 
     def _sockets(self, loaded: BpfObject, records: npt.NDArray[Any]) -> tuple[TcpSocket, ...]:
         histograms, jiffy_us = loaded.view("histograms"), decode.jiffy_us()
-        absent = frozenset(name for target in loaded.missing for name in _COUNTED_BY[target])
+        absent = frozenset(name for target in loaded.missing for name in counted_by(target))
         return tuple(
             decode.socket_of(record, histograms, self._hosts, jiffy_us, absent)
             for record in records
@@ -215,6 +216,12 @@ class TcpCollector:
             self._object.close()
             self._object = None
             self._hosts = {}
+
+
+def counted_by(target: str) -> tuple[str, ...]:
+    """Return the counters that are absent where a kernel lacks this tracepoint."""
+    summed = (spec.counter for spec in CATALOGUE.values() if spec.counter and target in spec.hooks)
+    return (*_COUNTED_BY.get(target, ()), *summed)
 
 
 def _without(image: Image, name: str) -> Image:
@@ -245,7 +252,7 @@ def _costs(before: Mapping[str, RunCounters], after: Mapping[str, RunCounters]) 
 
 
 def _warnings(loaded: BpfObject) -> tuple[str, ...]:
-    warnings = [f"this kernel has no tp_btf/{target}: {', '.join(_COUNTED_BY[target])}" for target in loaded.missing]
+    warnings = [f"this kernel has no tp_btf/{target}: {', '.join(counted_by(target))}" for target in loaded.missing]
     if not loaded.timed:
         warnings.append("the kernel does not time BPF programs (BPF_ENABLE_STATS refused): overhead reads 0")
     return tuple(warnings)

@@ -17,14 +17,14 @@ APP: Final[tuple[MetricSpec, ...]] = (
         name="app.throughput_bps", unit="bps", layer=Layer.APP, direction=Direction.HIGHER, decided_by=DecidedBy.RATE,
         meaning="goodput at the receiver after the warm-up, all measured flows",
         computed=f"bytes received by all of them in {_TOGETHER}; opposite directions are added",
-        source="iperf3: the receiver's interval reports; h2load: bodies of answers", needs=("iperf3", "http"),
+        source_text="iperf3: the receiver's interval reports; h2load: bodies of answers", needs=("iperf3", "http"),
         margin_pct=2.0, compared=True,
     ),
     *(
         MetricSpec(
             name=f"app.latency_us.{stat}", unit="us", layer=Layer.APP, direction=Direction.LOWER,
             decided_by=DecidedBy.DELAY, meaning=f"time from a request to the end of its answer, {word}",
-            source="h2load, sockperf: one line a request", needs=_ASKING, margin_pct=5.0, floor=200.0,
+            source_text="h2load, sockperf: one line a request", needs=_ASKING, margin_pct=5.0, floor=200.0,
             compared=stat in {"p50", "p99"},
         )
         for stat, word in _STATS.items()
@@ -34,29 +34,29 @@ APP: Final[tuple[MetricSpec, ...]] = (
         decided_by=DecidedBy.DELAY, meaning="requests that were answered, a second",
         computed=f"those sent after the warm-up; of several generators: all answered in {_TOGETHER}",
 
-        source="h2load, sockperf: one line a request", needs=_ASKING, margin_pct=5.0, compared=True,
+        source_text="h2load, sockperf: one line a request", needs=_ASKING, margin_pct=5.0, compared=True,
     ),
     MetricSpec(
         name="app.duration_us", unit="us", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.RATE,
         meaning="time that the transfer or the command took", computed="warm-up included; of several the longest",
-        source="CLOCK_MONOTONIC around it; iperf3 with bytes: until the last byte arrived",
+        source_text="CLOCK_MONOTONIC around it; iperf3 with bytes: until the last byte arrived",
         needs=_GENERATORS, margin_pct=5.0, floor=20_000.0,
     ),
     MetricSpec(
         name="app.errors", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
-        meaning="errors that the generators themselves counted, warm-up included", source="the generator's report",
+        meaning="errors that the generators themselves counted, warm-up included", source_text="the generator's report",
         needs=_GENERATORS, margin_pct=0.0, floor=0.5,
     ),
     MetricSpec(
         name="app.timeouts", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="requests that were not answered in time, warm-up included",
-        source="h2load: one line a request; sockperf: dropped messages",
+        source_text="h2load: one line a request; sockperf: dropped messages",
         needs=_ASKING, margin_pct=0.0, floor=0.5,
     ),
     MetricSpec(
         name="app.resets", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
-        meaning="requests that were cut off by the end of their connection, warm-up included", source="h2load: errored",
-        needs=("http",), margin_pct=0.0, floor=0.5,
+        meaning="requests that were cut off by the end of their connection, warm-up included",
+        source_text="h2load: errored", needs=("http",), margin_pct=0.0, floor=0.5,
     ),
 )  # fmt: skip
 
@@ -64,30 +64,30 @@ UDP: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(
         name="udp.datagrams", unit="count", layer=Layer.UDP, direction=Direction.NEITHER, decided_by=DecidedBy.PATH,
         meaning="datagrams sent after the warm-up, by their numbers at the receiver",
-        source="iperf3: the receiver's report", needs=("iperf3",),
+        source_text="iperf3: the receiver's report", needs=("iperf3",),
     ),
     MetricSpec(
         name="udp.loss_pct", unit="pct", layer=Layer.UDP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="datagrams lost over datagrams sent after the warm-up, all measured flows together",
-        source="iperf3: the receiver's report", needs=("iperf3",),
+        source_text="iperf3: the receiver's report", needs=("iperf3",),
         margin_pct=30.0, floor=0.1, compared=True,
     ),
     MetricSpec(
         name="udp.jitter_us", unit="us", layer=Layer.UDP, direction=Direction.LOWER, decided_by=DecidedBy.MACHINE,
         meaning="interarrival jitter (RFC 3550, section 6.4.1), the wait for one's own streams included",
         computed="mean over the streams; of several generators the largest",
-        source="iperf3: the receiver's report", needs=("iperf3",), margin_pct=25.0, floor=200.0, compared=True,
+        source_text="iperf3: the receiver's report", needs=("iperf3",), margin_pct=25.0, floor=200.0, compared=True,
     ),
     MetricSpec(
         name="udp.self_jitter_us", unit="us", layer=Layer.UDP, direction=Direction.NEITHER, decided_by=DecidedBy.PATH,
         meaning="the most jitter that the test's own streams can make for one another; computed, not measured",
         computed="as if all streams of a link sent at once, in changing order; largest over the links",
-        source="the scenario: streams, size of a datagram, rate of the slowest link", needs=("iperf3",),
+        source_text="the scenario: streams, size of a datagram, rate of the slowest link", needs=("iperf3",),
     ),
     MetricSpec(
         name="udp.throughput_bps", unit="bps", layer=Layer.UDP, direction=Direction.HIGHER, decided_by=DecidedBy.RATE,
         meaning="goodput at the receiver after the warm-up",
-        computed="of the UDP flows, as app.throughput_bps", source="iperf3: the receiver's report",
+        computed="of the UDP flows, as app.throughput_bps", source_text="iperf3: the receiver's report",
         needs=("iperf3",), margin_pct=2.0,
     ),
 )  # fmt: skip

@@ -7,15 +7,15 @@ from typing import Final
 from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
-_SWITCH: Final = Source(hook="tp_btf/sched_switch", needs="cpu")
-_RUNTIME: Final = Source(hook="tp_btf/sched_switch: task_struct.se.sum_exec_runtime", needs="cpu")
-_DELAY: Final = Source(hook="tp_btf/sched_switch: task_struct.sched_info.run_delay", needs="cpu")
-_STAT: Final = Source(hook="/proc/stat", needs="machine", host_wide=True)
-_PRESSURE: Final = Source(hook="/proc/pressure", needs="machine", part="pressure information", host_wide=True)
+_SWITCH: Final = Source(text="{}", hooks=("sched_switch",), needs="cpu")
+_RUNTIME: Final = Source(text="{}: task_struct.se.sum_exec_runtime", hooks=("sched_switch",), needs="cpu")
+_DELAY: Final = Source(text="{}: task_struct.sched_info.run_delay", hooks=("sched_switch",), needs="cpu")
+_STAT: Final = Source(text="/proc/stat", needs="machine", host_wide=True)
+_PRESSURE: Final = Source(text="/proc/pressure", needs="machine", part="pressure information", host_wide=True)
 _NUMA: Final = Source(
-    hook="/sys/devices/system/node/node*/numastat", needs="machine", part="several NUMA nodes", host_wide=True
+    text="/sys/devices/system/node/node*/numastat", needs="machine", part="several NUMA nodes", host_wide=True
 )
-_CGROUP: Final = Source(hook="cpu.stat of the control group that the run is in", needs="machine", part="CPU quotas")
+_CGROUP: Final = Source(text="cpu.stat of the control group that the run is in", needs="machine", part="CPU quotas")
 
 CPU: Final[tuple[MetricSpec, ...]] = (
     *distribution(

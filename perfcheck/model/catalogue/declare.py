@@ -18,13 +18,14 @@ _STATS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where metrics come from: the hook, the collector that reads it, and whose figures they are.
+    """Where metrics come from: what is read and by which hooks (as in MetricSpec), by which collector, and whose it is.
 
     `part` is what that collector reads on some machines only, by the name of its check.
     """
 
-    hook: str
+    text: str
     needs: str
+    hooks: tuple[str, ...] = ()
     part: str = ""
     decided_by: DecidedBy = DecidedBy.MACHINE
     host_wide: bool = False
@@ -37,9 +38,9 @@ def metric(
     """Declare one metric; the part of its name before the first dot is its layer."""
     return MetricSpec(
         name=name, unit=unit, layer=Layer(name.partition(".")[0]), direction=direction, decided_by=source.decided_by,
-        meaning=f"{meaning} (whole machine)" if source.host_wide else meaning, source=source.hook,
-        needs=(source.needs, source.part) if source.part else (source.needs,), margin_pct=margin_pct, floor=floor,
-        host_wide=source.host_wide, overruns=overruns,
+        meaning=f"{meaning} (whole machine)" if source.host_wide else meaning, source_text=source.text,
+        hooks=source.hooks, needs=(source.needs, source.part) if source.part else (source.needs,),
+        margin_pct=margin_pct, floor=floor, host_wide=source.host_wide, overruns=overruns,
     )  # fmt: skip
 
 

@@ -10,24 +10,26 @@ from perfcheck.model.metric import DecidedBy, MetricSpec
 _STATS: Final = "p50 p90 p99 p999 mean max"
 
 
-def _between(hook: str, decided_by: DecidedBy = DecidedBy.MACHINE) -> Source:
-    return Source(hook=f"detail mode: {hook}", needs="detail", decided_by=decided_by)
+def _between(text: str, *hooks: str, decided_by: DecidedBy = DecidedBy.MACHINE) -> Source:
+    return Source(text=f"detail mode: {text}", hooks=hooks, needs="detail", decided_by=decided_by)
 
 
-_OFFERED: Final = _between("tp_btf/tcp_sendmsg_locked to the one that copies the byte")
-_HELD: Final = _between("tp_btf/tcp_sendmsg_locked to skb_mstamp_ns")
-_OUTPUT: Final = _between("skb_mstamp_ns to tp_btf/net_dev_queue")
-_QUEUED: Final = _between("tp_btf/net_dev_queue to tp_btf/net_dev_start_xmit")
-_DRIVER: Final = _between("tp_btf/net_dev_start_xmit to tp_btf/net_dev_xmit")
+_OFFERED: Final = _between("{} to the one that copies the byte", "tcp_sendmsg_locked")
+_HELD: Final = _between("{} to skb_mstamp_ns", "tcp_sendmsg_locked")
+_OUTPUT: Final = _between("skb_mstamp_ns to {}", "net_dev_queue")
+_QUEUED: Final = _between("{} to {}", "net_dev_queue", "net_dev_start_xmit")
+_DRIVER: Final = _between("{} to {}", "net_dev_start_xmit", "net_dev_xmit")
+# Which of several hooks a packet passes first is the driver's affair: none of them alone is needed.
 _WIRE: Final = _between(
-    "tp_btf/net_dev_start_xmit to tp_btf/netif_rx, napi_gro_receive_entry or netif_receive_skb", DecidedBy.DELAY
-)
-_BACKLOG: Final = _between("tp_btf/netif_rx or napi_gro_receive_entry to tp_btf/netif_receive_skb")
-_INPUT: Final = _between("tp_btf/netif_receive_skb to tp_btf/tcp_probe")
-_ORDER: Final = _between("tp_btf/tcp_probe to tp_btf/sk_data_ready")
-_READ: Final = _between("tp_btf/sk_data_ready to tp_btf/sock_recv_length")
-_WHOLE: Final = _between("tp_btf/tcp_sendmsg_locked to tp_btf/sock_recv_length", DecidedBy.DELAY)
-_DROPPED: Final = _between("tp_btf/kfree_skb: reason")
+    "{} to tp_btf/netif_rx, napi_gro_receive_entry or netif_receive_skb", "net_dev_start_xmit",
+    decided_by=DecidedBy.DELAY,
+)  # fmt: skip
+_BACKLOG: Final = _between("tp_btf/netif_rx or napi_gro_receive_entry to {}", "netif_receive_skb")
+_INPUT: Final = _between("{} to {}", "netif_receive_skb", "tcp_probe")
+_ORDER: Final = _between("{} to {}", "tcp_probe", "sk_data_ready")
+_READ: Final = _between("{} to {}", "sk_data_ready", "sock_recv_length")
+_WHOLE: Final = _between("{} to {}", "tcp_sendmsg_locked", "sock_recv_length", decided_by=DecidedBy.DELAY)
+_DROPPED: Final = _between("{}: reason", "kfree_skb")
 _ARRIVED: Final = _between("packets transmitted and received")
 
 DETAIL: Final[tuple[MetricSpec, ...]] = (

@@ -7,20 +7,20 @@ from typing import Final
 from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
-_LOOKUP: Final = Source(hook="tp_btf/fib_table_lookup, tp_btf/fib6_table_lookup", needs="routes")
+_LOOKUP: Final = Source(text="{}, {}", hooks=("fib_table_lookup", "fib6_table_lookup"), needs="routes")
 _LOOKUP_TIME: Final = Source(
-    hook="fentry and fexit, or kprobe and kretprobe, of fib_table_lookup and fib6_table_lookup", needs="route times"
+    text="fentry and fexit, or kprobe and kretprobe, of fib_table_lookup and fib6_table_lookup", needs="route times"
 )
 _CONNTRACK_TIME: Final = Source(
-    hook="fentry and fexit, or kprobe and kretprobe, of nf_conntrack_in", needs="conntrack times"
+    text="fentry and fexit, or kprobe and kretprobe, of nf_conntrack_in", needs="conntrack times"
 )
-_SNMP: Final = Source(hook="/proc/net/snmp and snmp6", needs="host")
-_NEIGHBOUR: Final = Source(hook="RTM_GETNEIGH", needs="netlink")
-_CONNTRACK: Final = Source(hook="IPCTNL_MSG_CT_GET_STATS_CPU", needs="conntrack")
-_NEW: Final = Source(hook="NFNLGRP_CONNTRACK_NEW, counted by a BPF socket filter", needs="conntrack")
-_OVS: Final = Source(hook="OVS_DP_CMD_GET: OVS_DP_ATTR_STATS", needs="ovs")
-_TABLE: Final = Source(hook="IPCTNL_MSG_CT_GET_STATS", needs="conntrack")
-_DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
+_SNMP: Final = Source(text="/proc/net/snmp and snmp6", needs="host")
+_NEIGHBOUR: Final = Source(text="RTM_GETNEIGH", needs="netlink")
+_CONNTRACK: Final = Source(text="IPCTNL_MSG_CT_GET_STATS_CPU", needs="conntrack")
+_NEW: Final = Source(text="NFNLGRP_CONNTRACK_NEW, counted by a BPF socket filter", needs="conntrack")
+_OVS: Final = Source(text="OVS_DP_CMD_GET: OVS_DP_ATTR_STATS", needs="ovs")
+_TABLE: Final = Source(text="IPCTNL_MSG_CT_GET_STATS", needs="conntrack")
+_DROPS: Final = Source(text="{}: reason", hooks=("kfree_skb",), needs="drops")
 
 IP: Final[tuple[MetricSpec, ...]] = (
     count("ip.route_lookups", "routes looked up and found; connections look theirs up once", _LOOKUP, NEITHER),

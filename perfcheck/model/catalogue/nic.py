@@ -7,20 +7,23 @@ from typing import Final
 from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
-_DELAY: Final = Source(hook="tp_btf/softirq_raise to tp_btf/softirq_entry", needs="nic", host_wide=True)
-_RUN: Final = Source(hook="tp_btf/softirq_entry to tp_btf/softirq_exit", needs="nic", host_wide=True)
+_DELAY: Final = Source(text="{} to {}", hooks=("softirq_raise", "softirq_entry"), needs="nic", host_wide=True)
+_RUN: Final = Source(text="{} to {}", hooks=("softirq_entry", "softirq_exit"), needs="nic", host_wide=True)
 _POLL: Final = Source(
-    hook="tp_btf/napi_poll: devices of the hosts, and the CPUs' backlogs that serve all", needs="nic", host_wide=True
+    text="{}: devices of the hosts, and the CPUs' backlogs that serve all",
+    hooks=("napi_poll",),
+    needs="nic",
+    host_wide=True,
 )
-_BUSY: Final = Source(hook="RTM_GETQDISC: requeues", needs="netlink")
-_LINK: Final = Source(hook="RTM_GETLINK: IFLA_STATS64", needs="netlink")
-_LANES: Final = Source(hook="RTM_GETQDISC: qdiscs under mq", needs="netlink")
-_OFFLOADS: Final = Source(hook="ETHTOOL_GFEATURES (ethtool -k)", needs="netlink")
-_DRIVER: Final = Source(hook="ETHTOOL_GSTATS (ethtool -S), by the counters' names", needs="netlink")
-_DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
-_INTERRUPTS: Final = Source(hook="/proc/stat: intr", needs="machine", host_wide=True)
-_SOFTIRQS: Final = Source(hook="/proc/softirqs", needs="machine", host_wide=True)
-_SOFTNET: Final = Source(hook="/proc/net/softnet_stat", needs="machine", host_wide=True)
+_BUSY: Final = Source(text="RTM_GETQDISC: requeues", needs="netlink")
+_LINK: Final = Source(text="RTM_GETLINK: IFLA_STATS64", needs="netlink")
+_LANES: Final = Source(text="RTM_GETQDISC: qdiscs under mq", needs="netlink")
+_OFFLOADS: Final = Source(text="ETHTOOL_GFEATURES (ethtool -k)", needs="netlink")
+_DRIVER: Final = Source(text="ETHTOOL_GSTATS (ethtool -S), by the counters' names", needs="netlink")
+_DROPS: Final = Source(text="{}: reason", hooks=("kfree_skb",), needs="drops")
+_INTERRUPTS: Final = Source(text="/proc/stat: intr", needs="machine", host_wide=True)
+_SOFTIRQS: Final = Source(text="/proc/softirqs", needs="machine", host_wide=True)
+_SOFTNET: Final = Source(text="/proc/net/softnet_stat", needs="machine", host_wide=True)
 
 
 def _softirq(way: str, what: str) -> tuple[MetricSpec, ...]:

@@ -7,11 +7,11 @@ from typing import Final
 from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
 from perfcheck.model.metric import DecidedBy, MetricSpec
 
-_DEPTH: Final = Source(hook="tp_btf/qdisc_enqueue: Qdisc.q.qlen, Qdisc.qstats.backlog", needs="qdisc")
-_SOJOURN: Final = Source(hook="tp_btf/qdisc_enqueue to tp_btf/qdisc_dequeue", needs="qdisc")
-_NETLINK: Final = Source(hook="RTM_GETQDISC: TCA_STATS2 of root qdiscs", needs="netlink")
-_DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
-_LINK: Final = Source(hook="the link emulator's own counts", needs="link", decided_by=DecidedBy.PATH)
+_DEPTH: Final = Source(text="{}: Qdisc.q.qlen, Qdisc.qstats.backlog", hooks=("qdisc_enqueue",), needs="qdisc")
+_SOJOURN: Final = Source(text="{} to {}", hooks=("qdisc_enqueue", "qdisc_dequeue"), needs="qdisc")
+_NETLINK: Final = Source(text="RTM_GETQDISC: TCA_STATS2 of root qdiscs", needs="netlink")
+_DROPS: Final = Source(text="{}: reason", hooks=("kfree_skb",), needs="drops")
+_LINK: Final = Source(text="the link emulator's own counts", needs="link", decided_by=DecidedBy.PATH)
 _WORST: Final = "of the device's queue in which packets waited longest in all; passing an empty queue counts as 0"
 
 QDISC: Final[tuple[MetricSpec, ...]] = (

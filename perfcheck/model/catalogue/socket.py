@@ -7,15 +7,15 @@ from typing import Final
 from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
-_MEMORY: Final = Source(hook="iter/bpf_sk_storage_map and sock_diag (INET_DIAG_SKMEMINFO), 5 looks a second",
+_MEMORY: Final = Source(text="iter/bpf_sk_storage_map and sock_diag (INET_DIAG_SKMEMINFO), 5 looks a second",
                         needs="socket")  # fmt: skip
-_QUEUES: Final = Source(hook="iter/bpf_sk_storage_map and sock_diag, 5 looks a second", needs="socket")
-_LISTEN: Final = Source(hook="sock_diag: listening sockets, 5 looks a second", needs="socket")
-_STATES: Final = Source(hook="/proc/net/sockstat", needs="socket")
-_NETSTAT: Final = Source(hook="/proc/net/netstat: TcpExt", needs="host")
-_FULL: Final = Source(hook="tp_btf/sock_rcvqueue_full", needs="drops")
-_REFUSED: Final = Source(hook="tp_btf/sock_exceed_buf_limit", needs="drops")
-_DROPS: Final = Source(hook="tp_btf/kfree_skb: reason", needs="drops")
+_QUEUES: Final = Source(text="iter/bpf_sk_storage_map and sock_diag, 5 looks a second", needs="socket")
+_LISTEN: Final = Source(text="sock_diag: listening sockets, 5 looks a second", needs="socket")
+_STATES: Final = Source(text="/proc/net/sockstat", needs="socket")
+_NETSTAT: Final = Source(text="/proc/net/netstat: TcpExt", needs="host")
+_FULL: Final = Source(text="{}", hooks=("sock_rcvqueue_full",), needs="drops")
+_REFUSED: Final = Source(text="{}", hooks=("sock_exceed_buf_limit",), needs="drops")
+_DROPS: Final = Source(text="{}: reason", hooks=("kfree_skb",), needs="drops")
 
 SOCKET: Final[tuple[MetricSpec, ...]] = (
     *distribution("socket.snd_use_pct", "pct", "p50 p90 p99 max", "send buffer in use at the sender: sk_wmem_queued "

@@ -6,7 +6,7 @@ from typing import Final
 
 from perfcheck.model.metric import DecidedBy, Direction, Ends, Layer, MetricSpec
 
-_RTT_HOOK: Final = "tp_btf/tcp_probe: tcp_sock.rack.rtt_us, when tcp_sock.delivered moved"
+_RTT: Final = "{}: tcp_sock.rack.rtt_us, when tcp_sock.delivered moved"
 _NONE: Final = Direction.NEITHER
 _LOW: Final = Direction.LOWER
 _HIGH: Final = Direction.HIGHER
@@ -17,39 +17,39 @@ _RATE: Final = DecidedBy.RATE
 
 
 def _tcp(
-    name: str, unit: str, direction: Direction, decided_by: DecidedBy, meaning: str, source: str, **more: object
+    name: str, unit: str, direction: Direction, decided_by: DecidedBy, meaning: str, source_text: str, **more: object
 ) -> MetricSpec:
     known = {"margin_pct": 5.0, "floor": 0.0, "compared": False, "needs": ("tcp",)} | more
     return MetricSpec(
         name=f"tcp.{name}", unit=unit, layer=Layer.TCP, direction=direction, decided_by=decided_by, meaning=meaning,
-        source=source, **known,  # type: ignore[arg-type]
+        source_text=source_text, **known,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
 def _distribution(
     quantity: str, unit: str, stats: tuple[str, ...], direction: Direction, decided_by: DecidedBy, meaning: str,
-    source: str, compared: tuple[str, ...] = (), floor: float = 0.0,
+    source_text: str, compared: tuple[str, ...] = (), **more: object,
 ) -> tuple[MetricSpec, ...]:  # fmt: skip
     return tuple(
-        _tcp(f"{quantity}.{stat}", unit, direction, decided_by, f"{meaning}, {stat}", source,
-             compared=stat in compared, floor=floor)
+        _tcp(f"{quantity}.{stat}", unit, direction, decided_by, f"{meaning}, {stat}", source_text,
+             compared=stat in compared, **more)
         for stat in stats
     )  # fmt: skip
 
 
-def _count(name: str, unit: str, direction: Direction, meaning: str, source: str, **more: object) -> MetricSpec:
+def _count(name: str, unit: str, direction: Direction, meaning: str, source_text: str, **more: object) -> MetricSpec:
     """Declare the sum of a counter of sockets (TcpSocket.counters), which has the metric's name without its layer."""
-    return _tcp(name, unit, direction, _PATH, meaning, source, counter=name, **more)
+    return _tcp(name, unit, direction, _PATH, meaning, source_text, counter=name, **more)
 
 
 TCP: Final[tuple[MetricSpec, ...]] = (
     *_distribution(
         "rtt_us", "us", ("p50", "p90", "p99", "p999", "mean", "min", "max"), _LOW, _DELAY,
-        "round-trip time of delivered segments", _RTT_HOOK, compared=("p50", "p99"), floor=200.0,
+        "round-trip time of delivered segments", _RTT, hooks=("tcp_probe",), compared=("p50", "p99"), floor=200.0,
     ),
     *_distribution(
         "srtt_us", "us", ("p50", "p99"), _LOW, _DELAY, "smoothed round-trip time (RFC 6298)",
-        "tp_btf/tcp_probe: tcp_sock.srtt_us >> 3",
+        "{}: tcp_sock.srtt_us >> 3", hooks=("tcp_probe",),
     ),
     _tcp(
         "min_rtt_us", "us", _LOW, _DELAY, "smallest RTT of any measured connection, warm-up and handshake included",
@@ -74,11 +74,11 @@ TCP: Final[tuple[MetricSpec, ...]] = (
     ),
     *_distribution(
         "cwnd_segs", "segs", ("p50", "p99", "max"), _NONE, _PATH, "congestion window",
-        "tp_btf/tcp_probe: tcp_sock.snd_cwnd",
+        "{}: tcp_sock.snd_cwnd", hooks=("tcp_probe",),
     ),
     *_distribution(
         "inflight_segs", "segs", ("p50", "p99", "max"), _NONE, _PATH,
-        "segments in flight: packets_out + retrans_out - sacked_out - lost_out", "tp_btf/tcp_probe: tcp_sock",
+        "segments in flight: packets_out + retrans_out - sacked_out - lost_out", "{}: tcp_sock", hooks=("tcp_probe",),
     ),
     _tcp(
         "ssthresh_segs", "segs", _NONE, _PATH,
@@ -90,36 +90,36 @@ TCP: Final[tuple[MetricSpec, ...]] = (
     ),
     _tcp(
         "snd_wnd_bytes", "bytes", _HIGH, _PATH, "receive window that the peer offers, largest seen",
-        "tp_btf/tcp_probe: tcp_sock.snd_wnd",
+        "{}: tcp_sock.snd_wnd", hooks=("tcp_probe",),
     ),
     _count("segs_out", "segs", _NONE, "segments sent, retransmissions included", "tcp_sock.segs_out"),
     _count(
         "data_segs_out", "segs", _NONE, "segments with data sent, retransmissions included", "tcp_sock.data_segs_out",
     ),
     _count(
-        "retrans_segs", "segs", _LOW, "segments retransmitted", "tp_btf/tcp_retransmit_skb", margin_pct=30.0,
+        "retrans_segs", "segs", _LOW, "segments retransmitted", "{}", hooks=("tcp_retransmit_skb",), margin_pct=30.0,
         floor=10.0,
     ),
     _tcp(
         "retrans_pct", "pct", _LOW, _PATH, "segments retransmitted over data segments sent, at most 100",
-        "tp_btf/tcp_retransmit_skb, tcp_sock.data_segs_out", margin_pct=30.0, floor=0.05, compared=True,
+        "{}, tcp_sock.data_segs_out", hooks=("tcp_retransmit_skb",), margin_pct=30.0, floor=0.05, compared=True,
     ),
     _count(
         "retrans_fast_segs", "segs", _LOW, "retransmitted in recovery (fast retransmit)",
-        "tp_btf/tcp_retransmit_skb in TCP_CA_Recovery", margin_pct=30.0, floor=10.0,
+        "{} in TCP_CA_Recovery", hooks=("tcp_retransmit_skb",), margin_pct=30.0, floor=10.0,
     ),
     _count(
         "retrans_rto_segs", "segs", _LOW, "retransmitted after a retransmission time-out",
-        "tp_btf/tcp_retransmit_skb in TCP_CA_Loss", margin_pct=30.0, floor=10.0,
+        "{} in TCP_CA_Loss", hooks=("tcp_retransmit_skb",), margin_pct=30.0, floor=10.0,
     ),
     _count(
         "retrans_tlp_segs", "segs", _LOW, "tail loss probes that retransmit (RFC 8985)",
-        "tp_btf/tcp_retransmit_skb in TCP_CA_Open or Disorder", margin_pct=30.0, floor=10.0,
+        "{} in TCP_CA_Open or Disorder", hooks=("tcp_retransmit_skb",), margin_pct=30.0, floor=10.0,
     ),
     _count(
         "retrans_syn_segs", "segs", _LOW, "SYN or SYN-ACK retransmitted, warm-up included",
-        "tp_btf/tcp_retransmit_skb in SYN_SENT; inet_connection_sock.total retransmits", margin_pct=0.0, floor=0.5,
-        ends=Ends.BOTH,
+        "{} in SYN_SENT; inet_connection_sock.total retransmits", hooks=("tcp_retransmit_skb",), margin_pct=0.0,
+        floor=0.5, ends=Ends.BOTH,
     ),
     _count("lost_segs", "segs", _LOW, "segments marked lost", "tcp_sock.lost", margin_pct=30.0, floor=10.0),
     _tcp(
@@ -127,12 +127,12 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         "tcp_sock.lost / tcp_sock.data_segs_out", margin_pct=30.0, floor=0.05,
     ),
     _count(
-        "rto_events", "events", _LOW, "times the socket entered TCP_CA_Loss", "tp_btf/tcp_cong_state_set",
+        "rto_events", "events", _LOW, "times the socket entered TCP_CA_Loss", "{}", hooks=("tcp_cong_state_set",),
         margin_pct=30.0, floor=1.0,
     ),
     _count(
-        "recovery_events", "events", _LOW, "times the socket entered TCP_CA_Recovery", "tp_btf/tcp_cong_state_set",
-        margin_pct=30.0, floor=3.0,
+        "recovery_events", "events", _LOW, "times the socket entered TCP_CA_Recovery", "{}",
+        hooks=("tcp_cong_state_set",), margin_pct=30.0, floor=3.0,
     ),
     _tcp(
         "reordering_segs", "segs", _LOW, _PATH, "largest reordering degree that the sender inferred",
@@ -156,7 +156,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
     ),
     _tcp(
         "limited_sndbuf_pct", "pct", _LOW, _MACHINE, "share of the connections' time limited by the send buffer",
-        "tp_btf/tcp_probe: SOCK_NOSPACE, write_seq, snd_nxt, snd_cwnd; without BPF TCP_INFO's sndbuf_limited",
+        "{}: SOCK_NOSPACE, write_seq, snd_nxt, snd_cwnd; without BPF TCP_INFO's sndbuf_limited", hooks=("tcp_probe",),
         floor=5.0,
     ),
     _tcp(
@@ -171,7 +171,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
     _tcp(
         "pacing_rate_bps", "bps", _NONE, _PATH,
         "pacing rate, mean over segments received, added up over the connections that are there at a time",
-        "tp_btf/tcp_probe: sock.sk_pacing_rate",
+        "{}: sock.sk_pacing_rate", hooks=("tcp_probe",),
     ),
     _tcp(
         "delivery_rate_bps", "bps", _HIGH, _RATE, "bytes acknowledged over the time after the warm-up, all flows",
@@ -192,12 +192,13 @@ TCP: Final[tuple[MetricSpec, ...]] = (
     ),
     *(
         _tcp(f"state_{state}_pct", "pct", _NONE, _PATH, f"share of the connections' time in congestion state {state}",
-             "tp_btf/tcp_cong_state_set")
+             "{}", hooks=("tcp_cong_state_set",))
         for state in ("open", "disorder", "cwr", "recovery", "loss")
     ),
     *_distribution(
         "handshake_us", "us", ("p50", "p99", "max"), _LOW, _DELAY,
-        "SYN sent to ESTABLISHED, at the connecting side, warm-up included", "tp_btf/inet_sock_set_state", floor=500.0,
+        "SYN sent to ESTABLISHED, at the connecting side, warm-up included", "{}", hooks=("inet_sock_set_state",),
+        floor=500.0,
     ),
     _tcp(
         "ce_pct", "pct", _LOW, _PATH, "delivered segments that were acknowledged with the echo of ECN's CE mark (ECE)",
@@ -208,9 +209,12 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         "Jain's fairness index of the connections' delivery rates, each over its own time (1 is fair)",
         "tcp_sock.bytes_acked of each flow", margin_pct=5.0, floor=0.05,
     ),
-    _tcp("connections", "count", _NONE, _PATH, "measured connections, warm-up included", "tp_btf/inet_sock_set_state"),
+    _tcp(
+        "connections", "count", _NONE, _PATH, "measured connections, warm-up included", "{}",
+        hooks=("inet_sock_set_state",),
+    ),
     _tcp(
         "resets", "count", _LOW, _PATH, "connections that ended by a reset, warm-up included",
-        "tp_btf/tcp_receive_reset", margin_pct=0.0, floor=0.5,
+        "{}", hooks=("tcp_receive_reset",), margin_pct=0.0, floor=0.5,
     ),
 )  # fmt: skip

@@ -7,8 +7,8 @@ from typing import Final
 from perfcheck.model.catalogue.declare import NEITHER, Source, count
 from perfcheck.model.metric import MetricSpec
 
-_SNMP: Final = Source(hook="/proc/net/snmp and snmp6", needs="host")
-_QUEUE: Final = Source(hook="tp_btf/udp_fail_queue_rcv_skb", needs="drops")
+_SNMP: Final = Source(text="/proc/net/snmp and snmp6", needs="host")
+_QUEUE: Final = Source(text="{}", hooks=("udp_fail_queue_rcv_skb",), needs="drops")
 
 UDP: Final[tuple[MetricSpec, ...]] = (
     count("udp.datagrams_in", "datagrams that the hosts' processes took from their sockets", _SNMP, NEITHER),
