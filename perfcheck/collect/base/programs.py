@@ -15,15 +15,15 @@ import numpy.typing as npt
 
 from perfcheck.collect.base import histogram
 from perfcheck.collect.base.declaration import Declaration, Group
+from perfcheck.collect.base.loaded import Loaded
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.image import Image
-from perfcheck.ebpf.libbpf import RunCounters
 from perfcheck.ebpf.object import BpfObject
 from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import Histogram
-from perfcheck.model.observation import Overhead, ProgramCost, Scope
+from perfcheck.model.observation import Overhead, Scope
 from perfcheck.system.clock import now_ns
 
 COMMON_MAPS: Final = frozenset({"scope", "namespaces"})
@@ -71,19 +71,16 @@ class LayerPrograms:
         often (RunClock); they come in the order in which they are to be attached.
         """
         self._group = declared.group
-        self._layer = declared.name
         self._targets = frozenset(declared.targets)
         self._sizes = dict(sizes)
         self._optional = frozenset(declared.may_lack)
-        self._object: BpfObject | None = None
+        self._kernel = Loaded(declared.name, prefix=f"{declared.name}/")
         self._sampled = tuple(sampled)
-        self._clock = RunClock()
         # The clock's thread pauses and resumes; its lock is never taken while this one is held.
         self._pausing = threading.Lock()
         self._paused = False
         self._since_ns = self._covered_ns = 0
         self._hosts: dict[int, str] = {}
-        self._before: dict[str, RunCounters] = {}
 
     @property
     def missing(self) -> Sequence[str]:
@@ -99,9 +96,7 @@ class LayerPrograms:
     @property
     def loaded(self) -> BpfObject:
         """The maps and programs in the kernel; CollectError before `open`."""
-        if self._object is None:
-            raise CollectError(f"the {self._layer} collector is not open")
-        return self._object
+        return self._kernel.object
 
     def open(self) -> None:
         """Compile (or take from the cache), load and attach; nothing is measured before `follow`."""
@@ -113,33 +108,33 @@ class LayerPrograms:
                 "a kernel with CONFIG_SCHED_INFO=y, CONFIG_NET_SCHED=y and their types in its BTF",
             )  # fmt: skip
         image = part_of(image_of(self._group), self._targets)
-        self._object = BpfObject(image, self._sizes, self._optional, self._clock, self._sampled)
+        self._kernel.open(lambda clock: BpfObject(image, self._sizes, self._optional, clock, self._sampled))
         if self._sampled:
-            self._clock.sample(self)
+            self._kernel.clock.sample(self)
 
     def timed_by(self, clock: RunClock) -> None:
         """Have the programs timed together with other layers'; before `open`."""
-        self._clock = clock
+        self._kernel.clock = clock
 
     def pause(self) -> None:
         """Let the programs that are sampled rest."""
         with self._pausing:
             self._cover()
             self._paused, self._since_ns = True, 0
-            if self._object is not None:
-                self._object.view("scope")[0]["window_ns"] = _NEVER_NS
+            if self._kernel.is_open:
+                self.view("scope")[0]["window_ns"] = _NEVER_NS
                 for name in reversed(self._sampled):
-                    self._object.detach(name)
+                    self.loaded.detach(name)
 
     def resume(self) -> None:
         """Let the programs that are sampled run again; what they saw before they were all attached does not count."""
         with self._pausing:
-            if self._object is None:
+            if not self._kernel.is_open:
                 return
             for name in self._sampled:
-                self._object.attach(name)
+                self.loaded.attach(name)
             self._paused = False
-            if self._object.view("scope")[0]["phase"] == _COUNT:
+            if self.view("scope")[0]["phase"] == _COUNT:
                 self._count_from_now()
 
     def covered_ns(self) -> int:
@@ -170,7 +165,6 @@ class LayerPrograms:
         """Follow the namespaces of the scope from now on."""
         if len(scope.namespaces) > MAX_HOSTS:
             raise CollectError(f"{len(scope.namespaces)} hosts are too many: the core has room for {MAX_HOSTS}")
-        self._clock.renew()
         loaded, hosts = self.loaded, {inode: host for host, inode in scope.namespaces.items()}
         control = loaded.view("scope")[0]
         loaded.replace_keys("namespaces", self._hosts, {inode: index for index, inode in enumerate(hosts)})
@@ -180,7 +174,7 @@ class LayerPrograms:
         control["cpus"] = cpu_count()
         control["own_tgid"] = os.getpid()
         control["trial"] += 1
-        self._before = loaded.counters()
+        self._kernel.begin()
         self._since_ns = self._covered_ns = 0
         control["phase"] = _TRACK
 
@@ -207,8 +201,8 @@ class LayerPrograms:
         with self._pausing:
             self._cover()
             self._since_ns = 0
-            if self._object is not None:
-                self._object.view("scope")[0]["phase"] = _OFF
+            if self._kernel.is_open:
+                self.view("scope")[0]["phase"] = _OFF
 
     def program_fd(self, name: str) -> int:
         """Return the descriptor of a loaded program."""
@@ -220,36 +214,22 @@ class LayerPrograms:
 
     def lost(self) -> int:
         """How many events found no room, or were skipped by the kernel, since `follow`."""
-        after = self.loaded.counters()
-        missed = sum(now.missed - self._before[name].missed for name, now in after.items())
-        return int(self.loaded.view("scope")[0]["lost"]) + missed
+        return int(self.view("scope")[0]["lost"]) + self._kernel.spent().missed
 
     def overhead(self, user_cpu_s: float = 0.0) -> Overhead:
         """What the programs cost since `follow`, beside the time spent in user space."""
-        after = self.loaded.counters()
-        costs = (
-            ProgramCost(
-                program=f"{self._layer}/{name}",
-                calls=now.calls - self._before[name].calls,
-                run_ns=now.run_ns - self._before[name].run_ns,
-            )
-            for name, now in sorted(after.items())
-        )
-        return Overhead(programs=tuple(costs), user_cpu_s=user_cpu_s, map_bytes=self.loaded.map_bytes())
+        spent = self._kernel.spent()
+        return Overhead(programs=spent.programs, user_cpu_s=user_cpu_s, map_bytes=self.loaded.map_bytes())
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures has to know."""
-        warnings = [f"{target} cannot be attached: what it counts is missing" for target in self.missing]
-        if not self.loaded.timed:
-            warnings.append("the kernel does not time BPF programs (BPF_ENABLE_STATS refused): overhead reads 0")
-        return tuple(warnings)
+        absent = (f"{target} cannot be attached: what it counts is missing" for target in self.missing)
+        return (*absent, *self._kernel.untimed())
 
     def close(self) -> None:
         """Detach and unload; safe to call twice."""
-        self._clock.forget((), self)
-        if self._object is not None:
-            self._object.close()
-            self._object = None
+        self._kernel.clock.forget((), self)
+        self._kernel.close()
 
 
 def forget(records: npt.NDArray[Any]) -> None:

@@ -19,20 +19,20 @@ import numpy.typing as npt
 
 from perfcheck.collect import declared
 from perfcheck.collect.base import programs
+from perfcheck.collect.base.loaded import Loaded
 from perfcheck.collect.detail import hooks
 from perfcheck.collect.detail.sampling import EVERYTHING, FEW, Shed, Store, lower_keep, narrowed, told
 from perfcheck.collect.drop_reasons import METRICS, drop_reasons
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.image import Image
-from perfcheck.ebpf.libbpf import RunCounters
 from perfcheck.ebpf.object import BpfObject
 from perfcheck.ebpf.ringbuf import MappedRing
 from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.detail import DetailFilter, DetailStream, Kind
 from perfcheck.model.flow import FlowKey, Protocol
-from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
+from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.checks import Check
 from perfcheck.system.clock import now_ns
 
@@ -58,10 +58,8 @@ class DetailCollector:
         """Nothing is loaded before `open`."""
         self._ring_bytes = ring_bytes
         self._most = most
-        self._object: BpfObject | None = None
-        self._clock = RunClock()
+        self._kernel = Loaded(self.declared.name, prefix=f"{self.declared.name}/")
         self._hosts: dict[int, str] = {}
-        self._before: dict[str, RunCounters] = {}
         self._drain: _Drain | None = None
         self._filtered = False
 
@@ -77,18 +75,16 @@ class DetailCollector:
     @property
     def clock(self) -> RunClock:
         """The clock that times the programs."""
-        return self._clock
+        return self._kernel.clock
 
     def timed_by(self, clock: RunClock) -> None:
         """Have the programs timed together with other collectors'; before `open`."""
-        self._clock = clock
+        self._kernel.clock = clock
 
     @property
     def loaded(self) -> BpfObject:
         """The maps and programs in the kernel; CollectError before `open`."""
-        if self._object is None:
-            raise CollectError("the detail collector is not open")
-        return self._object
+        return self._kernel.object
 
     def open(self) -> None:
         """Compile (or take from the cache), load and attach; nothing is followed before `begin`."""
@@ -96,7 +92,7 @@ class DetailCollector:
         self.close()
         cpus = programs.cpu_count()
         sizes = {"events": self._ring_bytes, "lost": cpus, "sending": cpus * _NESTED}
-        self._object = BpfObject(_image(), sizes, self.declared.may_lack, self._clock)
+        self._kernel.open(lambda clock: BpfObject(_image(), sizes, self.declared.may_lack, clock))
 
     def parts(self) -> tuple[Check, ...]:
         """Name the metrics that this kernel lacks the hooks of, or has by others; valid while open."""
@@ -119,8 +115,7 @@ class DetailCollector:
         control["lost"] = 0
         control["own_tgid"] = os.getpid()
         control["trial"] += 1
-        self._clock.renew()
-        self._before = loaded.counters()
+        self._kernel.begin()
         start_ns = now_ns() + scope.warmup_ns
         self._drain = _Drain(loaded, start_ns, scope.detail_budget_pct / 100, self._most)
         self._drain.start()
@@ -133,16 +128,8 @@ class DetailCollector:
         self._drain = None
         drain.finish()
         loaded = self.loaded
-        after = loaded.counters()
-        costs = tuple(
-            ProgramCost(
-                program=f"detail/{name}", calls=now.calls - self._before[name].calls,
-                run_ns=now.run_ns - self._before[name].run_ns,
-            )
-            for name, now in sorted(after.items())
-        )  # fmt: skip
-        missed = sum(now.missed - self._before[name].missed for name, now in after.items())
-        lost = drain.lost + missed + int(loaded.view("scope")[0]["lost"])
+        spent = self._kernel.spent()
+        lost = drain.lost + spent.missed + int(loaded.view("scope")[0]["lost"])
         events = drain.store.in_order(drain.record)
         hosts, reasons = tuple(self._hosts.values()), drop_reasons()
         stream = DetailStream(
@@ -153,7 +140,7 @@ class DetailCollector:
         )  # fmt: skip
         return Observation(
             collector=self.name, lost_events=lost,
-            overhead=Overhead(programs=costs, user_cpu_s=drain.cpu_s, map_bytes=loaded.map_bytes()),
+            overhead=Overhead(programs=spent.programs, user_cpu_s=drain.cpu_s, map_bytes=loaded.map_bytes()),
             warnings=(*stream.told, *self._warnings()), detail=stream,
         )  # fmt: skip
 
@@ -168,10 +155,8 @@ class DetailCollector:
     def close(self) -> None:
         """Detach and unload; safe to call twice."""
         self._abandon()
-        if self._object is not None:
-            self._object.close()
-            self._object = None
-            self._hosts = {}
+        self._kernel.close()
+        self._hosts = {}
 
     def _abandon(self) -> None:
         if self._drain is not None:

@@ -38,7 +38,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -47,18 +47,17 @@ import numpy.typing as npt
 
 from perfcheck.collect import declared
 from perfcheck.collect.base.availability import lacking
+from perfcheck.collect.base.loaded import Loaded
 from perfcheck.collect.tcp import decode
-from perfcheck.collect.tcp.pending import count_pending
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.image import Image
-from perfcheck.ebpf.libbpf import RunCounters
 from perfcheck.ebpf.object import BpfObject
 from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import TcpSocket
-from perfcheck.model.observation import Observation, Overhead, ProgramCost, Scope
+from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.checks import Check
 from perfcheck.system.netns import NetnsThread
 
@@ -82,12 +81,10 @@ class TcpCollector:
     def __init__(self, max_sockets: int = 4096) -> None:
         """Take the bound; nothing is loaded before `open`."""
         self._max_sockets = max_sockets
-        self._object: BpfObject | None = None
-        self._clock = RunClock()
+        self._kernel = Loaded("TCP")
         self._generation = 0
         self._hosts: dict[int, str] = {}
         self._paths: Mapping[str, str] = {}
-        self._costs_before: dict[str, RunCounters] = {}
         self._cpu_s = 0.0
 
     @property
@@ -105,31 +102,28 @@ class TcpCollector:
         self.close()
         image = cache.image_for(*self.declared.group)
         try:
-            self._object = self._load(_without(image, _HOST_ITERATOR))
+            self._load(_without(image, _HOST_ITERATOR))
         except Unavailable:
             # Some kernels refuse iterators over a map's elements (EPERM), and load all else.
-            self._object = self._load(_without(image, _ITERATOR))
-        self._costs_before = self._object.counters()
+            self._load(_without(image, _ITERATOR))
 
-    def _load(self, image: Image) -> BpfObject:
+    def _load(self, image: Image) -> None:
         sizes = {"records": self._max_sockets * 4, "histograms": self._max_sockets}
-        return BpfObject(image, sizes, self.declared.may_lack, self._clock)
+        self._kernel.open(lambda clock: BpfObject(image, sizes, self.declared.may_lack, clock))
 
     @property
     def clock(self) -> RunClock:
         """The clock that times the programs."""
-        return self._clock
+        return self._kernel.clock
 
     def timed_by(self, clock: RunClock) -> None:
         """Have the programs timed together with other collectors'; before `open`."""
-        self._clock = clock
+        self._kernel.clock = clock
 
     @property
     def loaded(self) -> BpfObject:
         """The maps and programs in the kernel; CollectError before `open`."""
-        if self._object is None:
-            raise CollectError("the TCP collector is not open")
-        return self._object
+        return self._kernel.object
 
     def begin(self, scope: Scope) -> None:
         """Forget all sockets and count those of the scope's namespaces from now on."""
@@ -149,8 +143,7 @@ class TcpCollector:
         loaded.replace_keys("namespaces", self._hosts.keys(), dict.fromkeys(hosts, 1))
         control["namespaces_seen"] = sum({1 << inode % 64 for inode in hosts})
         self._hosts, self._paths = hosts, scope.netns_paths
-        self._clock.renew()
-        self._costs_before = loaded.counters()
+        self._kernel.begin()
         self._generation += 1
         control["generation"] = self._generation
 
@@ -161,23 +154,22 @@ class TcpCollector:
         with _kernel_refusals():
             self._read_live_sockets(loaded)
             control = _stop(loaded)
-            costs = loaded.counters()
+            spent = self._kernel.spent()
         records = loaded.view("records")[: int(control["records"])].copy()
-        count_pending(records, loaded.view("histograms"))
+        decode.count_pending(records, loaded.view("histograms"))
         sockets = self._sockets(loaded, records)
-        missed = sum(after.missed - self._costs_before[name].missed for name, after in costs.items())
-        self._cpu_s += time.thread_time() - started_s + self._clock.take_cpu_s()
+        self._cpu_s += time.thread_time() - started_s + self.clock.take_cpu_s()
         return Observation(
             collector=self.name,
             tcp_sockets=sockets,
             overhead=Overhead(
-                programs=_costs(self._costs_before, costs),
+                programs=spent.programs,
                 user_cpu_s=self._cpu_s,
                 rss_bytes=resident_bytes(),
                 map_bytes=loaded.map_bytes(),
             ),
-            lost_events=int(control["lost_records"]) + int(records["lost_samples"].sum()) + missed,
-            warnings=_warnings(loaded),
+            lost_events=int(control["lost_records"]) + int(records["lost_samples"].sum()) + spent.missed,
+            warnings=(*_warnings(loaded.missing), *self._kernel.untimed()),
         )
 
     def _read_live_sockets(self, loaded: BpfObject) -> None:
@@ -212,10 +204,8 @@ class TcpCollector:
 
     def close(self) -> None:
         """Detach and unload; safe to call twice."""
-        if self._object is not None:
-            self._object.close()
-            self._object = None
-            self._hosts = {}
+        self._kernel.close()
+        self._hosts = {}
 
 
 def counted_by(target: str) -> tuple[str, ...]:
@@ -244,18 +234,8 @@ def _stop(loaded: BpfObject) -> npt.NDArray[Any]:
     return control
 
 
-def _costs(before: Mapping[str, RunCounters], after: Mapping[str, RunCounters]) -> tuple[ProgramCost, ...]:
-    return tuple(
-        ProgramCost(program=name, calls=now.calls - before[name].calls, run_ns=now.run_ns - before[name].run_ns)
-        for name, now in sorted(after.items())
-    )
-
-
-def _warnings(loaded: BpfObject) -> tuple[str, ...]:
-    warnings = [f"this kernel has no tp_btf/{target}: {', '.join(counted_by(target))}" for target in loaded.missing]
-    if not loaded.timed:
-        warnings.append("the kernel does not time BPF programs (BPF_ENABLE_STATS refused): overhead reads 0")
-    return tuple(warnings)
+def _warnings(missing: Iterable[str]) -> Iterator[str]:
+    return (f"this kernel has no tp_btf/{target}: {', '.join(counted_by(target))}" for target in missing)
 
 
 def resident_bytes() -> int:

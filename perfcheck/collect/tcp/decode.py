@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import numpy.typing as npt
 
 from perfcheck.collect.base import histogram
@@ -28,6 +29,10 @@ _CHRONOS: Final = ("busy", "rwnd_limited", "sndbuf_limited")
 HISTOGRAMS: Final = (
     ("rtt", "times", "us"), ("srtt", "times", "us"), ("cwnd", "segs", "segs"), ("inflight", "segs", "segs"),
 )  # fmt: skip
+
+QUANTITIES: Final[Mapping[str, str]] = {name: array for name, array, _ in HISTOGRAMS}
+"""Members of `pc_sample`, and the array of `pc_histograms` that each is counted in."""
+NO_VALUE: Final = 0xFFFFFFFF  # PC_NO_VALUE
 
 Record = Mapping[str, Any]
 
@@ -176,3 +181,34 @@ def _gauges(record: Record) -> dict[str, float]:
         bits = int(record["rate_delivered_segs"]) * mss * 8
         gauges["delivery_rate_bps"] = bits * 1e6 / int(record["rate_interval_us"])
     return gauges
+
+
+def count_pending(records: npt.NDArray[Any], sets: npt.NDArray[Any]) -> None:
+    """Count what is left in `pc_record`s as count_samples() of bpf/tcp.bpf.c does; changes both arrays.
+
+    What has no set of histograms is added to `lost_samples`.
+    """
+    rows, places = np.nonzero(np.arange(records.dtype["samples"].shape[0]) < records["pending"][:, None])
+    number = records["histogram"][rows].astype(np.int64) - 1
+    known = (number >= 0) & (number < len(sets))
+    np.add.at(records["lost_samples"], rows[~known], 1)
+    rows, places, number = rows[known], places[known], number[known]
+    samples = records["samples"][rows, places]
+    for name, array in QUANTITIES.items():
+        given = samples[name] != NO_VALUE
+        _count(name, rows[given], samples[name][given], number[given], records, sets[array][name])
+    records["pending"] = 0
+
+
+def _count(
+    name: str, rows: npt.NDArray[Any], values: npt.NDArray[Any], number: npt.NDArray[Any],
+    records: npt.NDArray[Any], counts: npt.NDArray[Any],
+) -> None:  # fmt: skip
+    buckets = histogram.buckets_of(values)
+    within = buckets < counts.shape[1]
+    np.add.at(counts, (number[within], buckets[within]), 1)
+    np.add.at(records[f"{name}_above"], rows[~within], 1)
+    spread = records[f"{name}_spread"]
+    np.add.at(spread["total"], rows, values.astype(np.uint64))
+    np.minimum.at(spread["minimum"], rows, values)
+    np.maximum.at(spread["maximum"], rows, values)

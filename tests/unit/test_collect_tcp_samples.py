@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfcheck.collect.base import histogram
-from perfcheck.collect.tcp.pending import NO_VALUE, QUANTITIES, count_pending
+from perfcheck.collect.tcp.decode import NO_VALUE, QUANTITIES, count_pending
 
 PENDING = 8
 SAMPLE = np.dtype([(name, "u4") for name in QUANTITIES])
