@@ -11,7 +11,7 @@ from perfcheck.model.flow import Protocol, TcpSocket
 from perfcheck.model.observation import LinkReport, Observation, TrafficReport
 from perfcheck.model.record import CrossCheck
 
-CORE: Final = "tcp"
+TCP_COLLECTOR: Final = "tcp"
 BYTES_PCT: Final = 1.0
 SEGMENTS_PCT: Final = 2.0
 SEGMENTS_SLACK: Final = 1
@@ -24,22 +24,22 @@ def cross_checks(
     observations: Sequence[Observation],
     links: Sequence[LinkReport] = (),
 ) -> tuple[CrossCheck, ...]:
-    """Compare the core's whole-connection figures with the generator's, the kernel's and sock_diag's of one trial."""
+    """Compare the TCP collector's figures of whole connections with the generator's, the kernel's and sock_diag's."""
     del links  # the lab judges its links itself; a link's packets are not yet split by flow
-    core = _sockets_of_core(observations)
+    sockets = _tcp_sockets(observations)
     checks = [
-        *_against_generator(trial, core, reports),
-        *_against_host(trial, core, observations),
-        *_against_polling(trial, core, observations),
+        *_against_generator(trial, sockets, reports),
+        *_against_host(trial, sockets, observations),
+        *_against_polling(trial, sockets, observations),
         *_udp_against_host(trial, reports, observations),
         *layer_checks(trial, observations),
     ]
     return tuple(checks)
 
 
-def _sockets_of_core(observations: Sequence[Observation]) -> tuple[TcpSocket, ...]:
-    """The BPF core's sockets; where it could not be loaded, those of whatever collector took its place."""
-    ordered = sorted(observations, key=lambda seen: seen.collector != CORE)
+def _tcp_sockets(observations: Sequence[Observation]) -> tuple[TcpSocket, ...]:
+    """The TCP collector's sockets; where it could not be loaded, those of whatever collector took its place."""
+    ordered = sorted(observations, key=lambda seen: seen.collector != TCP_COLLECTOR)
     return next((seen.tcp_sockets for seen in ordered if seen.tcp_sockets), ())
 
 
@@ -53,11 +53,13 @@ def _check(
     )  # fmt: skip
 
 
-def _against_generator(trial: int, core: Sequence[TcpSocket], reports: Sequence[TrafficReport]) -> Iterator[CrossCheck]:
+def _against_generator(
+    trial: int, sockets: Sequence[TcpSocket], reports: Sequence[TrafficReport]
+) -> Iterator[CrossCheck]:
     for report in reports:
         flows = [
             (connection.sender, connection.report)
-            for connection in measured_connections(core, [report])
+            for connection in measured_connections(sockets, [report])
             if connection.sender is not None and connection.report is not None
         ]
         sent = [flow.bytes_sent for _, flow in flows]
@@ -97,11 +99,13 @@ def _bytes_check(trial: int, acked: int, received: int, sent: int | None, genera
     )  # fmt: skip
 
 
-def _against_host(trial: int, core: Sequence[TcpSocket], observations: Sequence[Observation]) -> Iterator[CrossCheck]:
+def _against_host(
+    trial: int, sockets: Sequence[TcpSocket], observations: Sequence[Observation]
+) -> Iterator[CrossCheck]:
     """All sockets of a host, cross traffic included, against the namespace's own Tcp.RetransSegs."""
     for counted in (host for seen in observations for host in seen.host_counters):
         theirs = counted.counters.get("Tcp.RetransSegs")
-        own = [socket for socket in core if socket.key.host == counted.host]
+        own = [socket for socket in sockets if socket.key.host == counted.host]
         if theirs is None or not own:
             continue
         ours = sum(_retransmitted(socket) for socket in own)
@@ -117,12 +121,12 @@ def _retransmitted(socket: TcpSocket) -> int:
 
 
 def _against_polling(
-    trial: int, core: Sequence[TcpSocket], observations: Sequence[Observation]
+    trial: int, sockets: Sequence[TcpSocket], observations: Sequence[Observation]
 ) -> Iterator[CrossCheck]:
     """A poller's last look comes before the end: what it may lack grows with how long before."""
-    by_identity = {identity(socket.key): socket for socket in core}
+    by_identity = {identity(socket.key): socket for socket in sockets}
     for seen in observations:
-        if seen.collector == CORE or not seen.tcp_sockets or seen.tcp_sockets is core:
+        if seen.collector == TCP_COLLECTOR or not seen.tcp_sockets or seen.tcp_sockets is sockets:
             continue
         pairs = [
             (by_identity[identity(polled.key)], polled)

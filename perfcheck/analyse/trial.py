@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from perfcheck.analyse.crosscheck import CORE
+from perfcheck.analyse.crosscheck import TCP_COLLECTOR
 from perfcheck.analyse.flows import measured_connections
 from perfcheck.analyse.hosts import host_metrics
 from perfcheck.analyse.layers import layer_metrics, link_metrics
@@ -29,7 +29,7 @@ def trial_metrics(
 ) -> dict[str, float]:
     """Return the metrics of one trial by catalogue name; what was not measured is absent.
 
-    Of several collectors that saw the TCP sockets the BPF core's figures stand; another's are not
+    Of several collectors that saw the TCP sockets the TCP collector's figures stand; another's are not
     mixed in, since the same name would mean something else.
     """
     found = {
@@ -38,7 +38,7 @@ def trial_metrics(
         **buffer_metrics(observations, reports),
         **link_metrics(scenario, links),
     }
-    for seen in sorted(observations, key=lambda each: each.collector != CORE):
+    for seen in sorted(observations, key=lambda each: each.collector != TCP_COLLECTOR):
         if tcp := tcp_metrics(seen.tcp_sockets, reports, scenario):
             found |= tcp
             break
@@ -51,7 +51,7 @@ def trial_metrics(
 
 def timed(reports: Sequence[TrafficReport], observations: Sequence[Observation]) -> tuple[TrafficReport, ...]:
     """Return the reports with their times by the kernel's clock, where a collector saw their connections."""
-    ordered = sorted(observations, key=lambda each: each.collector == CORE)
+    ordered = sorted(observations, key=lambda each: each.collector == TCP_COLLECTOR)
     return on_the_kernels_clock(reports, [socket for seen in ordered for socket in seen.tcp_sockets])
 
 

@@ -38,9 +38,9 @@ class Kind(Protocol):
 
 
 def collectors(layers: Layers = "all", mode: Mode = "summary", clock: RunClock | None = None) -> tuple[Collector, ...]:
-    """Make the collectors of these layers, the BPF core first; each says by `check()` whether it can measure here.
+    """Make the collectors of these layers, TCP's first; each says by `check()` whether it can measure here.
 
-    Their programs share `clock`, or one that is made for them. In mode `detail` the TCP core and what needs no BPF
+    Their programs share `clock`, or one that is made for them. In mode `detail` the TCP collector and what needs no BPF
     measures beside the packets' paths, in `both` all does.
     """
     from perfcheck.collect.sockdiag.collector import SockdiagCollector
@@ -50,7 +50,7 @@ def collectors(layers: Layers = "all", mode: Mode = "summary", clock: RunClock |
 
     made = [make() for make in kinds() if make.declared.serves(layers, mode)]
     made = [one for one in made if not isinstance(one, Elsewhere) or one.belongs_here()]
-    # Counts are all that the core is checked against, and two looks make a difference.
+    # Counts are all that the TCP collector is checked against, and two looks make a difference.
     if any(isinstance(one, TcpCollector) for one in made) and _passes(check_bpf):
         made = [SockdiagCollector(counts_only=True) if isinstance(one, SockdiagCollector) else one for one in made]
     clock = RunClock() if clock is None else clock
@@ -74,7 +74,7 @@ def prepare(layers: Layers = "all", mode: Mode = "summary") -> None:
         enumerators = {drop_reasons.LABEL: drop_reasons.ENUMERATORS}
         cache.prepare(*declared.texts(layers, mode), enumerators=enumerators)
         if declared.ROUTE_TIMES.serves(layers, mode):
-            functions.way_to(functions.FUNCTIONS[0])
+            functions.attachment_to(functions.FUNCTIONS[0])
             cache.prepare(declared.TIMES_TEXT)
 
 

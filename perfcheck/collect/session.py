@@ -224,7 +224,7 @@ class _Governor(threading.Thread):
     def _reading(self) -> tuple[float, dict[str, float], int]:
         return time.monotonic(), self._meter.used_s(), self._meter.packets()
 
-    def _judge(self, look: decision.Look, seconds: float) -> bool:
+    def _judge(self, look: decision.Usage, seconds: float) -> bool:
         """Return whether something was shed after this look."""
         if look.at_rest:
             self._rest_s += seconds
@@ -248,7 +248,7 @@ class _Governor(threading.Thread):
         return False
 
 
-def _look(before: tuple[float, dict[str, float], int], now: tuple[float, dict[str, float], int]) -> decision.Look:
+def _look(before: tuple[float, dict[str, float], int], now: tuple[float, dict[str, float], int]) -> decision.Usage:
     seconds = now[0] - before[0]
     used = {name: 100 * (after_s - before[1][name]) / seconds for name, after_s in now[1].items()}
-    return decision.Look(used_pct=used, packets_per_s=(now[2] - before[2]) / seconds)
+    return decision.Usage(used_pct=used, packets_per_s=(now[2] - before[2]) / seconds)

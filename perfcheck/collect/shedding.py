@@ -15,7 +15,7 @@ from perfcheck.model.budget import Budget
 
 DETAIL: Final = declared.DETAIL.name
 STOPPABLE: Final = frozenset(one.name for one in declared.ALL if one.may_stop)
-"""Collectors that may stop. The TCP core may not, nor what only looks when a trial begins and ends."""
+"""Collectors that may stop. The TCP collector may not, nor what only looks when a trial begins and ends."""
 SUSTAINED: Final = 3
 """So many looks in a row have to be over the budget: one alone may be another's doing."""
 REST_PACKETS_PER_S: Final = 100
@@ -25,7 +25,7 @@ NEGLIGIBLE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Usage:
     """What each collector took of one CPU (in percent, by name) since the look before, and packets meanwhile."""
 
     used_pct: Mapping[str, float]
@@ -58,7 +58,7 @@ class Watch:
         self.budget = budget
         self._row = 0
 
-    def note(self, look: Look) -> bool:
+    def note(self, look: Usage) -> bool:
         """Return whether something is to be shed now; the count then begins anew.
 
         A look at a lab that works counts only where the budget holds always.
@@ -71,7 +71,7 @@ class Watch:
         return True
 
 
-def steps(look: Look, budget: Budget) -> Iterator[Step]:
+def steps(look: Usage, budget: Budget) -> Iterator[Step]:
     """Return what may be shed, first what is to be shed first."""
     dear = {name: pct for name, pct in look.used_pct.items() if pct > NEGLIGIBLE * budget.cpu_pct}
     order = sorted(dear, key=lambda name: (name != DETAIL, -dear[name], name))

@@ -30,7 +30,7 @@ _RETURN_0: Final = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class BtfLocation:
     """Where a function's type is: its id in the BTF of `btf_fd`, 0 being the kernel's own."""
 
     btf_id: int
@@ -38,35 +38,35 @@ class Place:
 
 
 @contextlib.contextmanager
-def found(name: str) -> Iterator[Place]:
-    """Return a function's place, valid in the block; Unavailable where the running kernel does not have it."""
+def found(name: str) -> Iterator[BtfLocation]:
+    """Return where a function's type is, valid in the block; Unavailable where the running kernel does not have it."""
     lib = Libbpf()
     names = FUNCTIONS if name in FUNCTIONS else (name,)
     try:
         known = cache.numbers("functions", names, lib.kernel_functions)
     except OSError as error:
         raise Unavailable(name, str(error), _FIX) from error
-    place = Place(btf_id=known[name], btf_fd=0) if name in known else _in_module(lib, name)
+    location = BtfLocation(btf_id=known[name], btf_fd=0) if name in known else _in_module(lib, name)
     try:
-        yield place
+        yield location
     finally:
-        if place.btf_fd:
-            os.close(place.btf_fd)
+        if location.btf_fd:
+            os.close(location.btf_fd)
 
 
-def _in_module(lib: Libbpf, name: str) -> Place:
+def _in_module(lib: Libbpf, name: str) -> BtfLocation:
     module = MODULES.get(name)
     if module is None:
         raise Unavailable(name, "this kernel's types have no such function", "use another kernel, such as Debian's")
     try:
-        return Place(btf_id=lib.module_function(module, name), btf_fd=lib.module_btf(module))
+        return BtfLocation(btf_id=lib.module_function(module, name), btf_fd=lib.module_btf(module))
     except OSError as error:
         raise Unavailable(
             name, f"neither the kernel nor a module {module} has it: {error.strerror}", f"modprobe {module}"
         ) from error
 
 
-class Way(StrEnum):
+class Attachment(StrEnum):
     """How a program is attached to a function's begin and return."""
 
     FENTRY = "fentry"
@@ -77,10 +77,10 @@ class Way(StrEnum):
     @property
     def kinds(self) -> tuple[str, str]:
         """`ProgramImage.kind` of the begin and of the return."""
-        return ("fentry", "fexit") if self is Way.FENTRY else ("kprobe", "kretprobe")
+        return ("fentry", "fexit") if self is Attachment.FENTRY else ("kprobe", "kretprobe")
 
 
-def way_to(name: str, only: Way | None = None) -> Way:
+def attachment_to(name: str, only: Attachment | None = None) -> Attachment:
     """Return how the function is traced here, fentry first; tried by attaching a program that does nothing.
 
     `only` leaves no choice. Unavailable, with each one's reason, where nothing works. The kernel's answer is kept
@@ -92,20 +92,20 @@ def way_to(name: str, only: Way | None = None) -> Way:
             raise refusal
         return only
     try:
-        return way_to(name, Way.FENTRY)
+        return attachment_to(name, Attachment.FENTRY)
     except Unavailable as refused:
         try:
-            return way_to(name, Way.KPROBE)
+            return attachment_to(name, Attachment.KPROBE)
         except Unavailable as lacking:
             why = f"{refused.why}; nor is there a kprobe: {lacking.why}"
             raise Unavailable(refused.what, why, refused.fix) from lacking
 
 
 @functools.lru_cache(maxsize=64)
-def _refusal(name: str, way: Way, modules: frozenset[str]) -> Unavailable | None:
+def _refusal(name: str, attachment: Attachment, modules: frozenset[str]) -> Unavailable | None:
     del modules
     try:
-        _TRIES[way](name)
+        _TRIES[attachment](name)
     except Unavailable as refusal:
         return refusal
     return None
@@ -113,9 +113,9 @@ def _refusal(name: str, way: Way, modules: frozenset[str]) -> Unavailable | None
 
 def _try_fentry(name: str) -> None:
     lib = Libbpf()
-    with found(name) as place, contextlib.ExitStack() as stack:
+    with found(name) as location, contextlib.ExitStack() as stack:
         try:
-            prog_fd = lib.prog_load(name, _RETURN_0, ATTACH_FENTRY, place.btf_id, btf_fd=place.btf_fd)
+            prog_fd = lib.prog_load(name, _RETURN_0, ATTACH_FENTRY, location.btf_id, btf_fd=location.btf_fd)
             stack.callback(os.close, prog_fd)
             stack.callback(os.close, lib.attach_tracepoint(prog_fd))
         except OSError as error:
@@ -135,6 +135,6 @@ def _try_kprobe(name: str) -> None:
             raise Unavailable(f"kprobe/{name}", os.strerror(error.errno or 0), _FIX_KPROBE) from error
 
 
-_TRIES: Final[Mapping[Way, Callable[[str], None]]] = MappingProxyType(
-    {Way.FENTRY: _try_fentry, Way.KPROBE: _try_kprobe}
+_TRIES: Final[Mapping[Attachment, Callable[[str], None]]] = MappingProxyType(
+    {Attachment.FENTRY: _try_fentry, Attachment.KPROBE: _try_kprobe}
 )

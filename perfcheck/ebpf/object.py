@@ -145,8 +145,8 @@ class BpfObject:
         if image.btf_id or image.kind not in _FUNCTIONS:
             _require_hook(image)
             return self._lib.prog_load(image.target, code, attach, image.btf_id)
-        with functions.found(image.target) as place:
-            return self._lib.prog_load(image.target, code, attach, place.btf_id, btf_fd=place.btf_fd)
+        with functions.found(image.target) as location:
+            return self._lib.prog_load(image.target, code, attach, location.btf_id, btf_fd=location.btf_fd)
 
     def _iterated(self) -> int:
         return next(self._fds[one.name] for one in self._images.values() if one.type == libbpf.MAP_SK_STORAGE)

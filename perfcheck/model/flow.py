@@ -1,4 +1,4 @@
-"""Flows, and what the TCP layer of the measurement core saw of one socket."""
+"""Flows, and what the TCP collector saw of one socket."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import collect_lab as lab
 import pytest
 
 from perfcheck.collect.sockdiag.host import HostSockets
-from perfcheck.collect.sockdiag.tcp_info import Look
+from perfcheck.collect.sockdiag.tcp_info import TcpLook
 from perfcheck.system.clock import wait_until
 
 
@@ -27,7 +27,7 @@ def asking(pair: lab.Pair) -> Iterator[HostSockets]:
     made.close()
 
 
-def dumped(pair: lab.Pair) -> dict[int, Look]:
+def dumped(pair: lab.Pair) -> dict[int, TcpLook]:
     """A dump of all, by a netlink socket that has never asked before."""
     fresh = pair.client(lambda: HostSockets("client"))
     try:
@@ -36,7 +36,7 @@ def dumped(pair: lab.Pair) -> dict[int, Look]:
         fresh.close()
 
 
-def names(looks: dict[int, Look]) -> set[tuple[int, tuple[str, int], tuple[str, int], str]]:
+def names(looks: dict[int, TcpLook]) -> set[tuple[int, tuple[str, int], tuple[str, int], str]]:
     return {(look.cookie, look.local, look.remote, look.congestion) for look in looks.values()}
 
 

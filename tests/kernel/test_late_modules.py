@@ -29,13 +29,13 @@ expect: {ip.conntrack_us.p50: "<= 1ms"}
 
 def test_what_the_labs_own_setup_loads_is_measured_in_the_same_run() -> None:
     try:
-        functions.way_to("fib_table_lookup")
+        functions.attachment_to("fib_table_lookup")
     except Unavailable as lacking:
         pytest.skip(str(lacking))
     if "nf_conntrack" in loaded_modules():
         pytest.skip("nf_conntrack is loaded already")
     try:
-        functions.way_to("nf_conntrack_in")
+        functions.attachment_to("nf_conntrack_in")
     except Unavailable as lacking:
         assert "modprobe" in lacking.fix  # noqa: PT017 - that it is missing is where the test begins
     else:

@@ -18,7 +18,7 @@ from perfcheck.analyse.layers import layer_metrics
 from perfcheck.collect import collectors
 from perfcheck.collect.ip.function_times import ConntrackTimesCollector, FunctionTimesCollector, RouteTimesCollector
 from perfcheck.collect.ip.routes import IpCollector
-from perfcheck.ebpf.functions import Way
+from perfcheck.ebpf.functions import Attachment
 from perfcheck.errors import Unavailable
 
 SENT = 400
@@ -67,11 +67,11 @@ def tracks(pair: lab.Pair) -> bool:
     return any(int(lab.run("ip", "netns", "exec", name, "cat", count)) for name in pair.names)
 
 
-@pytest.mark.parametrize("way", list(Way))
+@pytest.mark.parametrize("attachment", list(Attachment))
 @pytest.mark.parametrize("address", ["198.18.0.2", "2001:2::2"])
-def test_each_route_that_is_found_is_timed_once(address: str, way: Way) -> None:
+def test_each_route_that_is_found_is_timed_once(address: str, attachment: Attachment) -> None:
     routes = IpCollector()
-    with opened(RouteTimesCollector(way)) as times, contextlib.closing(routes), lab.pair() as pair:
+    with opened(RouteTimesCollector(attachment)) as times, contextlib.closing(routes), lab.pair() as pair:
         routes.open()
         lab.run("ip", "netns", "exec", pair.names[0], "ping", "-c1", "-W2", address)
         with lab.measuring(pair.scope(), times, routes) as seen:
@@ -86,9 +86,9 @@ def test_each_route_that_is_found_is_timed_once(address: str, way: Way) -> None:
     assert 0 < found["ip.route_lookup_us.p50"] <= found["ip.route_lookup_us.p99"] <= found["ip.route_lookup_us.max"]
 
 
-@pytest.mark.parametrize("way", list(Way))
-def test_packets_are_timed_where_they_are_tracked(way: Way) -> None:
-    with opened(ConntrackTimesCollector(way)) as times, lab.pair() as pair, lab.pair() as others:
+@pytest.mark.parametrize("attachment", list(Attachment))
+def test_packets_are_timed_where_they_are_tracked(attachment: Attachment) -> None:
+    with opened(ConntrackTimesCollector(attachment)) as times, lab.pair() as pair, lab.pair() as others:
         with lab.measuring(pair.scope(), times) as before:
             send(pair)
         tracked = tracks(pair)
@@ -112,7 +112,7 @@ def mean_us(collector: FunctionTimesCollector, quantity: str, pair: lab.Pair) ->
     return timed.total / timed.count
 
 
-@pytest.mark.parametrize("way", list(Way))
+@pytest.mark.parametrize("attachment", list(Attachment))
 @pytest.mark.parametrize(
     ("kind", "quantity", "function"),
     [
@@ -121,13 +121,13 @@ def mean_us(collector: FunctionTimesCollector, quantity: str, pair: lab.Pair) ->
     ],
 )
 def test_time_spent_in_the_function_is_in_its_time(
-    kind: type[RouteTimesCollector | ConntrackTimesCollector], quantity: str, function: str, way: Way
+    kind: type[RouteTimesCollector | ConntrackTimesCollector], quantity: str, function: str, attachment: Attachment
 ) -> None:
     with lab.pair() as pair:
         track(pair)
-        with opened(kind(way)) as times:
+        with opened(kind(attachment)) as times:
             plain_us = mean_us(times, quantity, pair)
-        with slowed_function(function, clock_reads=CLOCK_READS) as spent, opened(kind(way)) as times:
+        with slowed_function(function, clock_reads=CLOCK_READS) as spent, opened(kind(attachment)) as times:
             slow_us = mean_us(times, quantity, pair)
             slow = spent()
     # What the kernel says that the program which slows it down took a call (bpf_stats).
@@ -142,17 +142,17 @@ def test_time_spent_in_the_function_is_in_its_time(
 def test_both_ways_count_the_same_calls(
     kind: type[RouteTimesCollector | ConntrackTimesCollector], quantity: str
 ) -> None:
-    with opened(kind(Way.FENTRY)) as typed, opened(kind(Way.KPROBE)) as probed, lab.pair() as pair:
+    with opened(kind(Attachment.FENTRY)) as typed, opened(kind(Attachment.KPROBE)) as probed, lab.pair() as pair:
         track(pair)
         typed.begin(pair.scope())
         probed.begin(pair.scope())
         send(pair)
-        seen = {way: one.end() for way, one in ((Way.FENTRY, typed), (Way.KPROBE, probed))}
+        seen = {attachment: one.end() for attachment, one in ((Attachment.FENTRY, typed), (Attachment.KPROBE, probed))}
         hooks = [part.hook for one in (typed, probed) for part in one.parts()]
-    assert [hook.partition(" ")[0] for hook in hooks] == list(Way)
-    timed = {way: one.distributions[quantity] for way, one in seen.items()}
-    assert timed[Way.KPROBE].count == pytest.approx(timed[Way.FENTRY].count, rel=0.02)
-    assert timed[Way.FENTRY].count >= SENT
+    assert [hook.partition(" ")[0] for hook in hooks] == list(Attachment)
+    timed = {attachment: one.distributions[quantity] for attachment, one in seen.items()}
+    assert timed[Attachment.KPROBE].count == pytest.approx(timed[Attachment.FENTRY].count, rel=0.02)
+    assert timed[Attachment.FENTRY].count >= SENT
     assert [one.lost_events for one in seen.values()] == [0, 0]
 
 

@@ -67,9 +67,9 @@ def test_a_qdisc_that_was_replaced_began_at_0() -> None:
     assert now.since(was)["drops"] == 3
 
 
-def look(**more: Any) -> netlink.Look:
+def look(**more: Any) -> netlink.HostLook:
     interfaces = rtnetlink.interfaces_of([link(1, kind=772), link(2, **more)])
-    return netlink.Look(queues={}, interfaces=interfaces, drivers={}, neighbours=3, neighbours_failed=1)
+    return netlink.HostLook(queues={}, interfaces=interfaces, drivers={}, neighbours=3, neighbours_failed=1)
 
 
 def test_interfaces_are_summed_over_hosts_and_the_loopback_is_left_out() -> None:
@@ -83,9 +83,9 @@ def test_interfaces_are_summed_over_hosts_and_the_loopback_is_left_out() -> None
 
 
 def test_a_packet_that_goes_back_to_its_queue_found_the_device_busy() -> None:
-    def at(requeues: int) -> Mapping[str, netlink.Look]:
+    def at(requeues: int) -> Mapping[str, netlink.HostLook]:
         queues = rtnetlink.queues_of([tc(2, "tbf", requeues=requeues, packets=9)])
-        return {"client": netlink.Look(queues=queues, interfaces={}, drivers={})}
+        return {"client": netlink.HostLook(queues=queues, interfaces={}, drivers={})}
 
     found = dict(netlink.metrics_of(at(2), at(5)))
     assert (found["nic.tx_busy"], found["qdisc.requeues"]) == (3, 3)
@@ -101,7 +101,8 @@ def test_the_busiest_transmit_queue_of_a_multiqueue_device_is_told() -> None:
 
     assert lanes(5, 7) == {2: {1: 5, 2: 7}}
     before, after = (
-        {"client": netlink.Look(queues={}, interfaces={}, drivers={}, lanes=one)} for one in (lanes(5, 7), lanes(5, 37))
+        {"client": netlink.HostLook(queues={}, interfaces={}, drivers={}, lanes=one)}
+        for one in (lanes(5, 7), lanes(5, 37))
     )
     assert dict(netlink.metrics_of(before, after))["nic.tx_queue_busiest_pct"] == 100
     assert "nic.tx_queue_busiest_pct" not in dict(netlink.metrics_of(before, before))
@@ -109,7 +110,7 @@ def test_the_busiest_transmit_queue_of_a_multiqueue_device_is_told() -> None:
 
 def test_offloads_are_shares_of_the_interfaces() -> None:
     on, off = dict.fromkeys(ethtool.OFFLOADS, True), dict.fromkeys(ethtool.OFFLOADS, False)
-    looked = {"client": netlink.Look(queues={}, interfaces={}, drivers={}, offloads={"a": on, "b": off})}
+    looked = {"client": netlink.HostLook(queues={}, interfaces={}, drivers={}, offloads={"a": on, "b": off})}
     assert dict(netlink.metrics_of(looked, looked))["nic.offload_tso_pct"] == 50
 
 
@@ -120,10 +121,10 @@ def test_a_drivers_counters_are_told_apart_by_their_names() -> None:
 
 
 def test_a_driver_counter_that_rose_is_named() -> None:
-    def with_driver(dropped: int) -> Mapping[str, netlink.Look]:
+    def with_driver(dropped: int) -> Mapping[str, netlink.HostLook]:
         made = look()
         drivers = {"eth2": {"rx_dropped": dropped, "rx_packets": dropped}}
-        return {"client": netlink.Look(queues={}, interfaces=made.interfaces, drivers=drivers)}
+        return {"client": netlink.HostLook(queues={}, interfaces=made.interfaces, drivers=drivers)}
 
     found = dict(netlink.metrics_of(with_driver(1), with_driver(8)))
     assert found["nic.driver_drops"] == 7
@@ -265,7 +266,7 @@ def test_memory_of_other_nodes_is_counted_where_there_are_any(tmp_path: Path) ->
 
 
 def test_connection_tracking_is_summed_over_cpus_and_the_fullest_table_counts() -> None:
-    def at(drop: int, entries: int) -> conntrack.Look:
+    def at(drop: int, entries: int) -> conntrack.Tracked:
         per_cpu = [Message(CTA_STATS_DROP=drop), Message(CTA_STATS_DROP=1, CTA_STATS_FOUND=2)]
         table = [Message(CTA_STATS_GLOBAL_ENTRIES=entries, CTA_STATS_GLOBAL_MAX_ENTRIES=100)]
         return conntrack.counts_of(per_cpu, table)

@@ -21,7 +21,7 @@ from perfcheck.collect.ip import function_times
 from perfcheck.collect.tcp import collector
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.compile import attached_to
-from perfcheck.ebpf.functions import Way
+from perfcheck.ebpf.functions import Attachment
 from perfcheck.ebpf.image import Image, MapImage, ProgramImage
 from perfcheck.model.catalogue import CATALOGUE
 
@@ -93,13 +93,13 @@ def test_a_part_of_an_image_has_only_its_own_maps() -> None:
 def test_programs_of_a_function_and_of_its_tracepoint_are_apart() -> None:
     programs = tuple(
         ProgramImage(kind=kind, target="fib_table_lookup", btf_id=1, code=b"")
-        for kind in ("tp_btf", *Way.FENTRY.kinds, *Way.KPROBE.kinds)
+        for kind in ("tp_btf", *Attachment.FENTRY.kinds, *Attachment.KPROBE.kinds)
     )
     whole = Image(source="x", maps=(), programs=programs)
     assert [one.kind for one in layer_programs.part_of(whole, ["fib_table_lookup"]).programs] == ["tp_btf"]
-    for way in Way:
-        begin, end = way.kinds
-        targets = function_times.RouteTimesCollector(way).programs_wanted.targets
+    for attachment in Attachment:
+        begin, end = attachment.kinds
+        targets = function_times.RouteTimesCollector(attachment).programs_wanted.targets
         assert [one.kind for one in layer_programs.part_of(whole, targets).programs] == [begin, end]
 
 
@@ -131,7 +131,7 @@ def test_each_program_of_a_text_is_a_hook_that_one_collector_declares(group: tup
 
 def test_each_program_at_a_function_is_one_collectors_by_either_way() -> None:
     kinds = (function_times.RouteTimesCollector, function_times.ConntrackTimesCollector)
-    wanted = [name for way in Way for kind in kinds for name in kind(way).programs_wanted.targets]
+    wanted = [name for attachment in Attachment for kind in kinds for name in kind(attachment).programs_wanted.targets]
     assert programs_of(declared.TIMES_TEXT) == sorted(wanted)
 
 
@@ -139,7 +139,7 @@ def test_each_collector_has_a_declaration_of_its_own_and_gives_what_metrics_need
     assert [kind.declared for kind in kinds()] == list(declared.ALL)
     names = [one.name for one in declared.ALL]
     assert len(set(names)) == len(names)
-    # sock_diag gives no metric of its own: it stands in for the TCP core.
+    # sock_diag gives no metric of its own: it stands in for the TCP collector.
     assert set(names) - {need for spec in CATALOGUE.values() for need in spec.needs} == {"sockdiag"}
 
 

@@ -15,8 +15,8 @@ from perfcheck.collect.shedding import (
     REST_PACKETS_PER_S,
     STOPPABLE,
     SUSTAINED,
-    Look,
     Step,
+    Usage,
     Watch,
     steps,
 )
@@ -27,11 +27,11 @@ NAMES = (*sorted(STOPPABLE), "tcp", "sockdiag", "host", "budget")
 USED = st.dictionaries(st.sampled_from(NAMES), st.floats(0, 50), min_size=1)
 
 
-def look(pct: float, packets_per_s: float = REST) -> Look:
-    return Look(used_pct={"tcp": pct}, packets_per_s=packets_per_s)
+def look(pct: float, packets_per_s: float = REST) -> Usage:
+    return Usage(used_pct={"tcp": pct}, packets_per_s=packets_per_s)
 
 
-def shed_at(watch: Watch, looks: list[Look]) -> list[int]:
+def shed_at(watch: Watch, looks: list[Usage]) -> list[int]:
     return [index for index, each in enumerate(looks) if watch.note(each)]
 
 
@@ -69,7 +69,7 @@ def test_whatever_sheds_was_over_the_budget_each_time(seen: list[tuple[float, fl
 
 
 def test_the_order_is_detail_then_fewer_looks_then_the_dearest() -> None:
-    seen = Look(used_pct={"nic": 0.5, "socket": 0.6, "detail": 0.2, "tcp": 3.0, "cpu": 0.01}, packets_per_s=REST)
+    seen = Usage(used_pct={"nic": 0.5, "socket": 0.6, "detail": 0.2, "tcp": 3.0, "cpu": 0.01}, packets_per_s=REST)
     assert list(steps(seen, Budget(cpu_pct=1.0))) == [
         Step(collector="detail", stop=False), Step(collector="detail", stop=True),
         Step(collector="tcp", stop=False), Step(collector="socket", stop=False), Step(collector="nic", stop=False),
@@ -79,7 +79,7 @@ def test_the_order_is_detail_then_fewer_looks_then_the_dearest() -> None:
 
 @given(USED, st.floats(0.001, 10))
 def test_detail_goes_first_and_what_must_stay_is_never_stopped(used: dict[str, float], budget_pct: float) -> None:
-    found = list(steps(Look(used_pct=used, packets_per_s=REST), Budget(cpu_pct=budget_pct)))
+    found = list(steps(Usage(used_pct=used, packets_per_s=REST), Budget(cpu_pct=budget_pct)))
     assert len(set(found)) == len(found)
     assert {one.collector for one in found if one.stop} <= STOPPABLE
     assert all(used[one.collector] > NEGLIGIBLE * budget_pct for one in found)

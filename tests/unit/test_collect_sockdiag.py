@@ -13,18 +13,18 @@ import pytest
 from perfcheck.collect.sockdiag import collector as sockdiag
 from perfcheck.collect.sockdiag import tcp_info
 from perfcheck.collect.sockdiag.collector import SockdiagCollector
-from perfcheck.collect.sockdiag.tcp_info import Look
+from perfcheck.collect.sockdiag.tcp_info import TcpLook
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Scope
 
 T = TypeVar("T")
 
 
-def look(cookie: int, **values: int) -> Look:
+def look(cookie: int, **values: int) -> TcpLook:
     ends = struct.pack(">HH", 40_000 + cookie, 5201)
     ends += b"".join(socket.inet_aton(f"198.18.0.{number}").ljust(16, b"\0") for number in (1, 2))
     info = b"".join(struct.pack(f"={code}", values.get(name, 0)) for name, code in tcp_info.LAYOUT)
-    return Look(cookie, socket.AF_INET, struct.pack("=36s4xQ", ends, cookie), info, b"cubic\0")
+    return TcpLook(cookie, socket.AF_INET, struct.pack("=36s4xQ", ends, cookie), info, b"cubic\0")
 
 
 class Host:
@@ -32,17 +32,17 @@ class Host:
 
     opened = True
     lost = 0
-    seen: tuple[Look, ...] = ()
+    seen: tuple[TcpLook, ...] = ()
 
     def __init__(self, host: str) -> None:
         self.host = host
         self.told = os.eventfd(0, os.EFD_CLOEXEC)
 
-    def looks(self, *, known: bool = True) -> tuple[Look, ...]:
+    def looks(self, *, known: bool = True) -> tuple[TcpLook, ...]:
         del known
         return Host.seen
 
-    def notices(self) -> tuple[Look, ...]:
+    def notices(self) -> tuple[TcpLook, ...]:
         return ()
 
     def close(self) -> None:
@@ -64,11 +64,11 @@ class Namespaces:
 
 
 @pytest.fixture
-def observed(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Look], list[Look]], dict[int, TcpSocket]]:
+def observed(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[TcpLook], list[TcpLook]], dict[int, TcpSocket]]:
     monkeypatch.setattr(sockdiag, "HostSockets", Host)
     monkeypatch.setattr(sockdiag, "NetnsThread", Namespaces)
 
-    def observe(first: list[Look], last: list[Look]) -> dict[int, TcpSocket]:
+    def observe(first: list[TcpLook], last: list[TcpLook]) -> dict[int, TcpSocket]:
         collector = SockdiagCollector(period_s=1000.0)
         Host.seen = tuple(first)
         collector.begin(Scope(namespaces={"client": 1}, netns_paths={"client": "/x"}, warmup_ns=0))
@@ -82,7 +82,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Look], list[Look
 
 
 def test_a_connection_that_was_there_before_the_trial_was_not_established_in_it(
-    observed: Callable[[list[Look], list[Look]], dict[int, TcpSocket]],
+    observed: Callable[[list[TcpLook], list[TcpLook]], dict[int, TcpSocket]],
 ) -> None:
     old = look(1, bytes_acked=10**12)
     found = observed([old], [old, look(2, bytes_acked=1000)])
@@ -91,7 +91,7 @@ def test_a_connection_that_was_there_before_the_trial_was_not_established_in_it(
 
 
 def test_counters_of_32_bits_may_wrap(
-    observed: Callable[[list[Look], list[Look]], dict[int, TcpSocket]],
+    observed: Callable[[list[TcpLook], list[TcpLook]], dict[int, TcpSocket]],
 ) -> None:
     before = look(1, segs_out=2**32 - 2, bytes_acked=2**32 - 1)
     counters = observed([before], [look(1, segs_out=3, bytes_acked=2**32 + 9)])[1].counters

@@ -12,7 +12,7 @@ from perfcheck.collect.base import availability
 from perfcheck.collect.detail import hooks
 from perfcheck.collect.ip import function_times
 from perfcheck.ebpf import functions, kprobe
-from perfcheck.ebpf.functions import Way
+from perfcheck.ebpf.functions import Attachment
 from perfcheck.ebpf.image import Image, ProgramImage
 from perfcheck.errors import Unavailable
 from perfcheck.model.observation import Overhead, ProgramCost
@@ -28,32 +28,36 @@ def nothing_known() -> Iterator[None]:
     functions._refusal.cache_clear()
 
 
-def working(monkeypatch: pytest.MonkeyPatch, *ways: Way) -> list[Way]:
-    """Have only these ways work; gives those that were tried, in order."""
-    tried: list[Way] = []
+def working(monkeypatch: pytest.MonkeyPatch, *attachments: Attachment) -> list[Attachment]:
+    """Have only these attachments work; gives those that were tried, in order."""
+    tried: list[Attachment] = []
 
-    def attempt(way: Way) -> None:
-        tried.append(way)
-        if way not in ways:
-            raise Unavailable(f"{way}/{FUNCTION}", f"no {way}", f"get {way}")
+    def attempt(attachment: Attachment) -> None:
+        tried.append(attachment)
+        if attachment not in attachments:
+            raise Unavailable(f"{attachment}/{FUNCTION}", f"no {attachment}", f"get {attachment}")
 
-    monkeypatch.setattr(functions, "_TRIES", {way: lambda _, way=way: attempt(way) for way in Way})
+    monkeypatch.setattr(
+        functions,
+        "_TRIES",
+        {one: lambda _, one=one: attempt(one) for one in Attachment},
+    )
     return tried
 
 
 def test_a_function_is_traced_by_fentry_where_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = working(monkeypatch, *Way)
-    assert functions.way_to(FUNCTION) is Way.FENTRY
-    assert tried == [Way.FENTRY]
+    tried = working(monkeypatch, *Attachment)
+    assert functions.attachment_to(FUNCTION) is Attachment.FENTRY
+    assert tried == [Attachment.FENTRY]
 
 
 def test_and_by_kprobe_where_fentry_is_refused_or_this_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = working(monkeypatch, Way.KPROBE)
-    assert functions.way_to(FUNCTION) is Way.KPROBE
-    assert tried == [Way.FENTRY, Way.KPROBE]
+    tried = working(monkeypatch, Attachment.KPROBE)
+    assert functions.attachment_to(FUNCTION) is Attachment.KPROBE
+    assert tried == [Attachment.FENTRY, Attachment.KPROBE]
     functions._refusal.cache_clear()
-    working(monkeypatch, *Way)
-    assert functions.way_to(FUNCTION, Way.KPROBE) is Way.KPROBE
+    working(monkeypatch, *Attachment)
+    assert functions.attachment_to(FUNCTION, Attachment.KPROBE) is Attachment.KPROBE
 
 
 def test_where_neither_works_both_reasons_are_told_until_another_module_is_loaded(
@@ -61,17 +65,17 @@ def test_where_neither_works_both_reasons_are_told_until_another_module_is_loade
 ) -> None:
     tried = working(monkeypatch)
     with pytest.raises(Unavailable, match="no fentry; nor is there a kprobe: no kprobe"):
-        functions.way_to(FUNCTION)
+        functions.attachment_to(FUNCTION)
     with pytest.raises(Unavailable, match="no kprobe"):
-        functions.way_to(FUNCTION, Way.KPROBE)
-    assert tried == [Way.FENTRY, Way.KPROBE]
-    working(monkeypatch, Way.FENTRY)
+        functions.attachment_to(FUNCTION, Attachment.KPROBE)
+    assert tried == [Attachment.FENTRY, Attachment.KPROBE]
+    working(monkeypatch, Attachment.FENTRY)
     monkeypatch.setattr(functions, "loaded_modules", lambda: frozenset({"nf_conntrack"}))
-    assert functions.way_to(FUNCTION) is Way.FENTRY
+    assert functions.attachment_to(FUNCTION) is Attachment.FENTRY
 
 
 def test_the_collectors_programs_are_those_of_the_way_it_was_given() -> None:
-    assert function_times.ConntrackTimesCollector(Way.KPROBE).programs_wanted.targets == (
+    assert function_times.ConntrackTimesCollector(Attachment.KPROBE).programs_wanted.targets == (
         "kprobe/nf_conntrack_in",
         "kretprobe/nf_conntrack_in",
     )
@@ -89,7 +93,7 @@ def test_calls_that_never_returned_are_counted_by_the_runs_of_both_programs(
         ProgramCost(program=f"route times/{kind}/{FUNCTION}", calls=calls, run_ns=0)
         for kind, calls in (("kprobe", begun), ("kretprobe", ended))
     )
-    assert function_times.missed_returns(Overhead(programs=costs), Way.KPROBE, FUNCTION) == missed
+    assert function_times.missed_returns(Overhead(programs=costs), Attachment.KPROBE, FUNCTION) == missed
 
 
 class _Links:

@@ -164,7 +164,7 @@ class LayerPrograms:
     def follow(self, scope: Scope) -> None:
         """Follow the namespaces of the scope from now on."""
         if len(scope.namespaces) > MAX_HOSTS:
-            raise CollectError(f"{len(scope.namespaces)} hosts are too many: the core has room for {MAX_HOSTS}")
+            raise CollectError(f"{len(scope.namespaces)} hosts are too many: perfcheck has room for {MAX_HOSTS}")
         loaded, hosts = self.loaded, {inode: host for host, inode in scope.namespaces.items()}
         control = loaded.view("scope")[0]
         loaded.replace_keys("namespaces", self._hosts, {inode: index for index, inode in enumerate(hosts)})

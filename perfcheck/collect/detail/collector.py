@@ -103,7 +103,7 @@ class DetailCollector:
         self._abandon()
         loaded, hosts = self.loaded, {inode: host for host, inode in scope.namespaces.items()}
         if len(hosts) > programs.MAX_HOSTS:
-            raise CollectError(f"{len(hosts)} hosts are too many: the core has room for {programs.MAX_HOSTS}")
+            raise CollectError(f"{len(hosts)} hosts are too many: perfcheck has room for {programs.MAX_HOSTS}")
         loaded.replace_keys("namespaces", self._hosts, {inode: index for index, inode in enumerate(hosts)})
         loaded.clear("flows")
         self._hosts = hosts

@@ -18,10 +18,10 @@ from perfcheck.system.netns import NetnsThread
 
 _COUNTERS: Final = ("found", "invalid", "insert_failed", "drop", "early_drop", "error")
 
-Look = Mapping[str, int]
+Tracked = Mapping[str, int]
 
 
-class ConntrackCollector(LookingCollector[dict[str, Look]]):
+class ConntrackCollector(LookingCollector[dict[str, Tracked]]):
     """Reads each host's counters of connection tracking and the fill of its table; counts new connections by BPF."""
 
     declared = declared.CONNTRACK
@@ -79,7 +79,7 @@ class ConntrackCollector(LookingCollector[dict[str, Look]]):
                 "a kernel with CONFIG_NF_CT_NETLINK (modprobe nf_conntrack_netlink), as root",
             ) from error  # fmt: skip
 
-    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, Look]:
+    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, Tracked]:
         """Look at each host."""
         try:
             found = {host: namespaces.inside(path, read) for host, path in paths.items()}
@@ -90,7 +90,7 @@ class ConntrackCollector(LookingCollector[dict[str, Look]]):
             for host, look in found.items()
         }
 
-    def compare(self, before: dict[str, Look], after: dict[str, Look], length_ns: int) -> Seen:
+    def compare(self, before: dict[str, Tracked], after: dict[str, Tracked], length_ns: int) -> Seen:
         """Return the differences, of all hosts together."""
         del length_ns
         return Seen(metrics=dict(metrics_of(before, after)))
@@ -102,7 +102,7 @@ def _reason(error: Exception) -> str:
     return os.strerror(number) if isinstance(number, int) else str(error) or type(error).__name__
 
 
-def read() -> Look:
+def read() -> Tracked:
     """Read the counters of the calling thread's namespace, all CPUs together, and the table's fill."""
     from pyroute2 import NFCTSocket
 
@@ -110,7 +110,7 @@ def read() -> Look:
         return counts_of(netlink.stat(), netlink.count())
 
 
-def counts_of(per_cpu: list[Any], table: list[Any]) -> Look:
+def counts_of(per_cpu: list[Any], table: list[Any]) -> Tracked:
     """Add up the answers to IPCTNL_MSG_CT_GET_STATS_CPU, and name those to IPCTNL_MSG_CT_GET_STATS."""
     found = {
         name: sum(int(message.get_attr(f"CTA_STATS_{name.upper()}") or 0) for message in per_cpu) for name in _COUNTERS
@@ -121,7 +121,7 @@ def counts_of(per_cpu: list[Any], table: list[Any]) -> Look:
     return found
 
 
-def metrics_of(before: Mapping[str, Look], after: Mapping[str, Look]) -> Iterator[tuple[str, float]]:
+def metrics_of(before: Mapping[str, Tracked], after: Mapping[str, Tracked]) -> Iterator[tuple[str, float]]:
     """Return sums over the hosts; the table's use is the fullest host's, at the fuller of the two moments."""
     hosts = [host for host in after if host in before]
     for name in _COUNTERS:

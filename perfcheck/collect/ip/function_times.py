@@ -1,7 +1,7 @@
 """How long functions of the IP layer take (bpf/times.bpf.c): an optional tier, where the kernel traces functions.
 
 The times are from the function's begin to its end and have in them what the hooks themselves take there. By kprobe
-and kretprobe that is more than by fentry and fexit: compare figures of one way only.
+and kretprobe that is more than by fentry and fexit: compare figures of one kind of attachment only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.collect.base.declaration import Declaration
 from perfcheck.collect.base.programs import LayerPrograms, cpu_count, forget_distributions, histogram_of
 from perfcheck.ebpf import functions
-from perfcheck.ebpf.functions import Way
+from perfcheck.ebpf.functions import Attachment
 from perfcheck.errors import Unavailable
 from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.checks import Check
@@ -26,14 +26,14 @@ class FunctionTimesCollector(BpfCollector):
     quantity: ClassVar[str]
     """The metric's name without the stat."""
 
-    def __init__(self, way: Way | None = None) -> None:
+    def __init__(self, attachment: Attachment | None = None) -> None:
         """Nothing is loaded before `open`.
 
-        `way` demands one of the ways to trace a function; without it the best that the kernel allows is taken.
+        `attachment` demands one of the ways to trace a function; without it the best that the kernel allows is taken.
         """
         (self._function,), self._also = self.declared.hooks, self.declared.optional
-        self._wanted = way
-        self._way = way or Way.FENTRY
+        self._wanted = attachment
+        self._attachment = attachment or Attachment.FENTRY
         super().__init__()
 
     @property
@@ -42,7 +42,7 @@ class FunctionTimesCollector(BpfCollector):
         return replace(self.declared, hooks=self._at(self.declared.hooks), optional=self._at(self._also))
 
     def _at(self, functions: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(f"{kind}/{one}" for one in functions for kind in self._way.kinds)
+        return tuple(f"{kind}/{one}" for one in functions for kind in self._attachment.kinds)
 
     def belongs_here(self) -> bool:
         """Whether the kernel traces the function: no other hook shows these times, so a run lacks nothing."""
@@ -55,18 +55,18 @@ class FunctionTimesCollector(BpfCollector):
     def check(self) -> None:
         """Raise Unavailable where BPF cannot be used, or the function not be traced: tried by attaching to it."""
         super().check()
-        functions.way_to(self._function, self._wanted)
+        functions.attachment_to(self._function, self._wanted)
 
     def open(self) -> None:
-        """Load and attach, in the way that this kernel allows."""
-        self._way = functions.way_to(self._function, self._wanted)
+        """Load and attach, as this kernel allows."""
+        self._attachment = functions.attachment_to(self._function, self._wanted)
         self.programs = LayerPrograms(self.programs_wanted, {})
         self.timed_by(self._clock)
         super().open()
 
     def parts(self) -> tuple[Check, ...]:
         """Say by which hooks the metric is measured here; valid while open."""
-        begin, end = self._way.kinds
+        begin, end = self._attachment.kinds
         loaded = [one for one in (self._function, *self._also) if f"{begin}/{one}" not in self.programs.missing]
         return (Check(name=self.quantity, ok=True, hook=f"{begin} and {end} of {' and '.join(loaded)}"),)
 
@@ -84,19 +84,21 @@ class FunctionTimesCollector(BpfCollector):
     def end(self) -> Observation:
         """Stop counting and give what was counted; calls whose return the kernel missed are lost, and told."""
         seen = super().end()
-        missed = sum(missed_returns(seen.overhead, self._way, one) for one in (self._function, *self._also))
+        missed = sum(missed_returns(seen.overhead, self._attachment, one) for one in (self._function, *self._also))
         begun = max((cost.calls for cost in seen.overhead.programs), default=0)
         # Some may be under way at either end of the trial, one a CPU; where many run, calls are estimated (RunClock).
         if missed <= max(cpu_count(), begun // 1000):
             return seen
-        told = f"{missed} calls of {self._function} returned without the kernel's saying so ({self._way.kinds[1]})"
+        told = (
+            f"{missed} calls of {self._function} returned without the kernel's saying so ({self._attachment.kinds[1]})"
+        )
         return replace(seen, lost_events=max(seen.lost_events, missed), warnings=(*seen.warnings, told))
 
 
-def missed_returns(overhead: Overhead, way: Way, function: str) -> int:
+def missed_returns(overhead: Overhead, attachment: Attachment, function: str) -> int:
     """Return how many more calls of a function began than ended, by the runs of the programs at either end."""
     calls = {cost.program.partition("/")[2]: cost.calls for cost in overhead.programs}
-    begin, end = way.kinds
+    begin, end = attachment.kinds
     return max(0, calls.get(f"{begin}/{function}", 0) - calls.get(f"{end}/{function}", 0))
 
 

@@ -37,10 +37,10 @@ _STATS: Final = struct.Struct("=4Q")  # struct ovs_dp_stats
 _NAMES: Final = ("hits", "upcalls", "lost", "flows")
 _RECEIVE_BYTES: Final = 1 << 16
 
-Look = Mapping[str, int]
+Datapaths = Mapping[str, int]
 
 
-class OvsCollector(LookingCollector[dict[str, Look]]):
+class OvsCollector(LookingCollector[dict[str, Datapaths]]):
     """Reads the statistics of all datapaths of each host."""
 
     declared = declared.OVS
@@ -56,14 +56,14 @@ class OvsCollector(LookingCollector[dict[str, Look]]):
         except OSError as error:
             raise Unavailable("Open vSwitch", error.strerror or str(error), "modprobe openvswitch") from error
 
-    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, Look]:
+    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, Datapaths]:
         """Look at each host."""
         try:
             return {host: namespaces.inside(path, read) for host, path in paths.items()}
         except OSError as error:
             raise CollectError(f"Open vSwitch's counters cannot be read: {error}") from error
 
-    def compare(self, before: dict[str, Look], after: dict[str, Look], length_ns: int) -> Seen:
+    def compare(self, before: dict[str, Datapaths], after: dict[str, Datapaths], length_ns: int) -> Seen:
         """Return the differences of all datapaths together, and how many flows there are at the end; none without."""
         del length_ns
         if not any(look["datapaths"] for look in after.values()):
@@ -75,7 +75,7 @@ class OvsCollector(LookingCollector[dict[str, Look]]):
         return Seen(metrics={**metrics, "ip.ovs_flows": float(sum(look["flows"] for look in after.values()))})
 
 
-def read() -> Look:
+def read() -> Datapaths:
     """Add up the datapaths of the calling thread's namespace; OSError (ENOENT) without the module."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_GENERIC) as netlink:
         netlink.settimeout(1.0)
@@ -87,7 +87,7 @@ def read() -> Look:
         return summed(list(_answers(netlink)))
 
 
-def summed(payloads: list[bytes]) -> Look:
+def summed(payloads: list[bytes]) -> Datapaths:
     """Add up datapaths, each as a payload of OVS_DP_CMD_GET's answer."""
     found = dict.fromkeys((*_NAMES, "datapaths"), 0)
     for payload in payloads:

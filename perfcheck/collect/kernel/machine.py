@@ -30,7 +30,7 @@ PARTS: Final[Mapping[str, tuple[str, str, str]]] = {
 }  # fmt: skip
 """Sources that not every machine has, by the words of MetricSpec.needs: which one, why it lacks, how to get it."""
 
-Look = Mapping[str, Mapping[str, float]]
+MachineLook = Mapping[str, Mapping[str, float]]
 """One moment, by source; a source that this machine does not have is left out."""
 
 STAT: Final = Path("/proc/stat")
@@ -45,7 +45,7 @@ _SOURCES: Final[Mapping[str, Callable[[], Mapping[str, float]]]] = {
 }
 
 
-class MachineCollector(LookingCollector[Look]):
+class MachineCollector(LookingCollector[MachineLook]):
     """Reads all sources that this machine has."""
 
     declared = declared.MACHINE
@@ -55,12 +55,12 @@ class MachineCollector(LookingCollector[Look]):
         if not STAT.exists():
             raise Unavailable("the machine's counters", f"{STAT} is missing", "mount /proc")
 
-    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> Look:
+    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> MachineLook:
         """Read the machine, which all hosts share."""
         del namespaces, paths
         return read()
 
-    def compare(self, before: Look, after: Look, length_ns: int) -> Seen:
+    def compare(self, before: MachineLook, after: MachineLook, length_ns: int) -> Seen:
         """Return the differences."""
         return Seen(metrics=dict(metrics_of(before, after, length_ns)))
 
@@ -74,7 +74,7 @@ def require_part(part: str, sources: Mapping[str, Callable[[], Mapping[str, floa
         raise Unavailable(part, why, fix) from error
 
 
-def read() -> Look:
+def read() -> MachineLook:
     """Read all sources that this machine has."""
     found: dict[str, Mapping[str, float]] = {}
     for name, read in _SOURCES.items():
@@ -83,7 +83,7 @@ def read() -> Look:
     return found
 
 
-def metrics_of(before: Look, after: Look, length_ns: int) -> Iterator[tuple[str, float]]:
+def metrics_of(before: MachineLook, after: MachineLook, length_ns: int) -> Iterator[tuple[str, float]]:
     """Return the metrics of the time between two looks, `length_ns` apart."""
     grew = {
         source: {name: value - before[source][name] for name, value in values.items() if name in before[source]}

@@ -14,7 +14,7 @@ from perfcheck.system.netns import OWN_NETNS, NetnsThread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class HostLook:
     """One host at one moment; `drivers` and `offloads` are ethtool's by interface name."""
 
     queues: Mapping[int, rtnetlink.Queue]
@@ -26,7 +26,7 @@ class Look:
     neighbours_failed: int = 0
 
 
-class NetlinkCollector(LookingCollector[dict[str, Look]]):
+class NetlinkCollector(LookingCollector[dict[str, HostLook]]):
     """Reads queues, interfaces, drivers' counters and neighbours of each host."""
 
     declared = declared.NETLINK
@@ -40,23 +40,23 @@ class NetlinkCollector(LookingCollector[dict[str, Look]]):
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
                 raise Unavailable("rtnetlink", reason, "a kernel with CONFIG_NET and CONFIG_INET") from error
 
-    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, Look]:
+    def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, HostLook]:
         """Look at each host."""
         return {host: _look_at(namespaces, host, path) for host, path in paths.items()}
 
-    def compare(self, before: dict[str, Look], after: dict[str, Look], length_ns: int) -> Seen:
+    def compare(self, before: dict[str, HostLook], after: dict[str, HostLook], length_ns: int) -> Seen:
         """Return the differences, of all hosts together."""
         del length_ns
         return Seen(metrics=dict(metrics_of(before, after)), warnings=tuple(driver_warnings(before, after)))
 
 
-def _look_at(namespaces: NetnsThread, host: str, path: str) -> Look:
+def _look_at(namespaces: NetnsThread, host: str, path: str) -> HostLook:
     what = f"host {host}: reading its interfaces"
     interfaces = namespaces.netlink(path, rtnetlink.interfaces, what=what)
     qdiscs = namespaces.netlink(path, rtnetlink.qdiscs, what=what)
     neighbours, failed = namespaces.netlink(path, rtnetlink.neighbours, what=what)
     names = [interface.ifname for interface in interfaces.values()]
-    return Look(
+    return HostLook(
         queues=rtnetlink.queues_of(qdiscs),
         lanes=rtnetlink.lanes_of(qdiscs),
         interfaces=interfaces,
@@ -67,7 +67,7 @@ def _look_at(namespaces: NetnsThread, host: str, path: str) -> Look:
     )
 
 
-def metrics_of(before: Mapping[str, Look], after: Mapping[str, Look]) -> Iterator[tuple[str, float]]:
+def metrics_of(before: Mapping[str, HostLook], after: Mapping[str, HostLook]) -> Iterator[tuple[str, float]]:
     """Return the sums over all hosts of what grew between two looks; neighbours are the later look's."""
     hosts = [(before[host], look) for host, look in after.items() if host in before]
     yield from _of_queues(hosts)
@@ -76,7 +76,7 @@ def metrics_of(before: Mapping[str, Look], after: Mapping[str, Look]) -> Iterato
     yield "ip.neighbours_failed", sum(now.neighbours_failed for _, now in hosts)
 
 
-def _of_queues(hosts: list[tuple[Look, Look]]) -> Iterator[tuple[str, float]]:
+def _of_queues(hosts: list[tuple[HostLook, HostLook]]) -> Iterator[tuple[str, float]]:
     each = [queue.since(was.queues.get(ifindex)) for was, now in hosts for ifindex, queue in now.queues.items()]
     # Hosts whose devices have no queues at all drop nothing in them.
     for name in ("packets", "drops", "overlimits", "requeues"):
@@ -86,7 +86,7 @@ def _of_queues(hosts: list[tuple[Look, Look]]) -> Iterator[tuple[str, float]]:
         yield "qdisc.drop_pct", 100 * sum(queue["drops"] for queue in each) / handed
 
 
-def _of_interfaces(hosts: list[tuple[Look, Look]]) -> Iterator[tuple[str, float]]:
+def _of_interfaces(hosts: list[tuple[HostLook, HostLook]]) -> Iterator[tuple[str, float]]:
     each = [one.since(was.interfaces.get(ifindex)) for was, now in hosts for ifindex, one in now.interfaces.items()]
     for name, counter in (
         ("rx_packets", "rx_packets"), ("tx_packets", "tx_packets"), ("rx_drops", "rx_dropped"),
@@ -118,7 +118,7 @@ def _of_interfaces(hosts: list[tuple[Look, Look]]) -> Iterator[tuple[str, float]
         yield "nic.driver_errors", sum(ethtool.errors(one) for one in drivers)
 
 
-def _of_lanes(hosts: list[tuple[Look, Look]]) -> Iterator[tuple[str, float]]:
+def _of_lanes(hosts: list[tuple[HostLook, HostLook]]) -> Iterator[tuple[str, float]]:
     """How unevenly the interface that is worst at it used its transmit queues; nothing where each has but one."""
     shares = []
     for was, now in hosts:
@@ -135,7 +135,7 @@ def _of_offloads(interfaces: list[Mapping[str, bool]]) -> Iterator[tuple[str, fl
         yield f"nic.offload_{name}_pct", 100 * sum(one[name] for one in interfaces) / len(interfaces)
 
 
-def driver_warnings(before: Mapping[str, Look], after: Mapping[str, Look]) -> Iterator[str]:
+def driver_warnings(before: Mapping[str, HostLook], after: Mapping[str, HostLook]) -> Iterator[str]:
     """Name the counters behind driver drops and errors: their names are all that tells the cause."""
     for host, look in after.items():
         for ifname, counters in look.drivers.items():

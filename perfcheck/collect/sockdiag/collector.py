@@ -25,7 +25,7 @@ import numpy as np
 from perfcheck.collect import declared
 from perfcheck.collect.base import histogram
 from perfcheck.collect.sockdiag.host import HostSockets
-from perfcheck.collect.sockdiag.tcp_info import BEYOND, Glance, Look
+from perfcheck.collect.sockdiag.tcp_info import BEYOND, Glance, TcpLook
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import FlowKey, Histogram, Protocol, TcpSocket
 from perfcheck.model.observation import Observation, Overhead, Scope
@@ -59,9 +59,9 @@ class _Seen:
 
     key: FlowKey
     first_ns: int
-    last: Look
+    last: TcpLook
     last_ns: int
-    base: Look | None = None
+    base: TcpLook | None = None
     base_ns: int = 0
     closed: bool = False
     before: bool = False
@@ -233,7 +233,7 @@ class SockdiagCollector:
         for seen in missing:
             seen.closed = True
 
-    def _take(self, host: HostSockets, looks: Iterable[Look], *, destroyed: bool = False) -> None:
+    def _take(self, host: HostSockets, looks: Iterable[TcpLook], *, destroyed: bool = False) -> None:
         at_ns = now_ns()
         for look in looks:
             seen = self._seen.get((host.host, look.cookie))
@@ -257,7 +257,7 @@ class SockdiagCollector:
             seen.last, seen.last_ns = look, _active_ns(look.glance, at_ns)
 
 
-def _key(host: str, look: Look) -> FlowKey:
+def _key(host: str, look: TcpLook) -> FlowKey:
     (local, local_port), (remote, remote_port) = look.local, look.remote
     return FlowKey(
         protocol=Protocol.TCP, host=host, local=local, local_port=local_port, remote=remote, remote_port=remote_port

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from perfcheck.collect.sockdiag.socket import RECEIVE_BYTES, asked, dumped, opened, payloads
-from perfcheck.collect.sockdiag.tcp_info import Look, dump_request, look_of, request_for
+from perfcheck.collect.sockdiag.tcp_info import TcpLook, dump_request, look_of, request_for
 
 _DESTROY_GROUPS: Final = 1 << 0 | 1 << 2  # SKNLGRP_INET_TCP_DESTROY, SKNLGRP_INET6_TCP_DESTROY
 _STATES: Final = 0xFFF & ~(1 << 6 | 1 << 10 | 1 << 3)  # without TIME_WAIT, LISTEN, SYN_RECV
@@ -52,7 +52,7 @@ class HostSockets:
         self._requests: list[bytes] = []
         self._dump_next = True
 
-    def looks(self, *, known: bool = True) -> list[Look]:
+    def looks(self, *, known: bool = True) -> list[TcpLook]:
         """Look at all connections of the host; without `known` only where it has opened one."""
         before, self._opens = self._opens, self._opened()
         self.opened = not self._opens or self._opens != before
@@ -74,18 +74,18 @@ class HostSockets:
         except OSError:
             return ()
 
-    def _dump(self) -> list[Look]:
+    def _dump(self) -> list[TcpLook]:
         return _connections(dumped(self.ask, dump_request(_STATES)))
 
-    def _ask_for_known(self) -> list[Look]:
+    def _ask_for_known(self) -> list[TcpLook]:
         """Each request has one answer: the connection, an error where it is gone, or what waits in its place."""
         if not self._requests:
             return []
         return _connections(asked(self.ask, self._requests))
 
-    def notices(self) -> list[Look]:
+    def notices(self) -> list[TcpLook]:
         """Take the notices of destroyed sockets that have come."""
-        found: list[Look] = []
+        found: list[TcpLook] = []
         while True:
             try:
                 data = self.told.recv(RECEIVE_BYTES)
@@ -105,7 +105,7 @@ class HostSockets:
             self._snmp = -1
 
 
-def _connections(found: Iterable[bytes]) -> list[Look]:
+def _connections(found: Iterable[bytes]) -> list[TcpLook]:
     return [look for payload in found if (look := look_of(payload)) is not None]
 
 

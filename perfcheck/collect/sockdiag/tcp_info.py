@@ -63,7 +63,7 @@ _GLANCE: Final = struct.Struct("=24x4I12x2I8xI8xI")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TcpLook:
     """One look at one socket, as it came: looks are many, and most of what they hold is needed of a few of them."""
 
     cookie: int
@@ -111,7 +111,7 @@ def dump_request(states: int) -> bytes:
     return NLMSG.pack(NLMSG.size + len(body), TCPDIAG_GETSOCK, _NLM_F_REQUEST_DUMP, 0, 0) + body
 
 
-def request_for(look: Look) -> bytes:
+def request_for(look: TcpLook) -> bytes:
     """Ask for one socket that has been seen, with tcp_info: by its addresses and its cookie, so for no other."""
     return request_by_family(look.family, socket.IPPROTO_TCP, _EXTENSIONS, ANY_STATE, look.socket_id)
 
@@ -134,7 +134,7 @@ def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += -(-length // 4) * 4
 
 
-def look_of(payload: bytes) -> Look | None:
+def look_of(payload: bytes) -> TcpLook | None:
     """Decode an inet_diag_msg; None without tcp_info (sockets in TIME_WAIT have none)."""
     if len(payload) < _MESSAGE_BYTES:
         return None
@@ -144,7 +144,7 @@ def look_of(payload: bytes) -> Look | None:
     if len(info) < _GLANCE.size:
         return None
     (_, _, cookie) = _SOCKET_ID.unpack(socket_id)
-    return Look(cookie, family, socket_id, info, attributes.get(INET_DIAG_CONG, b""))
+    return TcpLook(cookie, family, socket_id, info, attributes.get(INET_DIAG_CONG, b""))
 
 
 def _attributes(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,4 @@
-"""The TCP layer of the measurement core: one TcpSocket for each connection of the lab's hosts.
+"""The TCP layer: one TcpSocket for each connection of the lab's hosts.
 
 `TcpSocket.counters` are whole numbers over the window: from the first event at or after the end of the warm-up, to the
 last one (or to the close, while data are unacknowledged). Names are those of bpf/perfcheck.h: pc_counts are tcp_sock's
@@ -223,7 +223,7 @@ def _kernel_refusals() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CollectError(f"the TCP core cannot reach its maps or programs: {error}") from error
+        raise CollectError(f"the TCP collector cannot reach its maps or programs: {error}") from error
 
 
 def _stop(loaded: BpfObject) -> npt.NDArray[Any]:
