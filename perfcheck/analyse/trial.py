@@ -7,7 +7,6 @@ from typing import Final
 
 from perfcheck.analyse.crosscheck import TCP_COLLECTOR
 from perfcheck.analyse.flows import measured_connections
-from perfcheck.analyse.hosts import host_metrics
 from perfcheck.analyse.layers import layer_metrics, link_metrics
 from perfcheck.analyse.socket import buffer_metrics
 from perfcheck.analyse.tcp import tcp_metrics
@@ -34,7 +33,6 @@ def trial_metrics(
     """
     found = {
         **layer_metrics(observations),
-        **host_metrics(observations),
         **buffer_metrics(observations, reports),
         **link_metrics(scenario, links),
     }

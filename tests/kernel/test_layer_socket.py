@@ -14,7 +14,7 @@ import pytest
 from bracketing import bracketed
 
 from perfcheck.analyse.histogram import statistics
-from perfcheck.analyse.hosts import host_metrics
+from perfcheck.analyse.layers import layer_metrics
 from perfcheck.analyse.socket import buffer_metrics
 from perfcheck.collect.drops import DropsCollector
 from perfcheck.collect.kernel.snmp import HostCountersCollector
@@ -143,7 +143,7 @@ def test_states_and_closed_windows_are_those_of_ss_and_netstat(pair: lab.Pair, c
     assert states == [1, 1]
     assert seen["socket"].metrics["socket.close_wait.max"] == 1
     assert seen["socket"].metrics["socket.closing.max"] >= 1
-    assert host_metrics(tuple(seen.values()))["socket.zero_windows"] == after - before >= 1
+    assert layer_metrics(tuple(seen.values()))["socket.zero_windows"] == after - before >= 1
 
 
 def flood(pair: lab.Pair, count: int, receiver: socket.socket) -> None:
@@ -172,7 +172,7 @@ def test_datagrams_that_find_the_buffer_full_are_counted_by_all_sources(
             shown = ss(pair, 1, "-u", "-a", f"( sport = :{port} )")
             receiver.setblocking(False)
             got = received(receiver.recv)
-    found = host_metrics(tuple(seen.values()))
+    found = layer_metrics(tuple(seen.values()))
     assert found["udp.rcvbuf_errors"] == found["udp.in_errors"] == sent - got > 900
     assert found["udp.datagrams_out"] == sent
     for name in ("udp.rcvqueue_full", "socket.drops_rcvbuf"):
@@ -211,7 +211,7 @@ def test_a_full_accept_queue_shows_and_what_overflows_is_counted(pair: lab.Pair,
     metrics = kept.seen["socket"].metrics
     assert metrics["socket.accept_queue.max"] == shown["recvq"] == 5
     assert metrics["socket.accept_queue_pct.max"] == pytest.approx(100 * shown["recvq"] / shown["sendq"])
-    found = host_metrics(tuple(kept.seen.values()))
+    found = layer_metrics(tuple(kept.seen.values()))
     for name, counter in zip(("listen_overflows", "listen_drops"), names, strict=True):
         kept.holds(counter, found[f"socket.{name}"])
         assert found[f"socket.{name}"] > 50

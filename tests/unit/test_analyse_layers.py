@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from perfcheck.analyse import cross_checks, trial_metrics
-from perfcheck.analyse.hosts import host_metrics
 from perfcheck.analyse.layers import layer_metrics, link_metrics
 from perfcheck.analyse.socket import buffer_metrics
-from perfcheck.collect.kernel import machine
+from perfcheck.collect.kernel import machine, snmp_metrics
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import FlowKey, Histogram, Protocol, SocketBuffers
 from perfcheck.model.metric import STATS, Layer
@@ -66,10 +65,10 @@ def counted(**window: int) -> Observation:
 def test_hosts_counters_of_both_families_add_up_and_the_warm_up_is_left_out() -> None:
     first = HostCounters(host="client", counters={"Udp.InErrors": 50}, window={"Udp.InErrors": 2, "Udp6InErrors": 1})
     second = HostCounters(host="server", counters={}, window={"Udp.InErrors": 4})
-    found = host_metrics([Observation(collector="host", host_counters=(first, second))])
+    found = snmp_metrics.metrics_of((first, second))
     assert found == {"udp.in_errors": 7.0}
     early = HostCounters(host="client", counters={"Udp.InErrors": 50})
-    assert host_metrics([Observation(collector="host", host_counters=(early,))]) == {}
+    assert snmp_metrics.metrics_of((early,)) == {}
 
 
 def report(way: str, received: int = 100, **more: Any) -> LinkReport:

@@ -9,6 +9,7 @@ from typing import Final
 
 from perfcheck.collect import declared
 from perfcheck.collect.base.window import Window
+from perfcheck.collect.kernel.snmp_metrics import metrics_of
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.observation import HostCounters, Observation, Overhead, Scope
 from perfcheck.system.netns import NetnsThread
@@ -103,8 +104,9 @@ class HostCountersCollector:
             for host, before in self._before.items()
         )
         return Observation(
-            collector=self.name, host_counters=counted, overhead=Overhead(user_cpu_s=time.thread_time() - started_s)
-        )
+            collector=self.name, host_counters=counted, metrics=metrics_of(counted),
+            overhead=Overhead(user_cpu_s=time.thread_time() - started_s),
+        )  # fmt: skip
 
     def close(self) -> None:
         """End the thread; safe to call twice."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from perfcheck.model.observation import Observation
+from perfcheck.model.observation import HostCounters
 
 _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "socket.listen_overflows": ("TcpExt.ListenOverflows",),
@@ -43,9 +43,9 @@ _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
 """Counters that make up a metric; one that a kernel does not have (IPv6) adds nothing."""
 
 
-def host_metrics(observations: Sequence[Observation]) -> dict[str, float]:
+def metrics_of(hosts: Sequence[HostCounters]) -> dict[str, float]:
     """Add up all hosts' counters; a metric none of whose counters exists is absent."""
-    windows = [host.window for seen in observations for host in seen.host_counters]
+    windows = [host.window for host in hosts]
     found: dict[str, float] = {}
     for metric, names in _SOURCES.items():
         values = [window[name] for window in windows for name in names if name in window]
