@@ -66,7 +66,7 @@ def prepare(layers: Layers = "all", mode: Mode = "summary") -> None:
     Returns at once: a collector's `open` waits for what it needs. Imports little before, for the same reason.
     """
     from perfcheck.collect import declared, drop_reasons
-    from perfcheck.ebpf import cache, functions
+    from perfcheck.ebpf import cache
     from perfcheck.ebpf import check as bpf_check
 
     with contextlib.suppress(Unavailable):
@@ -74,6 +74,9 @@ def prepare(layers: Layers = "all", mode: Mode = "summary") -> None:
         enumerators = {drop_reasons.LABEL: drop_reasons.ENUMERATORS}
         cache.prepare(*declared.texts(layers, mode), enumerators=enumerators)
         if declared.ROUTE_TIMES.serves(layers, mode):
+            # Imports numpy.
+            from perfcheck.ebpf import functions
+
             functions.attachment_to(functions.FUNCTIONS[0])
             cache.prepare(declared.TIMES_TEXT)
 

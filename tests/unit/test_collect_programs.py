@@ -157,8 +157,16 @@ def test_collectors_are_those_of_the_layers_and_the_mode(layers: Layers, mode: M
     assert [one.name for one in declared.ALL if one.serves(layers, mode)] == names
 
 
-def test_what_is_declared_is_read_without_numpy() -> None:
-    code = "import sys; from perfcheck.collect import declared; sys.exit('numpy' in sys.modules)"
+def test_compiling_begins_before_numpy_is_imported() -> None:
+    code = """
+import sys
+from perfcheck.collect import prepare
+from perfcheck.ebpf import cache, check
+check.check_bpf = lambda: None
+cache.prepare = lambda *texts, **_: sys.exit('numpy' in sys.modules or not texts)
+prepare()
+sys.exit(2)
+"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
