@@ -31,11 +31,13 @@ WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-compare \
-	error-rates campaign kills clean
+	error-rates campaign kills clean part-lint part-types part-unit part-plugin part-xdist part-kernel
+# The parts of a target run in their order, also with -j.
+.NOTPARALLEL:
 
 help:
 	@echo 'make demo            measure the shipped scenarios and compare them with the committed baselines'
-	@echo 'make test            all tests: lint, types, unit, plugin, kernel'
+	@echo 'make test            all tests, and how long each part took: lint, types, unit, plugin, xdist, kernel'
 	@echo 'make unit            the tests that need no root'
 	@echo 'make vm              kernel tests in a guest with Debian'"'"'s kernel (RELEASE=6.1 or 6.12)'
 	@echo 'make distros         demo and test in fresh chroots of Debian 12 and 13 (DISTROS="trixie" TARGETS="demo", KEEP=FOLDER)'
@@ -62,23 +64,34 @@ distros:
 demo: setup
 	$(PYTEST) $(DEMO) --baseline -q -p no:cacheprovider
 
-# Kernel tests measure: nothing may run beside them.
-test: setup lint
-	$(UNIT) -n 2 tests/unit tests/plugin --ignore=$(WORKERS)
-	$(UNIT) $(WORKERS)
-	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q -p no:cacheprovider --durations=10 --hypothesis-profile=ci
+test: setup
+	@MAKE="$(MAKE)" .ci/parts lint types unit plugin xdist kernel
 
-lint: setup
+lint: setup part-lint part-types
+
+unit: setup part-unit part-plugin part-xdist
+
+kernel: setup part-kernel
+
+part-lint:
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+part-types:
 	$(VENV)/bin/mypy
 
-unit: setup
-	$(UNIT) -n 2 tests/unit tests/plugin --ignore=$(WORKERS)
+part-unit:
+	$(UNIT) -n 2 tests/unit
+
+part-plugin:
+	$(UNIT) -n 2 tests/plugin --ignore=$(WORKERS)
+
+part-xdist:
 	$(UNIT) $(WORKERS)
 
-kernel: setup
-	PERFCHECK_REQUIRE_KERNEL=1 $(PYTEST) tests/kernel -q
+# Kernel tests measure: nothing may run beside them.
+part-kernel:
+	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) tests/kernel --durations=10
 
 vm: setup
 	@VM=1 VENV=$(VENV) .ci/setup
