@@ -16,12 +16,11 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, Final
 
-from links_lab import TwoHosts, trial, two_hosts
+from links_lab import TwoHosts, relay, trial
 from scipy.stats import binom
 
 from perfcheck.lab.links.probe.measure import longest_busy
 from perfcheck.lab.links.probe.sockets import ProbeSocket
-from perfcheck.lab.links.relay.emulator import RelayEmulator
 from perfcheck.model.observation import LinkReport
 from perfcheck.system.environment import fingerprint
 from perfcheck.system.lock import measuring_lock
@@ -138,7 +137,7 @@ def measure_once(delay_ms: int, rate_mbit: int, loss_pct: float, scale: float, s
     }
     settle_s = delay_ms / 1000 + 0.05
     small_ns = (32 + HEADERS) * 8000 // rate_mbit
-    with two_hosts(RelayEmulator(), **fields) as hosts:
+    with relay(**fields) as hosts:
         hosts.link.begin_trial(0)
         gap_ns = max(1_000_000, 3 * small_ns)
         delay = send(hosts, round(scale * DELAY_TRAIN_S * 1e9 / gap_ns), 32, gap_ns, settle_s)
@@ -208,7 +207,7 @@ def highest_rates(quick: bool) -> Iterator[str]:
     seconds = 0.3 if quick else 1.0
     for frame in (1514, 200):
         low, high, best = 5_000, 150_000, None
-        with two_hosts(RelayEmulator(), delay="5ms") as hosts:
+        with relay(delay="5ms") as hosts:
             for _ in range(3 if quick else 7):
                 middle = (low + high) // 2
                 clean, report = carried(hosts, frame - HEADERS, middle, seconds)
@@ -230,9 +229,7 @@ def seeds(quick: bool) -> Iterator[str]:
     for name, seed_of in (("the same", lambda _: 7), ("another each run", lambda run: 1000 + run)):
         goodput, retransmits = [], []
         for run in range(runs):
-            with two_hosts(
-                RelayEmulator(), delay="10ms", rate="20mbit", queue="2bdp", loss="1%", seed=seed_of(run)
-            ) as hosts:
+            with relay(delay="10ms", rate="20mbit", queue="2bdp", loss="1%", seed=seed_of(run)) as hosts:
                 ended, _ = trial(hosts, "-t", "2", "-C", "cubic")
             goodput.append(ended["sum_received"]["bits_per_second"] / 1e6)
             retransmits.append(ended["sum_sent"]["retransmits"])

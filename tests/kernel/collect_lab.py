@@ -10,16 +10,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeVar
 
-from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Observation, Scope
 from perfcheck.model.seams import Collector
+from perfcheck.system import sysctl
 from perfcheck.system.clock import wait_until
 from perfcheck.system.netns import NetnsThread, inode_of, path_of
 
+C = TypeVar("C", bound=Collector)
 T = TypeVar("T")
 PORT = 5999
 
@@ -37,11 +38,6 @@ class Pair:
     addresses: tuple[str, str] = ("198.18.0.1", "198.18.0.2")
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def set_sysctl(self, name: str, key: str, value: str) -> None:
-        """Write one in a host's /proc/sys: not every distribution's base system has sysctl(8)."""
-        path = Path("/proc/sys", *key.split("."))
-        self.thread.inside(path_of(name), lambda: path.write_text(value, encoding="ascii"))
-
     def scope(self, warmup_ns: int = 0) -> Scope:
         hosts = dict(zip(("client", "server"), self.names, strict=True))
         paths = {host: path_of(name) for host, name in hosts.items()}
@@ -53,6 +49,10 @@ class Pair:
 
     def server(self, work: Callable[[], T]) -> T:
         return self.thread.inside(path_of(self.names[1]), work)
+
+    def set_sysctl(self, name: str, key: str, value: str) -> None:
+        """Write one in a host's /proc/sys: not every distribution's base system has sysctl(8)."""
+        self.thread.inside(path_of(name), partial(sysctl.write, key, value))
 
     def nft(self, end: int, *commands: str) -> None:
         """Run nft commands in the client (0) or server (1)."""
@@ -151,9 +151,8 @@ def of_port(seen: Observation, host: str, port: int = PORT) -> TcpSocket:
 
 
 @contextmanager
-def core(max_sockets: int = 64) -> Iterator[TcpCollector]:
-    """The core, attached."""
-    collector = TcpCollector(max_sockets)
+def opened(collector: C) -> Iterator[C]:
+    """Open a collector; it is closed when the block ends."""
     collector.open()
     try:
         yield collector

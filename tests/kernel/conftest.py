@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
+import collect_lab
 import interference
 import pytest
 from lab_building import BuildLab, do_without, plain_lab
 
+from perfcheck.collect.kernel.snmp import HostCountersCollector
+from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.errors import Unavailable
+from perfcheck.runner import Runner, RunOptions
 from perfcheck.system import checks
 from perfcheck.system.rundir import RUN_DIR_VARIABLE
 
@@ -68,3 +72,31 @@ def ending_signals() -> None:
 def build_lab() -> BuildLab:
     """Return the function that builds a lab of plain links, for a `with` block."""
     return plain_lab
+
+
+@pytest.fixture
+def pair() -> Iterator[collect_lab.Pair]:
+    """Two hosts; a module whose tests may share theirs has a fixture of its own."""
+    with collect_lab.pair() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def core() -> Iterator[TcpCollector]:
+    """The TCP layer's collector, attached."""
+    with collect_lab.opened(TcpCollector(64)) as collector:
+        yield collector
+
+
+@pytest.fixture
+def host() -> Iterator[HostCountersCollector]:
+    """The collector of the hosts' SNMP counters."""
+    with collect_lab.opened(HostCountersCollector()) as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Runner]:
+    """A session that measures, with its programs attached once for the module."""
+    with Runner.create(RunOptions()) as session:
+        yield session

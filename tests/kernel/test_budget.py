@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from collect_lab import Pair, pair, transfer
+from collect_lab import Pair, transfer
 from resting import LOOK_S, LOOKS, Mode, attached, calls_since, program_accounts, rested
 
 from perfcheck.ebpf.run_stats import RunClock
@@ -22,12 +21,6 @@ from perfcheck.scenario import load_text
 
 SETTLED_S: Final = 7.0
 """So long it takes to shed twice."""
-
-
-@pytest.fixture
-def hosts() -> Iterator[Pair]:
-    with pair() as made:
-        yield made
 
 
 def test_at_rest_all_layers_in_summary_mode_stay_within_the_budget_or_shed() -> None:
@@ -51,14 +44,14 @@ def test_what_the_core_says_of_its_cost_is_what_the_kernel_says() -> None:
     assert ours_pct == pytest.approx(statistics.median(found.theirs_pct), rel=0.25, abs=0.1)
 
 
-def test_the_record_has_every_program_that_is_loaded_and_what_its_maps_take(hosts: Pair) -> None:
+def test_the_record_has_every_program_that_is_loaded_and_what_its_maps_take(pair: Pair) -> None:
     others = set(program_accounts())
     # All calls are timed, however many they are.
     with attached("both", Budget(cpu_pct=100.0), clock=RunClock(often=math.inf)) as core:
         outer = program_accounts()
-        core.begin(hosts.scope())
+        core.begin(pair.scope())
         inner = program_accounts()
-        one, two = hosts.connect()
+        one, two = pair.connect()
         with one, two:
             transfer(one, two, 3_000_000)
         least = calls_since(inner, others)
@@ -76,22 +69,22 @@ def test_the_record_has_every_program_that_is_loaded_and_what_its_maps_take(host
     assert {each.collector for each in seen if each.overhead.programs} == with_maps
 
 
-def shed(hosts: Pair, budget: Budget, mode: Mode) -> tuple[Spending, dict[str, Observation]]:
+def shed(pair: Pair, budget: Budget, mode: Mode) -> tuple[Spending, dict[str, Observation]]:
     """Rest, with a core that looks at its cost every 0.2 s."""
     with attached(mode, budget, window_s=0.2) as core:
-        core.begin(hosts.scope())
+        core.begin(pair.scope())
         time.sleep(9.0)
         seen = {one.collector: one for one in core.end()}
         again = core.spending
-        core.begin(hosts.scope())
+        core.begin(pair.scope())
         assert {one.collector for one in core.end()} == {
             name for name in seen if name not in {one.collector for one in again.shed if one.stopped}
         }, "what was stopped did not stay so"
     return again, seen
 
 
-def test_with_a_tiny_budget_detail_goes_first_then_looks_then_programs_and_it_is_told(hosts: Pair) -> None:
-    spent, seen = shed(hosts, Budget(cpu_pct=0.01), "both")
+def test_with_a_tiny_budget_detail_goes_first_then_looks_then_programs_and_it_is_told(pair: Pair) -> None:
+    spent, seen = shed(pair, Budget(cpu_pct=0.01), "both")
     order = [(one.collector, one.stopped) for one in spent.shed]
     assert order[0] == ("detail", False)
     stopped = [name for name, stop in order if stop]
@@ -108,12 +101,12 @@ def test_with_a_tiny_budget_detail_goes_first_then_looks_then_programs_and_it_is
     assert all("of 0.01 % that it may" in one.why for one in spent.shed)
 
 
-def test_the_default_budget_leaves_a_loaded_core_alone_and_a_hard_one_does_not(hosts: Pair) -> None:
+def test_the_default_budget_leaves_a_loaded_core_alone_and_a_hard_one_does_not(pair: Pair) -> None:
     found = {}
     for always in (False, True):
         with attached("summary", Budget(cpu_pct=0.01, always=always), window_s=0.2) as core:
-            core.begin(hosts.scope())
-            one, two = hosts.connect()
+            core.begin(pair.scope())
+            one, two = pair.connect()
             end_s = time.monotonic() + 3.0
             with one, two:
                 while time.monotonic() < end_s:

@@ -20,20 +20,6 @@ SECOND = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
-def core() -> Iterator[TcpCollector]:
-    with lab.core() as collector:
-        yield collector
-
-
-@pytest.fixture
-def host() -> Iterator[HostCountersCollector]:
-    collector = HostCountersCollector()
-    collector.open()
-    yield collector
-    collector.close()
-
-
-@pytest.fixture(scope="module")
 def pair() -> Iterator[lab.Pair]:
     with lab.pair() as made:
         yield made
@@ -240,7 +226,7 @@ def test_only_the_scopes_sockets_are_counted(core: TcpCollector, pair: lab.Pair)
 
 def test_sockets_beyond_the_bound_are_counted_as_lost(pair: lab.Pair) -> None:
     connections = 12
-    with lab.core(max_sockets=2) as small, lab.measuring(pair.scope(), small) as seen:
+    with lab.opened(TcpCollector(max_sockets=2)) as small, lab.measuring(pair.scope(), small) as seen:
         ends = [pair.connect() for _ in range(connections)]
         for one, two in ends:
             lab.transfer(one, two, 100_000)

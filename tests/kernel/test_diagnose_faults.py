@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from measured import measured
 
-from perfcheck.model.record import RunRecord
-from perfcheck.model.verdict import Verdict
-from perfcheck.runner import Runner, RunOptions
-from perfcheck.scenario import load_text
+from perfcheck.runner import Runner
 
 pytestmark = pytest.mark.kernel
 
@@ -44,21 +41,6 @@ with socket.create_connection((sys.argv[1], 9000), timeout=0.2) as connection:
 """
 
 
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    with Runner.create(RunOptions()) as session:
-        yield session
-
-
-def diagnosed(runner: Runner, text: str) -> RunRecord:
-    (scenario,) = load_text(text, "fault.yaml")
-    record = runner.run(scenario)
-    if record.verdict is Verdict.INVALID:  # the machine was too busy for the link, which is told and never judged
-        record = runner.run(scenario)
-    assert record.verdict is not Verdict.INVALID, record.invalid_reason
-    return record
-
-
 def through_a_router(setup: tuple[str, ...], traffic: str) -> str:
     commands = "".join(f'\n      - "{command}"' for command in setup)
     return f"""
@@ -80,7 +62,7 @@ warmup: 500ms
 
 def test_a_policer_drops_bursts_without_a_queue(runner: Runner) -> None:
     police = "nft add rule ip t f oifname eth1 limit rate over 1500 kbytes/second burst 48 kbytes drop"
-    record = diagnosed(runner, through_a_router((*TABLE, police), "duration: 3s"))
+    record = measured(runner, through_a_router((*TABLE, police), "duration: 3s"))
     assert record.diagnosis[0].cause == "policer", record.diagnosis
     assert record.diagnosis[0].chain[0] == "policer"
     assert any("tcp.retrans_segs" in text for text in record.diagnosis[0].evidence_for)
@@ -88,14 +70,14 @@ def test_a_policer_drops_bursts_without_a_queue(runner: Runner) -> None:
 
 def test_lost_syns_are_told_from_lost_data(runner: Runner) -> None:
     drop = "nft add rule ip t f tcp flags '& (syn|ack) == syn' numgen inc mod 3 1 drop"
-    record = diagnosed(runner, through_a_router((*TABLE, drop), "duration: 2s, streams: 4"))
+    record = measured(runner, through_a_router((*TABLE, drop), "duration: 2s, streams: 4"))
     assert record.diagnosis[0].cause == "syn_loss", record.diagnosis
 
 
 def test_a_slow_reader_is_told_from_a_small_buffer(runner: Runner, tmp_path: Path) -> None:
     (tmp_path / "reader.py").write_text(READER)
     (tmp_path / "writer.py").write_text(WRITER)
-    record = diagnosed(
+    record = measured(
         runner,
         f"""
 scenario: slow-reader
@@ -113,6 +95,6 @@ repeat: 1
 
 
 def test_an_undisturbed_hop_is_healthy(runner: Runner) -> None:
-    record = diagnosed(runner, through_a_router(TABLE, "duration: 2s"))
+    record = measured(runner, through_a_router(TABLE, "duration: 2s"))
     assert record.diagnosis[0].cause == "healthy", record.diagnosis
     assert {each.severity for each in record.diagnosis} == {"info"}

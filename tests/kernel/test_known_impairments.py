@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import collect_lab as lab
 import pytest
-from links_lab import SECOND, TwoHosts, two_hosts
+from links_lab import SECOND, TwoHosts, relay
 from test_known_tcp import SO_MAX_PACING_RATE, is_still, tcp_info
 
 from perfcheck.collect.kernel.snmp import HostCountersCollector
 from perfcheck.collect.tcp.collector import TcpCollector
-from perfcheck.lab.links.relay.emulator import RelayEmulator
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import LinkReport, Scope
 from perfcheck.system.netns import inode_of
 
 SIZE = 4_000_000
-
-
-@pytest.fixture(scope="module")
-def core() -> Iterator[TcpCollector]:
-    with lab.core() as collector:
-        yield collector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +69,7 @@ def transferred(core: TcpCollector, hosts: TwoHosts, size: int = SIZE, sndbuf: i
 
 
 def test_duplicates_are_those_that_the_receiver_reported(core: TcpCollector) -> None:
-    with two_hosts(RelayEmulator(), delay="2ms", rate="50mbit", forward={"duplicate": "5%"}, seed=3) as hosts:
+    with relay(delay="2ms", rate="50mbit", forward={"duplicate": "5%"}, seed=3) as hosts:
         done = transferred(core, hosts)
     reported = done.counters["a"]["TcpExt.TCPDSACKRecv"]
     assert reported > 100
@@ -86,7 +79,7 @@ def test_duplicates_are_those_that_the_receiver_reported(core: TcpCollector) -> 
 
 
 def test_reordering_is_what_netstat_and_the_link_counted(core: TcpCollector) -> None:
-    with two_hosts(RelayEmulator(), delay="5ms", rate="50mbit", forward={"reorder": "2%"}, seed=3) as hosts:
+    with relay(delay="5ms", rate="50mbit", forward={"reorder": "2%"}, seed=3) as hosts:
         done = transferred(core, hosts)
     seen = done.counters["a"]["TcpExt.TCPSACKReorder"] + done.counters["a"]["TcpExt.TCPTSReorder"]
     queued = done.counters["b"]["TcpExt.TCPOFOQueue"]
@@ -101,7 +94,7 @@ def ask_for_ecn() -> None:
 
 
 def test_marks_are_those_of_the_link_and_of_netstat(core: TcpCollector) -> None:
-    with two_hosts(RelayEmulator(), delay="5ms", rate="20mbit", queue="200p", ecn=True) as hosts:
+    with relay(delay="5ms", rate="20mbit", queue="200p", ecn=True) as hosts:
         for end in hosts.ends:
             hosts.thread.inside(end.netns_path, ask_for_ecn)
         done = transferred(core, hosts)
@@ -113,7 +106,7 @@ def test_marks_are_those_of_the_link_and_of_netstat(core: TcpCollector) -> None:
 
 def test_a_send_buffer_below_the_bdp_limits_as_tcp_info_says(core: TcpCollector) -> None:
     """Paced: the kernel starts this clock only when the last segment leaves while the writer already waits for room."""
-    with two_hosts(RelayEmulator(), delay="10ms") as hosts:
+    with relay(delay="10ms") as hosts:
         done = transferred(core, hosts, size=1_000_000, sndbuf=20_000, pacing=2_000_000)
     ours = {name: done.sender.counters[f"{name}_us"] for name in ("busy", "sndbuf_limited", "sndbuf_chrono")}
     assert ours["sndbuf_chrono"] == pytest.approx(done.info["sndbuf_limited"], rel=0.05)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from lab_building import BuildLab, do_without
+from measured import measured
 
 from perfcheck.errors import Unavailable
 from perfcheck.model.observation import TrafficReport
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import TrafficSpec
 from perfcheck.model.seams import Host
-from perfcheck.model.verdict import Verdict
-from perfcheck.runner import Runner, RunOptions
-from perfcheck.scenario import load_text
+from perfcheck.runner import Runner
 from perfcheck.traffic import generators
 
 ROUND_TRIP_US = 20_000
@@ -30,13 +28,7 @@ def _tools() -> None:
             do_without(lacking)
 
 
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    with Runner.create(RunOptions()) as session:
-        yield session
-
-
-def measured(runner: Runner, traffic: str) -> RunRecord:
+def requested(runner: Runner, traffic: str) -> RunRecord:
     text = f"""
 scenario: requests
 hosts: {{client: {{}}, server: {{}}}}
@@ -44,16 +36,11 @@ links: [{{between: [client, server], delay: 10ms}}]
 traffic: [{traffic}]
 repeat: 1
 """
-    (scenario,) = load_text(text, "requests.yaml")
-    record = runner.run(scenario)
-    if record.verdict is Verdict.INVALID:
-        record = runner.run(scenario)
-    assert record.verdict is not Verdict.INVALID, record.invalid_reason
-    return record
+    return measured(runner, text)
 
 
 def test_a_request_over_a_delayed_link_takes_a_round_trip(runner: Runner) -> None:
-    record = measured(runner, "{http: {from: client, to: server, duration: 2s, connections: 4, rate: 200}}")
+    record = requested(runner, "{http: {from: client, to: server, duration: 2s, connections: 4, rate: 200}}")
     value = {name: metric.value for name, metric in record.metrics.items()}
     assert value["app.latency_us.p50"] == pytest.approx(ROUND_TRIP_US, rel=0.05)
     assert value["app.requests_per_s"] == pytest.approx(200, rel=0.05)
@@ -64,7 +51,7 @@ def test_a_request_over_a_delayed_link_takes_a_round_trip(runner: Runner) -> Non
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
 def test_a_message_over_a_delayed_link_takes_a_round_trip(runner: Runner, protocol: str) -> None:
-    record = measured(runner, f"{{sockperf: {{from: client, to: server, duration: 2s, protocol: {protocol}}}}}")
+    record = requested(runner, f"{{sockperf: {{from: client, to: server, duration: 2s, protocol: {protocol}}}}}")
     value = {name: metric.value for name, metric in record.metrics.items()}
     assert value["app.latency_us.p50"] == pytest.approx(ROUND_TRIP_US, rel=0.05)
     # One after the other: as many a second as there are round trips in it.

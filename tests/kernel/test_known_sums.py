@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
+from measured import measured
 
 from perfcheck.model.record import RunRecord
-from perfcheck.model.verdict import Verdict
-from perfcheck.runner import Runner, RunOptions
-from perfcheck.scenario import load_text
+from perfcheck.runner import Runner
 
 pytestmark = pytest.mark.kernel
 
 RATE_BPS = 20 * 10**6
 PAYLOAD = 1448 / 1514
 """Payload of a full frame, timestamps on, over the frame's bytes, which a link's rate counts."""
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    with Runner.create(RunOptions()) as session:
-        yield session
 
 
 def two_flows(runner: Runner, name: str, second: str) -> RunRecord:
@@ -36,13 +27,7 @@ measure: {{layers: [app, tcp]}}
 repeat: 1
 warmup: 1s
 """
-    (scenario,) = load_text(text, "sums.yaml")
-    record = runner.run(scenario)
-    if record.verdict is Verdict.INVALID:
-        # The machine was too busy for the link, which is told and never judged; ask once more.
-        record = runner.run(scenario)
-    assert record.verdict is not Verdict.INVALID, record.invalid_reason
-    return record
+    return measured(runner, text)
 
 
 def crossing(record: RunRecord) -> dict[str, float]:

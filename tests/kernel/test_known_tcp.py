@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import collect_lab as lab
@@ -31,18 +31,6 @@ FIELDS = (
     "bytes_sent bytes_retrans dsack_dups reord_seen rcv_ooopack snd_wnd",
 )
 """struct tcp_info of include/uapi/linux/tcp.h, up to tcpi_snd_wnd."""
-
-
-@pytest.fixture(scope="module")
-def core() -> Iterator[TcpCollector]:
-    with lab.core() as collector:
-        yield collector
-
-
-@pytest.fixture
-def pair() -> Iterator[lab.Pair]:
-    with lab.pair() as made:
-        yield made
 
 
 def tcp_info(one: socket.socket) -> dict[str, int]:

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
+from measured import measured
 
-from perfcheck.model.record import RunRecord
-from perfcheck.model.verdict import Verdict
-from perfcheck.runner import Runner, RunOptions
-from perfcheck.scenario import load_text
+from perfcheck.runner import Runner
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    with Runner.create(RunOptions()) as session:
-        yield session
-
-
-def measured(runner: Runner, text: str) -> RunRecord:
-    (scenario,) = load_text(text, "known.yaml")
-    record = runner.run(scenario)
-    if record.verdict is Verdict.INVALID:
-        # The machine was too busy for the link, which is told and never judged; ask once more.
-        record = runner.run(scenario)
-    assert record.verdict is not Verdict.INVALID, record.invalid_reason
-    return record
 
 
 def scenario_text(name: str, link: str, traffic: str, warmup: str = "0s") -> str:

@@ -64,10 +64,8 @@ CPUS = sorted(os.sched_getaffinity(0))
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[CpuCollector]:
-    made = CpuCollector()
-    made.open()
-    yield made
-    made.close()
+    with lab.opened(CpuCollector()) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

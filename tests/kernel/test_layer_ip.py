@@ -29,14 +29,7 @@ def collectors() -> Iterator[tuple[Collector, ...]]:
     made = (IpCollector(), DropsCollector(), HostCountersCollector(), NetlinkCollector())
     with contextlib.ExitStack() as stack:
         for one in made:
-            one.open()
-            stack.callback(one.close)
-        yield made
-
-
-@pytest.fixture
-def pair() -> Iterator[lab.Pair]:
-    with lab.pair() as made:
+            stack.enter_context(lab.opened(one))
         yield made
 
 

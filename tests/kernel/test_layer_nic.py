@@ -38,17 +38,10 @@ TRIES = 20
 
 @pytest.fixture(scope="module")
 def nic() -> Iterator[NicCollector]:
-    made = NicCollector()
+    collector = NicCollector()
     # However often programs run: these tests count each run.
-    made.timed_by(RunClock(often=math.inf))
-    made.open()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def pair() -> Iterator[lab.Pair]:
-    with lab.pair() as made:
+    collector.timed_by(RunClock(often=math.inf))
+    with lab.opened(collector) as made:
         yield made
 
 

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from statistics import mean
 
 import collect_lab as lab
@@ -32,11 +33,10 @@ FRAME_US = FRAME * 8 / RATE_BPS * 1e6
 @pytest.fixture(scope="module")
 def collectors() -> Iterator[tuple[QdiscCollector, NetlinkCollector, DropsCollector]]:
     made = (QdiscCollector(), NetlinkCollector(), DropsCollector())
-    for one in made:
-        one.open()
-    yield made
-    for one in made:
-        one.close()
+    with ExitStack() as stack:
+        for one in made:
+            stack.enter_context(lab.opened(one))
+        yield made
 
 
 @pytest.fixture

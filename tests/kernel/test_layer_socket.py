@@ -30,10 +30,8 @@ ECHO_REQUEST = 8
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[SocketCollector]:
-    made = SocketCollector()
-    made.open()
-    yield made
-    made.close()
+    with lab.opened(SocketCollector()) as made:
+        yield made
 
 
 @pytest.fixture
@@ -41,11 +39,9 @@ def without_bpf(monkeypatch: pytest.MonkeyPatch) -> Iterator[SocketCollector]:
     def refuse(*_: object) -> None:
         raise Unavailable("BPF", "this test does without", "nothing")
 
-    made = SocketCollector()
     monkeypatch.setattr("perfcheck.collect.base.programs.LayerPrograms.open", refuse)
-    made.open()
-    yield made
-    made.close()
+    with lab.opened(SocketCollector()) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

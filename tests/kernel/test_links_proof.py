@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from links_lab import two_hosts
+from links_lab import relay
 
 from perfcheck.errors import InvalidLink
 from perfcheck.lab.links.probe import prove
-from perfcheck.lab.links.relay.emulator import RelayEmulator
 from perfcheck.model.proof import LinkProof
 from perfcheck.model.scenario import LinkSpec
 
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.kernel
 
 def proof(made: dict[str, Any], asked: dict[str, Any] | None = None) -> LinkProof:
     """Make one link and prove it against what is asked, itself where nothing else is."""
-    with two_hosts(RelayEmulator(), **made) as hosts:
+    with relay(**made) as hosts:
         spec = hosts.spec if asked is None else LinkSpec.model_validate({"between": ("a", "b")} | asked)
         return prove(0, "relay", spec, hosts.link, hosts.sides, hosts.thread)
 

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from links_lab import TwoHosts, trial, two_hosts
+from links_lab import TwoHosts, relay, trial
 
 from perfcheck.lab.links.probe.sockets import ProbeSocket
-from perfcheck.lab.links.relay.emulator import RelayEmulator
 
 pytestmark = pytest.mark.kernel
 
 FRAME = 1514
 HEADERS = 42
-
-
-@contextlib.contextmanager
-def relay(**fields: Any) -> Iterator[TwoHosts]:
-    emulator = RelayEmulator()
-    emulator.check()
-    with two_hosts(emulator, **fields) as hosts:
-        yield hosts
 
 
 def stream(hosts: TwoHosts, seconds: float, gap_s: float, settle_s: float = 0.3) -> list[tuple[float, float | None]]:

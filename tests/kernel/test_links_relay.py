@@ -9,14 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import links_lab
 import pytest
-from links_lab import SECOND, TwoHosts, trial, two_hosts
+from links_lab import SECOND, TwoHosts, relay, trial
 
 from perfcheck.errors import LabError
 from perfcheck.lab.links.relay.emulator import RelayEmulator, RelayLink
@@ -27,14 +25,6 @@ pytestmark = pytest.mark.kernel
 PORT = 7777
 CELLS = 1000
 TCP_SHARE = 1448 / 1514
-
-
-@contextlib.contextmanager
-def relay(**fields: Any) -> Iterator[TwoHosts]:
-    emulator = RelayEmulator()
-    emulator.check()
-    with two_hosts(emulator, **fields) as hosts:
-        yield hosts
 
 
 @pytest.mark.parametrize("rate_mbit", [5, 50])
@@ -268,9 +258,8 @@ def test_a_name_that_is_taken_is_told() -> None:
 ORPHAN = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from links_lab import two_hosts
-from perfcheck.lab.links.relay.emulator import RelayEmulator
-with two_hosts(RelayEmulator(), delay="1ms") as hosts:
+from links_lab import relay
+with relay(delay="1ms") as hosts:
     print(hosts.link.pid, hosts.tag, flush=True)
     sys.stdin.read()
 """

@@ -9,11 +9,9 @@ from contextlib import ExitStack, contextmanager
 
 import collect_lab as lab
 import pytest
+from measured import measured
 
-from perfcheck.model.record import RunRecord
-from perfcheck.model.verdict import Verdict
-from perfcheck.runner import Runner, RunOptions
-from perfcheck.scenario import load_text
+from perfcheck.runner import Runner
 from perfcheck.system.clock import wait_until
 
 # Paced below the link's rate, so that each run has the same packets and none is queued or lost.
@@ -41,21 +39,6 @@ CLOSE = {"tcp.data_segs_out": 0.02, "udp.datagrams": 0.02, "udp.datagrams_out": 
 
 HOST_WIDE = ("nic.interrupts_per_s", "nic.rx_softirqs", "nic.softnet_processed", "nic.rx_softirq_run_us.p50",
              "nic.napi_polls", "cpu.host_busy_pct")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    with Runner.create(RunOptions()) as session:
-        yield session
-
-
-def measured(runner: Runner) -> RunRecord:
-    (scenario,) = load_text(SCENARIO, "beside-strangers.yaml")
-    record = runner.run(scenario)
-    if record.verdict is Verdict.INVALID:
-        record = runner.run(scenario)
-    assert record.verdict is not Verdict.INVALID, record.invalid_reason
-    return record
 
 
 def free_port() -> int:
@@ -94,7 +77,7 @@ def sent(pair: lab.Pair) -> dict[str, int]:
 
 
 def test_strangers_beside_a_run_change_none_of_its_figures(runner: Runner) -> None:
-    alone = measured(runner)
+    alone = measured(runner, SCENARIO)
     with lab.pair() as others:
         # Their queue is too small and too slow for them: they lose packets all the time.
         shaper = ("tbf", "rate", "6mbit", "burst", "4000", "limit", "6000")
@@ -103,7 +86,7 @@ def test_strangers_beside_a_run_change_none_of_its_figures(runner: Runner) -> No
         with talking(ends[1], ends[0], others.addresses[1]) as far, talking([], [], "127.0.0.1") as near:
             assert wait_until(lambda: sent(others)["dropped"] > 10, timeout_s=10)
             before = sent(others)
-            beside = measured(runner)
+            beside = measured(runner, SCENARIO)
             after = sent(others)
             assert [one.poll() for one in (*far, *near)] == [None] * 4
     grew = {name: after[name] - before[name] for name in after}

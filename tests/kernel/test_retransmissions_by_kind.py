@@ -21,22 +21,8 @@ KINDS = {"fast": "TCPFastRetrans", "rto": "TCPTimeouts", "tlp": "TCPLossProbes",
 
 @pytest.fixture(scope="module")
 def core() -> Iterator[TcpCollector]:
-    with lab.core(max_sockets=4 * CONNECTIONS) as collector:
+    with lab.opened(TcpCollector(max_sockets=4 * CONNECTIONS)) as collector:
         yield collector
-
-
-@pytest.fixture
-def host() -> Iterator[HostCountersCollector]:
-    collector = HostCountersCollector()
-    collector.open()
-    yield collector
-    collector.close()
-
-
-@pytest.fixture
-def pair() -> Iterator[lab.Pair]:
-    with lab.pair() as made:
-        yield made
 
 
 def drop_first(pair: lab.Pair, count: int, match: str) -> None:
@@ -87,22 +73,14 @@ def check(seen: dict[str, Observation], pair: lab.Pair, kind: str, lost: int) ->
     assert sum(ours.values()) - ours[kind] <= 0.02 * ours[kind]
 
 
-def test_a_lost_syn_is_counted_in_each_connection(
-    core: TcpCollector, host: HostCountersCollector, pair: lab.Pair
+@pytest.mark.parametrize(("match", "kind"), [("tcp flags syn", "syn"), ("meta length > 500", "tlp")])
+def test_a_lost_syn_is_sent_again_and_a_lost_tail_is_probed_in_each_connection(
+    core: TcpCollector, host: HostCountersCollector, pair: lab.Pair, match: str, kind: str
 ) -> None:
-    drop_first(pair, CONNECTIONS, "tcp flags syn")
+    drop_first(pair, CONNECTIONS, match)
     with lab.measuring(pair.scope(), core, host) as seen:
         exchange(pair)
-    check(seen, pair, "syn", CONNECTIONS)
-
-
-def test_a_lost_tail_is_probed_in_each_connection(
-    core: TcpCollector, host: HostCountersCollector, pair: lab.Pair
-) -> None:
-    drop_first(pair, CONNECTIONS, "meta length > 500")
-    with lab.measuring(pair.scope(), core, host) as seen:
-        exchange(pair)
-    check(seen, pair, "tlp", CONNECTIONS)
+    check(seen, pair, kind, CONNECTIONS)
 
 
 def test_without_probes_every_loss_of_a_tail_is_a_time_out(

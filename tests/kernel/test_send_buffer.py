@@ -7,17 +7,16 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import collect_lab as lab
 import pytest
-from links_lab import SECOND, two_hosts
+from links_lab import SECOND, relay
 from test_known_impairments import scope_of
 from test_known_tcp import tcp_info
 
 from perfcheck.collect.tcp.collector import TcpCollector
-from perfcheck.lab.links.relay.emulator import RelayEmulator
 
 SMALL = 30_000
 CHUNK = bytes(1 << 17)
@@ -71,7 +70,7 @@ class Shares:
 
 def sent(core: TcpCollector, write: Writer, *, sndbuf: int = 0, rate: str = "100mbit") -> Shares:
     with contextlib.ExitStack() as stack:
-        hosts = stack.enter_context(two_hosts(RelayEmulator(), delay="15ms", rate=rate, queue="1bdp"))
+        hosts = stack.enter_context(relay(delay="15ms", rate=rate, queue="1bdp"))
         hosts.link.begin_trial(0)
         with lab.measuring(scope_of(hosts), core) as seen:
             listener = stack.enter_context(hosts.socket(1, socket.SOCK_STREAM))
@@ -101,12 +100,6 @@ def sent(core: TcpCollector, write: Writer, *, sndbuf: int = 0, rate: str = "100
 def _read_all(two: socket.socket) -> None:
     while two.recv(1 << 18):
         pass
-
-
-@pytest.fixture(scope="module")
-def core() -> Iterator[TcpCollector]:
-    with lab.core() as collector:
-        yield collector
 
 
 @pytest.mark.parametrize("write", [blocks_in_send, polls, writes_until_refused])

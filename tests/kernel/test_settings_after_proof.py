@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from lab_building import do_without
 
 from perfcheck.errors import Unavailable
 from perfcheck.model.verdict import Verdict
-from perfcheck.runner import Runner, RunOptions
+from perfcheck.runner import Runner
 from perfcheck.scenario import load_text
 from perfcheck.system import commands
 
@@ -34,22 +34,17 @@ POLICES: Final = """setup:
 """
 
 
-def measured(settings: str) -> Any:
-    block = settings.replace("\n", "\n    ")
-    (scenario,) = load_text(SCENARIO.replace("{SETTINGS}", f"\n    {block}"), "device.yaml")
-    with Runner.create(RunOptions()) as runner:
-        return runner.run(scenario)
-
-
 @pytest.mark.parametrize(("settings", "most_bps", "tool"), [(SHAPES, 5.3e6, "tc"), (POLICES, 12e6, "nft")])
 def test_a_host_that_shapes_or_polices_is_measured_behind_links_that_are_as_asked(
-    settings: str, most_bps: float, tool: str
+    runner: Runner, settings: str, most_bps: float, tool: str
 ) -> None:
     try:
         commands.find(tool)
     except Unavailable as lacking:
         do_without(lacking)
-    record = measured(settings)
+    block = settings.replace("\n", "\n    ")
+    (scenario,) = load_text(SCENARIO.replace("{SETTINGS}", f"\n    {block}"), "device.yaml")
+    record = runner.run(scenario)
     assert record.verdict is Verdict.PASS, record.invalid_reason
     (link,) = record.emulators.values()
     forward = link["proof"]["ways"][0]

@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from measured import measured
 
 from perfcheck.lab import Lab
 from perfcheck.lab.links import emulators
 from perfcheck.model.names import Family
 from perfcheck.model.observation import LinkReport, TrafficReport
-from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Host
-from perfcheck.model.verdict import Verdict
-from perfcheck.runner import Runner, RunOptions
+from perfcheck.runner import Runner
 from perfcheck.scenario import load_text
 from perfcheck.system import Journal, new_tag
 from perfcheck.traffic import generators
@@ -99,16 +98,6 @@ def device_bytes(host: Host, ifname: str) -> tuple[int, int]:
     return link["stats64"]["rx"]["bytes"], link["stats64"]["tx"]["bytes"]
 
 
-def measured(text: str) -> RunRecord:
-    (scenario,) = load_text(text, "topology.yaml")
-    with Runner.create(RunOptions()) as runner:
-        record = runner.run(scenario)
-        if record.verdict is Verdict.INVALID:
-            record = runner.run(scenario)
-    assert record.verdict is not Verdict.INVALID, record.invalid_reason
-    return record
-
-
 @ipv6_only_with_ipv6
 def test_each_traffic_uses_the_family_that_it_asks_for() -> None:
     with lab_of(TWO) as (scenario, lab):
@@ -121,8 +110,8 @@ def test_each_traffic_uses_the_family_that_it_asks_for() -> None:
 
 
 @ipv6_only_with_ipv6
-def test_both_families_are_measured_side_by_side() -> None:
-    record = measured(TWO)
+def test_both_families_are_measured_side_by_side(runner: Runner) -> None:
+    record = measured(runner, TWO)
     assert record.metrics["tcp.connections"].value == 2
     acked = [check for check in record.cross_checks if check.name == "tcp.bytes_acked"]
     assert {round(check.ours / 1e6) for check in acked if "iperf3" in check.source} == {1, 2}
@@ -150,12 +139,12 @@ def test_the_way_back_is_another_where_the_file_says_so(family: Family) -> None:
     assert least_ms == pytest.approx(23, abs=1.5)
 
 
-def test_the_round_trip_of_two_ways_is_measured() -> None:
-    record = measured(ROUND.replace("FAMILY", "ipv4"))
+def test_the_round_trip_of_two_ways_is_measured(runner: Runner) -> None:
+    record = measured(runner, ROUND.replace("FAMILY", "ipv4"))
     assert record.metrics["tcp.min_rtt_us"].value == pytest.approx(23_000, rel=0.1)
 
 
-def test_a_router_translates_addresses_and_flows_are_matched_on_both_sides() -> None:
+def test_a_router_translates_addresses_and_flows_are_matched_on_both_sides(runner: Runner) -> None:
     iperf3 = "iperf3: {from: client, to: server, duration: 1s, streams: 2}"
     with lab_of(NAT.replace("TRAFFIC", iperf3)) as (scenario, lab):
         outside = lab.hosts["home"].address_towards("server")
@@ -164,7 +153,7 @@ def test_a_router_translates_addresses_and_flows_are_matched_on_both_sides() -> 
     for flow in report.flows:
         assert (flow.sender.host, flow.sender.local) == ("client", inside)
         assert (flow.receiver.host, flow.receiver.remote) == ("server", outside)
-    record = measured(NAT.replace("TRAFFIC", iperf3))
+    record = measured(runner, NAT.replace("TRAFFIC", iperf3))
     assert record.metrics["tcp.connections"].value == 2
     checks = [check for check in record.cross_checks if check.name == "tcp.bytes_acked"]
     assert checks
@@ -174,17 +163,17 @@ def test_a_router_translates_addresses_and_flows_are_matched_on_both_sides() -> 
     assert record.metrics["tcp.handshake_us.p50"].value == pytest.approx(4000, rel=0.3)
 
 
-def test_a_commands_connections_are_not_counted_twice_behind_a_translation(tmp_path: Path) -> None:
+def test_a_commands_connections_are_not_counted_twice_behind_a_translation(runner: Runner, tmp_path: Path) -> None:
     command = (
         "command: {host: client, run: 'curl -sSf -o /dev/null http://{server}:8000/big',"
         " server: {host: server, port: 8000, run: 'python3 -m http.server 8000 --directory DIR'}}"
     )
     (tmp_path / "big").write_bytes(bytes(1_000_000))
-    record = measured(NAT.replace("TRAFFIC", command.replace("DIR", str(tmp_path))))
+    record = measured(runner, NAT.replace("TRAFFIC", command.replace("DIR", str(tmp_path))))
     assert record.metrics["tcp.connections"].value == 1
 
 
-def test_flows_share_a_bottleneck() -> None:
+def test_flows_share_a_bottleneck(runner: Runner) -> None:
     text = """
 scenario: shared
 hosts:
@@ -202,7 +191,7 @@ traffic:
 repeat: 1
 warmup: 1s
 """
-    record = measured(text)
+    record = measured(runner, text)
     share = record.metrics["app.throughput_bps"].value / (20e6 * 1448 / 1514)
     assert record.metrics["tcp.connections"].value == 1
     assert 0.1 < share < 0.65

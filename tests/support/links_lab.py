@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from perfcheck.lab import network
 from perfcheck.lab.links.probe import Side
+from perfcheck.lab.links.relay.emulator import RelayEmulator
 from perfcheck.lab.topology import lay_out
 from perfcheck.model.observation import LinkReport
 from perfcheck.model.scenario import HostSpec, LinkSpec
@@ -125,6 +126,15 @@ def two_hosts(emulator: LinkEmulator, *, ipv6: bool = False, **fields: Any) -> I
         for end in (first, second):
             assert wait_until(partial(_passes, thread, end), timeout_s=5)
         yield TwoHosts(spec=spec, link=link, ends=(first, second), thread=thread, tag=tag)
+
+
+@contextlib.contextmanager
+def relay(**fields: Any) -> Iterator[TwoHosts]:
+    """Return hosts `a` and `b` with the relay between them."""
+    emulator = RelayEmulator()
+    emulator.check()
+    with two_hosts(emulator, **fields) as hosts:
+        yield hosts
 
 
 def _turn_ipv6_off() -> None:
