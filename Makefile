@@ -21,10 +21,10 @@ RELEASE ?= 6.12
 # Kernel tests that need features which many kernels lack (netem, Open vSwitch, tracing of functions), and tests of
 # metrics that have other hooks on other kernels.
 VM_MODULES := openvswitch sch_netem nf_conntrack nft_ct
-VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py layer_ovs.py layer_times.py detail.py detail_anomalies.py \
-	retransmissions_by_kind.py)
+VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py collect_ip_ovs.py collect_ip_times.py collect_detail.py \
+	collect_detail_anomalies.py collect_tcp_retransmissions.py)
 # These run before any of the modules is loaded.
-VM_FIRST := tests/kernel/test_late_modules.py
+VM_FIRST := tests/kernel/test_ebpf_late_modules.py
 UNIT := $(PYTEST) -q -p no:cacheprovider --hypothesis-profile=ci
 # These tests start workers themselves; that keeps two CPUs busy.
 WORKERS := tests/plugin/test_xdist.py

@@ -1,14 +1,16 @@
-"""What the tests of several folders share lies in tests/support, and each module of the tests has a name of its own."""
+"""What the tests of several folders share lies in tests/support; names of tests that are written elsewhere are true."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-TESTS: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
+TESTS: Final = ROOT / "tests"
 MODULES: Final = sorted(TESTS.rglob("*.py"))
 SHARED: Final = frozenset({"support", "distros"})
 """The folders that pytest and the benchmarks find modules of other folders in."""
@@ -45,6 +47,22 @@ def test_what_another_folder_imports_lies_in_support() -> None:
 
 
 def test_what_lies_in_support_is_shared() -> None:
-    users = {path: {folder(user) for user, used in uses() if used == path} for path in MODULES}
-    lonely = [path.name for path, folders in users.items() if folder(path) == "support" and len(folders) == 1]
-    assert not lonely
+    users: dict[str, set[str]] = {}
+    for user, used in uses():
+        if folder(used) == "support":
+            users.setdefault(used.name, set()).add(folder(user))
+    assert not [name for name, folders in users.items() if len(folders) == 1]
+    assert set(users) == {path.name for path in MODULES if folder(path) == "support"}
+
+
+def test_the_tests_that_pages_and_the_makefile_name_are_there() -> None:
+    texts = [
+        path.read_text(encoding="utf-8") for path in [ROOT / "Makefile", *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    ]
+    named = {name for text in texts for name in re.findall(r"tests/\w+/\w+\.py", text)}
+    table = (ROOT / "docs/known-workloads.md").read_text(encoding="utf-8")
+    named |= {f"tests/kernel/test_{name}.py" for name in re.findall(r"^\|.*\| `(\w+)` \|[^|]*\|$", table, re.MULTILINE)}
+    (in_guest,) = re.findall(r"VM_TESTS := \$\(addprefix tests/kernel/test_,([^)]*)\)", texts[0])
+    named |= {f"tests/kernel/test_{name}" for name in in_guest.replace("\\", " ").split()}
+    assert len(named) > 20
+    assert not [name for name in sorted(named) if not (ROOT / name).is_file()]

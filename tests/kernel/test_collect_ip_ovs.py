@@ -1,6 +1,6 @@
 """Open vSwitch's datapath against packets sent into it; for a kernel that has the module loaded.
 
-python tests/vm/guest.py -- sh -c 'modprobe openvswitch; .venv/bin/python -m pytest tests/kernel/test_layer_ovs.py'
+python tests/vm/guest.py -- sh -c 'modprobe openvswitch; .venv/bin/python -m pytest tests/kernel/test_collect_ip_ovs.py'
 """
 
 from __future__ import annotations
