@@ -42,7 +42,7 @@ while True: pass
 """
 THROTTLED = """
 import json, os, sys, time
-from perfcheck.collect.machine import MachineCollector
+from perfcheck.collect.kernel.machine import MachineCollector
 from perfcheck.model.observation import Scope
 os.sched_setaffinity(0, [int(sys.argv[1])])
 sys.stdin.readline()

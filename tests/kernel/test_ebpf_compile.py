@@ -16,9 +16,9 @@ from perfcheck.ebpf import cache, image
 PLAIN = """
 import sys
 from pathlib import Path
-from perfcheck.collect import build, cache, image
+from perfcheck.ebpf import cache, compile, image
 paths = [cache.sources() / name for name in sys.argv[1:]]
-print(image.to_json(build.compile_sources(paths, cache.kernel_types())))
+print(image.to_json(compile.compile_sources(paths, cache.kernel_types())))
 """
 
 

@@ -25,8 +25,11 @@ def test_nothing_is_left_of_a_run_that_is_ended_at_a_random_moment(
 
 @pytest.fixture(scope="module")
 def killing(tmp_path_factory: pytest.TempPathFactory) -> Killing:
-    """Return one folder for all, so that each command's length is measured once."""
-    return Killing(tmp_path_factory.mktemp("killed"))
+    """Return one folder for all, so that each command's length is measured once.
+
+    By 6 s a comparison of two sides has built both labs and measured pairs; what follows is more of them.
+    """
+    return Killing(tmp_path_factory.mktemp("killed"), longest_s=6.0)
 
 
 def test_what_is_left_is_seen(killing: Killing) -> None:

@@ -82,9 +82,13 @@ class Ended:
 class Killing:
     """A folder with scenarios and outputs, and the runs in it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Write the scenarios; each folder has its own run directory and a word of its own for its processes."""
+    def __init__(self, folder: Path, longest_s: float = LONGEST_S) -> None:
+        """Write the scenarios; each folder has its own run directory and a word of its own for its processes.
+
+        A command is ended before `longest_s`, however long it would take.
+        """
         self.folder = folder
+        self.longest_s = longest_s
         self.word = f"{os.getpid():07d}"
         for name in ("tmp", "output", "run"):
             (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -149,7 +153,7 @@ class Killing:
             started = time.monotonic()
             running = self._start(self.commands()[command])
             with suppress(subprocess.TimeoutExpired):
-                running.wait(LONGEST_S)
+                running.wait(self.longest_s)
             self._length_s[command] = time.monotonic() - started
             running.terminate()
             running.wait(TIMEOUT_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -53,6 +54,24 @@ def test_what_lies_in_support_is_shared() -> None:
             users.setdefault(used.name, set()).add(folder(user))
     assert not [name for name, folders in users.items() if len(folders) == 1]
     assert set(users) == {path.name for path in MODULES if folder(path) == "support"}
+
+
+EMBEDDED: Final = re.compile(r"\bfrom (perfcheck[.\w]*) import (\w+(?:, \w+)*)")
+
+
+def test_programs_in_texts_of_the_tests_import_what_is_there() -> None:
+    """A linter does not see into the programs that tests give to another Python."""
+    found = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found |= {(path.name, *each.groups()) for each in EMBEDDED.finditer(node.value)}
+    assert found
+    for file, module, names in found:
+        loaded = importlib.import_module(module)
+        for name in names.split(", "):
+            there = hasattr(loaded, name) or importlib.util.find_spec(f"{module}.{name}")
+            assert there, f"{file}: there is no {name} in {module}"
 
 
 def test_the_tests_that_pages_and_the_makefile_name_are_there() -> None:
