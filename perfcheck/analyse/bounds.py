@@ -138,7 +138,7 @@ def _of_shares(trial: int, metrics: Metrics) -> Iterator[CrossCheck]:
     beyond = [one for one in bounded if one[0] > 1 + _ROUNDING]
     for _, name, value, most in beyond or sorted(bounded)[-1:]:
         yield CrossCheck(
-            name=name, trial=trial, ours=value, theirs=most, source="the whole that it is a share of",
+            name=name, trial=trial, ours=value, theirs=most, source="its largest possible value",
             tolerance_pct=0.0, agrees=not beyond,
         )  # fmt: skip
 
@@ -148,7 +148,7 @@ def _of_signs(trial: int, metrics: Metrics) -> Iterator[CrossCheck]:
     for name, value in metrics.items():
         if value < 0:
             yield CrossCheck(
-                name=name, trial=trial, ours=value, theirs=0.0, source="the least that there can be", tolerance_pct=0.0,
+                name=name, trial=trial, ours=value, theirs=0.0, source="its smallest possible value", tolerance_pct=0.0,
                 agrees=False,
             )  # fmt: skip
 
@@ -164,7 +164,7 @@ def _of_parts(trial: int, metrics: Mapping[str, float]) -> Iterator[CrossCheck]:
     for label, names in _WHOLES:
         parts = [metrics[name] for name in names if name in metrics]
         if parts:
-            yield _check(label, trial, sum(parts), 100.0, "the time that they are shares of, in %")
+            yield _check(label, trial, sum(parts), 100.0, "the whole time, in %")
     for names, whole in _PARTS:
         parts = [metrics[name] for name in names if name in metrics]
         if len(parts) == len(names) and whole in metrics:

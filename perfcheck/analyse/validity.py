@@ -7,8 +7,8 @@ from typing import Final
 from perfcheck.model.metric import Metrics
 
 LIMITS: Final = (
-    ("cpu.steal_pct", 5.0, "the hypervisor gave the CPUs to others"),
-    ("cpu.throttled_pct", 5.0, "a CPU quota kept the run waiting"),
+    ("cpu.steal_pct", 5.0, "the hypervisor gave CPU time to other guests"),
+    ("cpu.throttled_pct", 5.0, "the run had to wait because of a CPU quota"),
     ("cpu.pressure_memory_pct", 10.0, "tasks of this machine waited for memory"),
     ("cpu.pressure_io_pct", 50.0, "tasks of this machine waited for its disks"),
 )
@@ -22,5 +22,8 @@ def why_not_counted(metrics: Metrics) -> str | None:
     for name, most, meaning in LIMITS:
         value = metrics.get(name)
         if value is not None and value > most:
-            return f"{meaning}: {name} was {value:.3g} %, more than {most:g} %; run it when the machine is idle"
+            return (
+                f"{meaning}: {name} was {value:.3g} %, above the limit of {most:g} %; run again when the machine "
+                "is idle"
+            )
     return None

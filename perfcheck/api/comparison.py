@@ -51,7 +51,9 @@ class Comparison:
         """Return what was found of a metric; UnknownMetric (a KeyError) names the nearest that was compared."""
         names = tuple(self)
         if metric not in names:
-            raise UnknownMetric(f"{metric!r} was not compared{hint(str(metric), names)}; a tolerance has it compared")
+            raise UnknownMetric(
+                f"{metric!r} was not compared{hint(str(metric), names)}; with a tolerance for it, it is compared"
+            )
         return self._after.comparisons[names.index(metric)]
 
     def __iter__(self) -> Iterator[str]:

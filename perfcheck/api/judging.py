@@ -63,6 +63,6 @@ def improvement(record: RunRecord, compared: ComparisonRecord) -> ExpectationRec
     beyond = "" if compared.margin_pct is None else f" by more than {plain_pct(compared.margin_pct)}"
     verdicts = {Verdict.IMPROVED: Verdict.PASS, Verdict.NO_BASELINE: Verdict.INVALID, Verdict.INVALID: Verdict.INVALID}
     return ExpectationRecord(
-        metric=compared.metric, expected=f"better than {against}{beyond}, and certainly so", actual=compared.current,
+        metric=compared.metric, expected=f"better than {against}{beyond}, with certainty", actual=compared.current,
         verdict=verdicts.get(compared.verdict, Verdict.FAIL), reason=compared.reason,
     )  # fmt: skip

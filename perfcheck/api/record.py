@@ -114,7 +114,9 @@ class Record:
         """Assert all lines of the scenario's own `expect`; UsageError where it has none."""
         __tracebackhide__ = True
         if not self._raw.expectations:
-            raise UsageError(f"{self.label} expects nothing: give it expect={{...}}, or assert on the record itself")
+            raise UsageError(
+                f"{self.label} has no expectations: give it expect={{...}}, or assert on the record itself"
+            )
         found = cases_of(self._raw, "expectations", strict=self._caller.strict)
         settle(self._raw, [place_of(case, self._scenario, self._caller.place()) for case in found], self._caller)
 

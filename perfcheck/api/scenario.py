@@ -87,7 +87,7 @@ class Scenario:
             near = hint(str(select), [one.label for one in found])
             raise UsageError(f"{path}: no scenario's label contains {select!r}{near or f'; it has {labels}'}")
         such = "" if select is None else f" whose label contains {select!r}"
-        raise UsageError(f"{path} has {len(chosen)} scenarios{such}: {labels}; choose one by select=...")
+        raise UsageError(f"{path} has {len(chosen)} scenarios{such}: {labels}; choose one with select=...")
 
     @classmethod
     def load_all(cls, path: str | Path) -> tuple[Self, ...]:

@@ -47,10 +47,12 @@ def _told(error: BaseException, *, debug: bool) -> int:
         complain(str(error))
         return error.exit_status
     if isinstance(error, PerfcheckError):
-        complain(f"perfcheck: {error}{'; all that the lab made is undone' if isinstance(error, Stopped) else ''}")
+        complain(
+            f"perfcheck: {error}{'; everything that the lab created is removed' if isinstance(error, Stopped) else ''}"
+        )
         return error.exit_status
     if isinstance(error, KeyboardInterrupt):
-        complain("perfcheck: interrupted; all that the lab made is undone")
+        complain("perfcheck: interrupted; everything that the lab created is removed")
     elif isinstance(error, OSError):
         complain(f"perfcheck: {_named(error.filename)}: {error.strerror or error}")
         drop_output()

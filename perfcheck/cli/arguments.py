@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options)
         self.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS,
-            help="show the traceback of what goes wrong inside perfcheck",
+            help="show the traceback of an internal error",
         )  # fmt: skip
 
     def error(self, message: str) -> NoReturn:
@@ -100,39 +100,45 @@ _side = _parsed(Side.parse)
 def _sessions(text: str) -> int:
     number = _count(text)
     if number < 2:
-        raise argparse.ArgumentTypeError("noise between sessions needs two of them at least")
+        raise argparse.ArgumentTypeError("noise between sessions needs at least two sessions")
     return number
 
 
 def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--no-commands", action="store_true", help="refuse files that run commands (setup:, command:); docs/security.md"
+        "--no-commands",
+        action="store_true",
+        help="refuse files that run commands (setup:, command:); see docs/security.md",
     )
     parser.add_argument(
-        "--trace-outside", action="store_true", help="allow traces that do not lie below the scenario file's folder"
+        "--trace-outside", action="store_true", help="allow trace files outside the scenario file's folder"
     )
 
 
 def _add_select(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--select", metavar="TEXT", help="only scenarios whose label contains this")
+    parser.add_argument("--select", metavar="TEXT", help="only scenarios whose label contains TEXT")
 
 
 def _add_reports(parser: argparse.ArgumentParser, json: str = "") -> None:
     if json:
         parser.add_argument("--json", type=_path, metavar="PATH", help=f"{json} ('-': standard output)")
-    parser.add_argument("--junit", type=_path, metavar="PATH", help="write a JUnit report")
+    parser.add_argument("--junit", type=_path, metavar="PATH", help="write a JUnit report to PATH")
 
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
     """Add how scenarios are measured and diagnosed, the same for runs and pairs."""
-    parser.add_argument("--mode", choices=("summary", "detail", "both"), help="mode of the measurement core")
+    parser.add_argument(
+        "--mode",
+        choices=("summary", "detail", "both"),
+        help="what is measured: summary (figures), detail (the paths of packets) or both",
+    )
     parser.add_argument(
         "--budget", type=_percent, metavar="PCT",
-        help="share of one CPU that measuring may take, whatever the traffic, e.g. 10%%",
+        help="share of one CPU that measuring may use, also while traffic runs, e.g. 10%%",
     )  # fmt: skip
     parser.add_argument(
         "--rules", action="append", default=[], type=_path, metavar="DIR",
-        help="a folder of further diagnosis rules; may be given several times",
+        help="folder with more diagnosis rules; can be repeated",
     )  # fmt: skip
 
 
@@ -143,7 +149,7 @@ def _add_repeat(parser: argparse.ArgumentParser, text: str) -> None:
 def _add_tolerance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", action="append", default=[], type=tolerance, metavar="METRIC=PCT",
-        help="what counts as a change of a metric, e.g. tcp.rtt_us.p99=5%%; may be given several times",
+        help="margin of a metric: smaller changes do not count, e.g. tcp.rtt_us.p99=5%%; can be repeated",
     )  # fmt: skip
 
 
@@ -151,33 +157,35 @@ def _add_run(subparsers: _Subparsers) -> None:
     run = subparsers.add_parser("run", help="measure scenarios without pytest")
     run.add_argument("files", nargs="+", type=_path, metavar="FILE", help="scenario files, or folders of them")
     _add_select(run)
-    _add_reports(run, "append one run record a line")
+    _add_reports(run, "append run records to PATH, one per line")
     _add_repeat(run, "runs of each scenario")
     _add_measuring(run)
-    run.add_argument("--events", type=_path, metavar="PATH", help="write the events of detail mode, one JSON a line")
+    run.add_argument(
+        "--events", type=_path, metavar="PATH", help="write the events of detail mode to PATH, one JSON object per line"
+    )
     run.add_argument("--baseline", action="store_true", help="compare with the stored baselines")
-    run.add_argument("--baseline-save", action="store_true", help="measure and write baselines")
+    run.add_argument("--baseline-save", action="store_true", help="measure, and save as baselines")
     run.add_argument(
-        "--baseline-update", action="store_true", help="measure and write baselines in place of all earlier sessions"
+        "--baseline-update",
+        action="store_true",
+        help="measure, and save as baselines that replace all earlier sessions",
     )
-    run.add_argument(
-        "--baseline-dir", type=_path, metavar="DIR", help="where baselines are stored (default: baselines)"
-    )
+    run.add_argument("--baseline-dir", type=_path, metavar="DIR", help="folder of the baselines (default: baselines)")
     run.add_argument(
         "--baseline-ref", type=_ref, metavar="REF",
-        help="compare with the baselines that this commit or branch has, whatever the working tree has",
+        help="compare with the baselines of this git commit or branch, not with those of the working tree",
     )  # fmt: skip
     _add_trust(run)
-    run.add_argument("--baseline-name", metavar="NAME", help="a named set of baselines")
+    run.add_argument("--baseline-name", metavar="NAME", help="name of a set of baselines")
     _add_tolerance(run)
     run.add_argument("--history", type=_path, metavar="DIR", help="append each run to the history in DIR")
     run.set_defaults(command=commands.run, judges=True)
 
 
 def _add_compare(subparsers: _Subparsers) -> None:
-    compare = subparsers.add_parser("compare", help="verdicts of two stored run records: B against A")
+    compare = subparsers.add_parser("compare", help="compare two stored run records: B against A")
     compare.add_argument("baseline", type=_path, metavar="A.json", help="records as `perfcheck run --json` writes them")
-    compare.add_argument("current", type=_path, metavar="B.json", help="the records that are judged")
+    compare.add_argument("current", type=_path, metavar="B.json", help="the records to judge")
     _add_tolerance(compare)
     _add_reports(compare)
     compare.set_defaults(command=commands.compare, judges=True)
@@ -185,16 +193,16 @@ def _add_compare(subparsers: _Subparsers) -> None:
 
 def _add_pairs(subparsers: _Subparsers) -> None:
     pairs = subparsers.add_parser(
-        "ab", help="two settings side by side, in interleaved pairs",
-        description="Measures A and B in interleaved pairs on this machine until each metric is settled. "
+        "ab", help="compare two settings, measured in interleaved pairs",
+        description="Measures A and B in interleaved pairs on this machine until each metric has a verdict. "
         f"A side is one of: {'; '.join(FORMS.values())}.",
     )  # fmt: skip
     pairs.add_argument("file", type=_path, metavar="FILE", help="a scenario file")
-    pairs.add_argument("--a", required=True, type=_side, metavar="SIDE", help="the setting as it is")
+    pairs.add_argument("--a", required=True, type=_side, metavar="SIDE", help="the current setting")
     _add_trust(pairs)
-    pairs.add_argument("--b", required=True, type=_side, metavar="SIDE", help="the setting that is judged")
+    pairs.add_argument("--b", required=True, type=_side, metavar="SIDE", help="the setting to judge")
     _add_select(pairs)
-    _add_reports(pairs, "append both run records, A before B, one a line")
+    _add_reports(pairs, "append both run records to PATH, A before B, one per line")
     _add_measuring(pairs)
     _add_tolerance(pairs)
     pairs.set_defaults(command=commands.side_by_side, judges=True)
@@ -202,15 +210,19 @@ def _add_pairs(subparsers: _Subparsers) -> None:
 
 def _add_calibrate(subparsers: _Subparsers) -> None:
     noise = subparsers.add_parser(
-        "calibrate", help="how much metrics vary on this machine, and the repeat and margins for that",
-        description="Measures the file's scenarios several times with nothing changed, and prints a patch to the file.",
+        "calibrate", help="measure how much metrics vary on this machine, and suggest repeat and margins",
+        description="Measures the file's scenarios several times without any change, and prints a patch for the file.",
     )  # fmt: skip
     noise.add_argument("file", type=_path, metavar="FILE", help="a scenario file")
     _add_repeat(noise, "runs of each session")
     _former(noise, "--runs", "--repeat", _count)
     _add_trust(noise)
     noise.add_argument(
-        "--sessions", type=_sessions, default=4, metavar="N", help="how often the lab is built anew (default: 4)"
+        "--sessions",
+        type=_sessions,
+        default=4,
+        metavar="N",
+        help="number of sessions; the lab is built again for each (default: 4)",
     )
     _add_select(noise)
     noise.add_argument("--write", action="store_true", help="apply the patch to the file")
@@ -219,35 +231,37 @@ def _add_calibrate(subparsers: _Subparsers) -> None:
 
 def _add_history(subparsers: _Subparsers) -> None:
     past = subparsers.add_parser(
-        "history", help="how a metric went over all runs that were kept",
-        description="Shows levels, trend and what left its limits, for each scenario and machine. Advice: the exit "
-        "status is 0 whatever it says.",
+        "history", help="show how a metric changed over all stored runs",
+        description="Shows the levels and the trend of a metric, and the runs outside its limits, for each scenario "
+                    "and machine. The exit status does not depend on what it finds.",
     )  # fmt: skip
-    past.add_argument("metric", metavar="METRIC", help="its name; `perfcheck metrics` lists all")
+    past.add_argument("metric", metavar="METRIC", help="name of the metric; `perfcheck metrics` lists all")
     past.add_argument(
         "--history", type=_path, default=Path("results/history"), metavar="DIR",
-        help="the history's folder (default: results/history)",
+        help="folder of the history (default: results/history)",
     )  # fmt: skip
     _former(past, "--dir", "--history", _path)
     past.add_argument("--scenario", metavar="NAME", help="only this scenario")
-    past.add_argument("--html", type=_path, metavar="PATH", help="write a page with plots as well")
+    past.add_argument("--html", type=_path, metavar="PATH", help="write an HTML page with plots to PATH as well")
     past.set_defaults(command=history)
 
 
 def _add_inspecting(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the commands that measure nothing."""
-    metrics = subparsers.add_parser("metrics", help="the metric catalogue, and what this machine can measure")
-    metrics.add_argument("pattern", nargs="?", default="", help="only names that contain this")
-    metrics.add_argument("--json", action="store_true", help="as JSON")
+    metrics = subparsers.add_parser("metrics", help="list all metrics, and which of them this machine can measure")
+    metrics.add_argument("pattern", nargs="?", default="", help="only metrics whose name contains this")
+    metrics.add_argument("--json", action="store_true", help="print JSON")
     metrics.set_defaults(command=commands.metrics)
 
-    doctor = subparsers.add_parser("doctor", help="what this machine lacks, and how to get it")
+    doctor = subparsers.add_parser("doctor", help="show what this machine lacks, and how to fix it")
     doctor.set_defaults(command=commands.doctor)
-    clean = subparsers.add_parser("clean", help="undo what killed runs left behind")
+    clean = subparsers.add_parser("clean", help="remove what killed runs left behind")
     clean.set_defaults(command=commands.clean)
-    schema = subparsers.add_parser("schema", help="JSON Schema of the scenario file, for editors")
+    schema = subparsers.add_parser("schema", help="print the JSON Schema of the scenario file, for editors")
     schema.set_defaults(command=commands.schema)
-    listing = subparsers.add_parser("list", help="the scenarios of files and folders, checked but not run")
+    listing = subparsers.add_parser(
+        "list", help="list and check the scenarios of files and folders, without running them"
+    )
     listing.add_argument(
         "files", nargs="*", type=_path, default=[Path("scenarios")], metavar="FILE",
         help="scenario files, or folders of them (default: scenarios)",

@@ -51,13 +51,13 @@ def calibrate(arguments: argparse.Namespace) -> int:
             _print_noise(console, scenario, found[-1], runs=arguments.repeat or scenario.repeat)
     repeats = [each.repeat for each in found]
     if None in repeats:
-        console.print("repeat: no number of runs up to 20 would see a change of twice the margin; left as it is")
+        console.print("repeat: even 20 runs would not detect a change of twice the margin; not changed")
     repeat = None if None in repeats else max(filter(None, repeats))
     edited = with_values(
         text, str(path), repeat=None if repeat == scenarios[0].repeat else repeat, tolerance_pct=_widest(found)
     )
     if edited == text:
-        console.print("nothing to change: repeat and margins are as this machine needs them")
+        console.print("nothing to change: repeat and margins fit this machine")
         return 0
     say(_patch(text, edited, path).removesuffix("\n"))
     if arguments.write:
@@ -88,7 +88,7 @@ def _sessions(runner: Runner, scenario: Scenario, count: int) -> list[RunRecord]
 
 
 def _print_noise(console: SafeConsole, scenario: Scenario, found: Calibration, *, runs: int) -> None:
-    said = f": {found.sessions} sessions of {runs} runs with nothing changed"
+    said = f": {found.sessions} sessions of {runs} runs without any change"
     console.print(Text.assemble((scenario.label, "bold"), said))
     table = Table(
         "metric", "median", "runs vary by", "sessions by", "margin", "proposed", box=None, header_style="bold"
@@ -124,7 +124,7 @@ def _patch(before: str, after: str, path: Path) -> str:
 def _replace(path: Path, before: str, after: str) -> None:
     """Put the new text in the file's place, whole or not at all; UsageError where somebody changed it meanwhile."""
     if _text(path) != before:
-        raise UsageError(f"{path}: was changed while it was measured; apply the patch above by hand")
+        raise UsageError(f"{path}: the file changed during the measurement; apply the patch above by hand")
     target = path.resolve()
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=target.parent)
     unfinished = Path(name)

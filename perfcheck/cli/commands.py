@@ -100,9 +100,7 @@ def _keep(arguments: argparse.Namespace) -> Keep | None:
     if not (arguments.baseline or keep):
         for option in ("baseline_dir", "baseline_name", "tolerance"):
             if getattr(arguments, option) not in (None, []):
-                raise UsageError(
-                    f"--{option.replace('_', '-')}: does nothing without --baseline, which compares, or --baseline-save"
-                )
+                raise UsageError(f"--{option.replace('_', '-')}: has no effect without --baseline or --baseline-save")
     return Keep(update=arguments.baseline_update) if keep else None
 
 
@@ -235,7 +233,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     """Say what works here and what does not; exit 3 where nothing could be measured at all."""
     del arguments
     checks = [*system_checks(), *_generator_checks(), *collect_checks()]
-    table = Table("", "what", "metrics", "why not", "to get it", box=None, header_style="bold")
+    table = Table("", "what", "metrics", "problem", "how to fix it", box=None, header_style="bold")
     for check in checks:
         needing = sum(check.name in spec.needs for spec in CATALOGUE.values())
         table.add_row(
@@ -254,7 +252,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     if not lacking:
         missing = {check.name: check for check in _with_parts(checks) if not check.ok}
         measured = sum(_lacking(spec, missing) is None for spec in CATALOGUE.values())
-        rest = "" if measured == len(CATALOGUE) else "; `perfcheck metrics` says which, and why not the others"
+        rest = "" if measured == len(CATALOGUE) else "; `perfcheck metrics` lists them, and says why the others cannot"
         console.print(f"{measured} of {len(CATALOGUE)} metrics can be measured here{rest}")
     return 3 if lacking else 0
 
@@ -291,7 +289,7 @@ def clean(arguments: argparse.Namespace) -> int:
     for undone in report.undone:
         say(str(undone))
     for tag in report.alive:
-        say(f"{tag}: its run is alive, left alone")
+        say(f"{tag}: its run is still alive, so nothing was changed")
     for problem in (*report.failed, *report.unreadable):
         complain(str(problem))
     if not (report.undone or report.failed or report.unreadable):

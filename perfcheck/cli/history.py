@@ -1,4 +1,4 @@
-"""`perfcheck history METRIC`: how a metric went over all runs that were kept. Advice: it never fails."""
+"""`perfcheck history METRIC`: show how a metric changed over all stored runs. Advice: it never fails."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def history(arguments: argparse.Namespace) -> int:
 def _series(arguments: argparse.Namespace) -> Sequence[Series]:
     folder, metric = arguments.history, arguments.metric
     if metric not in CATALOGUE:
-        raise UsageError(f"unknown metric {metric!r}{hint(metric, CATALOGUE)}; `perfcheck metrics` lists all")
+        raise UsageError(f"unknown metric {metric!r}{hint(metric, CATALOGUE) or '; `perfcheck metrics` lists all'}")
     scenarios = sorted(printable(path.name) for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
     if not scenarios:
         raise UsageError(f"no history in {folder}: {HOW_TO_KEEP}; `--history DIR` names another folder")

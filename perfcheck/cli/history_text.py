@@ -116,12 +116,12 @@ class Story:
         """Yield where the cumulative sums say that the last level has begun to move."""
         for index, way in ((self.outlook.drifted_up, "upward"), (self.outlook.drifted_down, "downward")):
             if index is not None:
-                yield f"drift     {way} from the last level, says the cumulative sum, seen first at {self.run(index)}"
+                yield f"drift     {way} from the last level, by the cumulative sum, first seen at {self.run(index)}"
 
     def limits_line(self) -> str:
         """Return mean and limits of the runs before the last one."""
         mean, deviation = self.outlook.limits.mean[-1], self.outlook.limits.deviation[-1]
         if not np.isfinite(mean):
-            return "limits    there are too few runs for a rolling mean yet"
+            return "limits    too few runs for a rolling mean"
         low, high = (self.shown(float(mean + sign * 3 * deviation)) for sign in (-1, 1))
         return f"limits    rolling mean {self.shown(float(mean))}, 3 sigma from {low} to {high}"

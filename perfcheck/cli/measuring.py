@@ -88,7 +88,7 @@ def stored(
 ) -> str:  # fmt: skip
     """Store a run as a baseline unless its record could not be written; return what came of it."""
     if unwritten:
-        return f"not written, since the run was not kept: {unwritten[0]}"
+        return f"not written, because the run was not kept: {unwritten[0]}"
     try:
         return kept(keeper, scenario, record, keep)
     except PerfcheckError as error:

@@ -40,7 +40,7 @@ class DropsCollector(BpfCollector):
     def parts(self) -> tuple[Check, ...]:
         """Name the metrics that this kernel has no reason or tracepoint for; valid while open."""
         reasons = tuple(
-            Check(name=metric, ok=False, why=f"this kernel's drops have no reason {' or '.join(names)}", fix=NEWER)
+            Check(name=metric, ok=False, why=f"this kernel has no drop reason {' or '.join(names)}", fix=NEWER)
             for metric, names in METRICS.items()
             if self._reasons.keys().isdisjoint(names)
         )

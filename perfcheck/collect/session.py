@@ -104,7 +104,7 @@ class Core:
             # What was shed counts even where looking went wrong afterwards.
             self._spending = replace(thread.spending, earlier=self._earlier)
             if thread.problem is not None:
-                raise CollectError(f"what measuring costs cannot be read: {thread.problem}") from thread.problem
+                raise CollectError(f"the cost of measuring cannot be read: {thread.problem}") from thread.problem
 
     # From here on: in the thread.
 
@@ -238,10 +238,11 @@ class _Governor(threading.Thread):
                 continue
             if step.stop:
                 self._meter.forget(step.collector)
-            when = "while the traffic ran" if not look.at_rest else "at rest"
+            when = "while the traffic ran" if not look.at_rest else "while idle"
             self._shed.append(Shedding(
                 collector=step.collector, what=done, at_s=time.monotonic() - self._began_s, stopped=step.stop,
-                why=f"measuring took {look.total_pct:.3g} % of one CPU {when}, of {budget.cpu_pct:.3g} % that it may",
+                why=f"measuring used {look.total_pct:.3g} % of one CPU {when}, more than its budget of "
+                    f"{budget.cpu_pct:.3g} %",
             ))  # fmt: skip
             return True
         self._still_pct = look.total_pct

@@ -30,7 +30,7 @@ def find(places: Sequence[str] = PLACES) -> Path:
         # Both are part of the real one only: its binding of libbcc, and the table library.
         if (folder / "libbcc.py").is_file() and (folder / "table.py").is_file():
             return folder
-    raise Unavailable("BCC", f"no BPF Compiler Collection in {', '.join(places)}", FIX)
+    raise Unavailable("BCC", f"the BPF Compiler Collection is not in {', '.join(places)}", FIX)
 
 
 def load(places: Sequence[str] = PLACES) -> ModuleType:

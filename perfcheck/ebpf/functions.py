@@ -22,8 +22,7 @@ FUNCTIONS: Final = ("fib_table_lookup", "fib6_table_lookup", "nf_conntrack_in")
 MODULES: Final[Mapping[str, str]] = MappingProxyType({"nf_conntrack_in": "nf_conntrack"})
 """Where functions are that a kernel may have in a module."""
 _FIX: Final = (
-    "use a kernel that traces functions (CONFIG_FUNCTION_TRACER=y and CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y),"
-    " such as Debian's"
+    "use a kernel with CONFIG_FUNCTION_TRACER=y and CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y, such as Debian's"
 )
 _FIX_KPROBE: Final = "use a kernel with CONFIG_KPROBE_EVENTS=y, and modprobe the module that has the function"
 _RETURN_0: Final = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
@@ -57,12 +56,14 @@ def found(name: str) -> Iterator[BtfLocation]:
 def _in_module(lib: Libbpf, name: str) -> BtfLocation:
     module = MODULES.get(name)
     if module is None:
-        raise Unavailable(name, "this kernel's types have no such function", "use another kernel, such as Debian's")
+        raise Unavailable(name, "this kernel's BTF has no such function", "use another kernel, such as Debian's")
     try:
         return BtfLocation(btf_id=lib.module_function(module, name), btf_fd=lib.module_btf(module))
     except OSError as error:
         raise Unavailable(
-            name, f"neither the kernel nor a module {module} has it: {error.strerror}", f"modprobe {module}"
+            name,
+            f"the function is neither in the kernel nor in the module {module}: {error.strerror}",
+            f"modprobe {module}",
         ) from error
 
 
@@ -97,7 +98,7 @@ def attachment_to(name: str, only: Attachment | None = None) -> Attachment:
         try:
             return attachment_to(name, Attachment.KPROBE)
         except Unavailable as lacking:
-            why = f"{refused.why}; nor is there a kprobe: {lacking.why}"
+            why = f"{refused.why}; kprobes do not work either: {lacking.why}"
             raise Unavailable(refused.what, why, refused.fix) from lacking
 
 
@@ -119,7 +120,7 @@ def _try_fentry(name: str) -> None:
             stack.callback(os.close, prog_fd)
             stack.callback(os.close, lib.attach_tracepoint(prog_fd))
         except OSError as error:
-            why = f"the kernel refuses a program at a function's begin (fentry): {os.strerror(error.errno or 0)}"
+            why = f"the kernel refuses fentry programs: {os.strerror(error.errno or 0)}"
             raise Unavailable(f"fentry/{name}", why, _FIX) from error
 
 

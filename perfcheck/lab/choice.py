@@ -40,7 +40,7 @@ def _choose_one(link: Link, emulators: Mapping[str, LinkEmulator], lacking: dict
     absent: list[str] = []
     for name in candidates(link.spec):
         if name not in emulators:
-            absent.append(f"{name}: there is no such emulator")
+            absent.append(f"{name}: unknown emulator")
             continue
         if name not in lacking:
             lacking[name] = _lack(emulators[name])

@@ -103,7 +103,7 @@ def check_cpus(host: str, cpus: Sequence[int] | None) -> None:
     missing = sorted(set(cpus or ()) - allowed)
     if missing:
         have = ", ".join(str(cpu) for cpu in sorted(allowed))
-        raise LabError(f"host {host}: cpus {', '.join(map(str, missing))} are not there; this machine has {have}")
+        raise LabError(f"host {host}: cpus {', '.join(map(str, missing))} do not exist; this machine has {have}")
 
 
 @contextlib.contextmanager

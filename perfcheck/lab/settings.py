@@ -117,7 +117,7 @@ def check_key(host: str, key: str) -> None:
         raise LabError(f"host {host}: {wrong}") from None
     if path.relative_to(sysctl.ROOT).parts[0] != "net":
         raise LabError(
-            f"host {host}: {key} belongs to the whole machine, not to a host of the lab: only net.* can be set"
+            f"host {host}: {key} applies to the whole machine, not to a host of the lab: only net.* can be set"
         )
 
 
@@ -149,7 +149,7 @@ def set_own(host: str, key: str, value: str, inside: Inside) -> None:
     now: list[tuple[str, ...] | None] = []
     inside(lambda: now.append(sysctl.read(key)))
     if now[0] is not None and not _same(now[0], sysctl.tokens(value)):
-        raise LabError(f"host {host}: {key}={value} was taken by the kernel as {' '.join(now[0])}")
+        raise LabError(f"host {host}: {key}={value} was changed by the kernel to {' '.join(now[0])}")
 
 
 def _same(now: tuple[str, ...], asked: tuple[str, ...]) -> bool:

@@ -156,7 +156,7 @@ class Topology:
         path = self.path(peer, host)
         if path is None:
             raise LabError(
-                f"there is no path from {peer} to {host}: add a link, or mark the hosts in between `router: true`"
+                f"there is no path from {peer} to {host}: add a link, or set `router: true` on the hosts in between"
             )
         addresses = path[-1].end_of(host).addresses
         if family == "ipv4":
@@ -199,10 +199,10 @@ def _check_named_neighbours(topology: Topology) -> None:
     for host, spec in topology.hosts.items():
         for target, via in spec.via.items():
             if target not in topology.hosts or target == host or topology.path(host, target) is None:
-                raise LabError(f"host {host}: via {via} no packet gets to {target}")
+                raise LabError(f"host {host}: packets via {via} do not reach {target}")
         for neighbour in spec.nat:
             if not any(neighbour in link.spec.between for link in topology.links_of(host)) or neighbour == host:
-                raise LabError(f"host {host}: nat names {neighbour}, which is no neighbour of it")
+                raise LabError(f"host {host}: nat names {neighbour}, which is not its neighbour")
 
 
 def _subnets(index: int, *, ipv6: bool) -> tuple[Subnet, ...]:

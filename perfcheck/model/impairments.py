@@ -120,7 +120,7 @@ class Impairments(Frozen):
     policer: Policer | None = Field(
         default=None,
         examples=[{"rate": "10mbit", "burst": "64kb"}],
-        description="token bucket that drops what exceeds it, without a queue; in front of everything else",
+        description="token bucket that drops packets above its rate, without a queue; it comes before everything else",
     )
     loss: LossField | None = Field(
         default=None,

@@ -83,7 +83,7 @@ class Iperf3Spec(Frozen):
 class ServerSpec(Frozen):
     """The other end of a `command`: started first, waited for until its port listens, ended afterwards."""
 
-    host: HostName = Field(examples=["server"], description="where it runs")
+    host: HostName = Field(examples=["server"], description="the host on which it runs")
     run: str = Field(
         min_length=1,
         max_length=MAX_COMMAND,
@@ -102,7 +102,7 @@ class CommandSpec(Frozen):
     `{HOST}` in a command is replaced by the address of that host of the lab.
     """
 
-    host: HostName = Field(examples=["client"], description="where it runs")
+    host: HostName = Field(examples=["client"], description="the host on which it runs")
     run: str = Field(
         min_length=1,
         max_length=MAX_COMMAND,

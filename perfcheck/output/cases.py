@@ -205,7 +205,8 @@ def _note(part: ComparisonRecord, *, side_by_side: bool) -> str:
     if part.verdict is not Verdict.INCONCLUSIVE or part.runs_needed is None:
         return part.reason or ""
     return (
-        f"{part.reason or 'in doubt'}; {part.runs_needed} {'pairs' if side_by_side else 'runs a side'} would settle it"
+        f"{part.reason or 'in doubt'}; {part.runs_needed} {'pairs' if side_by_side else 'runs per side'} would "
+        "decide it"
     )
 
 
@@ -241,7 +242,9 @@ def _unjudged(case: Case, word: str, reason: str, strict: bool) -> Case:
     case = replace(case, row=row, headline=f"{word}: {row.note}", status=Status.SKIPPED)
     if not strict:
         return case
-    return replace(case, status=Status.FAILED, details="  strict     what cannot be judged fails, as was asked for")
+    return replace(
+        case, status=Status.FAILED, details="  strict     a case without a verdict fails, because of --baseline-strict"
+    )
 
 
 def _lacks_collector(record: RunRecord, metric: str) -> bool:

@@ -168,9 +168,9 @@ def _margin(compared: ComparisonRecord) -> str:
     if compared.margin_pct is not None:
         parts.append(plain_pct(compared.margin_pct))
     if compared.detectable_pct is not None:
-        parts.append(f"the smallest change that this run could have seen is {plain_pct(compared.detectable_pct)}")
+        parts.append(f"the smallest change that this run could detect is {plain_pct(compared.detectable_pct)}")
     if compared.runs_needed is not None:
-        parts.append(f"{compared.runs_needed} runs would settle it")
+        parts.append(f"{compared.runs_needed} runs would decide it")
     return "; ".join(parts)
 
 

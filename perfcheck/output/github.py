@@ -84,7 +84,7 @@ def markdown(found: Sequence[Case], room_bytes: int = SUMMARY_LIMIT_BYTES) -> st
     """Return the job summary: counts, a table of all cases, the failures' texts; never beyond `room_bytes`."""
     rows = [case.row for case in found]
     head = f"## perfcheck: {plain_tally(rows) or 'nothing measured'}\n\n"
-    cut = "\n(the rest is left out: GitHub's limit for a summary)\n"
+    cut = "\n(the rest is omitted: GitHub limits the size of a summary)\n"
     text = ""
     room = room_bytes - len(head.encode()) - len(cut.encode())
     for part in (*_table(found), *_failures(found), *_notes(found)):

@@ -154,7 +154,7 @@ def _problem_at(path: Path, line: int, where: str, message: str) -> Problem:
 
 def _told(kind: str, message: str) -> str:
     if kind == "json_invalid":
-        return f"expected a run record as JSON ({message}); a killed run may have left this line, then delete it"
+        return f"expected a run record as JSON ({message}); if a killed run left this line, delete it"
     return message
 
 

@@ -120,7 +120,7 @@ def remarks(record: RunRecord) -> tuple[str, ...]:
     """What a reader must know of a run besides its verdicts: lost events, disagreeing cross-checks, warnings."""
     found = []
     if record.lost_events:
-        found.append(f"{record.lost_events} events were lost; counts are too low by as many at most")
+        found.append(f"{record.lost_events} events were lost; counts may be too low by up to that number")
     found += [
         f"cross-check {check.name}, run {check.trial + 1}: measured {check.ours:.6g}, {check.source} says "
         f"{check.theirs:.6g} (tolerance {check.tolerance_pct:g} %)"
@@ -153,7 +153,7 @@ def circumstances(record: RunRecord) -> tuple[str, ...]:
     """
     changes = "; ".join(changes_of(record))
     if record.sides is None:
-        return (f"not as in the baseline: {changes}",) if changes and not record.verdict.fails_a_build else ()
+        return (f"changed since the baseline: {changes}",) if changes and not record.verdict.fails_a_build else ()
     pairs = sum(trial.valid for trial in record.trials)
     return (
         f"A: {record.sides[0]}",
@@ -173,10 +173,10 @@ def needs(record: RunRecord) -> tuple[str, ...]:
     apart = [f"{each.metric} ({plain_pct(each.detectable_pct)})" for each in blunt if each.runs_needed is None]
     found = []
     if more:
-        found.append(f"{'pairs' if record.sides is not None else 'runs a side'} for {', '.join(more)}")
+        found.append(f"{'pairs' if record.sides is not None else 'runs per side'} for {', '.join(more)}")
     if apart and record.sides is None:
         found.append(f"sessions in the baseline, or a wider margin, for {', '.join(apart)}")
-    return (f"to see a change of twice the margin it takes more {'; and more '.join(found)}",) if found else ()
+    return (f"to detect a change of twice the margin, measure more {'; and more '.join(found)}",) if found else ()
 
 
 def collapsed(rows: Iterable[Row]) -> tuple[Row, ...]:

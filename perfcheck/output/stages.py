@@ -10,13 +10,13 @@ from perfcheck.model.units import format_value
 
 WAY: Final = (
     ("socket.tx_stage_us", "waiting for room in the send buffer"),
-    ("tcp.tx_stage_us", "in the send buffer: congestion or receiver's window, pacing, recovery"),
+    ("tcp.tx_stage_us", "in the send buffer: congestion or receive window, pacing, recovery"),
     ("ip.tx_stage_us", "IP and netfilter of the sender"),
     ("qdisc.tx_stage_us", "the sending device's queue"),
-    ("nic.wire_us", "the link, and hosts in between"),
+    ("nic.wire_us", "the link and the hosts in between"),
     ("nic.rx_stage_us", "waiting for the softirq"),
     ("ip.rx_stage_us", "IP, netfilter, the socket's backlog"),
-    ("tcp.rx_stage_us", "waiting for what is missing before it"),
+    ("tcp.rx_stage_us", "waiting for missing segments before it"),
     ("socket.rx_stage_us", "waiting for the application to read"),
     ("app.oneway_us", "from send() to recv()"),
 )

@@ -44,7 +44,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; see wrong options before anything is measured."""
     config.addinivalue_line(
-        "markers", "perfcheck: measures, as a scenario file or with the fixture (set by perfcheck itself)"
+        "markers", "perfcheck: a test that measures, from a scenario file or with the fixture (set by perfcheck itself)"
     )
     check(config)
 

@@ -105,7 +105,9 @@ class ScenarioItem(pytest.Item):
         try:
             outcome = session.measurements.of(self.scenario)
         except Stopped as stop:
-            pytest.exit(f"{stop} while measuring {self.scenario.label}; what it made is undone", returncode=2)
+            pytest.exit(
+                f"{stop} while measuring {self.scenario.label}; everything that it created is removed", returncode=2
+            )
         except Exception as error:  # noqa: BLE001 - a defect: an error to pytest, and never a failed assertion
             pytest.fail(f"{_NOT_MEASURED}: {defect_text(error, debug=debugging(self.config))}", pytrace=False)
         self.outcome = outcome

@@ -172,7 +172,7 @@ class Measurements:
         if self._keep is None:
             return measured
         if measured.unwritten is not None:
-            return replace(measured, saved=f"not written, since the run was not kept: {measured.unwritten}")
+            return replace(measured, saved=f"not written, because the run was not kept: {measured.unwritten}")
         try:
             return replace(measured, saved=kept(self._runner, scenario, measured.record, self._keep))
         except PerfcheckError as error:

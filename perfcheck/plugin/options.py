@@ -75,9 +75,9 @@ def _for_argparse(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 _count, _percent, _ref, _path = (_values(name) for name in ("count", "percent", "ref", "path_text"))
 
 BASELINE: Final = Option(flags=("--baseline",), kind="flag", help="compare with the stored baselines")
-SAVE: Final = Option(flags=("--baseline-save",), kind="flag", help="measure and write baselines")
+SAVE: Final = Option(flags=("--baseline-save",), kind="flag", help="measure, and save as baselines")
 UPDATE: Final = Option(
-    flags=("--baseline-update",), kind="flag", help="measure and write baselines in place of all earlier sessions"
+    flags=("--baseline-update",), kind="flag", help="measure, and save as baselines that replace all earlier sessions"
 )
 ACCEPT: Final = Option(
     flags=("--baseline-accept",), kind="lines", metavar="METRIC",
@@ -85,30 +85,30 @@ ACCEPT: Final = Option(
 )  # fmt: skip
 REASON: Final = Option(
     flags=("--baseline-reason", "--reason"), metavar="TEXT",
-    help="why the changes of --baseline-accept are as they should be",
+    help="why the changes of --baseline-accept are intended",
 )  # fmt: skip
 AB: Final = Option(
     flags=("--ab",), kind="pair", metavar=("A", "B"),
-    help="compare two settings in interleaved pairs, e.g. --ab file 'congestion bbr'; as `perfcheck ab`",
+    help="compare two settings in interleaved pairs, e.g. --ab file 'congestion bbr'; like `perfcheck ab`",
 )  # fmt: skip
 HISTORY: Final = Option(
     flags=("--history",), metavar="DIR", parse=_for_argparse(_path), help="append each run to the history in DIR"
 )
-NAME: Final = Option(flags=("--baseline-name",), metavar="NAME", help="a named set of baselines")
+NAME: Final = Option(flags=("--baseline-name",), metavar="NAME", help="name of a set of baselines")
 FOLDER: Final = Option(
     flags=("--baseline-dir",), metavar="DIR", parse=_for_argparse(_path),
-    help="where baselines are stored (default: baselines/ in the root directory)",
+    help="folder of the baselines (default: baselines/ in the root directory)",
 )  # fmt: skip
 REF: Final = Option(
     flags=("--baseline-ref",), metavar="REF", parse=_for_argparse(_ref),
-    help="compare with the baselines that this commit or branch has, whatever the working tree has",
+    help="compare with the baselines of this git commit or branch, not with those of the working tree",
 )  # fmt: skip
 TRACE_OUTSIDE: Final = Option(
-    flags=("--trace-outside",), kind="flag", help="allow traces that do not lie below the scenario file's folder"
+    flags=("--trace-outside",), kind="flag", help="allow trace files outside the scenario file's folder"
 )
 NO_COMMANDS: Final = Option(
     flags=("--no-commands",), kind="flag",
-    help="refuse scenario files that run commands (setup:, command:); docs/security.md",
+    help="refuse scenario files that run commands (setup:, command:); see docs/security.md",
 )  # fmt: skip
 STRICT: Final = Option(
     flags=("--baseline-strict",), kind="flag",
@@ -116,31 +116,35 @@ STRICT: Final = Option(
 )  # fmt: skip
 JSON: Final = Option(
     flags=("--perfcheck-json",), metavar="PATH", parse=_for_argparse(_path),
-    help="append one run record (JSON) a line to PATH",
+    help="append run records to PATH, one JSON object per line",
 )  # fmt: skip
 REPEAT: Final = Option(
     flags=("--perfcheck-repeat",), kind="count", metavar="N", parse=_for_argparse(_count), help="runs of each scenario"
 )
-MODE: Final = Option(flags=("--perfcheck-mode",), choices=MODES, help="mode of the measurement core")
+MODE: Final = Option(
+    flags=("--perfcheck-mode",),
+    choices=MODES,
+    help="what is measured: summary (figures), detail (the paths of packets) or both",
+)
 BUDGET: Final = Option(
     flags=("--perfcheck-budget",), metavar="PCT", parse=_for_argparse(_percent),
-    help="share of one CPU that measuring may take, whatever the traffic, e.g. 10%%",
+    help="share of one CPU that measuring may use, also while traffic runs, e.g. 10%%",
 )  # fmt: skip
 EVENTS: Final = Option(
     flags=("--perfcheck-events",), metavar="PATH", parse=_for_argparse(_path),
-    help="write the events of detail mode, one JSON a line",
+    help="write the events of detail mode to PATH, one JSON object per line",
 )  # fmt: skip
 RULES: Final = Option(
     flags=("--perfcheck-rules",), kind="folders", metavar="DIR", parse=_for_argparse(_path),
-    help="a folder of further diagnosis rules; may be given several times",
+    help="folder with more diagnosis rules; can be repeated",
 )  # fmt: skip
 TOLERANCE: Final = Option(
     flags=("--tolerance",), kind="lines", metavar="METRIC=PCT",
-    help="what counts as a change of a metric, e.g. tcp.rtt_us.p99=5%%; may be given several times",
+    help="margin of a metric: smaller changes do not count, e.g. tcp.rtt_us.p99=5%%; can be repeated",
 )  # fmt: skip
 DEBUG: Final = Option(
     flags=("--perfcheck-debug",), kind="flag",
-    help="show the traceback of what goes wrong inside perfcheck; PERFCHECK_DEBUG=1 in the environment does, too",
+    help="show the traceback of an internal error; so does PERFCHECK_DEBUG=1 in the environment",
 )  # fmt: skip
 
 OPTIONS: Final = (
@@ -289,17 +293,16 @@ def _keep(chosen: _Chosen) -> Keep | None:
     of = chosen.line if any(chosen.line(each) for each in (SAVE, UPDATE, ACCEPT)) else chosen.of
     update, accept, reason = bool(of(UPDATE)), of(ACCEPT) or [], chosen.of(REASON)
     if chosen.line(REASON) is not None and not accept:
-        raise pytest.UsageError("--reason: it belongs to --baseline-accept METRIC, which is not given")
+        raise pytest.UsageError("--reason: needs --baseline-accept METRIC")
     if not (of(SAVE) or update or accept):
         return None
     if accept and update:
         raise pytest.UsageError(
-            "--baseline-accept: --baseline-update leaves no earlier session, so there is no change to accept; use one"
+            "--baseline-accept: --baseline-update leaves no earlier session, so there is no change to accept; use "
+            "only one of the two"
         )
     if accept and not (reason or "").strip():
-        raise pytest.UsageError(
-            f"--baseline-accept {accept[0]}: say why the change is as it should be, with --reason 'TEXT'"
-        )
+        raise pytest.UsageError(f"--baseline-accept {accept[0]}: say why the change is intended, with --reason 'TEXT'")
     from perfcheck.model.catalogue import CATALOGUE
     from perfcheck.runner.keeping import Keep
     from perfcheck.scenario.suggest import hint
@@ -326,7 +329,8 @@ def _sides(chosen: _Chosen) -> tuple[str, str] | None:
         others = [option for option in _OWN_SETTINGS if option is not HISTORY and chosen.file(option) is not None]
     for option in others:
         raise pytest.UsageError(
-            f"{chosen.source(AB)}: it cannot go with {chosen.source(option)}, which is for runs with the file's own "
+            f"{chosen.source(AB)}: cannot be combined with {chosen.source(option)}, which is for runs with the "
+            f"file's own "
             "settings; run pytest twice"
         )
     from perfcheck.errors import UsageError
@@ -349,6 +353,4 @@ def _refuse_idle(chosen: _Chosen, found: PluginOptions) -> None:
         return
     for option in (FOLDER, NAME, TOLERANCE):
         if chosen.typed(option):
-            raise pytest.UsageError(
-                f"{option.flags[0]}: does nothing without --baseline, which compares, or --baseline-save"
-            )
+            raise pytest.UsageError(f"{option.flags[0]}: has no effect without --baseline or --baseline-save")

@@ -135,7 +135,7 @@ class PythonTests:
         try:
             return measure()
         except Stopped as stop:
-            pytest.exit(f"{stop} while measuring {scenario.label}; what it made is undone", returncode=2)
+            pytest.exit(f"{stop} while measuring {scenario.label}; everything that it created is removed", returncode=2)
         except CouldNotMeasure as error:
             self._unmeasured(scenario, str(error))
             raise

@@ -19,7 +19,7 @@ ALWAYS: Final = "always"
 AT_REST: Final = "at rest"
 STOPPED: Final = "stopped"
 """Key of a record's `overhead`: why collectors were stopped, by their names."""
-HOW_TO_ALLOW: Final = "measure: {budget: 5%} or --budget 5% lets it take more"
+HOW_TO_ALLOW: Final = "measure: {budget: 5%} or --budget 5% raises its budget"
 
 
 def core_budget(scenario: Scenario) -> Budget:

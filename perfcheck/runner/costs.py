@@ -65,12 +65,12 @@ def remarks(overhead: Mapping[str, Any], trials: Sequence[Trial]) -> Iterator[st
     still = [trial.spending.still_pct for trial in trials if trial.spending.still_pct is not None]
     if still:
         yield (
-            f"measuring still took {max(still):.3g} % of one CPU, of {overhead['budget_pct']:.3g} % that it may, with "
-            "nothing more to shed"
+            f"measuring still used {max(still):.3g} % of one CPU, more than its budget of "
+            f"{overhead['budget_pct']:.3g} %, with nothing left to switch off"
         )
     used, budget = overhead["cpu_pct"], overhead["budget_pct"]
     if overhead["budget_holds"] == ALWAYS and used > budget:
-        yield f"measuring took {used:.3g} % of one CPU while the traffic ran, more than its budget of {budget:.3g} %"
+        yield f"measuring used {used:.3g} % of one CPU while the traffic ran, more than its budget of {budget:.3g} %"
 
 
 def _sheddings(trials: Sequence[Trial]) -> Iterator[tuple[Shedding, str]]:

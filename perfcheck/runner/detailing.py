@@ -48,8 +48,8 @@ def why_incomplete(record: RunRecord) -> str | None:
         return None
     runs = ", ".join(str(index + 1) for index in lossy)
     return (
-        f"{sum(lossy.values())} records of detail mode were lost (run {runs}): its figures may lack the very packets "
-        "that matter; set a narrower measure.filter"
+        f"{sum(lossy.values())} records of detail mode were lost (run {runs}): its figures may lack important "
+        "packets; set a narrower measure.filter"
     )
 
 

@@ -50,7 +50,7 @@ def kept(keeper: Keeper, scenario: Scenario, record: RunRecord, keep: Keep) -> s
     path = _shown(keeper.save_baseline(record, update=keep.update, accept=accepted, reason=keep.reason))
     told = f"written to {path}"
     if keep.update:
-        told += ", in place of all earlier sessions"
+        told += ", replacing all earlier sessions"
     if accepted:
         told += f", {', '.join(accepted)} accepted as of this run: {keep.reason}"
     failed = [part.metric for part in record.expectations if part.verdict is Verdict.FAIL]
@@ -59,8 +59,9 @@ def kept(keeper: Keeper, scenario: Scenario, record: RunRecord, keep: Keep) -> s
     if moved:
         listed = ", ".join(f"{each.metric} ({signed_pct(each.change_pct)})" for each in moved)
         told += (
-            f", ALTHOUGH IT MOVED since the earlier sessions: {listed}. Sessions so far apart hide changes: "
-            "--baseline-update starts anew, --baseline-accept METRIC --reason TEXT only for a metric"
+            f", ALTHOUGH IT MOVED since the earlier sessions: {listed}. Sessions that differ so much hide changes: "
+            "replace them all with --baseline-update, or accept the change of one metric with --baseline-accept "
+            "METRIC --reason TEXT"
         )
     return told
 

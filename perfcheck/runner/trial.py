@@ -171,8 +171,8 @@ def generator_bound(scenario: Scenario, reports: Sequence[TrafficReport]) -> tup
     if not paths or any(bottleneck(scenario, path) is None for path in paths):
         return ()
     return tuple(
-        f"{report.generator} used {report.cpu_pct:.0f} % of a CPU: the generator, and not the path, set the pace; "
-        "lower the link's rate, or pin the hosts to CPUs of their own"
+        f"{report.generator} used {report.cpu_pct:.0f} % of a CPU: it limited the throughput, not the path; lower "
+        "the link's rate, or pin each host to its own CPUs"
         for report in reports
         if not report.background and report.cpu_pct is not None and report.cpu_pct > GENERATOR_BOUND_PCT
     )

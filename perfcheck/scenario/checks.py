@@ -163,7 +163,7 @@ def _joined(document: Document) -> bool:
 def _emulator_none(document: Document, loc: Loc) -> Iterator[Problem]:
     given = [key for key in document.table(*loc) if key in _IMPAIRMENTS]
     if document.text(*loc, "emulator") == "none" and given:
-        message = f"emulator none has no impairments, but the link has {', '.join(given)}"
+        message = f"emulator none does not support {', '.join(given)}"
         yield _at(document, document.find((*loc, "emulator")), message)
 
 

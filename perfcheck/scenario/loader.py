@@ -174,7 +174,7 @@ def same_names(files: Iterable[ScenarioFile]) -> list[Problem]:
         other = first.setdefault(file.name, file)
         if other is not file:
             where = f"{other.file}:{other.line_of('scenario')}"
-            message = f"the name {file.name!r} is taken by {where}; each scenario needs its own name"
+            message = f"duplicate name {file.name!r}, first in {where}; each scenario needs its own name"
             line = file.line_of("scenario")
             problems.append(Problem(file=file.file, line=line, column=1, path="scenario", message=message))
     return problems

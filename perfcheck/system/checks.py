@@ -79,7 +79,7 @@ def require_namespaces() -> None:
         netns.scratch(lambda: None)
     except OSError as refused:
         raise Unavailable(
-            "network namespaces", f"making one was refused: {refused.strerror}", "run as root (CAP_SYS_ADMIN)"
+            "network namespaces", f"the kernel refuses to create one: {refused.strerror}", "run as root (CAP_SYS_ADMIN)"
         ) from None
 
 
@@ -105,7 +105,7 @@ def require_tun() -> None:
     except OSError as refused:
         raise Unavailable(
             "/dev/net/tun", f"it cannot be opened: {refused.strerror}",
-            "modprobe tun as root; in a container give it the device (--device /dev/net/tun)",
+            "run modprobe tun as root; for a container: --device /dev/net/tun",
         ) from None  # fmt: skip
 
 

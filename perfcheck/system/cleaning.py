@@ -98,7 +98,7 @@ def _clean_journal(fd: int, path: Path, tag: str, found: _Found) -> None:
         found.alive.append(tag)
         return
     if contents.owner is None and contents.entries:
-        raise OSError("it names no owner, so what it notes was left alone: look at it, and remove it")
+        raise OSError("it names no owner, so nothing in it was undone: check what it lists, then remove the file")
     with deferred_signals():
         outcomes = undo_all(contents.entries, tag, contents.owner)
         found.outcomes += outcomes

@@ -46,7 +46,7 @@ def missing(tool: str) -> Unavailable:
     """Make the error for a tool that is not installed."""
     package = DEBIAN_PACKAGES.get(tool)
     fix = f"apt-get install {package}" if package else f"install {tool}, or give its full path"
-    return Unavailable(tool, "there is no such command on the PATH", fix)
+    return Unavailable(tool, "there is no such command in PATH", fix)
 
 
 def tagged_environment(tag: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -75,7 +75,7 @@ def popen(
     except FileNotFoundError:
         raise missing(argv[0]) from None
     except OSError as problem:
-        raise Unavailable(argv[0], str(problem.strerror), "give a file that can be executed") from None
+        raise Unavailable(argv[0], str(problem.strerror), "give an executable file") from None
 
 
 def finish(

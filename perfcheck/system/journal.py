@@ -63,7 +63,7 @@ class Journal:
             with contextlib.suppress(FileNotFoundError):
                 fd, owner = _born(path)
                 return cls(path, tag, fd, owner)
-        raise LabError(f"the journal {path} cannot be made: something removes files in {path.parent}")
+        raise LabError(f"the journal {path} cannot be created: another process removes files in {path.parent}")
 
     def note(self, kind: str, name: str, **detail: str) -> None:
         """Write that `name` is about to be made.
@@ -144,7 +144,7 @@ def _append(fd: int, line: bytes, path: Path) -> None:
         whole, reason = False, error.strerror or str(error)
     if not whole:
         raise LabError(
-            f"the journal {path} cannot be written: {reason}. Nothing is made without it: make room there, or set "
+            f"the journal {path} cannot be written: {reason}. No lab is built without it: free space there, or set "
             f"{RUN_DIR_VARIABLE}"
         )
 

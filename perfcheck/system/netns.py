@@ -223,10 +223,12 @@ def _create(name: str, undo: UndoLog) -> Mark:
             _call("mount", OWN_NETNS.encode(), os.fsencode(path), b"none", _MS_BIND, None)
     except PermissionError as refused:
         raise Unavailable(
-            "network namespaces", f"making one was refused: {refused.strerror}", "run as root (CAP_SYS_ADMIN)"
+            "network namespaces", f"the kernel refuses to create one: {refused.strerror}", "run as root (CAP_SYS_ADMIN)"
         ) from None
     except OSError as problem:
-        raise LabError(f"network namespace {name} could not be made: {problem.strerror} ({problem.filename})") from None
+        raise LabError(
+            f"network namespace {name} could not be created: {problem.strerror} ({problem.filename})"
+        ) from None
     return mark
 
 

@@ -33,7 +33,7 @@ def make_run_dir(directory: Path) -> Path:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as problem:
         raise Unavailable(
-            str(directory), f"it cannot be made: {problem.strerror}", f"run as root, or set {RUN_DIR_VARIABLE}"
+            str(directory), f"it cannot be created: {problem.strerror}", f"run as root, or set {RUN_DIR_VARIABLE}"
         ) from None
     check_trusted(directory)
     return directory
@@ -53,7 +53,7 @@ def check_trusted(directory: Path) -> None:
     me = os.geteuid()
     if me not in {status.st_uid, 0}:
         raise Unavailable(
-            str(directory), f"it belongs to user {status.st_uid}, and this is user {me}",
+            str(directory), f"it belongs to user {status.st_uid}, but this process runs as user {me}",
             f"run as {'root (sudo)' if status.st_uid == 0 else 'that user'}, or set {RUN_DIR_VARIABLE}",
         )  # fmt: skip
     if status.st_uid != me or status.st_mode & 0o022:

@@ -77,8 +77,8 @@ class CommandSession:
         host = self._hosts[server.host]
         if host.listening(server.port, server.protocol):
             raise TrafficError(
-                f"something listens on {server.protocol} port {server.port} of host {server.host} already: "
-                f"`{server.run}` cannot be waited for. Give it another port"
+                f"something listens on {server.protocol} port {server.port} of host {server.host} already, so the "
+                f"start of `{server.run}` cannot be seen. Give it another port"
             )
         self._server = Child(
             host, words(server.run, server.host, self._hosts, self._spec.family), keep_bytes=KEEP_BYTES
@@ -98,7 +98,8 @@ class CommandSession:
         timeout_s = self._spec.timeout_ns / 1e9
         if not command.wait(command.start_ns / 1e9 + timeout_s - time.monotonic()):
             raise TrafficError(
-                f"{command} did not end within {timeout_s:g} s{self._servers_word()}. Give it a longer timeout?"
+                f"{command} did not end within {timeout_s:g} s{self._servers_word()}. Raise its timeout if it needs "
+                "longer"
             )
         if command.status != 0:
             raise TrafficError(f"{command} failed with {command.describe_end()}{self._servers_word()}")
@@ -162,7 +163,9 @@ def handed_back(stdout: str, command: str) -> dict[str, float]:
     try:
         said = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise TrafficError(f"the last line of {command} names {KEY!r} but is no JSON ({error}): {line[:200]}") from None
+        raise TrafficError(
+            f"the last line of {command} names {KEY!r} but is not JSON ({error}): {line[:200]}"
+        ) from None
     if not isinstance(said, dict) or KEY not in said:
         return {}
     metrics = said[KEY]
@@ -175,7 +178,7 @@ def _checked(name: str, value: object, command: str) -> float:
     if name not in CATALOGUE:
         near = difflib.get_close_matches(name[:100], CATALOGUE, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "`perfcheck metrics` lists them"
-        raise TrafficError(f"{command} handed back {name!r}, which is no metric: {hint}")
+        raise TrafficError(f"{command} returned {name!r}, which is not a metric: {hint}")
     try:
         number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
     except OverflowError:
@@ -183,5 +186,5 @@ def _checked(name: str, value: object, command: str) -> float:
     most = CATALOGUE[name].most
     if not math.isfinite(number) or number < 0 or (most is not None and number > most):
         expected = "expected a finite number, 0 or more" if most is None else f"expected a number from 0 to {most:g}"
-        raise TrafficError(f"{command} handed back {name} = {value!r:.200}: {expected}")
+        raise TrafficError(f"{command} returned {name} = {value!r:.200}: {expected}")
     return number

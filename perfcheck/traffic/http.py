@@ -85,7 +85,7 @@ class HttpSession:
         """Start the server on a free port of its host and wait until it listens."""
         if self._warmup_us >= self._spec.duration_ns / 1e3:
             raise TrafficError(
-                f"the warm-up leaves nothing to measure of the {self._spec.duration_ns / 1e9:g} s of requests: "
+                f"the warm-up takes all of the {self._spec.duration_ns / 1e9:g} s of requests: "
                 "shorten warmup or lengthen duration"
             )
         host = self._hosts[self._spec.to_host]
@@ -186,7 +186,7 @@ def failures(stdout: str, command: str) -> dict[str, float]:
     """Read the totals of h2load's report: failed requests include errored ones."""
     found = _TOTALS.search(stdout)
     if found is None:
-        raise TrafficError(f"{command} gave no totals: {stdout.strip()[-300:] or 'it wrote nothing'}")
+        raise TrafficError(f"{command} printed no totals: {stdout.strip()[-300:] or 'it printed nothing'}")
     failed, errored = (float(value) for value in found.groups())
     return {"app.errors": failed, "app.resets": errored}
 

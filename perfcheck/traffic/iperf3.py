@@ -261,7 +261,7 @@ def _check_warmup(spec: Iperf3Spec, warmup_ns: int) -> None:
     whole_s = _whole_seconds(spec)
     if spec.size_bytes is None and not spec.background and warmup_ns >= whole_s * 10**9:
         raise TrafficError(
-            f"the warm-up of {warmup_ns / 1e9:g} s leaves nothing to measure of the {whole_s} s that iperf3 runs: "
+            f"the warm-up of {warmup_ns / 1e9:g} s takes all of the {whole_s} s that iperf3 runs: "
             "shorten warmup or lengthen duration"
         )
 

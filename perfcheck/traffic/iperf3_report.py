@@ -101,8 +101,8 @@ def build_report(run: Run, warmup_ns: int, *, warnings: Sequence[str] = ()) -> T
     cpu_pct = _cpu_pct(run)
     if cpu_pct is not None and cpu_pct > CPU_BOTTLENECK_PCT:
         notes.append(
-            f"iperf3 used {cpu_pct:.0f} % of a CPU: it, and not the path, may have set the throughput. "
-            "Pin the hosts to CPUs of their own or lower the rate"
+            f"iperf3 used {cpu_pct:.0f} % of a CPU: it may have limited the throughput, not the path. Pin each host "
+            "to its own CPUs, or lower the rate"
         )
     return TrafficReport(
         generator="iperf3",
@@ -128,7 +128,7 @@ def _check_complete(run: Run) -> None:
         raise TrafficError("iperf3's JSON is not that of a finished test: it has no connections or no totals")
     asked, used = run.spec.congestion, run.client.end.sender_tcp_congestion
     if asked is not None and used is not None and used != asked:
-        raise TrafficError(f"iperf3's sender used the congestion control {used}, not {asked} as the file asks")
+        raise TrafficError(f"iperf3's sender used the congestion control {used}, not {asked} as in the file")
 
 
 def _measured(run: Run, warmup_ns: int, notes: list[str]) -> list[Interval]:
@@ -231,8 +231,8 @@ def _duration_metrics(run: Run, notes: list[str]) -> dict[str, float]:
         return {}
     if run.client.version >= THREADED:
         notes.append(
-            f"iperf3 {'.'.join(map(str, run.client.version))} looks for the end of a transfer once in 0.1 s: "
-            "app.duration_us may be that much too long"
+            f"iperf3 {'.'.join(map(str, run.client.version))} checks for the end of a transfer every 0.1 s: "
+            "app.duration_us may be up to 0.1 s too long"
         )
     return {"app.duration_us": 1e6 * total.seconds}
 

@@ -73,8 +73,7 @@ class SockperfSession:
         """Start the server on a free port of its host and wait until it listens."""
         if self._warmup_ns + OWN_WARMUP_NS >= self._duration_s * 10**9:
             raise TrafficError(
-                f"the warm-up leaves nothing to measure of the {self._duration_s} s of messages: "
-                "shorten warmup or lengthen duration"
+                f"the warm-up takes all of the {self._duration_s} s of messages: shorten warmup or lengthen duration"
             )
         host = self._hosts[self._spec.to_host]
         self._port = free_port(host, FIRST_PORT, self._spec.protocol)
@@ -163,6 +162,6 @@ def failures(stdout: str, command: str) -> dict[str, float]:
     """Read the messages without an answer, and the answers too many or out of order, from sockperf's report."""
     found = _LOST.search(stdout)
     if found is None:
-        raise TrafficError(f"{command} gave no totals: {stdout.strip()[-300:] or 'it wrote nothing'}")
+        raise TrafficError(f"{command} printed no totals: {stdout.strip()[-300:] or 'it printed nothing'}")
     dropped, duplicated, disordered = (float(value) for value in found.groups())
     return {"app.timeouts": dropped, "app.errors": duplicated + disordered}

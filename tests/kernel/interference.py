@@ -25,7 +25,8 @@ PATIENCE_S: Final = 60.0
 _TICKS_PER_S: Final = 100
 _STEAL_FIELD: Final = 8
 _TOO_BUSY: Final = re.compile(
-    r"machine is too busy|hypervisor gave the CPUs to others|a CPU quota kept the run|tasks of this machine waited"
+    r"machine is too busy|hypervisor gave CPU time to other guests|wait because of a CPU quota"
+    r"|tasks of this machine waited"
 )
 
 

@@ -98,7 +98,7 @@ def test_with_a_tiny_budget_detail_goes_first_then_looks_then_programs_and_it_is
     cost = seen["socket"].overhead
     assert cost.programs or cost.user_cpu_s > 0, "what it cost until then is told all the same"
     assert "tcp" not in stopped
-    assert all("of 0.01 % that it may" in one.why for one in spent.shed)
+    assert all("more than its budget of 0.01 %" in one.why for one in spent.shed)
 
 
 def test_the_default_budget_leaves_a_loaded_core_alone_and_a_hard_one_does_not(pair: Pair) -> None:
@@ -139,4 +139,6 @@ def test_a_run_past_its_budget_says_what_it_shed_and_leaves_open_what_rested_on_
         assert lines["nic.wire_us.p50"].verdict is Verdict.INCONCLUSIVE
         assert "detail was stopped" in str(lines["nic.wire_us.p50"].reason)
         assert record.overhead["shed"][0]["collector"] == "detail"
-        assert any("detail was stopped" in text and "of 0.01 % that it may" in text for text in record.warnings)
+        assert any(
+            "detail was stopped" in text and "more than its budget of 0.01 %" in text for text in record.warnings
+        )

@@ -76,7 +76,7 @@ def test_a_namespace_that_exists_is_not_taken_over() -> None:
         mark = thread.create(name, undo)
         try:
             assert undo.notes == [("netns", name, mark.detail())]
-            with pytest.raises(LabError, match=f"{name} could not be made: File exists"):
+            with pytest.raises(LabError, match=f"{name} could not be created: File exists"):
                 thread.create(name, undo)
             assert len(undo.notes) == 1
         finally:

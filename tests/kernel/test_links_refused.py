@@ -31,10 +31,10 @@ exec false
 @pytest.mark.parametrize(
     ("link", "text"),
     [
-        ("rate: 10gbit", "relay: forward: rate 10 Gbit/s is more than the relay carries (1 Gbit/s)"),
-        ("delay: 50us", "relay: forward: delay 50 us is shorter than the relay can keep (200 us)"),
+        ("rate: 10gbit", "relay: forward: rate 10 Gbit/s is more than the relay supports (1 Gbit/s)"),
+        ("delay: 50us", "relay: forward: delay 50 us is shorter than the relay supports (200 us)"),
         ("rate: 800mbit, jitter: 1ms, delay: 5ms", "jitter on a link faster than 500 Mbit/s"),
-        ("rate: 1mbit, schedule: [{at: 1s, rate: 2gbit}]", "rate 2 Gbit/s is more than the relay carries"),
+        ("rate: 1mbit, schedule: [{at: 1s, rate: 2gbit}]", "rate 2 Gbit/s is more than the relay supports"),
     ],
 )
 def test_it_is_invalid_at_once_and_nothing_is_sent(link: str, text: str, tmp_path: Path, run_directory: Path) -> None:

@@ -238,7 +238,7 @@ def test_a_relay_that_was_kept_from_the_cpu_is_told() -> None:
     assert forward.received == 60
     assert forward.extra["late_read_max_us"] > 40_000
     assert forward.invalid_reason is not None
-    assert "kept from the CPU" in forward.invalid_reason or "late" in forward.invalid_reason
+    assert "had to wait for the CPU" in forward.invalid_reason or "late" in forward.invalid_reason
 
 
 def test_a_name_that_is_taken_is_told() -> None:

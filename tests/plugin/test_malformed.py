@@ -40,7 +40,7 @@ def test_a_name_that_two_files_use_is_an_error_of_the_second(suite: Suite) -> No
     text = (suite.pytester.path / "scenarios/wan.yaml").read_text()
     (suite.pytester.path / "scenarios/wan2.yaml").write_text(text)
     result = suite.run()
-    result.stdout.fnmatch_lines(["scenarios/wan2.yaml:1:*'wan' is taken by scenarios/wan.yaml:1*"])
+    result.stdout.fnmatch_lines(["scenarios/wan2.yaml:1:*duplicate name 'wan', first in scenarios/wan.yaml:1*"])
 
 
 def test_one_file_given_twice_is_not_its_own_double(suite: Suite) -> None:

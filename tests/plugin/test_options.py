@@ -102,14 +102,14 @@ def test_the_ini_file_gives_defaults_and_the_command_line_wins(told: Suite) -> N
         (("--baseline-accept", "tcp.rtt_us.p50", "--reason", " "), "*say why*"),
         (("--baseline-accept", "tcp.rtt_us.p49", "--reason", "new"), "*unknown metric 'tcp.rtt_us.p49'*did you mean*"),
         (("--baseline-accept", "tcp.rtt_us.p50", "--baseline-update", "--reason", "new"), "*no earlier session*"),
-        (("--reason", "new"), "*belongs to --baseline-accept METRIC*"),
-        (("--baseline-name", "nightly"), "*--baseline-name: does nothing without --baseline*"),
-        (("--baseline-dir=kept",), "*--baseline-dir: does nothing without --baseline*"),
-        (("--tolerance", "tcp.rtt_us.p99=5%"), "*--tolerance: does nothing without --baseline*"),
+        (("--reason", "new"), "*--reason: needs --baseline-accept METRIC*"),
+        (("--baseline-name", "nightly"), "*--baseline-name: has no effect without --baseline*"),
+        (("--baseline-dir=kept",), "*--baseline-dir: has no effect without --baseline*"),
+        (("--tolerance", "tcp.rtt_us.p99=5%"), "*--tolerance: has no effect without --baseline*"),
         (("--ab", "file", "fast"), "*--ab: a side is one of: file*sysctl*got 'fast'"),
-        (("--ab", "file", "congestion reno", "--baseline"), "*--ab: it cannot go with --baseline,*"),
-        (("--ab", "file", "congestion reno", "--baseline-save"), "*--ab: it cannot go with --baseline-save,*"),
-        (("--ab", "file", "congestion reno", "--history", "kept"), "*--ab: it cannot go with --history,*"),
+        (("--ab", "file", "congestion reno", "--baseline"), "*--ab: cannot be combined with --baseline,*"),
+        (("--ab", "file", "congestion reno", "--baseline-save"), "*--ab: cannot be combined with --baseline-save,*"),
+        (("--ab", "file", "congestion reno", "--history", "kept"), "*--ab: cannot be combined with --history,*"),
         (("--perfcheck-json", ""), "*--perfcheck-json: expected the name of a file or folder, got ''"),
         (("--history", ""), "*--history: expected the name of a file or folder, got ''"),
     ],
@@ -188,7 +188,7 @@ def test_a_baseline_is_not_touched_where_the_run_cannot_be_kept(
     result.stdout.fnmatch_lines(
         [
             "could not measure: */full.jsonl: cannot write run records: No space left on device",
-            "wan: baseline not written, since the run was not kept: */full.jsonl: cannot write run records: *",
+            "wan: baseline not written, because the run was not kept: */full.jsonl: cannot write run records: *",
         ]
     )
 
@@ -210,7 +210,7 @@ def test_update_replaces_what_was_stored(suite: Suite) -> None:
     result = suite.run("--baseline-update")
     assert result.ret == 0
     assert suite.calls("update") == ["wan"]
-    result.stdout.fnmatch_lines(["wan: baseline written to baselines/wan.json, in place of all earlier sessions"])
+    result.stdout.fnmatch_lines(["wan: baseline written to baselines/wan.json, replacing all earlier sessions"])
 
 
 def test_a_known_change_is_kept_with_its_reason(suite: Suite) -> None:

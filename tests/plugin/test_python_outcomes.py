@@ -158,7 +158,7 @@ def test_upload(perfcheck):
     perfcheck.run("scenarios/wan.yaml").assert_expectations()
 """)  # fmt: skip
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*wan expects nothing*"])
+    result.stdout.fnmatch_lines(["*wan has no expectations: give it expect=*"])
 
 
 def test_a_regression_has_the_text_of_the_scenario_file(suite: Suite) -> None:

@@ -157,7 +157,7 @@ def test_no_improvement(perfcheck):
     text = text_of(result)
     assert "tcp.rtt_us.p99 went from 36 ms to 46 ms (+27.8 %), margin 5 %" in text
     assert "  A          36 ms\n" in text
-    assert "tcp.rtt_us.p50 is 36 ms, expected better than A by more than 5 %, and certainly so" in text
+    assert "tcp.rtt_us.p50 is 36 ms, expected better than A by more than 5 %, with certainty" in text
     assert suite.calls("save") == []
     assert len((suite.pytester.path / "records.jsonl").read_text().splitlines()) == 6
 

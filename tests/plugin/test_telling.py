@@ -51,7 +51,7 @@ tcp.rtt_us.p99 went from 46.7 ms to 61.2 ms (+31.0 %), margin 5 %
   actual     61.2 ms  (median of 3 runs, 61 ms to 61.4 ms)
   baseline   46.7 ms
   change     +31.0 %  (interval +29.0 % to +33.0 %)
-  margin     5 %; the smallest change that this run could have seen is 1.2 %
+  margin     5 %; the smallest change that this run could detect is 1.2 %
   layer      TCP (transport): round-trip time of delivered segments, p99
   cause      bufferbloat (93 %)
   because    queue delay 41 ms

@@ -131,7 +131,7 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(
 
     with_runner(monkeypatch, while_measured)
     assert main(["calibrate", "wan.yaml", "--write"]) == 2
-    assert "was changed while" in capsys.readouterr().err
+    assert "the file changed during" in capsys.readouterr().err
     assert file.read_text() == SCENARIO + "# mine\n"
 
 

@@ -105,7 +105,7 @@ def test_an_option_that_would_do_nothing_is_bad_usage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
 ) -> None:
     assert main(["run", str(tmp_path), *words]) == 2
-    assert f"{words[0]}: does nothing without --baseline" in capsys.readouterr().err
+    assert f"{words[0]}: has no effect without --baseline" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["0", "1001", "-1", "many", "", "\N{ARABIC-INDIC DIGIT THREE}", "9" * 5000])

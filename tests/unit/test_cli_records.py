@@ -299,7 +299,7 @@ def test_a_baseline_is_not_replaced_where_the_run_could_not_be_kept(
     runner = scripted(monkeypatch)
     assert main(["run", str(folder), "--baseline-update", "--json", "/dev/full"]) == 3
     assert runner.saved == []
-    assert "one: baseline not written, since the run was not kept" in capsys.readouterr().out
+    assert "one: baseline not written, because the run was not kept" in capsys.readouterr().out
 
 
 def test_of_files_with_no_scenario_in_common_only_the_first_are_named(

@@ -147,7 +147,7 @@ def test_what_a_machine_lacks_says_why_and_how_to_get_it() -> None:
     machine.require_part("several NUMA nodes", {"numa": lambda: {"local_node": 1.0}})
     with pytest.raises(Unavailable, match="one NUMA node") as caught:
         machine.require_part("several NUMA nodes", {"numa": refuse})
-    assert caught.value.fix == "a machine with more than one"
+    assert caught.value.fix == "use a machine with several NUMA nodes"
 
 
 def machine_look(**values: int) -> dict[str, Mapping[str, float]]:

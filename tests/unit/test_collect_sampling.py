@@ -71,10 +71,10 @@ def test_what_came_before_is_forgotten() -> None:
 
 def test_what_was_shed_is_said_once_with_every_reason() -> None:
     assert list(told([])) == []
-    (text,) = told([Shed(1, EVERYTHING // 2, "the ring buffer ran full"), Shed(2, EVERYTHING // 8, "no room"),
+    (text,) = told([Shed(1, EVERYTHING // 2, "the ring buffer was full"), Shed(2, EVERYTHING // 8, "no room"),
                     Shed(3, EVERYTHING // 16, "no room")])  # fmt: skip
     assert "6.25 %" in text
-    assert text.endswith("the ring buffer ran full, no room")
+    assert text.endswith("the ring buffer was full, no room")
 
 
 def test_addresses_are_packed_as_in_a_packets_two_halves() -> None:

@@ -64,7 +64,7 @@ def test_where_neither_works_both_reasons_are_told_until_another_module_is_loade
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried = working(monkeypatch)
-    with pytest.raises(Unavailable, match="no fentry; nor is there a kprobe: no kprobe"):
+    with pytest.raises(Unavailable, match="no fentry; kprobes do not work either: no kprobe"):
         functions.attachment_to(FUNCTION)
     with pytest.raises(Unavailable, match="no kprobe"):
         functions.attachment_to(FUNCTION, Attachment.KPROBE)

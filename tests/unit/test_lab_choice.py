@@ -75,14 +75,14 @@ def test_a_link_that_none_can_carry_names_every_reason() -> None:
     )
     with pytest.raises(InvalidLink, match=r"relay: 10 Gbit/s is too fast; netem: .*this kernel has none"):
         chosen(link(rate="10gbit"), emulators)
-    with pytest.raises(InvalidLink, match="relay: there is no such emulator"):
+    with pytest.raises(InvalidLink, match="relay: unknown emulator"):
         chosen(link(delay="1ms"), {"veth": FakeEmulator(name="veth")})
 
 
 def test_none_refuses_impairments() -> None:
     veth = VethEmulator()
     assert veth.floor(link(emulator="none")) is None
-    assert "carries no delay" in str(veth.floor(link(delay="1ms", emulator="none")))
+    assert "has no delay, rate, loss" in str(veth.floor(link(delay="1ms", emulator="none")))
     assert impaired(link(forward={"duplicate": "1%"}))
 
 
@@ -102,8 +102,8 @@ def test_each_emulator_is_checked_once_a_lab() -> None:
 @pytest.mark.parametrize(
     ("client", "text"),
     [
-        ({"cpus": [8191]}, "host client: cpus 8191 are not there; this machine has 0"),
-        ({"sysctl": {"kernel.panic": 1}}, r"host client: kernel\.panic belongs to the whole machine"),
+        ({"cpus": [8191]}, "host client: cpus 8191 do not exist; this machine has 0"),
+        ({"sysctl": {"kernel.panic": 1}}, r"host client: kernel\.panic applies to the whole machine"),
         ({"sysctl": {"net": 1}}, "host client: expected a sysctl such as"),
     ],
 )

@@ -116,7 +116,7 @@ def test_a_proof_that_would_take_too_long_is_not_begun(monkeypatch: pytest.Monke
     spec = LinkSpec.model_validate({"between": ("a", "b"), "rate": "8kbit"})
     sides = (Side(netns_path="/nowhere", address=""), Side(netns_path="/nowhere", address=""))
     nothing: Any = None
-    with pytest.raises(InvalidLink, match=r"links\[0\] a-b \(relay\): proving it would take .* more than 100 ms"):
+    with pytest.raises(InvalidLink, match=r"links\[0\] a-b \(relay\): its check would take .* more than 100 ms"):
         prove(0, "relay", spec, nothing, sides, nothing)
 
 

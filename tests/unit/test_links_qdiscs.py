@@ -59,10 +59,10 @@ def test_all_that_was_added_is_removed() -> None:
     [
         ({"ecn": True}, "ecn (forward)"),
         ({"trace": "x"}, "trace (forward)"),
-        ({"rate": "20gbit"}, "20 Gbit/s (forward) is more than netem carries"),
+        ({"rate": "20gbit"}, "20 Gbit/s (forward) is more than netem supports"),
         ({"rate": "1mbit", "schedule": [{"at": "1s", "rate": "2mbit"}]}, "schedule (forward)"),
         ({"rate": "1mbit", "queue": {"size": "9kb", "discipline": "codel"}}, "codel counts packets"),
-        ({"rate": "1mbit", "queue": {"size": "9p", "discipline": "codel"}, "ecn": True, "loss": "1%"}, "without loss"),
+        ({"rate": "1mbit", "queue": {"size": "9p", "discipline": "codel"}, "ecn": True, "loss": "1%"}, "and no loss"),
     ],
 )
 def test_what_it_cannot_do_it_refuses(fields: dict[str, Any], text: str) -> None:

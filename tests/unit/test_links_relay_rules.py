@@ -52,7 +52,7 @@ def test_the_plan_has_a_schedule_as_steps() -> None:
     [
         (
             {"rate": "10mbit", "schedule": [{"at": "1s", "rate": "2gbit"}]},
-            "rate 2 Gbit/s is more than the relay carries",
+            "rate 2 Gbit/s is more than the relay supports",
         ),
         ({"rate": "10mbit", "schedule": [{"at": "1s", "delay": "50us"}]}, "delay 50 us is shorter"),
         (
@@ -108,7 +108,7 @@ def test_the_plan_of_a_burst_loss() -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"rate": "10gbit"}, "forward: rate 10 Gbit/s is more than the relay carries (1 Gbit/s)"),
+        ({"rate": "10gbit"}, "forward: rate 10 Gbit/s is more than the relay supports (1 Gbit/s)"),
         ({"rate": "1mbit", "reverse": {"rate": "1001mbit"}}, "reverse: rate 1.001 Gbit/s"),
         ({"delay": "50us"}, "forward: delay 50 us is shorter"),
         ({"rate": "900mbit", "corrupt": "1%", "ecn": True}, "forward: corrupt, ecn on a link faster than 500 Mbit/s"),
@@ -139,7 +139,7 @@ def test_super_packets_are_for_fast_plain_links() -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"device_tx_dropped": 4}, "4 packets were dropped unseen"),
+        ({"device_tx_dropped": 4}, "4 packets were dropped before the relay"),
         ({"oversize": 2}, "2 packets larger than the MTU"),
         ({"device_sent": 1001}, "the kernel counted 1001 frames into the relay, the relay 1000"),
         ({"device_received": 992}, "the kernel counted 992 frames out of the relay, the relay 993"),

@@ -83,10 +83,10 @@ def test_a_trace_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
     assert refusal("0s 10mbit 20ms\n") is None
     assert refusal("1\n2\n3\n") is None
     assert "No such file" in str(refusal(None))
-    assert "has a rate that is more than the relay carries packet by packet (500 Mbit/s)" in str(
+    assert "has a rate above the limit of the relay for single packets (500 Mbit/s)" in str(
         refusal("0s 10mbit -\n1s 600mbit -\n")
     )
-    assert "more than the relay carries" in str(refusal("1\n" * 60))
+    assert "above the limit of the relay" in str(refusal("1\n" * 60))
 
 
 @given(

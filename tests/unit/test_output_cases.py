@@ -208,7 +208,7 @@ def test_remarks_name_lost_events_disagreements_and_dropped_runs() -> None:
     )
     record = make_record(lost_events=3, cross_checks=checks, trials=trials, warnings=("iperf3 is CPU-bound",))
     assert remarks(record) == (
-        "3 events were lost; counts are too low by as many at most",
+        "3 events were lost; counts may be too low by up to that number",
         "cross-check bytes, run 2: measured 100, iperf3 says 120 (tolerance 1 %)",
         "1 of 2 runs do not count: link 0 late (run 2)",
         "iperf3 is CPU-bound",
@@ -224,8 +224,8 @@ def test_a_row_has_the_interval_and_a_verdict_in_doubt_how_many_runs_would_settl
     )
     case = only(record_of(doubtful))
     assert case.row.interval == "-2.0 to +31.2 %"
-    assert case.row.note == "beyond the margin; 14 runs a side would settle it"
-    assert only(record_of(doubtful, sides=("file", "nic tso=off"))).row.note.endswith("14 pairs would settle it")
+    assert case.row.note == "beyond the margin; 14 runs per side would decide it"
+    assert only(record_of(doubtful, sides=("file", "nic tso=off"))).row.note.endswith("14 pairs would decide it")
     assert dict(case.properties)["runs_needed"] == "14"
 
 
@@ -241,7 +241,7 @@ def test_what_noise_hides_is_told_with_what_would_show_it() -> None:
     blunt = comparison(Verdict.PASS).model_copy(update={"detectable_pct": 12.5})
     runs = blunt.model_copy(update={"metric": "tcp.min_rtt_us", "runs_needed": 14})
     (line,) = needs(record_of(runs, blunt))
-    assert line.startswith("to see a change of twice the margin it takes more runs a side for tcp.min_rtt_us 14; ")
+    assert line.startswith("to detect a change of twice the margin, measure more runs per side for tcp.min_rtt_us 14; ")
     assert line.endswith(f"; and more sessions in the baseline, or a wider margin, for {RTT} (12 %)")
     assert "more pairs for tcp.min_rtt_us 14" in needs(record_of(runs, sides=("a", "b")))[0]
     assert needs(record_of(comparison(Verdict.PASS))) == ()
@@ -262,7 +262,7 @@ def test_what_is_not_as_in_the_baseline_is_told_even_where_nothing_failed() -> N
     changed = {"environment.kernel.release": ("6.1", "6.12"), "links[0].loss": ("", "1%")}
     record = record_of(comparison(Verdict.PASS), changed_conditions=changed)
     assert circumstances(record) == (
-        "not as in the baseline: links[0].loss: not set -> 1%; environment.kernel.release: 6.1 -> 6.12",
+        "changed since the baseline: links[0].loss: not set -> 1%; environment.kernel.release: 6.1 -> 6.12",
     )
     many = {f"environment.{number:02}": ("a", "b") for number in range(20)}
     shown = changes_of(record_of(comparison(Verdict.PASS), changed_conditions=many))

@@ -120,14 +120,14 @@ wan       tcp.rtt_us.p99        61.2 ms    <= 70ms                       PASS
 wan       tcp.rtt_us.p99        61.2 ms    46.7 ms  +31.0 %         1 %  REGRESSED
 wan       app.throughput_bps  72 Mbit/s  94 Mbit/s  -23.4 %         1 %  REGRESSED
 diagnosis: bufferbloat (93 %)
-2 events were lost; counts are too low by as many at most
+2 events were lost; counts may be too low by up to that number
 
 FAILED  wan: tcp.rtt_us.p99 went from 46.7 ms to 61.2 ms (+31.0 %), margin 5 %
   expected   at most 49.03 ms (baseline + 5 %)
   actual     61.2 ms
   baseline   46.7 ms
   change     +31.0 %
-  margin     5 %; the smallest change that this run could have seen is 1 %
+  margin     5 %; the smallest change that this run could detect is 1 %
   layer      TCP (transport): round-trip time of delivered segments, p99
 
 FAILED  wan: app.throughput_bps went from 94 Mbit/s to 72 Mbit/s (-23.4 %), margin 5 %
@@ -135,7 +135,7 @@ FAILED  wan: app.throughput_bps went from 94 Mbit/s to 72 Mbit/s (-23.4 %), marg
   actual     72 Mbit/s
   baseline   94 Mbit/s
   change     -23.4 %
-  margin     5 %; the smallest change that this run could have seen is 1 %
+  margin     5 %; the smallest change that this run could detect is 1 %
   layer      application: goodput at the receiver after the warm-up, all measured flows
 
   cause      bufferbloat (93 %)
@@ -143,7 +143,7 @@ FAILED  wan: app.throughput_bps went from 94 Mbit/s to 72 Mbit/s (-23.4 %), marg
   moved      tcp.rtt_us.p99  46.7 ms -> 61.2 ms  (+31.0 %, regressed)
              app.throughput_bps  94 Mbit/s -> 72 Mbit/s  (-23.4 %, regressed)
   conditions links[0].queue: 1bdp -> 4bdp
-  note       2 events were lost; counts are too low by as many at most
+  note       2 events were lost; counts may be too low by up to that number
   reproduce  perfcheck run scenarios/wan.yaml
 
 lan: scenarios/lan.yaml

@@ -61,7 +61,7 @@ def test_a_regression_of_what_should_be_low() -> None:
         "  actual     61.2 ms  (median of 3 runs, 61 ms to 61.4 ms)",
         "  baseline   46.7 ms",
         "  change     +31.0 %  (interval +29.0 % to +33.0 %)",
-        "  margin     5 %; the smallest change that this run could have seen is 1.2 %; 9 runs would settle it",
+        "  margin     5 %; the smallest change that this run could detect is 1.2 %; 9 runs would decide it",
         "  layer      TCP (transport): round-trip time of delivered segments, p99",
     ]
     assert background(REGRESSED, subject).splitlines() == [

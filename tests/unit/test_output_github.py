@@ -92,7 +92,7 @@ def test_the_summary_keeps_to_its_room(room: int, count: int) -> None:
     found = [failed(f"s{number}", headline="ü" * 50) for number in range(count)]
     text = markdown(found, room)
     assert len(text.encode()) <= room
-    assert ("left out" in text) is (text != markdown(found))
+    assert ("is omitted" in text) is (text != markdown(found))
 
 
 def test_nothing_is_published_elsewhere(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_stages_come_in_the_order_of_the_way_with_readable_times() -> None:
     assert stage_lines(record) == (
         "time of a packet in       p50    p99     max",
         "socket.tx_stage_us       0 ns  18 us  100 us  waiting for room in the send buffer",
-        "nic.wire_us          10.02 ms  12 ms   31 ms  the link, and hosts in between",
+        "nic.wire_us          10.02 ms  12 ms   31 ms  the link and the hosts in between",
     )
 
 

@@ -29,7 +29,7 @@ expect: {nic.rx_softirq_delay_us.p99: "<= 1ms", tcp.rtt_us.p50: "<= 10ms"}
 """
 DELAY, RTT = "nic.rx_softirq_delay_us.p99", "tcp.rtt_us.p50"
 STOP = Shedding(
-    collector="nic", what="nic was stopped", why="measuring took 3 % of one CPU, of 1 % that it may", at_s=3.0,
+    collector="nic", what="nic was stopped", why="measuring used 3 % of one CPU, more than its budget of 1 %", at_s=3.0,
     stopped=True,
 )  # fmt: skip
 
@@ -78,7 +78,7 @@ def test_a_stopped_collectors_metric_is_absent_and_what_rests_on_it_inconclusive
     verdict, reason = verdicts[DELAY]
     assert verdict is Verdict.INCONCLUSIVE
     assert reason is not None
-    assert "nic was stopped from 3.0 s into run 2 on: measuring took 3 %" in reason
+    assert "nic was stopped from 3.0 s into run 2 on: measuring used 3 %" in reason
     assert "--budget" in reason
     assert found.verdict is Verdict.INCONCLUSIVE
     (warning,) = (text for text in found.warnings if "nic was stopped" in text)
@@ -135,7 +135,7 @@ def test_that_nothing_more_can_be_shed_is_said() -> None:
     (text,) = costs.remarks(
         {"budget_pct": 1.0, "budget_holds": "at rest", "cpu_pct": 0.0}, [trial(0, {}, spending), trial(1, {})]
     )
-    assert "still took 3.25 %" in text
+    assert "still used 3.25 %" in text
 
 
 def test_what_was_shed_while_the_other_side_was_measured_counts_on_both() -> None:

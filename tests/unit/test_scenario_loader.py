@@ -293,7 +293,7 @@ def test_a_name_is_used_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ScenarioError) as caught:
         load_all([Path()])
     assert str(caught.value) == (
-        "b.yaml:2:1: scenario: the name 'example' is taken by a.yaml:1; each scenario needs its own name"
+        "b.yaml:2:1: scenario: duplicate name 'example', first in a.yaml:1; each scenario needs its own name"
     )
     assert same_names([read(Path("a.yaml")), read(Path("c.yaml"))]) == []
 

@@ -103,7 +103,9 @@ def test_command_that_hangs_is_given_up() -> None:
     lab = Lab(plays(exit_status=None), plays(b"", b"stuck in accept\n", None))
     session = lab.prepare(timeout="10ms", server=SERVER)
     session.start()
-    with pytest.raises(TrafficError, match=r"did not end within 0.01 s; its server said: stuck in accept\. Give"):
+    with pytest.raises(
+        TrafficError, match=r"did not end within 0.01 s; its server said: stuck in accept\. Raise its timeout"
+    ):
         session.wait()
     session.stop()
     assert lab.client.started[0].signals == [15]
@@ -112,8 +114,8 @@ def test_command_that_hangs_is_given_up() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"perfcheck": {"app.throughput_bp": 1}}', "is no metric: did you mean 'app.throughput_bps'"),
-        ('{"perfcheck": {"zzz": 1}}', "is no metric: `perfcheck metrics` lists them"),
+        ('{"perfcheck": {"app.throughput_bp": 1}}', "is not a metric: did you mean 'app.throughput_bps'"),
+        ('{"perfcheck": {"zzz": 1}}', "is not a metric: `perfcheck metrics` lists them"),
         ('{"perfcheck": {"app.errors": true}}', "app.errors = True: expected a finite number"),
         ('{"perfcheck": {"app.errors": "1"}}', "expected a finite number"),
         ('{"perfcheck": {"app.errors": NaN}}', "expected a finite number"),
@@ -121,7 +123,7 @@ def test_command_that_hangs_is_given_up() -> None:
         ('{"perfcheck": {"app.throughput_bps": -1}}', "= -1: expected a finite number, 0 or more"),
         ('{"perfcheck": {"udp.loss_pct": 100.5}}', "= 100.5: expected a number from 0 to 100"),
         ('{"perfcheck": [1]}', r"must map metrics to numbers, got \[1\]"),
-        ('{"perfcheck": {"app.errors": 1}', "is no JSON"),
+        ('{"perfcheck": {"app.errors": 1}', "is not JSON"),
     ],
 )
 def test_metrics_that_cannot_be_taken_are_told(line: str, message: str) -> None:

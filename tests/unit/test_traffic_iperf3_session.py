@@ -167,7 +167,7 @@ def test_no_free_port_is_an_error(prepared: Prepare) -> None:
 
 
 def test_warmup_must_leave_something_to_measure(prepared: Prepare) -> None:
-    with pytest.raises(TrafficError, match=r"warm-up of 2 s leaves nothing to measure of the 2 s"):
+    with pytest.raises(TrafficError, match=r"warm-up of 2 s takes all of the 2 s"):
         prepared(lab_of("tcp"), 2 * S, duration="2s")
     prepared(lab_of("tcp"), 2 * S, duration="2s", background=True)
     prepared(lab_of("tcp"), 2 * S, duration="3s")

@@ -84,7 +84,7 @@ def test_percentiles_lie_between_the_extremes_and_ascend(requests: list[tuple[in
 def test_h2loads_report_tells_what_failed_and_why() -> None:
     assert http.failures(H2LOAD, "h2load") == {"app.errors": 21, "app.resets": 9}
     assert http.unanswered(H2LOAD) == 4
-    with pytest.raises(TrafficError, match="gave no totals: nonsense"):
+    with pytest.raises(TrafficError, match="printed no totals: nonsense"):
         http.failures("nonsense", "h2load")
 
 

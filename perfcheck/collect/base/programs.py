@@ -104,8 +104,8 @@ class LayerPrograms:
         lacking = self._targets - self._optional - {program.name for program in image_of(self._group).programs}
         if lacking:
             raise Unavailable(
-                f"tp_btf/{min(lacking)}", "this kernel's types lack what the program reads there",
-                "a kernel with CONFIG_SCHED_INFO=y, CONFIG_NET_SCHED=y and their types in its BTF",
+                f"tp_btf/{min(lacking)}", "this kernel's BTF lacks a field that the program reads",
+                "a kernel with CONFIG_SCHED_INFO=y, CONFIG_NET_SCHED=y, and with these types in its BTF",
             )  # fmt: skip
         image = part_of(image_of(self._group), self._targets)
         self._kernel.open(lambda clock: BpfObject(image, self._sizes, self._optional, clock, self._sampled))
@@ -223,7 +223,7 @@ class LayerPrograms:
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures has to know."""
-        absent = (f"{target} cannot be attached: what it counts is missing" for target in self.missing)
+        absent = (f"{target} cannot be attached: its counts are missing" for target in self.missing)
         return (*absent, *self._kernel.untimed())
 
     def close(self) -> None:

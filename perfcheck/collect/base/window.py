@@ -9,7 +9,7 @@ from typing import Final
 from perfcheck.errors import CollectError
 from perfcheck.system.clock import now_ns
 
-TOO_SHORT: Final = "the trial ended within its warm-up: of the layers beside TCP nothing was counted"
+TOO_SHORT: Final = "the trial ended during its warm-up: only the TCP layer was counted"
 
 
 class Window:
@@ -37,7 +37,7 @@ class Window:
         ended_ns = now_ns()
         self.abandon()
         if self._problem is not None:
-            raise CollectError(f"the first look after the warm-up failed: {self._problem}") from self._problem
+            raise CollectError(f"the first reading after the warm-up failed: {self._problem}") from self._problem
         return max(ended_ns - self._opened_ns, 0) if self._opened_ns else 0
 
     def abandon(self) -> None:

@@ -164,7 +164,9 @@ class DetailCollector:
             self._drain = None
 
     def _warnings(self) -> tuple[str, ...]:
-        return tuple(f"{target} cannot be attached: packets' paths lack it" for target in self.loaded.missing)
+        return tuple(
+            f"{target} cannot be attached: it is missing from the paths of packets" for target in self.loaded.missing
+        )
 
 
 class _Drain(threading.Thread):
@@ -244,13 +246,13 @@ class _Drain(threading.Thread):
         cpu_share = self._cpu_share()
         keep = lower_keep(self.keep, ring_use=ring_use, lost=lost, cpu_share=cpu_share, budget=self._budget)
         if keep != self.keep:
-            why = f"it took {100 * cpu_share:.3g} % of a CPU, of {100 * self._budget:.3g} % that it may"
-            self._follow_fewer(keep, why if cpu_share > self._budget else "the ring buffer ran full")
+            why = f"it used {100 * cpu_share:.3g} % of a CPU, more than its budget of {100 * self._budget:.3g} %"
+            self._follow_fewer(keep, why if cpu_share > self._budget else "the ring buffer was full")
         if self._asked < 1.0:
             keep, self._asked = min(self.keep, narrowed(self.keep, self._asked)), 1.0
-            self._follow_fewer(keep, "the whole core took more of a CPU than it may")
+            self._follow_fewer(keep, "the whole core used more CPU than its budget")
         while self.store.full and self.keep > 1:
-            self._follow_fewer(self.keep // 2, f"no more than {self.store.most:,} records of a trial are kept")
+            self._follow_fewer(self.keep // 2, f"at most {self.store.most:,} records of a trial are kept")
 
     def _follow_fewer(self, keep: int, why: str) -> None:
         self.keep = keep

@@ -96,4 +96,4 @@ def told(shed: list[Shed]) -> Iterator[str]:
     if shed:
         reasons = ", ".join(dict.fromkeys(one.why for one in shed))
         share = 100 * shed[-1].keep / EVERYTHING
-        yield f"detail mode followed {share:.3g} % of the packets' paths, and those wholly: {reasons}"
+        yield f"detail mode followed {share:.3g} % of the packets, each on its whole path: {reasons}"

@@ -89,9 +89,7 @@ class FunctionTimesCollector(BpfCollector):
         # Some may be under way at either end of the trial, one a CPU; where many run, calls are estimated (RunClock).
         if missed <= max(cpu_count(), begun // 1000):
             return seen
-        told = (
-            f"{missed} calls of {self._function} returned without the kernel's saying so ({self._attachment.kinds[1]})"
-        )
+        told = f"{missed} calls of {self._function} returned without an event ({self._attachment.kinds[1]})"
         return replace(seen, lost_events=max(seen.lost_events, missed), warnings=(*seen.warnings, told))
 
 

@@ -20,12 +20,12 @@ from perfcheck.system.netns import NetnsThread
 PARTS: Final[Mapping[str, tuple[str, str, str]]] = {
     "pressure information": (
         "pressure", "/proc/pressure cannot be read",
-        "a kernel with CONFIG_PSI=y, booted with psi=1 where that is off by default",
+        "a kernel with CONFIG_PSI=y, booted with psi=1 if PSI is off by default",
     ),
-    "several NUMA nodes": ("numa", "this machine has one NUMA node", "a machine with more than one"),
+    "several NUMA nodes": ("numa", "this machine has one NUMA node", "use a machine with several NUMA nodes"),
     "CPU quotas": (
-        "cgroup", "nothing limits the CPU time of this control group",
-        "start it in a control group with the CPU controller (systemd-run -p CPUQuota=100% ...)",
+        "cgroup", "this control group has no CPU quota",
+        "start perfcheck in a control group with a CPU quota (systemd-run -p CPUQuota=100% ...)",
     ),
 }  # fmt: skip
 """Sources that not every machine has, by the words of MetricSpec.needs: which one, why it lacks, how to get it."""

@@ -134,7 +134,7 @@ class SockdiagCollector:
         """Look once more, take the last notices and give one TcpSocket for each connection seen."""
         self._stop()
         if self._problem:
-            raise CollectError(f"sock_diag failed in mid-run: {self._problem}")
+            raise CollectError(f"sock_diag failed during the run: {self._problem}")
         started_s = time.thread_time()
         self._look(known=True)
         self._await_notices()
@@ -142,7 +142,9 @@ class SockdiagCollector:
         lost = sum(host.lost for host in self._hosts)
         self._close_hosts()
         cpu_s = self._cpu_s + time.thread_time() - started_s
-        warnings = (f"sock_diag: {self._unseen} connections came and went between two looks",) if self._unseen else ()
+        warnings = (
+            (f"sock_diag: {self._unseen} connections opened and closed between two polls",) if self._unseen else ()
+        )
         return Observation(
             collector=self.name, tcp_sockets=sockets, overhead=Overhead(user_cpu_s=cpu_s), lost_events=lost,
             warnings=warnings,
@@ -157,7 +159,7 @@ class SockdiagCollector:
         del share
         if self._period_s >= _SELDOM_S:
             return None
-        done = f"sock_diag looked for connections every {_SELDOM_S:g} s instead of every {self._period_s:g} s"
+        done = f"sock_diag polled for connections every {_SELDOM_S:g} s instead of every {self._period_s:g} s"
         self._period_s = _SELDOM_S
         return done
 

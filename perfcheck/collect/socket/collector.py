@@ -157,7 +157,7 @@ class SocketCollector:
             raise CollectError("the socket collector was not begun")
         self._stop()
         if self._problem:
-            raise CollectError(f"sockets could not be looked at: {self._problem}")
+            raise CollectError(f"sockets could not be read: {self._problem}")
         started_s = time.thread_time()
         lost, warnings = 0, [] if self._looks.count else [TOO_SHORT]
         overhead = Overhead()
@@ -181,7 +181,7 @@ class SocketCollector:
         del share
         if self._period_s >= _LONGEST_S:
             return None
-        done = f"sockets' buffers were looked at every {_LONGEST_S:g} s instead of every {self._period_s:g} s"
+        done = f"socket buffers were read every {_LONGEST_S:g} s instead of every {self._period_s:g} s"
         self._period_s = _LONGEST_S
         return done
 

@@ -25,7 +25,7 @@ Names in `TcpSocket.gauges`, values at the end unless said otherwise; a name is 
 - `min_rtt_us` (tcp_sock.rtt_min), `rttvar_us` (mdev_us >> 2), `ssthresh_segs` (0: never set), `mss_bytes`,
   `cwnd_segs`
 - `snd_wnd_bytes`, `reordering_segs`: largest seen in the window
-- `handshake_us`: SYN sent to ESTABLISHED, at the connecting side only; `synack_rtt_us`: at the accepting side
+- `handshake_us`: time from the SYN to ESTABLISHED at the connecting side only; `synack_rtt_us`: at the accepting side
 - `pacing_rate_bps`: mean over the segments that acknowledged data in the window (absent: not paced)
 - `delivery_rate_bps`: the kernel's last sample, as TCP_INFO gives it; for the mean take bytes_acked over elapsed_us
 

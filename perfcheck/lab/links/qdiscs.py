@@ -44,16 +44,19 @@ def floor(link: LinkSpec) -> str | None:
 def _problem(direction: LinkDirection) -> str | None:
     name, codel = direction.name, direction.codel
     if direction.trace is not None:
-        return f"trace ({name}) cannot be replayed by netem: emulator: relay can"
+        return f"netem cannot replay a trace ({name}): use emulator: relay"
     if direction.schedule:
-        return f"schedule ({name}) is not done by netem here: emulator: relay can"
+        return f"netem cannot follow a schedule ({name}): use emulator: relay"
     if direction.ecn and (codel is None or direction.loss_pct):
-        return f"ecn ({name}) is done by netem here only with discipline: codel and without loss: emulator: relay can"
+        return f"with netem, ecn ({name}) needs discipline: codel and no loss: use emulator: relay"
     if codel is not None and codel.size.packets is None:
-        return f"the kernel's codel counts packets, not bytes ({name}): give size: 100p, or emulator: relay"
+        return (
+            f"the kernel's codel counts packets, not bytes ({name}): give a size in packets, such as size: 100p, "
+            f"or use emulator: relay"
+        )
     if direction.rate_bps is not None and direction.rate_bps > MAX_RATE_BPS:
         most = format_value(MAX_RATE_BPS, "bps")
-        return f"rate {format_value(direction.rate_bps, 'bps')} ({name}) is more than netem carries ({most})"
+        return f"rate {format_value(direction.rate_bps, 'bps')} ({name}) is more than netem supports ({most})"
     return None
 
 

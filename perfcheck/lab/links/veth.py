@@ -34,7 +34,7 @@ class VethEmulator:
 
     def floor(self, link: LinkSpec) -> str | None:
         """Refuse impairments: there is no middle hop here that could carry them."""
-        return "a plain wire carries no delay, rate, loss or other impairment" if impaired(link) else None
+        return "a plain veth pair has no delay, rate, loss or other impairment" if impaired(link) else None
 
     def up(self, index: int, link: LinkSpec, ends: tuple[LinkEnd, LinkEnd], undo: UndoLog) -> VethLink:
         """Make the pair with each end in its own host at once; it goes with the namespaces, which are journalled."""

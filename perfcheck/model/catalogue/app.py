@@ -8,7 +8,9 @@ from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec
 
 _GENERATORS: Final = ("iperf3", "http", "sockperf", "command")
 _ASKING: Final = ("http", "sockperf")
-_TOGETHER: Final = "the time in which any of them was measured (warm-up over, traffic not ended), over that time"
+_TOGETHER: Final = (
+    "the time in which at least one of them was measured (after its warm-up, before its end), divided by that time"
+)
 _STATS: Final = {"p50": "median", "p90": "90th percentile", "p99": "99th percentile", "p999": "99.9th percentile",
                  "mean": "mean", "max": "largest"}  # fmt: skip
 
@@ -24,38 +26,39 @@ APP: Final[tuple[MetricSpec, ...]] = (
         MetricSpec(
             name=f"app.latency_us.{stat}", unit="us", layer=Layer.APP, direction=Direction.LOWER,
             decided_by=DecidedBy.DELAY, meaning=f"time from a request to the end of its answer, {word}",
-            source_text="h2load, sockperf: one line a request", needs=_ASKING, margin_pct=5.0, floor=200.0,
+            source_text="h2load, sockperf: one log line per request", needs=_ASKING, margin_pct=5.0, floor=200.0,
             compared=stat in {"p50", "p99"},
         )
         for stat, word in _STATS.items()
     ),
     MetricSpec(
         name="app.requests_per_s", unit="per_s", layer=Layer.APP, direction=Direction.HIGHER,
-        decided_by=DecidedBy.DELAY, meaning="requests that were answered, a second",
-        computed=f"those sent after the warm-up; of several generators: all answered in {_TOGETHER}",
+        decided_by=DecidedBy.DELAY, meaning="requests that were answered per second",
+        computed=f"requests sent after the warm-up; with several generators: all requests answered in {_TOGETHER}",
 
-        source_text="h2load, sockperf: one line a request", needs=_ASKING, margin_pct=5.0, compared=True,
+        source_text="h2load, sockperf: one log line per request", needs=_ASKING, margin_pct=5.0, compared=True,
     ),
     MetricSpec(
         name="app.duration_us", unit="us", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.RATE,
-        meaning="time that the transfer or the command took", computed="warm-up included; of several the longest",
+        meaning="duration of the transfer or the command",
+        computed="warm-up included; the longest if there are several",
         source_text="CLOCK_MONOTONIC around it; iperf3 with bytes: until the last byte arrived",
         needs=_GENERATORS, margin_pct=5.0, floor=20_000.0,
     ),
     MetricSpec(
         name="app.errors", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
-        meaning="errors that the generators themselves counted, warm-up included", source_text="the generator's report",
+        meaning="errors counted by the generators, warm-up included", source_text="the generator's report",
         needs=_GENERATORS, margin_pct=0.0, floor=0.5,
     ),
     MetricSpec(
         name="app.timeouts", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="requests that were not answered in time, warm-up included",
-        source_text="h2load: one line a request; sockperf: dropped messages",
+        source_text="h2load: one log line per request; sockperf: dropped messages",
         needs=_ASKING, margin_pct=0.0, floor=0.5,
     ),
     MetricSpec(
         name="app.resets", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
-        meaning="requests that were cut off by the end of their connection, warm-up included",
+        meaning="requests aborted by the end of their connection, warm-up included",
         source_text="h2load: errored", needs=("http",), margin_pct=0.0, floor=0.5,
     ),
 )  # fmt: skip
@@ -63,7 +66,7 @@ APP: Final[tuple[MetricSpec, ...]] = (
 UDP: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(
         name="udp.datagrams", unit="count", layer=Layer.UDP, direction=Direction.NEITHER, decided_by=DecidedBy.PATH,
-        meaning="datagrams sent after the warm-up, by their numbers at the receiver",
+        meaning="datagrams sent after the warm-up, by their sequence numbers at the receiver",
         source_text="iperf3: the receiver's report", needs=("iperf3",),
     ),
     MetricSpec(
@@ -74,20 +77,20 @@ UDP: Final[tuple[MetricSpec, ...]] = (
     ),
     MetricSpec(
         name="udp.jitter_us", unit="us", layer=Layer.UDP, direction=Direction.LOWER, decided_by=DecidedBy.MACHINE,
-        meaning="interarrival jitter (RFC 3550, section 6.4.1), the wait for one's own streams included",
-        computed="mean over the streams; of several generators the largest",
+        meaning="interarrival jitter (RFC 3550, section 6.4.1), including the wait behind the test's other streams",
+        computed="mean of the streams; with several generators the largest of them",
         source_text="iperf3: the receiver's report", needs=("iperf3",), margin_pct=25.0, floor=200.0, compared=True,
     ),
     MetricSpec(
         name="udp.self_jitter_us", unit="us", layer=Layer.UDP, direction=Direction.NEITHER, decided_by=DecidedBy.PATH,
-        meaning="the most jitter that the test's own streams can make for one another; computed, not measured",
+        meaning="largest jitter that the test's own streams can cause each other; computed, not measured",
         computed="as if all streams of a link sent at once, in changing order; largest over the links",
         source_text="the scenario: streams, size of a datagram, rate of the slowest link", needs=("iperf3",),
     ),
     MetricSpec(
         name="udp.throughput_bps", unit="bps", layer=Layer.UDP, direction=Direction.HIGHER, decided_by=DecidedBy.RATE,
         meaning="goodput at the receiver after the warm-up",
-        computed="of the UDP flows, as app.throughput_bps", source_text="iperf3: the receiver's report",
+        computed="as app.throughput_bps, for UDP flows", source_text="iperf3: the receiver's report",
         needs=("iperf3",), margin_pct=2.0,
     ),
 )  # fmt: skip

@@ -35,28 +35,33 @@ _ARRIVED: Final = _between("packets transmitted and received")
 DETAIL: Final[tuple[MetricSpec, ...]] = (
     *distribution("app.oneway_us", "us", _STATS, "time from send() at one end to recv() at the other, of the packets "
                   "that were followed", _WHOLE, floor=200.0),
-    *distribution("socket.tx_stage_us", "us", _STATS, "time that the sending application waited for room in its "
-                  "socket, and for the copy", _OFFERED, floor=200.0),
-    *distribution("tcp.tx_stage_us", "us", _STATS, "time in the send buffer until TCP sent it: congestion window, "
-                  "receiver's window, pacing, small queues, recovery", _HELD, floor=200.0),
-    *distribution("ip.tx_stage_us", "us", _STATS, "time from TCP's clock to the device's queue: the rest of TCP's "
-                  "burst, IP, netfilter, neighbour", _OUTPUT, floor=50.0),
+    *distribution("socket.tx_stage_us", "us", _STATS,
+                  "time that the sending application waited for room in the send buffer and for the copy",
+                  _OFFERED, floor=200.0),
+    *distribution("tcp.tx_stage_us", "us", _STATS,
+                  "time in the send buffer until TCP sent it: congestion window, receive window, pacing, TCP small "
+                  "queues, recovery", _HELD, floor=200.0),
+    *distribution("ip.tx_stage_us", "us", _STATS,
+                  "time from TCP's send timestamp to the device's queue: rest of TCP's burst, IP, netfilter, "
+                  "neighbour lookup", _OUTPUT, floor=50.0),
     *distribution("qdisc.tx_stage_us", "us", _STATS, "time in the device's queue, software segmentation included",
                   _QUEUED, floor=200.0),
     *distribution("nic.driver_us", "us", _STATS, "time that the sending device's driver took for one packet", _DRIVER,
                   floor=20.0),
-    *distribution("nic.wire_us", "us", _STATS, "time from the sending driver to the receiving device: the link, and "
-                  "hosts in between", _WIRE, floor=200.0),
-    *distribution("nic.rx_stage_us", "us", _STATS, "time from the receiving device to the softirq that takes the "
-                  "packet up", _BACKLOG, floor=200.0),
+    *distribution("nic.wire_us", "us", _STATS,
+                  "time from the sending driver to the receiving device: the link and the hosts in between",
+                  _WIRE, floor=200.0),
+    *distribution("nic.rx_stage_us", "us", _STATS,
+                  "time from the receiving device to the softirq that processes the packet", _BACKLOG, floor=200.0),
     *distribution("ip.rx_stage_us", "us", _STATS, "time from the softirq to TCP: IP, netfilter, and the socket's "
                   "backlog while the application holds it", _INPUT, floor=50.0),
     *distribution("tcp.rx_stage_us", "us", _STATS, "time in TCP until the data are in order and the application is "
                   "woken", _ORDER, floor=50.0),
     *distribution("socket.rx_stage_us", "us", _STATS, "time in the receive buffer until the application has read it",
                   _READ, floor=200.0),
-    metric("nic.wire_loss_pct", "pct", "share of the followed packets that left the sending device and never reached "
-           "the receiving one, though later ones did", _ARRIVED, floor=0.1),
+    metric("nic.wire_loss_pct", "pct",
+           "share of the followed packets that left the sending device but did not reach the receiving one, while "
+           "later packets did", _ARRIVED, floor=0.1),
     count("ip.drops_other", "packets dropped for a reason that no other metric counts", _DROPPED),
-    metric("nic.followed_packets", "count", "packets whose way was followed", _ARRIVED, NEITHER),
+    metric("nic.followed_packets", "count", "packets whose path was followed", _ARRIVED, NEITHER),
 )  # fmt: skip

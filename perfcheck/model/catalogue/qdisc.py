@@ -12,7 +12,7 @@ _SOJOURN: Final = Source(text="{} to {}", hooks=("qdisc_enqueue", "qdisc_dequeue
 _NETLINK: Final = Source(text="RTM_GETQDISC: TCA_STATS2 of root qdiscs", needs="netlink")
 _DROPS: Final = Source(text="{}: reason", hooks=("kfree_skb",), needs="drops")
 _LINK: Final = Source(text="the link emulator's own counts", needs="link", decided_by=DecidedBy.PATH)
-_WORST: Final = "of the device's queue in which packets waited longest in all; passing an empty queue counts as 0"
+_WORST: Final = "of the device's queue with the longest total waiting time; an empty queue counts as 0"
 
 QDISC: Final[tuple[MetricSpec, ...]] = (
     *distribution("qdisc.depth_packets", "packets", "p50 p90 p99 mean max", f"depth {_WORST}", _DEPTH, floor=2.0),
@@ -23,18 +23,20 @@ QDISC: Final[tuple[MetricSpec, ...]] = (
     count("qdisc.packets", "packets that left the hosts' queues", _NETLINK, NEITHER),
     count("qdisc.drops", "packets that the hosts' queues dropped", _NETLINK),
     metric(
-        "qdisc.drop_pct", "pct", "packets dropped over packets handed to the hosts' queues", _NETLINK, floor=0.1
+        "qdisc.drop_pct", "pct", "packets dropped, as a share of packets given to the hosts' "
+        "queues", _NETLINK, floor=0.1
     ),
-    count("qdisc.overlimits", "times a queue held packets back for its rate", _NETLINK, NEITHER),
-    count("qdisc.requeues", "packets put back because the device was busy", _NETLINK),
-    count("qdisc.drops_full", "packets dropped by a queue for want of room (QDISC_OVERLIMIT)", _DROPS),
+    count("qdisc.overlimits", "times that a queue delayed packets to keep its rate (overlimits)", _NETLINK, NEITHER),
+    count("qdisc.requeues", "packets requeued because the device was busy", _NETLINK),
+    count("qdisc.drops_full", "packets dropped by a full queue (QDISC_OVERLIMIT)", _DROPS),
     count("qdisc.drops_congested", "packets dropped by active queue management (QDISC_CONGESTED)", _DROPS),
-    count("qdisc.drops_flow", "packets dropped by a limit of their flow or band (FQ_*, CAKE_FLOOD)", _DROPS),
-    count("qdisc.drops_unspecified", "packets dropped by a queue that says no reason (QDISC_DROP)", _DROPS),
+    count("qdisc.drops_flow", "packets dropped because of the limit of their flow or band (FQ_*, CAKE_FLOOD)", _DROPS),
+    count("qdisc.drops_unspecified", "packets dropped by a queue that gives no reason (QDISC_DROP)", _DROPS),
     count("qdisc.drops_filter", "packets dropped by a classifier (TC_EGRESS, TC_INGRESS)", _DROPS),
     count("qdisc.link_drops", "packets dropped by the emulated links' queues, warm-up included", _LINK),
-    metric("qdisc.link_drop_pct", "pct", "packets dropped over packets handed to the worst emulated link's queue, "
-           "warm-up included", _LINK, floor=0.1),
+    metric("qdisc.link_drop_pct", "pct",
+           "packets dropped, as a share of packets given to the queue of the worst emulated link, warm-up included",
+           _LINK, floor=0.1),
     metric("qdisc.link_queue_bytes.max", "bytes", "largest backlog of any emulated link's queue, warm-up included",
            _LINK, floor=3000.0),
 )  # fmt: skip

@@ -7,10 +7,10 @@ from typing import Final
 from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
-_MEMORY: Final = Source(text="iter/bpf_sk_storage_map and sock_diag (INET_DIAG_SKMEMINFO), 5 looks a second",
+_MEMORY: Final = Source(text="iter/bpf_sk_storage_map and sock_diag (INET_DIAG_SKMEMINFO), 5 samples per second",
                         needs="socket")  # fmt: skip
-_QUEUES: Final = Source(text="iter/bpf_sk_storage_map and sock_diag, 5 looks a second", needs="socket")
-_LISTEN: Final = Source(text="sock_diag: listening sockets, 5 looks a second", needs="socket")
+_QUEUES: Final = Source(text="iter/bpf_sk_storage_map and sock_diag, 5 samples per second", needs="socket")
+_LISTEN: Final = Source(text="sock_diag: listening sockets, 5 samples per second", needs="socket")
 _STATES: Final = Source(text="/proc/net/sockstat", needs="socket")
 _NETSTAT: Final = Source(text="/proc/net/netstat: TcpExt", needs="host")
 _FULL: Final = Source(text="{}", hooks=("sock_rcvqueue_full",), needs="drops")
@@ -31,27 +31,34 @@ SOCKET: Final[tuple[MetricSpec, ...]] = (
     metric("socket.sndbuf_bytes.max", "bytes", "largest send buffer of a sender (sk_sndbuf)", _MEMORY, NEITHER),
     metric("socket.rcvbuf_bytes.max", "bytes", "largest receive buffer of a receiver (sk_rcvbuf)", _MEMORY, NEITHER),
     count("socket.drops", "packets that measured sockets dropped (sk_drops)", _MEMORY),
-    count("socket.established.max", "most connections that were established at once", _QUEUES, NEITHER),
-    count("socket.closing.max", "most connections that one side had ended (FIN_WAIT1, FIN_WAIT2, CLOSING, LAST_ACK) at "
-          "once", _QUEUES, NEITHER),
-    count("socket.close_wait.max", "most connections that the peer had ended and the application not (CLOSE_WAIT) at "
-          "once", _QUEUES),
-    count("socket.time_wait.max", "most sockets of a host in TIME_WAIT, at begin or end", _STATES, NEITHER),
+    count("socket.established.max", "largest number of connections established at the same time", _QUEUES, NEITHER),
+    count("socket.closing.max",
+          "largest number of connections closed by one side at the same time (FIN_WAIT1, FIN_WAIT2, CLOSING, "
+          "LAST_ACK)", _QUEUES, NEITHER),
+    count("socket.close_wait.max",
+          "largest number of connections closed by the peer but not by the application at the same time "
+          "(CLOSE_WAIT)", _QUEUES),
+    count("socket.time_wait.max",
+          "largest number of sockets of a host in TIME_WAIT, at begin or end", _STATES, NEITHER),
     count("socket.accept_queue.max", "longest queue of connections waiting to be accepted", _LISTEN),
-    metric("socket.accept_queue_pct.max", "pct", "fullest queue of connections waiting to be accepted, over its "
-           "length; the kernel lets one more in", _LISTEN, floor=10.0, overruns=True),
+    metric("socket.accept_queue_pct.max", "pct",
+           "largest use of an accept queue, as a share of its length; the kernel accepts one connection more",
+           _LISTEN, floor=10.0, overruns=True),
     count("socket.listen_overflows", "connections that found the accept queue full", _NETSTAT),
-    count("socket.listen_drops", "connection attempts that listening sockets dropped, for whatever reason", _NETSTAT),
-    count("socket.rcv_pruned", "times that a receiver ran out of buffer, and squeezed or threw away data (PruneCalled)",
+    count("socket.listen_drops", "connection attempts that listening sockets dropped, for any reason", _NETSTAT),
+    count("socket.rcv_pruned", "times that a receive buffer was full, and data was collapsed or dropped (PruneCalled)",
           _NETSTAT),
-    count("socket.rcv_collapsed", "segments squeezed together for want of buffer", _NETSTAT),
-    count("socket.backlog_drops", "segments dropped because the process held its socket too long", _NETSTAT),
+    count("socket.rcv_collapsed", "segments collapsed for lack of buffer space", _NETSTAT),
+    count("socket.backlog_drops",
+          "segments dropped because the backlog of a socket was full while its process held it", _NETSTAT),
     count("socket.rcvq_drops", "segments dropped because the receive queue was full", _NETSTAT),
     count("socket.zero_windows", "times that a receiver had no room and closed its window", _NETSTAT),
-    count("socket.rcvqueue_full", "answers that ping sockets had no room for (raw and packet sockets do not pass here)",
+    count("socket.rcvqueue_full",
+          "ICMP echo replies dropped by full ping sockets (raw and packet sockets are not counted)",
           _FULL),
-    count("socket.memory_refused", "times that a protocol's memory limit refused a socket memory", _REFUSED),
-    count("socket.drops_rcvbuf", "packets dropped for want of room in a socket (SOCKET_RCVBUFF, SOCKET_BACKLOG, "
+    count("socket.memory_refused",
+          "times that a socket got no memory because of its protocol's memory limit", _REFUSED),
+    count("socket.drops_rcvbuf", "packets dropped because a socket was full (SOCKET_RCVBUFF, SOCKET_BACKLOG, "
           "PROTO_MEM)", _DROPS),
-    count("socket.drops_no_socket", "packets dropped because nobody listened (NO_SOCKET)", _DROPS),
+    count("socket.drops_no_socket", "packets dropped because no socket listened (NO_SOCKET)", _DROPS),
 )  # fmt: skip

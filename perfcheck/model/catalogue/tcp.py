@@ -69,7 +69,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
     ),
     _tcp(
         "queue_delay_us", "us", _LOW, _DELAY,
-        "median RTT less minimum RTT, of the pair of hosts where it is largest: standing queue",
+        "median RTT minus minimum RTT, of the pair of hosts where it is largest: standing queue",
         "tcp_sock.rack.rtt_us, tcp_sock.rtt_min", floor=200.0,
     ),
     *_distribution(
@@ -89,7 +89,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         "tcp_sock.mss_cache",
     ),
     _tcp(
-        "snd_wnd_bytes", "bytes", _HIGH, _PATH, "receive window that the peer offers, largest seen",
+        "snd_wnd_bytes", "bytes", _HIGH, _PATH, "largest receive window that the peer offered",
         "{}: tcp_sock.snd_wnd", hooks=("tcp_probe",),
     ),
     _count("segs_out", "segs", _NONE, "segments sent, retransmissions included", "tcp_sock.segs_out"),
@@ -101,15 +101,15 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         floor=10.0,
     ),
     _tcp(
-        "retrans_pct", "pct", _LOW, _PATH, "segments retransmitted over data segments sent, at most 100",
+        "retrans_pct", "pct", _LOW, _PATH, "segments retransmitted, as a share of data segments sent, at most 100",
         "{}, tcp_sock.data_segs_out", hooks=("tcp_retransmit_skb",), margin_pct=30.0, floor=0.05, compared=True,
     ),
     _count(
-        "retrans_fast_segs", "segs", _LOW, "retransmitted in recovery (fast retransmit)",
+        "retrans_fast_segs", "segs", _LOW, "segments retransmitted in recovery (fast retransmit)",
         "{} in TCP_CA_Recovery", hooks=("tcp_retransmit_skb",), margin_pct=30.0, floor=10.0,
     ),
     _count(
-        "retrans_rto_segs", "segs", _LOW, "retransmitted after a retransmission time-out",
+        "retrans_rto_segs", "segs", _LOW, "segments retransmitted after a retransmission timeout (RTO)",
         "{} in TCP_CA_Loss", hooks=("tcp_retransmit_skb",), margin_pct=30.0, floor=10.0,
     ),
     _count(
@@ -117,13 +117,13 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         "{} in TCP_CA_Open or Disorder", hooks=("tcp_retransmit_skb",), margin_pct=30.0, floor=10.0,
     ),
     _count(
-        "retrans_syn_segs", "segs", _LOW, "SYN or SYN-ACK retransmitted, warm-up included",
+        "retrans_syn_segs", "segs", _LOW, "SYN and SYN-ACK segments retransmitted, warm-up included",
         "{} in SYN_SENT; inet_connection_sock.total retransmits", hooks=("tcp_retransmit_skb",), margin_pct=0.0,
         floor=0.5, ends=Ends.BOTH,
     ),
     _count("lost_segs", "segs", _LOW, "segments marked lost", "tcp_sock.lost", margin_pct=30.0, floor=10.0),
     _tcp(
-        "lost_pct", "pct", _LOW, _PATH, "segments marked lost over data segments sent, at most 100",
+        "lost_pct", "pct", _LOW, _PATH, "segments marked lost, as a share of data segments sent, at most 100",
         "tcp_sock.lost / tcp_sock.data_segs_out", margin_pct=30.0, floor=0.05,
     ),
     _count(
@@ -143,7 +143,8 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         margin_pct=30.0, floor=5.0,
     ),
     _count(
-        "dsack_dups_segs", "segs", _LOW, "duplicates that the receiver reported (RFC 2883)", "tcp_sock.dsack_dups",
+        "dsack_dups_segs", "segs", _LOW, "duplicate segments that the receiver reported (DSACK, RFC 2883)",
+        "tcp_sock.dsack_dups",
         margin_pct=30.0, floor=5.0,
     ),
     _count(
@@ -170,24 +171,25 @@ TCP: Final[tuple[MetricSpec, ...]] = (
     ),
     _tcp(
         "pacing_rate_bps", "bps", _NONE, _PATH,
-        "pacing rate, mean over segments received, added up over the connections that are there at a time",
+        "pacing rate: mean over received segments, summed over the connections that exist at the same time",
         "{}: sock.sk_pacing_rate", hooks=("tcp_probe",),
     ),
     _tcp(
-        "delivery_rate_bps", "bps", _HIGH, _RATE, "bytes acknowledged over the time after the warm-up, all flows",
+        "delivery_rate_bps", "bps", _HIGH, _RATE, "rate at which data is acknowledged after the warm-up, all flows",
         "tcp_sock.bytes_acked",
-        computed="over the time in which any connection was measured (its warm-up over); opposite directions are added",
+        computed="over the time in which at least one connection was measured (after its warm-up); opposite "
+                 "directions are added",
         margin_pct=3.0, compared=True,
     ),
     _tcp(
         "bdp_bytes", "bytes", _NONE, _PATH,
-        "rate of the paths together (the delivery rate, where the lab does not know it) times minimum RTT",
+        "combined rate of the paths (the delivery rate, if the lab does not know it) times minimum RTT",
         "tcp.delivery_rate_bps, link rate, tcp.min_rtt_us",
     ),
     _tcp(
-        "bdp_use_pct", "pct", _HIGH, _PATH, "delivery rate over the path's rate, where the lab knows it",
+        "bdp_use_pct", "pct", _HIGH, _PATH, "delivery rate as a share of the path's rate, if the lab knows it",
         "tcp.delivery_rate_bps / link rates",
-        computed="of several paths: over what they carry together; opposite directions of a link are two",
+        computed="with several paths: share of their combined rate; the two directions of a link are two paths",
         margin_pct=3.0, overruns=True,
     ),
     *(
@@ -197,11 +199,12 @@ TCP: Final[tuple[MetricSpec, ...]] = (
     ),
     *_distribution(
         "handshake_us", "us", ("p50", "p99", "max"), _LOW, _DELAY,
-        "SYN sent to ESTABLISHED, at the connecting side, warm-up included", "{}", hooks=("inet_sock_set_state",),
+        "time from the SYN to ESTABLISHED at the connecting side, warm-up included",
+        "{}", hooks=("inet_sock_set_state",),
         floor=500.0,
     ),
     _tcp(
-        "ce_pct", "pct", _LOW, _PATH, "delivered segments that were acknowledged with the echo of ECN's CE mark (ECE)",
+        "ce_pct", "pct", _LOW, _PATH, "delivered segments acknowledged with the echo of the CE mark (ECE)",
         "tcp_sock.delivered_ce / tcp_sock.delivered", margin_pct=30.0, floor=0.1,
     ),
     _tcp(
@@ -214,7 +217,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         hooks=("inet_sock_set_state",),
     ),
     _tcp(
-        "resets", "count", _LOW, _PATH, "connections that ended by a reset, warm-up included",
+        "resets", "count", _LOW, _PATH, "connections that ended with a reset, warm-up included",
         "{}", hooks=("tcp_receive_reset",), margin_pct=0.0, floor=0.5,
     ),
 )  # fmt: skip

@@ -37,7 +37,7 @@ RARE: Final = 1e-6
 
 
 def mismatch(asked: Asked, proof: DirectionProof | None) -> str | None:
-    """Return what is not as the file asks, with both values, or None; the first where several are not."""
+    """Return what is not as in the file, with both values, or None; the first where several are not."""
     if proof is None:
         return None if asked.loss > HOPELESS_LOSS else f"none of {asked.small.packets} packets arrived"
     return next((text for text in _mismatches(asked, proof) if text), None)
@@ -177,7 +177,7 @@ def _rate(asked: Asked, proof: DirectionProof) -> str | None:
         return None
     return (
         f"rate: asked {format_value(proof.rate_asked_bps, 'bps')}, measured {format_value(proof.rate_bps, 'bps')}"
-        f" (within {tolerance:.0%} would do)"
+        f" (within {tolerance:.0%} is allowed)"
     )
 
 

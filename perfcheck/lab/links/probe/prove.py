@@ -31,7 +31,7 @@ LAST_ATTEMPT_NS: Final = 30_000_000_000
 def prove(
     index: int, emulator: str, link: LinkSpec, up: EmulatedLink, sides: tuple[Side, Side], thread: NetnsThread
 ) -> LinkProof:
-    """Measure a link that is up, addressed and quiet; InvalidLink says what is not as the file asks, with both values.
+    """Measure a link that is up, addressed and quiet; InvalidLink says what is not as in the file, with both values.
 
     How long that may take is known before it begins (`probe_limit_ns`), and InvalidLink where it is too long.
     The link's counters and loss patterns are left as the probe has moved them: the caller's next
@@ -43,8 +43,8 @@ def prove(
     limit_ns = probe_limit_ns(asked_of(link))
     if limit_ns > LONGEST_PROBE_NS:
         raise InvalidLink(
-            f"links[{index}] {'-'.join(link.between)} ({emulator}): proving it would take"
-            f" {format_value(limit_ns, 'ns')}, more than {format_value(LONGEST_PROBE_NS, 'ns')}: ask for a higher"
+            f"links[{index}] {'-'.join(link.between)} ({emulator}): its check would take "
+            f"{format_value(limit_ns, 'ns')}, more than {format_value(LONGEST_PROBE_NS, 'ns')}: ask for a higher"
             " rate, or for a shorter delay or queue"
         )
     while attempt < ATTEMPTS and (not attempt or now_ns() - begin < LAST_ATTEMPT_NS):
@@ -60,8 +60,8 @@ def prove(
                 link=index, emulator=emulator, ways=proofs, attempts=attempt, took_ms=(now_ns() - begin) / 1e6
             )
     raise InvalidLink(
-        f"links[{index}] {'-'.join(link.between)} ({emulator}) is not what the file asks for, in {attempt} probes:"
-        f" {problem}. On a busy machine try again; else ask for less, or for another emulator"
+        f"links[{index}] {'-'.join(link.between)} ({emulator}) does not match the file after {attempt} probes: "
+        f"{problem}. If the machine is busy, try again; otherwise ask for less, or use another emulator"
     )
 
 

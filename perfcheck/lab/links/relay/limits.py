@@ -67,21 +67,21 @@ def _rate_problem(rate_bps: int | None) -> str | None:
     if rate_bps is None or rate_bps <= MAX_RATE_BPS:
         return None
     most = format_value(MAX_RATE_BPS, "bps")
-    return f"rate {format_value(rate_bps, 'bps')} is more than the relay carries ({most})"
+    return f"rate {format_value(rate_bps, 'bps')} is more than the relay supports ({most})"
 
 
 def _delay_problem(direction: LinkDirection) -> str | None:
     if direction.delay_ns == 0 or direction.delay_ns >= MIN_DELAY_NS:
         return None
     delay, least = (format_value(delay_ns, "ns") for delay_ns in (direction.delay_ns, MIN_DELAY_NS))
-    return f"delay {delay} is shorter than the relay can keep ({least}); leave it out for none"
+    return f"delay {delay} is shorter than the relay supports ({least}); remove it for no delay"
 
 
 def _policer_problem(direction: LinkDirection) -> str | None:
     if direction.policer is None or direction.policer.rate_bps <= MAX_SINGLE_BPS:
         return None
     most = format_value(MAX_SINGLE_BPS, "bps")
-    return f"policer: rate {format_value(direction.policer.rate_bps, 'bps')} is more than the relay polices ({most})"
+    return f"policer: rate {format_value(direction.policer.rate_bps, 'bps')} is more than the relay supports ({most})"
 
 
 def _fast_problem(direction: LinkDirection) -> str | None:
@@ -89,7 +89,9 @@ def _fast_problem(direction: LinkDirection) -> str | None:
     if not asked:
         return None
     most = format_value(MAX_SINGLE_BPS, "bps")
-    return f"{', '.join(asked)} on a link faster than {most}: the relay treats packets one by one only up to there"
+    return (
+        f"{', '.join(asked)} on a link faster than {most}: above that rate the relay does not handle packets one by one"
+    )
 
 
 def _trace_problem(asked: Trace) -> str | None:
@@ -103,14 +105,14 @@ def _trace_problem(asked: Trace) -> str | None:
         fastest = len(times["at_ns"]) * OPPORTUNITY_BYTES * 8 * 10**9 // times["repeat_ns"]
     if fastest > MAX_SINGLE_BPS:
         most = format_value(MAX_SINGLE_BPS, "bps")
-        return f"trace: {asked.name!r} has a rate that is more than the relay carries packet by packet ({most})"
+        return f"trace: {asked.name!r} has a rate above the limit of the relay for single packets ({most})"
     return None
 
 
 def invalid_reason(counts: Mapping[str, Any], delay_ns: int) -> str | None:
     """Say why one direction's trial does not count, or None where it does; `counts` is the process's report."""
     if counts["device_tx_dropped"]:
-        return f"{counts['device_tx_dropped']} packets were dropped unseen before the relay could read them"
+        return f"{counts['device_tx_dropped']} packets were dropped before the relay could read them"
     if counts["oversize"]:
         return f"{counts['oversize']} packets larger than the MTU crossed, so impairments hit several packets at once"
     for side, device, own in (("into", "device_sent", "frames_in"), ("out of", "device_received", "frames_out")):
@@ -123,12 +125,12 @@ def invalid_reason(counts: Mapping[str, Any], delay_ns: int) -> str | None:
         if late_us > allowed_us:
             return (
                 f"the relay released packets {late_us:.0f} us late ({percentile}), more than the"
-                f" {allowed_us:.0f} us that may be: the machine is too busy for this link"
+                f" {allowed_us:.0f} us that are allowed: the machine is too busy for this link"
             )
     # Packets that wait unread are late, too, and no release can show it.
     if counts["late_read_p99_us"] > allowed_us:
         return (
             f"the relay read packets {counts['late_read_p99_us']:.0f} us late (p99), more than the {allowed_us:.0f} us"
-            " that may be: it was kept from the CPU"
+            " that are allowed: it had to wait for the CPU"
         )
     return None
