@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perfcheck.version import VERSION
+
 if TYPE_CHECKING:
     from perfcheck.api.comparison import Comparison
     from perfcheck.api.failure import PerformanceFailure, UnknownMetric
-    from perfcheck.api.measured import Measured
     from perfcheck.api.quantity import (
         Quantity,
         b,
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
         s,
         us,
     )
-    from perfcheck.api.record import Record
+    from perfcheck.api.record import Measured, Record
     from perfcheck.api.scenario import Scenario
     from perfcheck.api.session import Perfcheck
     from perfcheck.errors import CouldNotMeasure, PerfcheckError, ScenarioError, UsageError
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Comparison", "CouldNotMeasure", "Measured", "Perfcheck", "PerfcheckError", "PerformanceFailure", "Quantity",
@@ -54,7 +55,7 @@ def __getattr__(name: str) -> Any:
 
     homes = {
         "Comparison": "api.comparison", "PerformanceFailure": "api.failure", "UnknownMetric": "api.failure",
-        "Measured": "api.measured", "Record": "api.record", "Scenario": "api.scenario", "Perfcheck": "api.session",
+        "Measured": "api.record", "Record": "api.record", "Scenario": "api.scenario", "Perfcheck": "api.session",
         "CouldNotMeasure": "errors", "PerfcheckError": "errors", "ScenarioError": "errors", "UsageError": "errors",
     }  # fmt: skip
     found = getattr(importlib.import_module(f"perfcheck.{homes.get(name, 'api.quantity')}"), name)

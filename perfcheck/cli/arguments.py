@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from perfcheck import __version__
 from perfcheck.cli import commands
 from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.history import history
@@ -17,6 +16,7 @@ from perfcheck.errors import UsageError
 from perfcheck.model.printable import printable_lines
 from perfcheck.runner.sides import FORMS, Side
 from perfcheck.system.printing import complain
+from perfcheck.version import VERSION
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         description="Performance regression and assertion harness for Linux networking.",
         epilog="exit status: 0 all passed, 1 a failure or regression, 2 bad usage or a bad file, 3 could not measure",
     )
-    parser.add_argument("--version", action="version", version=f"perfcheck {__version__}")
+    parser.add_argument("--version", action="version", version=f"perfcheck {VERSION}")
     parser.set_defaults(debug=False, judges=False)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 

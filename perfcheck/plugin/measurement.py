@@ -19,7 +19,7 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
 from perfcheck.output.outputs import Outputs
 from perfcheck.plugin.defects import defect_text
-from perfcheck.plugin.hooks import SessionRunner
+from perfcheck.plugin.hookspecs import SessionRunner
 from perfcheck.runner.keeping import Keep, kept
 from perfcheck.system.printing import complain
 

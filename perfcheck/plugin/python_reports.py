@@ -1,4 +1,4 @@
-"""The hooks that tell what came of Python tests; registered when the fixture `perfcheck` is asked for first."""
+"""What came of Python tests, in the reports that pytest makes of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -19,78 +19,62 @@ from perfcheck.plugin.current import current_item
 from perfcheck.plugin.python_tests import Notes, PythonTests, compared_case, properties, word_of
 
 
-class PythonReports:
-    """Failure texts, errors that are no failures, skips, and what the summary needs."""
+def note_comparison(
+    tests: PythonTests, config: pytest.Config, operator: str, left: object, right: object
+) -> list[str] | None:
+    """Note the case of a comparison that failed, and return its headline; None where it is none of ours.
 
-    NAME: ClassVar = "perfcheck-python-tests"
+    Its whole text is told with the report: pytest would cut it here.
+    """
+    case = compared_case(operator, left, right)
+    if case is None:
+        return None
+    notes = tests.notes_of(current_item(config))
+    record = next(each.record for each in (left, right) if hasattr(each, "record"))
+    notes.take(record.raw, case)
+    if case.row.verdict == Verdict.INCONCLUSIVE.value:
+        pytest.skip(f"{case.row.verdict}: {case.row.note}")
+    if case.status is not Status.FAILED:
+        raise CouldNotMeasure(case.row.note)
+    notes.failing = case
+    return [case.headline]
 
-    def __init__(self, tests: PythonTests) -> None:
-        """Tell of these tests."""
-        self.tests = tests
 
-    def pytest_assertrepr_compare(
-        self, config: pytest.Config, op: str, left: object, right: object
-    ) -> list[str] | None:
-        """Note the case of a comparison that failed; its whole text is told with the report, which pytest would cut."""
-        case = compared_case(op, left, right)
-        if case is None:
-            return None
-        notes = self.tests.notes_of(current_item(config))
-        record = next(each.record for each in (left, right) if hasattr(each, "record"))
-        notes.take(record.raw, case)
-        if case.row.verdict == Verdict.INCONCLUSIVE.value:
-            pytest.skip(f"{case.row.verdict}: {case.row.note}")
-        if case.status is not Status.FAILED:
-            raise CouldNotMeasure(case.row.note)
-        notes.failing = case
-        return [case.headline]
+def making_report(
+    tests: PythonTests, item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put texts, properties and cases into the report of a test that used the fixture."""
+    if not tests.known(item) and not _is_ours(call):
+        return (yield)
+    notes = tests.notes_of(item)
+    headline = _tell_failure(call, notes)
+    if call.when == "call":
+        item.user_properties.extend(properties(notes))
+    report = yield
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if headline is not None and crash is not None:
+        crash.message = headline
+    if report.failed and call.excinfo is not None and isinstance(call.excinfo.value, PerfcheckError):
+        _tell_error(tests, item, report, call.excinfo.value)
+    elif report.skipped and call.excinfo is not None and notes.cases:
+        place = item.reportinfo()
+        report.longrepr = (os.fspath(item.path), (place[1] or 0) + 1, f"Skipped: {call.excinfo.value}")
+    vars(report)["perfcheck"] = payload(report, notes)
+    return report
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Put texts, properties and cases into the report of a test that used the fixture."""
-        if not self.tests.known(item) and not _is_ours(call):
-            return (yield)
-        notes = self.tests.notes_of(item)
-        headline = _tell_failure(call, notes)
-        if call.when == "call":
-            item.user_properties.extend(properties(notes))
-        report = yield
-        crash = getattr(report.longrepr, "reprcrash", None)
-        if headline is not None and crash is not None:
-            crash.message = headline
-        if report.failed and call.excinfo is not None and isinstance(call.excinfo.value, PerfcheckError):
-            self._tell_error(item, report, call.excinfo.value, notes)
-        elif report.skipped and call.excinfo is not None and notes.cases:
-            place = item.reportinfo()
-            report.longrepr = (os.fspath(item.path), (place[1] or 0) + 1, f"Skipped: {call.excinfo.value}")
-        vars(report)["perfcheck"] = payload(report, notes)
-        return report
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Write and save what the test measured, after it and its fixtures have judged it."""
-        try:
-            return (yield)
-        finally:
-            self.tests.keep(item)
-
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Let go of the records of a test that has ended."""
-        self.tests.forget(nodeid)
-
-    def _tell_error(self, item: pytest.Item, report: pytest.TestReport, error: PerfcheckError, notes: Notes) -> None:
-        """What could not be measured has neither passed nor failed: an error, with the text of a scenario file's."""
-        if report.when == "call":
-            # To pytest an error is what fails outside of the call.
-            report.when = "setup"
-        if not isinstance(error, CouldNotMeasure):
-            return
-        case = self.tests.could_not_measure(item, str(error))
-        if case not in notes.cases.values():
-            notes.cases[case.scenario, case.name, case.row.against] = case
-        report.longrepr = case.text
+def _tell_error(tests: PythonTests, item: pytest.Item, report: pytest.TestReport, error: PerfcheckError) -> None:
+    """What could not be measured has neither passed nor failed: an error, with the text of a scenario file's."""
+    if report.when == "call":
+        # To pytest an error is what fails outside of the call.
+        report.when = "setup"
+    if not isinstance(error, CouldNotMeasure):
+        return
+    case = tests.could_not_measure(item, str(error))
+    notes = tests.notes_of(item)
+    if case not in notes.cases.values():
+        notes.cases[case.scenario, case.name, case.row.against] = case
+    report.longrepr = case.text
 
 
 def payload(report: pytest.TestReport, notes: Notes) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import pytest
 
 from perfcheck.api.failure import is_mistake
-from perfcheck.api.measured import MIRRORED, Cause, Measured
-from perfcheck.api.session import Perfcheck
+from perfcheck.api.record import MIRRORED, Cause, Measured
 from perfcheck.errors import CouldNotMeasure, PerfcheckError, Stopped, UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
@@ -236,19 +235,6 @@ class PythonTests:
         )  # fmt: skip
         self.note(record, case)
         raise CouldNotMeasure(reason)
-
-
-def perfcheck_for(config: pytest.Config) -> Perfcheck:
-    """Return what the fixture gives, with its hooks registered at the first call."""
-    from perfcheck.plugin.python_reports import PythonReports
-    from perfcheck.plugin.reporting import register
-
-    register(config)
-    found = config.pluginmanager.get_plugin(PythonReports.NAME)
-    if found is None:
-        found = PythonReports(PythonTests(config))
-        config.pluginmanager.register(found, PythonReports.NAME)
-    return Perfcheck(cast("PythonReports", found).tests)
 
 
 def compared_case(operator: str, left: object, right: object) -> Case | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import pytest
 
@@ -49,15 +49,35 @@ def payload(item: ScenarioItem) -> dict[str, Any]:
     }
 
 
+def category_of(report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Return category, letter and word of a verdict that pytest has no outcome for; None where pytest's own fit."""
+    verdict = report.perfcheck["word"]
+    if report.failed or verdict not in _WORDS:
+        return None
+    category, letter, markup = _WORDS[verdict]
+    return category, letter, (verdict, markup)
+
+
 def case_from(sent: Mapping[str, Any]) -> Case:
     """Make the case again."""
     return Case(**{**sent, "row": Row(**sent["row"]), "status": Status(sent["status"])})
 
 
-class Reporter:
-    """The hooks that tell outcomes; registered when there is something to tell."""
+def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Put the text and the place of a scenario's case into its report; other items' reports stay as they are."""
+    if not isinstance(item, ScenarioItem) or item.case is None or report.when == "teardown":
+        return
+    excinfo = call.excinfo
+    if excinfo is not None and isinstance(excinfo.value, pytest.fail.Exception):
+        report.longrepr = item.repr_failure(excinfo)
+    elif report.skipped:
+        report.longrepr = (os.fspath(item.path), item.assertion.line, f"Skipped: {item.case.headline}")
+    if report.when == "call" or report.failed:
+        vars(report)["perfcheck"] = payload(item)
 
-    NAME: ClassVar = "perfcheck-reporter"
+
+class Reporter:
+    """Collects what the reports carry, and prints the summary."""
 
     def __init__(self, config: pytest.Config) -> None:
         """Begin with nothing."""
@@ -67,55 +87,24 @@ class Reporter:
         self._saved: dict[str, str] = {}
         self._told: set[str] = set()
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Put the case's text and its place into the report."""
-        report = yield
-        if not isinstance(item, ScenarioItem) or item.case is None or report.when == "teardown":
-            return report
-        excinfo = call.excinfo
-        if excinfo is not None and isinstance(excinfo.value, pytest.fail.Exception):
-            report.longrepr = item.repr_failure(excinfo)
-        elif report.skipped:
-            report.longrepr = (os.fspath(item.path), item.assertion.line, f"Skipped: {item.case.headline}")
-        if report.when == "call" or report.failed:
-            vars(report)["perfcheck"] = payload(item)
-        return report
-
-    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """Return verdicts that are neither a plain pass nor a failure a category of their own."""
-        sent = getattr(report, "perfcheck", None)
-        if sent is None or report.failed:
-            return None
-        verdict = sent["word"]
-        if verdict not in _WORDS:
-            return None
-        category, letter, markup = _WORDS[verdict]
-        return category, letter, (verdict, markup)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    def take(self, sent: Mapping[str, Any]) -> None:
         """Keep what the summary needs; give the environment to JUnit's suite."""
-        sent = getattr(report, "perfcheck", None)
-        if sent is None or hasattr(self._config, "workerinput"):
-            return
         self._cases += [case_from(each) for each in sent["cases"]]
         self._remarks.update(dict.fromkeys((scenario, remark) for scenario, remark in sent["remarks"]))
         self._saved.update(sent["saved"])
         self._tell_junit(sent["environment"])
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+    def summarise(self, terminalreporter: Any) -> None:
         """Print the table, then what a reader must know besides, then GitHub's commands."""
         if not self._cases:
             return
         terminal = Terminal(terminalreporter)
         if self._config.get_verbosity() > -2:
-            self._summarise(terminal)
+            self._tell(terminal)
         terminal.ensure_newline()
         publish(self._cases, os.environ, terminal)
 
-    def _summarise(self, terminal: Terminal) -> None:
+    def _tell(self, terminal: Terminal) -> None:
         rows = [case.row for case in self._ordered()]
         shown = collapsed(rows)
         terminal.section("perfcheck")
@@ -150,16 +139,6 @@ class Reporter:
                 self._told.add(name)
                 for writer in writers:
                     writer.add_global_property(name, value)
-
-
-def register(config: pytest.Config) -> Reporter:
-    """Return the reporter of this process, registered at the first call."""
-    found = config.pluginmanager.get_plugin(Reporter.NAME)
-    if found is None:
-        found = Reporter(config)
-        config.pluginmanager.register(found, Reporter.NAME)
-    assert isinstance(found, Reporter)  # noqa: S101 - nobody else has the name
-    return found
 
 
 def _with_escapes(rows: Sequence[Row], columns: int) -> str:

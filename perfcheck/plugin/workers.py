@@ -18,30 +18,10 @@ GROUP: Final = "perfcheck"
 _FOLDER: Final = pytest.StashKey[str]()
 
 
-class ReportWatch:
-    """Registers the reporter in the controller when a worker sends the first report of a scenario."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        """Wait."""
-        self._config = config
-        self._seen = False
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Hand on the report that came first; pytest itself gives the reporter those that follow."""
-        if self._seen or not hasattr(report, "perfcheck"):
-            return
-        self._seen = True
-        from perfcheck.plugin.reporting import register
-
-        register(self._config).pytest_runtest_logreport(report)
-
-
 def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, Any]) -> None:
     """Tell a worker the shared folder, which is gone when the controller ends."""
     if _FOLDER not in config.stash:
         folder = tempfile.mkdtemp(prefix="perfcheck-session-")
         config.stash[_FOLDER] = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-        config.pluginmanager.register(ReportWatch(config), "perfcheck-report-watch")
     workerinput[SHARED_KEY] = config.stash[_FOLDER]

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import perfcheck
 from perfcheck.errors import CouldNotMeasure
 from perfcheck.system import commands
+from perfcheck.version import VERSION
 
 MACHINE_FIELDS: Final = ("arch", "cpu.model", "cpu.count", "cpu.numa_nodes", "memory.class", "virtualisation")
 """What makes two machines alike. Kernel and settings are not among them: their changes are what is measured."""
@@ -163,7 +163,7 @@ def _versions() -> dict[str, str]:
         "version.bcc": _bcc_version(),
         "version.iperf3": _iperf3_version(),
         "version.libbpf": _libbpf_version(),
-        "version.perfcheck": perfcheck.__version__,
+        "version.perfcheck": VERSION,
         "version.pyroute2": importlib.metadata.version("pyroute2"),
         "version.python": platform.python_version(),
     }

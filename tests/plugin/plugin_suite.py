@@ -16,6 +16,7 @@ from typing import ClassVar, Final
 import duckdb  # noqa: F401
 import pytest
 
+import perfcheck.api.session
 import perfcheck.cli.arguments
 import perfcheck.plugin.collection
 import perfcheck.plugin.python_reports

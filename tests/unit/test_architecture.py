@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ BASE: Final = frozenset({"errors", "model"})
 STAGES: Final = frozenset(
     {"scenario", "lab", "traffic", "collect", "analyse", "diagnose", "compare", "baseline", "output"}
 )
-COMMON: Final = BASE | {"system", "__version__"}
+COMMON: Final = BASE | {"system", "version"}
 ALLOWED: Final = {
     "errors": BASE,
     "model": BASE,
@@ -28,7 +28,8 @@ ALLOWED: Final = {
     "api": COMMON | STAGES | {"runner"},
     "plugin": COMMON | STAGES | {"runner", "api", "cli"},
     "cli": COMMON | STAGES | {"runner", "api"},
-    "__init__": frozenset({"api", "errors"}),
+    "version": frozenset(),
+    "__init__": frozenset({"api", "errors", "version"}),
 }
 """Which parts each part may import beside itself."""
 SOURCES: Final = sorted(PACKAGE.rglob("*.py"))
@@ -39,20 +40,84 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def project_imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, part) of each import of the project's own modules, those inside functions included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imported_names(source: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, full name) of each import of the project, those inside functions and for types included."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            assert node.level == 0, f"line {node.lineno}: relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
         for name in names:
+            if name.partition(".")[0] == PACKAGE.name:
+                yield node.lineno, name
+
+
+def project_imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, part) of each import of the project's own modules."""
+    for line, name in imported_names(path.read_text()):
+        if "." in name:
+            yield line, name.split(".")[1]
+
+
+def module_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return which modules each module imports; `sources` has each module's text by its name.
+
+    A name that is no module is taken from the package or module before it.
+    """
+    graph: dict[str, set[str]] = {module: set() for module in sources}
+    for module, source in sources.items():
+        for _, name in imported_names(source):
             parts = name.split(".")
-            if parts[0] == "perfcheck" and len(parts) > 1:
-                yield node.lineno, parts[1]
+            ends = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+            graph[module] |= {next((end for end in ends if end in sources), module)} - {module}
+    return graph
+
+
+def circles(graph: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Return the strongly connected components of more than one module, each as one way round through it.
+
+    Tarjan's algorithm; a way round is the shortest from the component's first module back to itself.
+    """
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    open_modules: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        open_modules.append(module)
+        for other in sorted(graph[module]):
+            if other not in index:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in open_modules:
+                low[module] = min(low[module], index[other])
+        if low[module] == index[module]:
+            start = open_modules.index(module)
+            component = sorted(open_modules[start:])
+            del open_modules[start:]
+            if len(component) > 1:
+                found.append(_way_round(component, graph))
+
+    for module in sorted(graph):
+        if module not in index:
+            visit(module)
+    return found
+
+
+def _way_round(component: list[str], graph: Mapping[str, Collection[str]]) -> list[str]:
+    ways = [[component[0]]]
+    seen: set[str] = set()
+    while True:
+        way = ways.pop(0)
+        for other in sorted(set(graph[way[-1]]) & set(component) - seen):
+            if other == component[0]:
+                return [*way, other]
+            seen.add(other)
+            ways.append([*way, other])
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -61,6 +126,42 @@ def test_imports_follow_the_rule(path: Path) -> None:
     wrong = [f"{path.relative_to(ROOT)}:{line}: imports {name}" for line, name in project_imports(path)
              if name not in ALLOWED[part] | {part}]  # fmt: skip
     assert not wrong
+
+
+def module_name(path: Path) -> str:
+    """Return the name by which a file is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_circle_of_imports() -> None:
+    found = circles(module_graph({module_name(path): path.read_text() for path in SOURCES}))
+    assert not found, "modules that import one another: " + "; ".join(" -> ".join(way) for way in found)
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"a": "from @.b import x", "b": "import @.c", "c": ""}, []),
+        ({"a": "from @ import b", "b": "from @.a import x"}, [["a", "b", "a"]]),
+        (
+            {
+                "a": "from @.b import x\nfrom @.e import z",
+                "b": "def f():\n    import @.c",
+                "c": "if TYPE_CHECKING:\n    from @.d.deep import y",
+                "d": "from @.b import x",
+                "d.deep": "",
+                "e": "from @.d import y\nfrom @.a import x",
+            },
+            [["a", "e", "a"]],
+        ),
+        ({"b": "import @.c", "c": "import @.d", "d": "import @.b"}, [["b", "c", "d", "b"]]),
+        ({"": "from @.a import x", "a": "from @ import NAME"}, [["", "a", ""]]),
+    ],
+)
+def test_a_circle_is_found(sources: dict[str, str], expected: list[list[str]]) -> None:
+    named = {f"perfcheck.{name}".removesuffix("."): text.replace("@", "perfcheck") for name, text in sources.items()}
+    found = circles(module_graph(named))
+    assert [[module.removeprefix("perfcheck").removeprefix(".") for module in way] for way in found] == expected
 
 
 def test_every_part_has_a_rule_and_every_rule_a_part() -> None:
