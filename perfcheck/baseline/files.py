@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic replacement, one writer at a time in a folder."""
+"""A folder of baselines: one writer at a time, and files that are written only where their text changes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from perfcheck.system import files
-from perfcheck.system.files import UNFINISHED
+from perfcheck.system.files import UNFINISHED, replace_file
 
 
 @contextmanager
@@ -30,8 +29,8 @@ def locked_folder(folder: Path, *, shared: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Return the file this text, unless it has it already, so that any reader sees the old text or the new.
+def update_file(path: Path, text: str) -> None:
+    """Write the text, unless the file has it already, so that any reader sees the old text or the new.
 
     The caller holds `locked_folder(path.parent)`.
     """
@@ -39,4 +38,4 @@ def replace_file(path: Path, text: str) -> None:
     with suppress(FileNotFoundError):
         if path.read_bytes() == content:
             return
-    files.replace_file(path, content)
+    replace_file(path, content)

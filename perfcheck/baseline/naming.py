@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perfcheck.errors import UsageError
+from perfcheck.model.label import point_text, short_key
 from perfcheck.system.environment import machine_digest
 
 _LONGEST: Final = 100
@@ -29,8 +30,8 @@ def stem_of(point: Mapping[str, str]) -> str:
     """Return the part of the file's name that stands for the matrix point, `base` without one."""
     if not point:
         return "base"
-    short = {key.rsplit(".", 1)[-1]: value for key, value in point.items()}
-    text = ",".join(f"{key}={value}" for key, value in short.items())
+    short = {short_key(key): value for key, value in point.items()}
+    text = point_text(short.items())
     if len(short) == len(point) and len(text) <= _LONGEST and _PLAIN.fullmatch(text):
         return text
     readable = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", text)[:_LONGEST]

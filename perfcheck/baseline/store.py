@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from perfcheck.baseline.document import BOUNDS, dump, parse
-from perfcheck.baseline.files import locked_folder, replace_file
+from perfcheck.baseline.files import locked_folder, update_file
 from perfcheck.baseline.matching import last_saved, nearest
 from perfcheck.baseline.naming import file_name, flat, folder_of, stem_of
 from perfcheck.baseline.sessions import environment_of, with_accepted, with_session
@@ -78,7 +78,7 @@ class BaselineStore:
                 text = dump(change(_read(path) if path.exists() else None))
                 if (over := excess(text, BOUNDS)) is not None:
                     raise BaselineError(_too_large(path, over.message))
-                replace_file(path, text)
+                update_file(path, text)
         except OSError as error:
             raise OutputError(f"{path}: cannot write this baseline: {error.strerror or error}") from error
         return path

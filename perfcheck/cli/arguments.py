@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from perfcheck.cli import commands
 from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.history import history
-from perfcheck.cli.tolerance import tolerance
-from perfcheck.cli.values import count, path_text, percent, ref
-from perfcheck.errors import UsageError
 from perfcheck.model.printable import printable_lines
+from perfcheck.runner.option_values import count, for_argparse, path_text, percent, ref, tolerance
 from perfcheck.runner.sides import FORMS, Side
 from perfcheck.system.printing import complain
 from perfcheck.version import VERSION
@@ -78,23 +76,11 @@ def _former(parser: argparse.ArgumentParser, name: str, now: str, parse: Callabl
                         default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # fmt: skip
 
 
-def _parsed(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Let argparse name the option before what is wrong with its value."""
-
-    def convert(text: str) -> T:
-        try:
-            return parse(text)
-        except UsageError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
-
-
-_count = _parsed(count)
-_percent = _parsed(percent)
-_ref = _parsed(ref)
-_path = _parsed(lambda text: Path(path_text(text)))
-_side = _parsed(Side.parse)
+_count = for_argparse(count)
+_percent = for_argparse(percent)
+_ref = for_argparse(ref)
+_path = for_argparse(lambda text: Path(path_text(text)))
+_side = for_argparse(Side.parse)
 
 
 def _sessions(text: str) -> int:

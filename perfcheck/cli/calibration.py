@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +23,7 @@ from perfcheck.scenario import read
 from perfcheck.scenario.edit import with_values
 from perfcheck.scenario.loader import MAX_BYTES
 from perfcheck.system.bounded_read import read_bounded
+from perfcheck.system.files import replace_file
 from perfcheck.system.printing import say
 
 if TYPE_CHECKING:
@@ -126,15 +125,4 @@ def _replace(path: Path, before: str, after: str) -> None:
     if _text(path) != before:
         raise UsageError(f"{path}: the file changed during the measurement; apply the patch above by hand")
     target = path.resolve()
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=target.parent)
-    unfinished = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.write(after)
-            stream.flush()
-            os.fsync(stream.fileno())
-        shutil.copymode(target, unfinished)
-        unfinished.replace(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    replace_file(target, after.encode(), mode=stat.S_IMODE(target.stat().st_mode))

@@ -10,6 +10,7 @@ import numpy as np
 
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.history import Series
+from perfcheck.model.label import label_of, short_key
 from perfcheck.model.metric import Direction
 from perfcheck.model.printable import printable
 from perfcheck.model.units import format_value
@@ -28,11 +29,9 @@ class Story:
     @property
     def label(self) -> str:
         """Scenario and matrix point, keys by their last part, as everywhere else."""
-        if not self.series.point:
-            return printable(self.series.scenario)
         parts = (part.partition("=") for part in self.series.point.split(","))
-        values = ",".join(key.rsplit(".", 1)[-1] + sign + value for key, sign, value in parts)
-        return printable(f"{self.series.scenario}[{values}]")
+        values = ",".join(short_key(key) + sign + value for key, sign, value in parts)
+        return printable(label_of(self.series.scenario, values))
 
     @property
     def title(self) -> str:

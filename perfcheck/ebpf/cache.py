@@ -11,7 +11,6 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -201,13 +200,14 @@ def _read(stored: Path) -> str | None:
 
 def store(stored: Path, text: str) -> None:
     """Store atomically; a cache that cannot be written only costs time."""
+    # Not above: `system` and numpy take longer to import than the compiler to begin.
+    from perfcheck.system.files import replace_file
+
     try:
         stored.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _private(stored.parent):
             return
-        with tempfile.NamedTemporaryFile("w", dir=stored.parent, delete=False) as file:
-            file.write(text)
-        Path(file.name).replace(stored)
+        replace_file(stored, text.encode(), mode=0o600, durable=False)
     except OSError:
         return
 

@@ -18,6 +18,7 @@ from perfcheck.model.bounds import (
     MAX_TEXT,
 )  # fmt: skip
 from perfcheck.model.impairments import Impairments
+from perfcheck.model.label import label_of, point_text
 from perfcheck.model.link import LinkSpec
 from perfcheck.model.measure import Measure
 from perfcheck.model.names import HostName, Name
@@ -125,10 +126,7 @@ class Scenario(Frozen):
     @property
     def label(self) -> str:
         """Name with the matrix point, e.g. `wan[congestion=cubic]`; unique within a file."""
-        if not self.point:
-            return self.name
-        values = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in self.point)
-        return f"{self.name}[{values}]"
+        return label_of(self.name, point_text(self.point))
 
 
 __all__ = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Final
 
+from perfcheck.model.label import label_of, point_text
 from perfcheck.model.printable import printable
 from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, RunRecord
 from perfcheck.model.units import format_value
@@ -67,10 +68,7 @@ def headings_of(rows: Iterable[Row]) -> tuple[str, ...]:
 
 def scenario_label(record: RunRecord) -> str:
     """Return the label that `Scenario.label` gave: the name with the values of the matrix point."""
-    if not record.scenario.point:
-        return printable(record.scenario.name)
-    values = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.scenario.point.items())
-    return printable(f"{record.scenario.name}[{values}]")
+    return printable(label_of(record.scenario.name, point_text(record.scenario.point.items())))
 
 
 def signed_pct(change_pct: float | None) -> str:

@@ -21,6 +21,7 @@ from perfcheck.output.outputs import Outputs
 from perfcheck.plugin.defects import defect_text
 from perfcheck.plugin.hookspecs import SessionRunner
 from perfcheck.runner.keeping import Keep, kept
+from perfcheck.system.files import replace_file
 from perfcheck.system.printing import complain
 
 if TYPE_CHECKING:
@@ -216,9 +217,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _write(path: Path, outcome: Measured) -> None:
     content = {"record": outcome.record.to_json(), "saved": outcome.saved, "unwritten": outcome.unwritten}
-    made = path.with_suffix(".part")
-    made.write_text(json.dumps(content), encoding="utf-8")
-    made.replace(path)
+    replace_file(path, json.dumps(content).encode(), durable=False)
 
 
 def _read(path: Path) -> Measured:

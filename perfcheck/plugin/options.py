@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,21 +52,20 @@ def _values(name: str) -> Callable[[str], Any]:
     """Return the parser of that name which perfcheck's own command line has; it is imported when it is needed."""
 
     def parse(text: str) -> Any:
-        from perfcheck.cli import values
+        from perfcheck.runner import option_values
 
-        return getattr(values, name)(text)
+        return getattr(option_values, name)(text)
 
     return parse
 
 
 def _for_argparse(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        from perfcheck.errors import UsageError
+    """Return the parser as argparse wants it."""
 
-        try:
-            return parse(text)
-        except UsageError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+    def convert(text: str) -> Any:
+        from perfcheck.runner.option_values import for_argparse
+
+        return for_argparse(parse)(text)
 
     return convert
 
@@ -275,8 +273,8 @@ def _tolerances(chosen: _Chosen) -> tuple[tuple[str, float], ...]:
     known, given = chosen.file(TOLERANCE) or (), chosen.line(TOLERANCE) or ()
     if not (known or given):
         return ()
-    from perfcheck.cli.tolerance import tolerance
     from perfcheck.errors import UsageError
+    from perfcheck.runner.option_values import tolerance
 
     found = dict(parsed(chosen.config, TOLERANCE, tolerance, text) for text in known)
     try:

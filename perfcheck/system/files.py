@@ -14,14 +14,17 @@ UNFINISHED: Final = ".unfinished-"
 """How the names of files begin that a writer has not finished."""
 
 
-def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write the content beside the file, wait until it is on the disk, then rename it to `path`; OSError as it came."""
-    with replacing(path, mode=mode) as descriptor, open(descriptor, "wb", closefd=False) as stream:
+def replace_file(path: Path, content: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Write the content beside the file, wait until it is on the disk, then rename it to `path`; OSError as it came.
+
+    `durable`: whether to wait for the disk. What can be made again at any time needs no waiting.
+    """
+    with replacing(path, mode=mode, durable=durable) as descriptor, open(descriptor, "wb", closefd=False) as stream:
         stream.write(content)
 
 
 @contextmanager
-def replacing(path: Path, *, mode: int = 0o644) -> Iterator[int]:
+def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[int]:
     """Yield an open file that takes the path's place, once the block ends without an error and it is on the disk.
 
     It has no name until then, where the file system allows that: a writer that is killed leaves nothing.
@@ -30,7 +33,8 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[int]:
     try:
         yield descriptor
         os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
         if unfinished is None:
             _give_name(descriptor, path)
         else:
@@ -41,7 +45,8 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[int]:
         raise
     finally:
         os.close(descriptor)
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def _open_unfinished(folder: Path) -> tuple[int, Path | None]:
@@ -57,7 +62,7 @@ def _open_unfinished(folder: Path) -> tuple[int, Path | None]:
 
 
 def _give_name(descriptor: int, path: Path) -> None:
-    """Return a file without a name this one, in place of what has it."""
+    """Give a file that has no name this one, in place of what has it."""
     try:
         _link(descriptor, path)
     except FileExistsError:

@@ -26,7 +26,7 @@ ALLOWED: Final = {
     "testing": COMMON,
     "runner": COMMON | STAGES,
     "api": COMMON | STAGES | {"runner"},
-    "plugin": COMMON | STAGES | {"runner", "api", "cli"},
+    "plugin": COMMON | STAGES | {"runner", "api"},
     "cli": COMMON | STAGES | {"runner", "api"},
     "version": frozenset(),
     "__init__": frozenset({"api", "errors", "version"}),

@@ -9,7 +9,6 @@ import pytest
 
 from perfcheck.baseline import HistoryStore
 from perfcheck.cli import commands, main
-from perfcheck.cli.tolerance import tolerance
 from perfcheck.errors import LabError, Stopped, UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import ExpectationRecord, RunRecord
@@ -17,6 +16,7 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
 from perfcheck.output import read_records
 from perfcheck.runner import RunOptions
+from perfcheck.runner.option_values import tolerance
 from perfcheck.system.commands import missing
 from perfcheck.testing import make_record
 

@@ -21,13 +21,13 @@ from perfcheck.baseline import BaselineStore
 from perfcheck.baseline.document import dump
 from perfcheck.baseline.document import parse as parse_baseline
 from perfcheck.baseline.sessions import baseline_of
-from perfcheck.cli.tolerance import tolerance
 from perfcheck.diagnose.loading import load_rules, read_rules
 from perfcheck.diagnose.parsing import _LITERAL
 from perfcheck.errors import BaselineError, RecordError, RuleError, ScenarioError, UsageError
 from perfcheck.model import units
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.output import read_records
+from perfcheck.runner.option_values import tolerance
 from perfcheck.runner.sides import Side
 from perfcheck.scenario import expectations, load_text, matrix, read
 from perfcheck.scenario.suggest import nearest

@@ -35,9 +35,10 @@ def test_a_writer_that_is_killed_leaves_what_was_there_and_nothing_else(tmp_path
 
 
 @pytest.mark.parametrize("nameless", [True, False])
+@pytest.mark.parametrize("durable", [True, False])
 @pytest.mark.parametrize("old", [None, b"old"])
 def test_a_file_is_replaced_with_its_mode_and_nothing_is_left_beside_it(
-    tmp_path: Path, old: bytes | None, nameless: bool
+    tmp_path: Path, old: bytes | None, durable: bool, nameless: bool
 ) -> None:
     path = tmp_path / "file"
     if old is not None:
@@ -49,11 +50,13 @@ def test_a_file_is_replaced_with_its_mode_and_nothing_is_left_beside_it(
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         return real(where, flags, mode)
 
-    with patch("perfcheck.system.files.os.open", real if nameless else refuse):
-        replace_file(path, b"new", mode=0o640)
+    opened = patch("perfcheck.system.files.os.open", real if nameless else refuse)
+    with opened, patch("perfcheck.system.files.os.fsync") as synced:
+        replace_file(path, b"new", mode=0o640, durable=durable)
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o640
     assert list(tmp_path.iterdir()) == [path]
+    assert synced.called is durable
 
 
 def test_an_error_in_the_block_leaves_the_old_file(tmp_path: Path) -> None:
