@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perfcheck.baseline import baseline_of, lookup_of
-from perfcheck.cli.measuring import final_status, opened, recorded, refused, stored
+from perfcheck.cli.measuring import begun, final_status, opened, recorded, stored
 from perfcheck.collect import doctor_checks as collect_checks
 from perfcheck.compare import changed_conditions, judge_records
 from perfcheck.errors import PerfcheckError, UsageError
@@ -58,26 +59,21 @@ STDOUT: Final = Path("-")
 def run(arguments: argparse.Namespace) -> int:
     """Measure scenarios; every scenario is tried even where an earlier one could not be measured."""
     keep = _keep(arguments)
-    files = load_all(arguments.files, commands=not arguments.no_commands, trace_outside=arguments.trace_outside)
+    files = _loaded(arguments, arguments.files)
     scenarios = _selected(files, arguments.files, arguments.select)
-    options = RunOptions(
-        baseline=arguments.baseline, baseline_ref=arguments.baseline_ref, commands=not arguments.no_commands,
-        baseline_dir=arguments.baseline_dir or Path("baselines"),
-        baseline_name=arguments.baseline_name,
-        repeat=arguments.repeat, mode=arguments.mode, tolerances=tuple(arguments.tolerance),
-        rule_dirs=tuple(arguments.rules), events=arguments.events, budget_pct=arguments.budget,
+    options = replace(
+        _options(arguments), baseline=arguments.baseline, baseline_ref=arguments.baseline_ref,
+        baseline_dir=arguments.baseline_dir or Path("baselines"), baseline_name=arguments.baseline_name,
+        repeat=arguments.repeat, events=arguments.events,
     )  # fmt: skip
     console = console_for(stderr=arguments.json == STDOUT)
     histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
     outputs = Outputs([*_json_lines(arguments), *histories, *_reports(console, arguments, files)])
     verdicts: list[Verdict] = []
     wrong: list[PerfcheckError] = []
-    with ExitStack() as stack:
-        progress = ConsoleProgress(console)
-        runner = Runner.create(options, progress)
-        refusal = refused(runner, stack)
-        opened(outputs, stack)
-        stack.enter_context(progress)
+    progress = ConsoleProgress(console)
+    runner = Runner.create(options, progress)
+    with begun(runner, progress, outputs) as refusal:
         measured = recorded(scenarios, runner.run, unmeasured, refusal=refusal, wrong=wrong)
         for scenario, record in zip(scenarios, measured, strict=True):
             progress.clear()
@@ -106,24 +102,16 @@ def _keep(arguments: argparse.Namespace) -> Keep | None:
 
 def side_by_side(arguments: argparse.Namespace) -> int:
     """Measure two settings in interleaved pairs; exit 1 where B is worse, 3 where it could not be measured."""
-    files = load_all([arguments.file], commands=not arguments.no_commands, trace_outside=arguments.trace_outside)
+    files = _loaded(arguments, [arguments.file])
     scenarios = _selected(files, [arguments.file], arguments.select)
-    options = RunOptions(
-        mode=arguments.mode, budget_pct=arguments.budget, tolerances=tuple(arguments.tolerance),
-        rule_dirs=tuple(arguments.rules), commands=not arguments.no_commands,
-    )  # fmt: skip
     console = console_for(stderr=arguments.json == STDOUT)
     records, reports = Outputs(_json_lines(arguments)), Outputs(_reports(console, arguments, files))
     a, b = arguments.a, arguments.b
     verdicts: list[Verdict] = []
     wrong: list[PerfcheckError] = []
-    with ExitStack() as stack:
-        progress = ConsoleProgress(console)
-        runner = Runner.create(options, progress)
-        refusal = refused(runner, stack)
-        opened(records, stack)
-        opened(reports, stack)
-        stack.enter_context(progress)
+    progress = ConsoleProgress(console)
+    runner = Runner.create(_options(arguments), progress)
+    with begun(runner, progress, records, reports) as refusal:
         sides = functools.partial(runner.ab, a=a, b=b)
         lost = functools.partial(unmeasured_pairs, a=a, b=b)
         for before, after in recorded(scenarios, sides, lost, refusal=refusal, wrong=wrong):
@@ -133,6 +121,19 @@ def side_by_side(arguments: argparse.Namespace) -> int:
             reports.write(after)
             verdicts.append(after.verdict)
     return final_status(verdicts, wrong, (*records.problems, *reports.problems))
+
+
+def _options(arguments: argparse.Namespace) -> RunOptions:
+    """Return the options that runs and pairs share."""
+    return RunOptions(
+        mode=arguments.mode, budget_pct=arguments.budget, tolerances=tuple(arguments.tolerance),
+        rule_dirs=tuple(arguments.rules), commands=not arguments.no_commands,
+    )  # fmt: skip
+
+
+def _loaded(arguments: argparse.Namespace, paths: Sequence[Path]) -> tuple[ScenarioFile, ...]:
+    """Read scenario files, as far as they are trusted."""
+    return load_all(paths, commands=not arguments.no_commands, trace_outside=arguments.trace_outside)
 
 
 def _json_lines(arguments: argparse.Namespace) -> list[Output]:
@@ -309,7 +310,7 @@ def list_scenarios(arguments: argparse.Namespace) -> int:
     table = Table("scenario", "file", "runs", "title", box=None, header_style="bold")
     for column in table.columns[:2]:
         column.no_wrap = True  # a title can be broken, what is typed again cannot
-    files = load_all(arguments.files, commands=not arguments.no_commands, trace_outside=arguments.trace_outside)
+    files = _loaded(arguments, arguments.files)
     for scenario in _selected(files, arguments.files, None):
         table.add_row(scenario.label, scenario.file, str(scenario.repeat), scenario.title)
     console_for().print(table)

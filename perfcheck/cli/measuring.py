@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Final, TypeVar
 
 from perfcheck.errors import CouldNotMeasure, PerfcheckError, RuleError, Stopped, UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict, exit_status
-from perfcheck.output import Outputs
+from perfcheck.output import ConsoleProgress, Outputs
 from perfcheck.runner import Runner
 from perfcheck.runner.keeping import Keep, Keeper, kept
 from perfcheck.runner.unmeasured import interrupted_by, now
@@ -22,13 +22,24 @@ T = TypeVar("T")
 NOT_BEGUN: Final = "not measured: the run was interrupted before this scenario began"
 
 
-def refused(runner: Runner, stack: ExitStack) -> CouldNotMeasure | None:
+def _refused(runner: Runner, stack: ExitStack) -> CouldNotMeasure | None:
     """Begin the runner's session on the stack; return why nothing can be measured here, such as missing privileges."""
     try:
         stack.enter_context(runner)
     except CouldNotMeasure as error:
         return error
     return None
+
+
+@contextmanager
+def begun(runner: Runner, progress: ConsoleProgress, *outputs: Outputs) -> Iterator[CouldNotMeasure | None]:
+    """Begin the runner's session, the outputs and the progress; yield why nothing can be measured here, if so."""
+    with ExitStack() as stack:
+        refusal = _refused(runner, stack)
+        for each in outputs:
+            opened(each, stack)
+        stack.enter_context(progress)
+        yield refusal
 
 
 def opened(outputs: Outputs, stack: ExitStack) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from perfcheck.model.seams import Progress
 from perfcheck.model.verdict import Verdict, overall
 from perfcheck.output.events import EventLines
 from perfcheck.runner import budget, detailing
+from perfcheck.runner.left_open import Line
 from perfcheck.runner.patience import Patience, await_calm
 from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial, make_trial
@@ -128,6 +129,11 @@ class Bench:
         return judged(record, expectations=tuple(expectation_records(self._scenario, record)))
 
 
+def _left_open(record: RunRecord, lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Leave open what rests on records that were lost, or on a collector that was stopped."""
+    return budget.shed_left_open(record, detailing.lost_left_open(record, lines))
+
+
 def judged(
     record: RunRecord,
     *,
@@ -138,8 +144,8 @@ def judged(
     """Return the record with these judgements, and the verdict that follows from all of them."""
     lines = record.expectations
     if expectations is not None:
-        lines = budget.left_open(record, detailing.expectations_left_open(record, expectations))
-    comparisons = budget.left_open(record, detailing.comparisons_left_open(record, comparisons))
+        lines = _left_open(record, expectations)
+    comparisons = _left_open(record, comparisons)
     verdict = overall([*(line.verdict for line in lines), *(each.verdict for each in comparisons)])
     # An inconclusive comparison is ordinary noise, an expectation left open is a measurement that failed.
     if verdict is Verdict.PASS and any(line.verdict is Verdict.INCONCLUSIVE for line in lines):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 from perfcheck.model.budget import Budget
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.record import ComparisonRecord, ExpectationRecord, MetricRecord, RunRecord, TrialRecord
+from perfcheck.model.record import MetricRecord, RunRecord, TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
-
-Line = TypeVar("Line", ExpectationRecord, ComparisonRecord)
+from perfcheck.runner.left_open import Line, left_open
 
 SUMMARY_PCT: Final = 1.0
 DETAIL_PCT: Final = 25.0
@@ -63,11 +62,6 @@ def why_shed(record: RunRecord, metric: str) -> str | None:
     return next((stopped[needed] for needed in CATALOGUE[metric].needs if needed in stopped), None)
 
 
-def left_open(record: RunRecord, lines: Iterable[Line]) -> tuple[Line, ...]:
-    """Leave open what rests on a collector that was stopped: neither passed nor failed, neither better nor worse."""
-    return tuple(
-        line.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": why})
-        if (why := why_shed(record, line.metric)) is not None and line.verdict is Verdict.INVALID
-        else line
-        for line in lines
-    )
+def shed_left_open(record: RunRecord, lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Leave open what has no value because its collector was stopped."""
+    return left_open(lines, lambda metric, verdict: why_shed(record, metric) if verdict is Verdict.INVALID else None)

@@ -8,13 +8,15 @@ from typing import Final
 from perfcheck.analyse import Followed, complete
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.detail import DetailFilter
-from perfcheck.model.record import ComparisonRecord, DetailRecord, ExpectationRecord, RunRecord
+from perfcheck.model.record import DetailRecord, RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Host
 from perfcheck.model.verdict import Verdict
+from perfcheck.runner.left_open import Line, left_open
 
 DETAIL: Final = "detail"
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17}
+_FOUND: Final = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.REGRESSED, Verdict.IMPROVED})
 
 
 def packet_filter(scenario: Scenario, hosts: Mapping[str, Host]) -> DetailFilter:
@@ -57,24 +59,7 @@ def _of_detail(metric: str) -> bool:
     return metric in CATALOGUE and DETAIL in CATALOGUE[metric].needs
 
 
-def expectations_left_open(record: RunRecord, lines: Iterable[ExpectationRecord]) -> tuple[ExpectationRecord, ...]:
-    """Leave open what rests on detail mode where records were lost: neither passed nor failed."""
-    why = why_incomplete(record)
-    return tuple(
-        line.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": why})
-        if why is not None and _of_detail(line.metric) and line.verdict in {Verdict.PASS, Verdict.FAIL}
-        else line
-        for line in lines
-    )
-
-
-def comparisons_left_open(record: RunRecord, lines: Iterable[ComparisonRecord]) -> tuple[ComparisonRecord, ...]:
-    """Leave open what rests on detail mode where records were lost: neither better nor worse."""
-    why = why_incomplete(record)
-    judged = {Verdict.PASS, Verdict.REGRESSED, Verdict.IMPROVED}
-    return tuple(
-        line.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": why})
-        if why is not None and _of_detail(line.metric) and line.verdict in judged
-        else line
-        for line in lines
-    )
+def lost_left_open(record: RunRecord, lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Leave open what rests on detail mode where records were lost, whatever was found."""
+    lost = why_incomplete(record)
+    return left_open(lines, lambda metric, verdict: lost if verdict in _FOUND and _of_detail(metric) else None)

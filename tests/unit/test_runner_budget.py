@@ -13,7 +13,7 @@ from perfcheck.model.record import ComparisonRecord, RunRecord, TrialRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import RunOptions, costs
 from perfcheck.runner.bench import judged
-from perfcheck.runner.budget import core_budget, detail_budget_pct, left_open
+from perfcheck.runner.budget import core_budget, detail_budget_pct, shed_left_open
 from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial
 from perfcheck.scenario import load_text
@@ -93,7 +93,7 @@ def test_a_comparison_with_a_stopped_collectors_metric_is_inconclusive() -> None
         metric=DELAY, baseline=10.0, current=None, change_pct=None, detectable_pct=None, verdict=Verdict.INVALID
     )
     other = replace_metric(line, RTT)
-    opened, untouched = left_open(found, (line, other))
+    opened, untouched = shed_left_open(found, (line, other))
     assert opened.verdict is Verdict.INCONCLUSIVE
     assert "nic was stopped" in str(opened.reason)
     assert untouched == other
