@@ -5,24 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from perfcheck.errors import BaselineError, Problem
+from perfcheck.errors import BaselineError, FileError, Problem
 from perfcheck.model.baseline import AcceptedChange, Baseline, BaselineSession
 from perfcheck.system.json_bounds import LARGEST
-from perfcheck.system.scalars import scalar_value
-from perfcheck.system.yaml_bounds import YamlBounds, excess, fastest_loader
+from perfcheck.system.located_yaml import MAX_PROBLEMS, LocatedFile, read_located
+from perfcheck.system.place import Place, problem_at
+from perfcheck.system.yaml_bounds import YamlBounds
 
 SCHEMA: Final = 1
 BOUNDS: Final = YamlBounds(characters=8_000_000, values=200_000, depth=8, scalar=10_000)
 """Some 80 sessions of 20 runs; `save` refuses what would exceed it."""
-
-MAX_PROBLEMS: Final = 50
-"""Mistakes that are told: finding the place of each takes time by the size of the file."""
 
 _DIGITS: Final = 10
 _HEADER: Final = (
@@ -104,26 +103,20 @@ def dump(baseline: Baseline) -> str:
 
 def parse(text: str, file: str) -> Baseline:
     """Read a file's text; BaselineError gives the place of whatever is wrong, damaged or cut off."""
-    over = excess(text, BOUNDS)
-    if over is not None:
-        message = f"not a valid baseline: {over.message}. {_MEND}"
-        raise BaselineError(Problem(file=file, line=over.line, column=over.column, path="", message=message))
-    root = _compose(text, file)
-    data = _construct(root, file)
-    if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
-        message = f"expected {SCHEMA}, got {data['schema']!r}: it was written by another version of perfcheck"
-        raise BaselineError(_problem(root, ("schema",), message, file))
+    read = _read(text, file)
+    if isinstance(read.value, dict) and read.value.get("schema", SCHEMA) != SCHEMA:
+        message = f"expected {SCHEMA}, got {read.value['schema']!r}: it was written by another version of perfcheck"
+        raise BaselineError(read.problem(("schema",), message))
     try:
-        document = _Document.model_validate(data)
+        document = _Document.model_validate(read.value)
     except ValidationError as error:
-        raise BaselineError(*(_from_validation(root, each, file) for each in error.errors()[:MAX_PROBLEMS])) from None
+        wrong = error.errors()[:MAX_PROBLEMS]
+        raise BaselineError(*(read.problem(each["loc"], f"{each['msg'].lower()}: {_MEND}") for each in wrong)) from None
     baseline = _baseline(document, file)
-    _verify(document, baseline, root, file)
+    _verify(document, baseline, read)
     if not text.endswith("...\n"):
-        lines = text.count("\n") + 1
-        raise BaselineError(
-            Problem(file=file, line=lines, column=1, path="", message=f"the end mark '...' is missing: {_MEND}")
-        )
+        end = Place(line=text.count("\n") + 1, column=1)
+        raise BaselineError(problem_at(file, end, "", f"the end mark '...' is missing: {_MEND}"))
     return baseline
 
 
@@ -174,114 +167,29 @@ def _baseline(document: _Document, file: str) -> Baseline:
     )
 
 
-def _verify(document: _Document, baseline: Baseline, root: yaml.Node, file: str) -> None:
+def _verify(document: _Document, baseline: Baseline, read: LocatedFile) -> None:
     message = f"the checksum does not match the content, which was damaged or edited by hand: {_MEND}"
     problems = []
     if document.check != _digest(_head(baseline)):
-        problems.append(_problem(root, ("check",), message, file))
+        problems.append(read.problem(("check",), message))
     for index, (written, session) in enumerate(zip(document.sessions, baseline.sessions, strict=True)):
         if written.check != _digest(_session_body(session)):
-            problems.append(_problem(root, ("sessions", index, "check"), message, file))
+            problems.append(read.problem(("sessions", index, "check"), message))
     if problems:
         raise BaselineError(*problems)
 
 
-def _compose(text: str, file: str) -> yaml.Node:
+def _read(text: str, file: str) -> LocatedFile:
     try:
-        root = yaml.compose(text, Loader=fastest_loader())
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BaselineError(_from_yaml(error, text, file)) from None
-    if not isinstance(root, yaml.MappingNode):
-        problem = Problem(file=file, line=1, column=1, path="", message=f"not a baseline file: {_MEND}")
-        raise BaselineError(problem)
-    return root
+        read = read_located(file, text, BOUNDS, fast=True)
+    except FileError as error:
+        raise BaselineError(*(_with_advice(problem) for problem in error.problems)) from None
+    if not isinstance(read.value, dict):
+        raise BaselineError(read.problem((), f"not a baseline file: {_MEND}"))
+    return read
 
 
-def _construct(root: yaml.Node, file: str) -> Any:
-    """Return plain data; BaselineError for what YAML's own loader would overlook, or fail on without a place."""
-    loader = yaml.SafeLoader("")
-    try:
-        return _Constructor(file, loader).value(root, "")
-    except RecursionError:
-        raise BaselineError(_at(root, file, "", f"nested too deeply: {_MEND}")) from None
-    finally:
-        loader.dispose()
-
-
-class _Constructor:
-    """Builds plain data from nodes; a key given twice, an alias or a tag that does not fit is an error."""
-
-    def __init__(self, file: str, loader: yaml.SafeLoader) -> None:
-        self._file = file
-        self._loader = loader
-        self._seen: set[int] = set()
-
-    def value(self, node: yaml.Node, path: str) -> Any:
-        """Return a node's value."""
-        if id(node) in self._seen:
-            raise BaselineError(_at(node, self._file, path, f"aliases (*name) are not allowed in a baseline: {_MEND}"))
-        self._seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(child, f"{path}[{index}]") for index, child in enumerate(node.value)]
-        assert isinstance(node, yaml.ScalarNode)  # noqa: S101 - there is no fourth kind of node
-        try:
-            return scalar_value(node, self._loader)
-        except ValueError as error:
-            raise BaselineError(_at(node, self._file, path, f"{error}: {_MEND}")) from None
-
-    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise BaselineError(_at(key, self._file, path, f"expected text as a key: {_MEND}"))
-            if key.value in found:
-                raise BaselineError(_at(key, self._file, path, f"duplicate key {key.value!r}: {_MEND}"))
-            found[key.value] = self.value(value, f"{path}.{key.value}" if path else key.value)
-        return found
-
-
-def _from_yaml(error: Exception, text: str, file: str) -> Problem:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    line, column = (mark.line + 1, mark.column + 1) if mark is not None else _place_of(error, text)
-    what = getattr(error, "problem", None) or getattr(error, "reason", None) or "invalid YAML"
-    return Problem(file=file, line=line, column=column, path="", message=f"not a valid baseline: {what}. {_MEND}")
-
-
-def _place_of(error: Exception, text: str) -> tuple[int, int]:
-    before = text[: getattr(error, "position", 0)]
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-
-
-def _from_validation(root: yaml.Node, error: Any, file: str) -> Problem:
-    location: Sequence[str | int] = error["loc"]
-    return _problem(root, location, f"{error['msg'].lower()}: {_MEND}", file)
-
-
-def _problem(root: yaml.Node, location: Sequence[str | int], message: str, file: str) -> Problem:
-    """Place a problem at the deepest node on the way to `location` that exists."""
-    node = root
-    for step in location:
-        child = _child(node, step)
-        if child is None:
-            break
-        node = child
-    path = ""
-    for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
-    return _at(node, file, path, message)
-
-
-def _child(node: yaml.Node, step: str | int) -> yaml.Node | None:
-    if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == step), None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        found: yaml.Node = node.value[step]
-        return found
-    return None
-
-
-def _at(node: yaml.Node, file: str, path: str, message: str) -> Problem:
-    mark = node.start_mark
-    return Problem(file=file, line=mark.line + 1, column=mark.column + 1, path=path, message=message)
+def _with_advice(problem: Problem) -> Problem:
+    """Say what to do about a mistake; one that has no path is the whole file's."""
+    message = f"{problem.message}: {_MEND}" if problem.path else f"not a valid baseline: {problem.message}. {_MEND}"
+    return replace(problem, message=message)

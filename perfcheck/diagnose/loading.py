@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from perfcheck.diagnose.condition import Condition
-from perfcheck.diagnose.located import LocatedFile, read_located, show_path
 from perfcheck.diagnose.parsing import MAX_NAME, ConditionError, Terms, parse_condition, parse_term
 from perfcheck.diagnose.rule import (
     Counter,
@@ -27,11 +26,14 @@ from perfcheck.diagnose.rule import (
     Term,
     TermForm,
 )
-from perfcheck.errors import Problem, RuleError, UnreadableFile
+from perfcheck.errors import FileError, Problem, RuleError, UnreadableFile
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.metric import MetricSpec
 from perfcheck.system.bounded_read import read_bounded_text
+from perfcheck.system.located_yaml import MAX_PROBLEMS, LocatedFile, read_located
+from perfcheck.system.place import START, Place, problem_at, show_path
+from perfcheck.system.yaml_bounds import YamlBounds
 
 Catalogue = Mapping[str, MetricSpec]
 Parsed = TypeVar("Parsed")
@@ -41,8 +43,7 @@ MAX_FILES: Final = 200
 MAX_RULES: Final = 500
 """Rules and symptoms of all files together."""
 MAX_TERMS: Final = 200
-MAX_PROBLEMS: Final = 50
-"""Mistakes that are told at a time."""
+_BOUNDS: Final = YamlBounds(characters=MAX_FILE_BYTES, values=10_000, depth=16, scalar=4000)
 _SUFFIXES: Final = (".yaml", ".yml")
 _FORMS: Final[Mapping[str, type[BaseModel]]] = {
     "terms": TermForm,
@@ -103,7 +104,7 @@ def _of_directory(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def _problem(file: str, message: str) -> Problem:
-    return Problem(file=file, line=1, column=1, path="", message=message)
+    return problem_at(file, START, "", message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,8 @@ class _Loader:
     def add(self, file: str, text: str) -> None:
         """Check one file; its mistakes are kept until `finish`."""
         try:
-            source = read_located(file, text)
-        except RuleError as error:
+            source = read_located(file, text, _BOUNDS)
+        except FileError as error:
             self._problems.extend(error.problems)
             return
         try:
@@ -162,16 +163,12 @@ class _Loader:
 
     def _add_term(self, entry: _Entry, form: TermForm) -> None:
         if len(self._terms) >= MAX_TERMS:
-            line, column = entry.source.place(entry.path)
-            self._add_problem(entry, line, column, entry.path, f"more than {MAX_TERMS} terms in all files")
+            self._add_problem(entry, entry.path, f"more than {MAX_TERMS} terms in all files")
             return
         known = self._terms.get(form.name)
         if known is not None:
-            line, column = entry.source.place((*entry.path, "name"))
             self._add_problem(
                 entry,
-                line,
-                column,
                 (*entry.path, "name"),
                 f"duplicate term {form.name!r}, already defined as `{known.text}`",
             )
@@ -220,32 +217,30 @@ class _Loader:
             return parse(text, self._catalogue, {name: term.node for name, term in self._terms.items()})
         except ConditionError as error:
             whole = (*entry.path, *path)
-            raw = str(getattr(entry.source.nodes.get(whole), "value", ""))
+            raw = entry.source.raw(whole)
             stripped = len(raw) - len(raw.lstrip())  # the form strips white space
-            line, column = entry.source.place_within(whole, stripped + error.offset)
-            self._add_problem(entry, line, column, whole, str(error))
+            place = entry.source.place_within(whole, stripped + error.offset)
+            self._add_problem(entry, whole, str(error), place)
             return None
 
     def _claim(self, entry: _Entry, name: str, *, replace: bool, table: Mapping[str, object]) -> bool:
         """Take the name; a name that is taken must be replaced on purpose, and one that is not must be new."""
         taken = self._entries.get(name)
-        line, column = entry.source.place((*entry.path, "name"))
         if taken is not None and not (replace and name in table):
             message = f"{name!r} is already defined at {_origin(taken)}: choose another name, or set `replace: true`"
-            self._add_problem(entry, line, column, (*entry.path, "name"), message)
+            self._add_problem(entry, (*entry.path, "name"), message)
             return False
         if taken is None and replace:
             message = f"there is no {name!r} to replace{_nearest(name, self._entries)}"
-            self._add_problem(entry, line, column, (*entry.path, "name"), message)
+            self._add_problem(entry, (*entry.path, "name"), message)
             return False
         self._entries[name] = entry
         return True
 
     def _disable(self, entry: _Entry, name: str) -> None:
         if name not in self._entries:
-            line, column = entry.source.place(entry.path)
             self._add_problem(
-                entry, line, column, entry.path,
+                entry, entry.path,
                 f"there is no {name!r} in the files before this one{_nearest(name, self._entries)}",
             )  # fmt: skip
             return
@@ -260,23 +255,20 @@ class _Loader:
             for index, symptom in enumerate(rule.explains):
                 if symptom not in known:
                     path = (*entry.path, "explains", index)
-                    line, column = entry.source.place(path)
                     message = (
                         f"{symptom!r} is not a symptom: expected {', '.join(known) or 'none, as no file declares one'}"
                     )
-                    self._add_problem(entry, line, column, path, message)
+                    self._add_problem(entry, path, message)
 
-    def _add_problem(self, entry: _Entry, line: int, column: int, path: Sequence[str | int], message: str) -> None:
-        if len(self._problems) >= MAX_PROBLEMS:
-            return
-        file = entry.source.file
-        self._problems.append(
-            Problem(file=file, line=line, column=column, path=show_path(path), message=message)
-        )  # fmt: skip
+    def _add_problem(self, entry: _Entry, path: Sequence[str | int], message: str, place: Place | None = None) -> None:
+        """Keep a mistake, at the place of the value where no other is given."""
+        if len(self._problems) < MAX_PROBLEMS:
+            found = place or entry.source.place(path)
+            self._problems.append(problem_at(entry.source.file, found, show_path(path), message))
 
 
 def _origin(entry: _Entry) -> str:
-    return f"{entry.source.file}:{entry.source.place(entry.path)[0]}"
+    return f"{entry.source.file}:{entry.source.place(entry.path).line}"
 
 
 def _one_line(text: str) -> str:
@@ -300,7 +292,7 @@ def _translated(source: LocatedFile, details: ErrorDetails) -> Problem:
     else:
         shown = repr(details["input"])
         message = f"{_expected(path, details)}, got {shown if len(shown) <= 60 else f'{shown[:57]}...'}"
-    return Problem(file=source.file, line=place[0], column=place[1], path=show_path(path), message=message)
+    return problem_at(source.file, place, show_path(path), message)
 
 
 def _expected(path: Sequence[str | int], details: ErrorDetails) -> str:

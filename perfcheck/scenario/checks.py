@@ -18,7 +18,8 @@ from perfcheck.model.link import DIRECTIONS
 from perfcheck.model.units import parse_duration_ns
 from perfcheck.scenario.suggest import hint, nearest
 from perfcheck.scenario.sysctls import refusal
-from perfcheck.scenario.tree import Document, Found, Loc, Node, Scalar
+from perfcheck.scenario.tree import Document, Found, Node, Scalar
+from perfcheck.system.place import Loc
 
 DEFAULT_DURATION_NS: Final = 5 * 10**9
 MAX_TRAFFIC_NS: Final = 3600 * 10**9

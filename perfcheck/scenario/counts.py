@@ -9,7 +9,8 @@ from perfcheck.model import bounds
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.traffic import CommandSpec, HttpSpec, Iperf3Spec, SockperfSpec, TrafficSpec
 from perfcheck.scenario.notation import duration_text
-from perfcheck.scenario.tree import Document, Loc
+from perfcheck.scenario.tree import Document
+from perfcheck.system.place import Loc
 
 _DEFAULT_NS = 5 * 10**9
 

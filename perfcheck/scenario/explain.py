@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails
 from perfcheck.errors import Problem
 from perfcheck.scenario.schema import known_keys, subschemas
 from perfcheck.scenario.suggest import hint
-from perfcheck.scenario.tree import Document, Found, Listing, Loc, Node, Scalar, Table
+from perfcheck.scenario.tree import Document, Found, Listing, Node, Scalar, Table
+from perfcheck.system.place import Loc
 
 _WANTED: Final[Mapping[str, str]] = {
     "string_type": "text",

@@ -16,8 +16,9 @@ from typing import Final
 from perfcheck.errors import Problem
 from perfcheck.scenario.suggest import hint, nearest
 from perfcheck.scenario.sysctls import refusal
-from perfcheck.scenario.tree import Document, Loc
+from perfcheck.scenario.tree import Document
 from perfcheck.system import sysctl
+from perfcheck.system.place import Loc
 
 CONGESTION_KEY: Final = "net.ipv4.tcp_congestion_control"
 MAX_COMPARED: Final = 20

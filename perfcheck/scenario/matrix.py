@@ -13,7 +13,8 @@ from perfcheck.errors import Problem
 from perfcheck.model.bounds import MAX_POINTS
 from perfcheck.scenario.schema import known_keys, subschemas
 from perfcheck.scenario.suggest import hint
-from perfcheck.scenario.tree import Document, Entry, Listing, Loc, Node, Scalar, Table, join, put
+from perfcheck.scenario.tree import Document, Entry, Listing, Node, Scalar, Table, put
+from perfcheck.system.place import Loc, join
 
 MATRIX: Final = "matrix"
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from perfcheck.model.quantities import AT_LEAST, AT_MOST
 from perfcheck.scenario.explain import flow_text
 from perfcheck.scenario.schema import known_keys, subschemas
-from perfcheck.scenario.tree import Loc
+from perfcheck.system.place import Loc
 from perfcheck.system.printing import say
 
 BEGIN: Final = "<!-- tables: begin -->"

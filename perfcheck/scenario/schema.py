@@ -23,7 +23,7 @@ from perfcheck.model.quantities import Flag, Frozen, TimeNs, Whole
 from perfcheck.model.scenario import HostName, HostSpec, LinkSpec, Measure, Name, Scenario, TrafficSpec
 from perfcheck.scenario.expectations import ExpectBlock, Expected, ToleranceBlock
 from perfcheck.scenario.notation import duration_text, percent_text, size_text
-from perfcheck.scenario.tree import Loc
+from perfcheck.system.place import Loc
 
 MATRIX_KEY: Final = (
     r"^((hosts\.)?[a-z][a-z0-9-]*\.(sysctl\..+|congestion|router)"

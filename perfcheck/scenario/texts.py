@@ -8,7 +8,8 @@ from typing import Final
 
 from perfcheck.errors import Problem
 from perfcheck.model.printable import code_point, unprintable
-from perfcheck.scenario.tree import Document, Scalar, Table, join
+from perfcheck.scenario.tree import Document, Scalar, Table
+from perfcheck.system.place import join
 
 _COMMANDS: Final = ("setup", "run")
 """Keys whose texts are split into words, so that newlines and tabs between the words mean nothing."""

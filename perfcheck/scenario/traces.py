@@ -11,8 +11,9 @@ from perfcheck.errors import Problem, UnreadableFile
 from perfcheck.model.impairments import Impairments
 from perfcheck.model.link import DIRECTIONS, LinkSpec
 from perfcheck.model.trace import MAX_BYTES, Trace, parse_trace
-from perfcheck.scenario.tree import Document, Loc
+from perfcheck.scenario.tree import Document
 from perfcheck.system.bounded_read import read_bounded
+from perfcheck.system.place import Loc
 
 
 class Traces:

@@ -4,25 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from perfcheck.errors import Problem
-
-MAX_PATH: Final = 200
-"""Characters of a path that messages show."""
-MAX_MESSAGE: Final = 1000
-"""Characters of one message."""
-
-Loc = tuple[str | int, ...]
-"""Keys and indices from the document's root to a value, as the validating library gives them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Line and column in the file, both 1-based."""
-
-    line: int
-    column: int
+from perfcheck.system.place import Loc, Place, join, problem_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,24 +133,6 @@ class Document:
         for found in self.everything():
             lines.setdefault(found.path, found.key.line)
         return lines
-
-
-def problem_at(file: str, place: Place, path: str, message: str) -> Problem:
-    """Make a problem that stays short whatever keys the file has."""
-    return Problem(
-        file=file, line=place.line, column=place.column, path=_cut(path, MAX_PATH), message=_cut(message, MAX_MESSAGE)
-    )  # fmt: skip
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def join(path: str, step: str | int) -> str:
-    """Lengthen a path as messages write it: `links[0].delay`."""
-    if isinstance(step, int):
-        return f"{path}[{step}]"
-    return f"{path}.{step}" if path else step
 
 
 def plain(node: Node) -> object:

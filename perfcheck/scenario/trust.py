@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from perfcheck.errors import Problem
-from perfcheck.scenario.tree import Document, Listing, Loc
+from perfcheck.scenario.tree import Document, Listing
+from perfcheck.system.place import Loc
 
 REFUSED: Final = "this runs commands as root on this machine, which --no-commands forbids"
 

@@ -16,8 +16,9 @@ from perfcheck.errors import Problem, ScenarioError
 from perfcheck.model.scenario import Scenario
 from perfcheck.scenario.loader import document_at, read_document
 from perfcheck.scenario.matrix import MATRIX, axes
-from perfcheck.scenario.tree import Document, Entry, Listing, Node, Place, Scalar, Table, join, plain, problem_at
+from perfcheck.scenario.tree import Document, Entry, Listing, Node, Scalar, Table, plain
 from perfcheck.scenario.yamltree import MAX_DEPTH, MAX_VALUES
+from perfcheck.system.place import Place, join, problem_at
 
 NOWHERE: Final = Place(line=0, column=0)
 """The place of a value that stands in no file."""

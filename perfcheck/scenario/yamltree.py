@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
 import yaml
 from yaml.events import (
@@ -26,7 +26,8 @@ from yaml.events import (
 from yaml.reader import ReaderError
 
 from perfcheck.errors import Problem, ScenarioError
-from perfcheck.scenario.tree import Document, Entry, Listing, Node, Place, Scalar, Table, join, problem_at
+from perfcheck.scenario.tree import Document, Entry, Listing, Node, Scalar, Table
+from perfcheck.system.place import START, Place, join, place_at, place_of, problem_at
 from perfcheck.system.yaml_bounds import YamlBounds, excess, fastest_loader
 
 MAX_CHARACTERS: Final = 250_000
@@ -62,13 +63,6 @@ _SYNTAX_AT_ITS_START: Final = (
 )
 
 
-class _Mark(Protocol):
-    """What the marks of both parsers (Python's and C's) have; 0-based."""
-
-    line: int
-    column: int
-
-
 def parse(text: str, file: str) -> Document:
     """Parse one file's text; duplicate keys are in the document's `problems`, all else raises ScenarioError."""
     builder = _Builder(file=file)
@@ -84,7 +78,7 @@ def parse(text: str, file: str) -> Document:
     if isinstance(root, Table):
         return Document(file=file, root=root, problems=tuple(builder.problems))
     if root is None or (isinstance(root, Scalar) and root.value is None):
-        raise builder.fatal(Place(line=1, column=1), "expected a scenario, got an empty file")
+        raise builder.fatal(START, "expected a scenario, got an empty file")
     raise builder.fatal(root.place, f"expected a mapping that has the key scenario, got {root.shown()}")
 
 
@@ -158,7 +152,7 @@ class _Builder:
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
-        place = _place(event.start_mark) if event.start_mark is not None else Place(line=1, column=1)
+        place = place_of(event.start_mark)
         self.events += 1
         if self.events > 2 * MAX_VALUES:  # a text that libyaml refuses comes here unbounded
             raise self.fatal(place, f"more than {MAX_VALUES:,} values")
@@ -276,16 +270,10 @@ def _resolve(text: str) -> str | int | float | bool | None:
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
-def _place(mark: _Mark) -> Place:
-    return Place(line=mark.line + 1, column=mark.column + 1)
-
-
 def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     if isinstance(error, ReaderError):
-        before = text[: error.position]
-        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
         message = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
-        return problem_at(file, Place(line=line, column=column), "", message)
+        return problem_at(file, place_at(text, error.position), "", message)
     raw = str(getattr(error, "problem", None) or error)
     mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     found = next((message for part, message in _SYNTAX if part in raw), None)
@@ -293,6 +281,5 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
         found = next((message for part, message in _SYNTAX_AT_ITS_START if part in raw), None)
         mark = context or mark if found else mark or context
     character = raw.partition("character ")[2].partition(" that")[0]
-    place = _place(mark) if mark is not None else Place(line=1, column=1)
     message = found.format(character=character) if found else raw
-    return problem_at(file, place, "", f"invalid YAML: {message}")
+    return problem_at(file, place_of(mark), "", f"invalid YAML: {message}")

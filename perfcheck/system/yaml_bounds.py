@@ -13,6 +13,8 @@ from typing import Any, Final
 import yaml
 from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event, NodeEvent, ScalarEvent
 
+from perfcheck.system.place import place_at, place_of
+
 MAX_NUMBER: Final = 40
 """Characters of a number: whole numbers of any length are read in time by the square of it, and cannot be printed."""
 
@@ -47,9 +49,8 @@ def excess(text: str, bounds: YamlBounds) -> Excess | None:
         return Excess(line=1, column=1, message=message)
     brackets = re.compile(rf"(?:[\[{{][^\S\n]*){{{bounds.depth}}}").search(text)
     if brackets is not None:  # the scanner takes time by the square of the brackets that one line opens
-        before = text[: text.rindex(brackets.group().rstrip()[-1], 0, brackets.end())]
-        column = len(before) - (before.rfind("\n") + 1) + 1
-        return Excess(line=before.count("\n") + 1, column=column, message=_too_deep(bounds))
+        place = place_at(text, text.rindex(brackets.group().rstrip()[-1], 0, brackets.end()))
+        return Excess(line=place.line, column=place.column, message=_too_deep(bounds))
     values = depth = 0
     try:
         for event in yaml.parse(text, Loader=fastest_loader()):
@@ -57,9 +58,8 @@ def excess(text: str, bounds: YamlBounds) -> Excess | None:
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             wrong = _wrong(event, values, depth, bounds)
             if wrong is not None:
-                mark = event.start_mark
-                line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-                return Excess(line=line, column=column, message=wrong)
+                place = place_of(event.start_mark)
+                return Excess(line=place.line, column=place.column, message=wrong)
     except (yaml.YAMLError, ValueError):  # ValueError: surrogates that libyaml cannot encode
         pass
     return None
