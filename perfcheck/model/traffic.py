@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,8 +20,23 @@ from perfcheck.model.quantities import (
     WriteBytes,
 )  # fmt: skip
 
+Background = Annotated[Flag, Field(examples=[True], description="cross traffic: its flows are not part of the metrics")]
 
-class Iperf3Spec(Frozen):
+
+class _BetweenHosts(Frozen):
+    """Traffic from one host to another."""
+
+    from_host: HostName
+    to_host: HostName
+
+    @model_validator(mode="after")
+    def _two_hosts(self) -> Self:
+        if self.from_host == self.to_host:
+            raise ValueError(f"expected two different hosts, got {self.from_host!r} twice")
+        return self
+
+
+class Iperf3Spec(_BetweenHosts):
     """Traffic by iperf3 between two hosts."""
 
     from_host: HostName = Field(alias="from", examples=["client"], description="the host that connects")
@@ -64,13 +79,10 @@ class Iperf3Spec(Frozen):
     start_ns: TimeNs = Field(
         default=0, alias="start", examples=["1s"], description="how long after the other traffic it starts"
     )
-    background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are not part of the metrics"
-    )
+    background: Background = False
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        _two_hosts(self.from_host, self.to_host)
         if self.duration_ns is not None and self.size_bytes is not None:
             raise ValueError("duration and bytes cannot be combined; give one")
         if self.duration_ns is not None and self.duration_ns < 10**8:
@@ -121,12 +133,10 @@ class CommandSpec(Frozen):
         examples=[{"host": "server", "run": "python3 -m http.server 8000", "port": 8000}],
         description="the server side, started first and ended last",
     )
-    background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are not part of the metrics"
-    )
+    background: Background = False
 
 
-class HttpSpec(Frozen):
+class HttpSpec(_BetweenHosts):
     """Requests over HTTP/2 (cleartext) by h2load, answered by nghttpd: one at a time on each connection."""
 
     from_host: HostName = Field(alias="from", examples=["client"], description="the host that sends requests")
@@ -158,17 +168,10 @@ class HttpSpec(Frozen):
         examples=["2s"],
         description="an answer that takes longer counts as timed out",
     )
-    background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are not part of the metrics"
-    )
-
-    @model_validator(mode="after")
-    def _coherent(self) -> Self:
-        _two_hosts(self.from_host, self.to_host)
-        return self
+    background: Background = False
 
 
-class SockperfSpec(Frozen):
+class SockperfSpec(_BetweenHosts):
     """Messages by sockperf, each answered: one after the other, or at a rate whatever the answers."""
 
     from_host: HostName = Field(alias="from", examples=["client"], description="the host that sends")
@@ -193,14 +196,7 @@ class SockperfSpec(Frozen):
     length_bytes: SizeBytes = Field(
         default=64, alias="length", ge=14, le=65_000, examples=["160b"], description="size of a message"
     )
-    background: Flag = Field(
-        default=False, examples=[True], description="cross traffic: its flows are not part of the metrics"
-    )
-
-    @model_validator(mode="after")
-    def _coherent(self) -> Self:
-        _two_hosts(self.from_host, self.to_host)
-        return self
+    background: Background = False
 
 
 AnySpec = Iperf3Spec | CommandSpec | HttpSpec | SockperfSpec
@@ -257,8 +253,3 @@ class TrafficSpec(Frozen):
         """The transport protocol of its flows; a command's is taken for TCP."""
         spec = self.iperf3 or self.sockperf
         return spec.protocol if spec is not None else "tcp"
-
-
-def _two_hosts(here: str, there: str) -> None:
-    if here == there:
-        raise ValueError(f"expected two different hosts, got {here!r} twice")
