@@ -1,4 +1,4 @@
-"""From raw reports and observations to metrics; pure functions."""
+"""Turns raw reports and observations into metrics; pure functions."""
 
 from perfcheck.analyse.aggregate import aggregate
 from perfcheck.analyse.bounds import bound_checks

@@ -1,4 +1,4 @@
-"""From trials to the metrics of a run: the trial is the sample, its packets are not."""
+"""Turns trials into the metrics of a run. The sample is the trial, not its packets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""No figure above what the path, the time or the whole allows: looked at in each trial; pure functions.
+"""Checks in each trial that no figure exceeds what the path, the time or the whole allows; pure functions.
 
-A figure beyond its bound is a mistake of the measurement, not of what was measured. It is shown as a disagreeing
-cross-check; it does not decide whether the trial counts, since that must not depend on what was measured.
+A figure beyond its bound is a mistake of the measurement. It is shown as a disagreeing cross-check. It does not
+decide whether the trial counts, because that must not depend on what was measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The same figure from two independent sources, side by side; a disagreement is shown, never hidden."""
+"""Compares the same figure from two independent sources; a disagreement is shown, never hidden."""
 
 from __future__ import annotations
 

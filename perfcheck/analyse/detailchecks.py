@@ -1,4 +1,4 @@
-"""Figures of detail mode next to the hosts' own counters, in each trial; pure functions."""
+"""Compares figures of detail mode with the hosts' own counters, in each trial; pure functions."""
 
 from __future__ import annotations
 

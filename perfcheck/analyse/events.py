@@ -1,4 +1,4 @@
-"""The stream of events of a trial: each stage of each packet, and anomalies, with what led to them; pure."""
+"""The stream of events of a trial: each stage of each packet, and anomalies with the events that led to them; pure."""
 
 from __future__ import annotations
 

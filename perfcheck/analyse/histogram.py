@@ -1,4 +1,4 @@
-"""Statistics of log-linear histograms: what a bucket's edges and counts still tell of the values."""
+"""Statistics of log-linear histograms, from the buckets' edges and counts."""
 
 from __future__ import annotations
 

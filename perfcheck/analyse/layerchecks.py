@@ -1,7 +1,7 @@
-"""Figures of the layers beside TCP from BPF next to the kernel's own counters, in each trial.
+"""Compares the BPF figures of the layers other than TCP with the kernel's own counters, in each trial.
 
-Two collectors open their windows one after the other, within milliseconds; the tolerances leave
-room for what happens in between.
+Two collectors open their windows one after the other, within milliseconds. The tolerances allow for
+what happens in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metrics of the layers beside TCP: what collectors give by name, statistics of distributions, and links' queues."""
+"""Metrics of the layers other than TCP: collectors' own metrics, statistics of distributions, and links' queues."""
 
 from __future__ import annotations
 

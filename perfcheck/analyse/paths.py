@@ -1,9 +1,9 @@
-"""Joins the records of detail mode to packets' ways through both hosts, by flow and range of sequence numbers.
+"""Joins the records of detail mode into packets' paths through both hosts, by flow and range of sequence numbers.
 
-A packet is what the sending host's device was handed (`net_dev_start_xmit`). At every other station the record
-that covers its last byte is its own: GSO's super-packets are taken apart and GRO puts packets together again, so
-that a station may have seen a part of something longer. Of a byte that was sent more than once each arrival
-belongs to the latest transmission that can have been so fast. Pure functions.
+A packet is the unit that the sending host's device received (`net_dev_start_xmit`). At every other station, the
+record that covers its last byte belongs to it. GSO splits super-packets and GRO merges packets, so a station may
+have seen the packet as a part of a longer one. If a byte was sent more than once, each arrival belongs to the
+latest transmission that can have arrived by then. Pure functions.
 """
 
 from __future__ import annotations

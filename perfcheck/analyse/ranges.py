@@ -1,4 +1,4 @@
-"""Finds, among ranges of sequence numbers with a time each, the one that covers a byte before or after a moment."""
+"""Finds the range of sequence numbers that covers a byte before or after a moment; each range has a time."""
 
 from __future__ import annotations
 

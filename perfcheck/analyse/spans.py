@@ -1,4 +1,4 @@
-"""Stretches of time: which of them overlap, and how long they are together."""
+"""Spans of time: their overlaps and their total length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time that packets spent in each stage of their way, as metrics; pure functions."""
+"""Metrics of the time that packets spent in each stage of their path; pure functions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Metrics of the TCP layer, derived from the sockets of the scenario's measured connections.
 
-A metric whose raw counters or gauges a collector does not give is left out: absent is not zero.
+A metric is left out if the collector has no raw counters or gauges for it: absent is not zero.
 """
 
 from __future__ import annotations

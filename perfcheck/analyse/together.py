@@ -1,9 +1,9 @@
-"""What several generators' traffic received together, over one time.
+"""What the traffic of several generators received together, over one common time.
 
-Two flows' rates, each over its own time, do not add up to a rate of anything: a flow that has a link to itself while
-the other has not begun, and the other after it has ended, each reach nearly the link's rate. So amounts are added, and
-divided by the time in which at least one of the reports was measured (its warm-up over, its traffic not ended).
-What the others received in that time counts as well, warm-up or not: the link carried it.
+The rates of two flows, each over its own time, cannot be added. A flow can have the link to itself before the other
+starts, and the other after the first ends: each then reaches nearly the link's rate. So the amounts are added and
+divided by the time in which at least one of the reports was measured (warm-up over, traffic not ended). What the
+others received in that time counts, too, even in their warm-up: the link carried it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a test's own streams of datagrams do to one another on the way, computed from the scenario."""
+"""The jitter that a test's own streams of datagrams cause one another, computed from the scenario."""
 
 from __future__ import annotations
 

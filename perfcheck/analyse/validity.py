@@ -1,4 +1,4 @@
-"""Which trials do not count: by what the machine did, never by what was measured; the rule cannot see the outcome."""
+"""Decides which trials do not count, by what the machine did. The rule never sees what was measured."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The public API: scenarios, records and quantities for tests in Python. `perfcheck` itself gives the names."""
+"""The public API: scenarios, records and quantities for tests in Python. Import the names from `perfcheck`."""

@@ -1,4 +1,4 @@
-"""What the public API needs of whoever runs the tests: somebody who measures, and who is told of each assertion."""
+"""What the public API needs from the test runner: it measures, and it is told of each assertion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a record's judgements to an assertion's end: passed, failed, skipped, or could not measure."""
+"""Turns a record's judgements into the result of an assertion: passed, failed, skipped, or could not measure."""
 
 from __future__ import annotations
 

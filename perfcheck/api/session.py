@@ -1,4 +1,4 @@
-"""What the fixture `perfcheck` gives: measuring from a test."""
+"""The fixture `perfcheck`: measures from a test."""
 
 from __future__ import annotations
 

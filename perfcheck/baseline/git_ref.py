@@ -1,7 +1,7 @@
-"""Baselines as a git commit has them, so that a change under test cannot change what it is compared with.
+"""Baselines of a git commit, so that a change under test cannot change what it is compared with.
 
-Git is only asked for objects of its store (rev-parse, ls-tree, cat-file): no hook, filter or setting of the working
-tree is run, and the working tree itself is not looked at.
+Only objects of git's store are read (rev-parse, ls-tree, cat-file). No hook, filter or setting of the working tree
+is run, and the working tree itself is not read.
 """
 
 from __future__ import annotations

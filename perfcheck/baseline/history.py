@@ -1,7 +1,7 @@
 """The history of all runs: Parquet files that any engine can read, one a run, joined when they get many.
 
-Files are only ever added whole or replaced by one that holds the same rows, so that a crash at any
-moment loses and spoils nothing. Rows may be there twice for a moment; each run's median is the same.
+A file is only added whole, or replaced by one with the same rows. So a crash at any moment loses and damages
+nothing. Rows may be present twice for a moment; each run's median is the same.
 """
 
 from __future__ import annotations

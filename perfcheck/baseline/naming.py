@@ -1,4 +1,4 @@
-"""Where a baseline lies: one folder a scenario, one file a matrix point and environment."""
+"""Paths of baselines: one folder for each scenario, one file for each matrix point and environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`perfcheck calibrate FILE`: how much metrics vary here with nothing changed, and what the file needs."""
+"""`perfcheck calibrate FILE`: how much metrics vary here when nothing changes, and which settings the file needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each command does; each takes the parsed arguments and gives the exit status."""
+"""The commands: each takes the parsed arguments and returns the exit status."""
 
 from __future__ import annotations
 

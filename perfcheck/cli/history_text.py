@@ -1,4 +1,4 @@
-"""What a history says, in words that the terminal and the page share."""
+"""The text of a history, shared by the terminal and the HTML page."""
 
 from __future__ import annotations
 

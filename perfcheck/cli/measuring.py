@@ -1,4 +1,4 @@
-"""One scenario after the other, each with a record whatever happens."""
+"""Measures one scenario after the other; each leaves a record whatever happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collectors: what measures while traffic runs. Each one's names stand in its module's docstring or the catalogue."""
+"""Collectors measure while traffic runs. Their names are in the module's docstring or in the catalogue."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The CPU layer: how long the processes of the lab's hosts wait for a CPU, and what takes it from them.
 
-Counted by bpf/cpu.bpf.c at each switch: tasks whose network namespace is a host's, and apart from
-them the processes that carry links. This process counts as neither.
+bpf/cpu.bpf.c counts at each switch: tasks in a host's network namespace, and separately the processes that
+carry links. This process counts as neither.
 """
 
 from __future__ import annotations

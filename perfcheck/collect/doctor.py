@@ -1,4 +1,4 @@
-"""What the measurement core needs of this machine, as `perfcheck doctor` lays it out."""
+"""What the measurement core needs from this machine, as `perfcheck doctor` shows it."""
 
 from __future__ import annotations
 

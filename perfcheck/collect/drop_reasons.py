@@ -1,6 +1,6 @@
-"""The kernel's reasons to drop a packet (enum skb_drop_reason), and the metrics that they make up.
+"""The kernel's reasons to drop a packet (enum skb_drop_reason), and the metrics that each belongs to.
 
-Their numbers change with every kernel; its BTF tells them, once for each.
+Their numbers change with every kernel and are read from its BTF.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The network card's layer by BPF (bpf/nic.bpf.c): softirqs of the network and NAPI polls.
+"""The NIC layer by BPF (bpf/nic.bpf.c): network softirqs and NAPI polls.
 
-Softirqs and the CPUs' backlog serve the whole machine, so their figures do not belong to the lab alone.
+Softirqs and the CPUs' backlog serve the whole machine, so their figures are not only the lab's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The qdisc layer: depth of the lab's queues and the time that packets spend in them, by bpf/qdisc.bpf.c.
 
-A packet that finds its queue empty may pass it by without an event. Netlink knows how many were
-sent in all, so those count as packets that found a depth of 0 and did not wait.
+A packet that finds its queue empty may pass it without an event. Netlink has the number of all packets sent,
+so the others count as packets that found a depth of 0 and did not wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The collectors of a session as one: begun and ended together, and kept within the budget while they measure."""
+"""The collectors of a session as one: started and stopped together, and kept within the budget in between."""
 
 from __future__ import annotations
 

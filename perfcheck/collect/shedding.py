@@ -1,7 +1,7 @@
-"""When the core takes more of a CPU than it may, and what it then does less of: arithmetic without a kernel.
+"""Decides when the core exceeds its CPU budget and what it then sheds; needs no kernel.
 
-The order: detail mode follows fewer packets, then none; pollers look less often; at last the collectors that are
-not needed for a verdict on TCP stop, the most expensive first. What costs next to nothing is left alone.
+The order: detail mode follows fewer packets, then none; pollers read less often; then the collectors that a
+verdict on TCP does not need stop, the most expensive first. What costs almost nothing is left alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Verdicts from per-run values: statistics and judgement; pure functions.
 
-What only `perfcheck history` needs (`changepoints`, `trends`) is imported from its module: it loads large libraries.
+Only `perfcheck history` needs `changepoints` and `trends`. Import them from their modules: they load large libraries.
 """
 
 from perfcheck.compare.ab import SideBySide, judge_pairs, pairs_wanted

@@ -1,4 +1,4 @@
-"""From runs with nothing changed to the margins and repeats that a scenario needs on this machine."""
+"""Computes the margins and repeats that a scenario needs on this machine, from runs without a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who decides a metric's value in a scenario: the emulated path or the machine."""
+"""Decides whether the emulated path or the machine determines a metric's value in a scenario."""
 
 from __future__ import annotations
 

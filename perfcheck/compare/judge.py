@@ -1,4 +1,4 @@
-"""A whole run against its baseline: which metrics are compared, with which sessions, and what came of it."""
+"""A whole run against its baseline: which metrics are compared, with which sessions, and with which verdicts."""
 
 from __future__ import annotations
 

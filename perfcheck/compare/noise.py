@@ -1,4 +1,4 @@
-"""How far two sessions may lie apart with nothing changed: scatter inside sessions and between them."""
+"""The distance between two sessions when nothing has changed: scatter inside sessions and between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that a history says at once: its levels, its trend, what left its limits; pure, and advisory."""
+"""A summary of a history: its levels, its trend, the values beyond its limits; pure, and advisory."""
 
 from __future__ import annotations
 

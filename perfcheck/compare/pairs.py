@@ -1,4 +1,4 @@
-"""Side by side: interleaved pairs of A and B, looked at up to three times, stopped once either answer is certain."""
+"""Side by side: interleaved pairs of A and B, examined up to three times, until either answer is certain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rank statistics of two samples and of pairs, over the last axis, so that many metrics or simulations go at once."""
+"""Rank statistics of two samples and of pairs, over the last axis: many metrics or simulations in one call."""
 
 from __future__ import annotations
 

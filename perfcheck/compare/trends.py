@@ -1,4 +1,4 @@
-"""How a metric's history moves: its trend, its control limits, what left them. Advisory: none of it fails a build."""
+"""A metric's history: its trend, its control limits, the values beyond them. This is advice: it never fails a build."""
 
 from __future__ import annotations
 

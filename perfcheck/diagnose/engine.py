@@ -1,4 +1,4 @@
-"""Applies rules to one run: which hold, how strongly, and in how many of its trials."""
+"""Applies rules to one run: finds which hold, how strongly, and in how many trials."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@
     quantity   := NUMBER | NUMBER+UNIT | METRIC | quantity + - * / quantity | -quantity
                 | min(...) | max(...) | abs(quantity) | spread(METRIC) | baseline(METRIC)
 
-A term's name may stand for its quantity or condition. A number with a unit is written as in
+A term's name can replace its quantity or condition. A number with a unit is written as in
 scenario files, without a space: 30ms, 100mbit, 256kb, 0.1%.
-Nothing is ever evaluated by Python: the text goes through `ast` and each node is taken over by hand.
+Python never evaluates the text: `ast` parses it, and this module translates each node.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a rule is: the form that rule files are checked against, and the rule that the engine works with."""
+"""Rules: the form against which rule files are checked, and the rule that the engine applies."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""BPF without a layer: types, compiling, loading, attaching and the rings that programs write to."""
+"""BPF machinery for any layer: types, compiling, loading, attaching, and ring buffers."""

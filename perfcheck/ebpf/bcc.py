@@ -1,7 +1,7 @@
 """Finds the distribution's `bcc` package, the BPF Compiler Collection, from inside a virtual environment.
 
-The package of the same name on PyPI is something else, so only the places where distributions put
-their Python packages are looked at, and what is found there is checked.
+The PyPI package of the same name is another project. So only the folders where distributions put their Python
+packages are searched, and the package found there is checked.
 """
 
 from __future__ import annotations

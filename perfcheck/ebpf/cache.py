@@ -1,4 +1,4 @@
-"""Keeps compiled images between sessions, keyed by all that they were made from."""
+"""Keeps compiled images between sessions; the key covers everything that they were made from."""
 
 from __future__ import annotations
 

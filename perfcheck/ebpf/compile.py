@@ -1,9 +1,8 @@
 """Compiles BPF sources with BCC, without kernel headers: run as a child process.
 
 `python -m perfcheck.ebpf.compile SOURCE...` compiles the sources of one folder as one text, in the
-order given, and prints the image as JSON. A process of its own keeps
-LLVM's 100 MB and its habit of ending the process on an error out of the measuring one, and its
-standard error is exactly the compiler's messages.
+order given, and prints the image as JSON. LLVM takes 100 MB and ends the process on an error, so it runs in a
+process of its own. The standard error of that process is exactly the compiler's messages.
 """
 
 from __future__ import annotations

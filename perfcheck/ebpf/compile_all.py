@@ -1,4 +1,4 @@
-"""Compiles several texts at once into the cache: run as a child process, beside one that has other things to do.
+"""Compiles several texts at once into the cache; runs as a child process, while the parent does other work.
 
 `python -m perfcheck.ebpf.compile_all JSON`. The JSON is `{"texts": [...], "enumerators": {label: [name, ...]}}`, a text
 `{"sources": [...], "place": ..., "lock": ...}`: the lock is an inherited descriptor that nobody else may hold until

@@ -1,4 +1,4 @@
-"""Functions of the kernel and of its modules, to which programs are attached where the kernel can."""
+"""Functions of the kernel and of its modules, for programs that attach to them if the kernel allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compiled BPF source: instructions and maps, free of file descriptors, so that it can be stored."""
+"""A compiled BPF source: instructions and maps without file descriptors, so that it can be stored."""
 
 from __future__ import annotations
 

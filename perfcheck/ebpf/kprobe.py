@@ -1,7 +1,7 @@
-"""Attaches programs to a function's begin and return by kprobe and kretprobe, through perf's own event source.
+"""Attaches programs to the start and the return of a function by kprobe and kretprobe, through perf's event source.
 
-The event is nameless and goes with the descriptor: nothing stays behind in tracefs. For x86-64 only, as the
-programs are.
+The event has no name and disappears with its descriptor, so nothing stays in tracefs. x86-64 only, like the
+programs.
 """
 
 from __future__ import annotations

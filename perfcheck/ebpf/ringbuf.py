@@ -1,9 +1,9 @@
-"""Reads a BPF ring buffer of records of one size as an array: no call a record, no copy but one.
+"""Reads a BPF ring buffer with records of one size as an array: one copy, and no call for each record.
 
 The kernel's layout (kernel/bpf/ringbuf.c): a page with the consumer's position, a page with the producer's, and the
-data, mapped twice one after the other, so that what wraps around lies in one piece. Each record has a header of
-8 bytes (length and two bits, page offset) and is padded to 8 bytes. With records whose size is a power of two
-a position is the number of a record times that size, and headers lie in a column.
+data. The data is mapped twice in a row, so a record that wraps around is contiguous. Each record has a header of
+8 bytes (length and two bits, page offset) and is padded to 8 bytes. If the record size is a power of two, a
+position is the number of a record times that size, and the headers form a column.
 """
 
 from __future__ import annotations

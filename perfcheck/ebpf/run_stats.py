@@ -1,10 +1,10 @@
-"""How long BPF programs run: by the kernel's own clock, which is let rest most of the time where they run often.
+"""How long BPF programs run, by the kernel's own clock. If they run often, they are timed for a part of the time only.
 
-With BPF_ENABLE_STATS the kernel reads its clock twice for each call of each program, which takes longer than most
-of perfcheck's programs themselves. Up to OFTEN calls a second that is nothing, and all calls are timed. Beyond, spans
-of ON_S are timed and about fifteen times as long is not, at random so that no traffic keeps step with it; what the
-timed spans saw stands for the time around them. Programs that may be `sampled` are detached outside of these spans.
-As long as they run seldom, a look is at the few that run most, and only now and then at all. Between trials it rests.
+With BPF_ENABLE_STATS the kernel reads its clock twice for each call of each program. That takes longer than most of
+perfcheck's programs. Up to OFTEN calls a second the cost is negligible, and all calls are timed. Above that, spans of
+ON_S are timed, and pauses about fifteen times as long are not. The pauses are random, so no traffic keeps step with
+them. The timed spans represent the time around them. Programs that may be `sampled` are detached outside of the
+spans. While programs run seldom, only the few that run most are read, and only now and then. Between trials none is.
 """
 
 from __future__ import annotations

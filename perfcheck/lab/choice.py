@@ -1,4 +1,4 @@
-"""Which emulator carries which link: the file's word, else the plainest that can."""
+"""Chooses the emulator of each link: the one that the file names, else the simplest that can carry it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host of the lab: a network namespace in which processes are started and looked after."""
+"""A host of the lab: a network namespace that starts and supervises processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the hosts' interfaces are, for the fingerprint: driver, offloads and queueing discipline."""
+"""The hosts' interfaces for the fingerprint: driver, offloads and queueing discipline."""
 
 from __future__ import annotations
 

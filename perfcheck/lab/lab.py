@@ -1,4 +1,4 @@
-"""The lab: hosts and links of one scenario, made on entering the `with` block and gone after it."""
+"""The lab: hosts and links of one scenario, created at the start of the `with` block and removed at its end."""
 
 from __future__ import annotations
 

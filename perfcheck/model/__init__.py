@@ -1,1 +1,1 @@
-"""Frozen types that the stages hand to one another; imports nothing of the project but `errors`."""
+"""Frozen types that the stages exchange; imports only `errors` of the project."""

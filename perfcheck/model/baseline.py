@@ -1,4 +1,4 @@
-"""What a baseline store gives to the comparison: earlier sessions of one scenario, and how alike they are."""
+"""What a baseline store passes to the comparison: earlier sessions of one scenario, and how similar they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scenario may ask for at most: beyond these a file is a mistake, or would hold a machine for days."""
+"""Bounds of a scenario: a file beyond them is a mistake, or would keep a machine busy for days."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What measuring may cost, and what was done about it where it cost more."""
+"""What measuring may cost, and what was shed when it cost more."""
 
 from __future__ import annotations
 

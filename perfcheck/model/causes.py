@@ -1,4 +1,4 @@
-"""The causes that a diagnosis may name (design section 8), most specific knowledge first."""
+"""The causes that a diagnosis may name, the most specific first."""
 
 from __future__ import annotations
 

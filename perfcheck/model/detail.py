@@ -1,4 +1,4 @@
-"""What detail mode saw in one trial: records of stations and anomalies, as the kernel wrote them."""
+"""The data of detail mode in one trial: records of stations and anomalies, as the kernel wrote them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A metric's history: one value a run, in the order of time."""
+"""A metric's history: one value for each run, in the order of time."""
 
 from __future__ import annotations
 

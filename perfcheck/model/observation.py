@@ -1,4 +1,4 @@
-"""What traffic and collectors hand to the analysis after one trial."""
+"""What traffic and collectors pass to the analysis after one trial."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 r"""Text that came from a file, a program or a name, made safe to show.
 
-A terminal obeys escape sequences, a reader is misled by characters that are invisible or that reorder a
-line, and a CI service obeys commands that begin a line. `printable` is for what must stay on one line,
-`printable_lines` for what may have several. Both leave text without such characters as it is, and
-applying them twice changes nothing more: each writer may apply them again.
+A terminal obeys escape sequences. Characters that are invisible or that reorder a line mislead a reader. A CI service
+obeys commands at the start of a line. `printable` is for text that must stay on one line, `printable_lines` for text
+of several lines. Both leave other text unchanged. Applying them twice changes nothing more, so each writer may apply
+them again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the probe before a run measured of a link, next to what the file asks for."""
+"""What the probe before a run measured on a link, next to what the file asks for."""
 
 from __future__ import annotations
 

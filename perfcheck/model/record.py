@@ -1,4 +1,4 @@
-"""The run record, schema 1: one JSON object a line (design section 10)."""
+"""The run record, schema 1: one JSON object for each line."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The seams: one small Protocol each. Implementations stand in a literal table; third parties' come by entry points.
+"""The seams between parts: one small Protocol each. A literal table lists the implementations.
 
-Every implementation has `name` and `check()`, which raises `errors.Unavailable(what, why, fix)`
-where this machine cannot do it and returns None where it can.
+Every implementation has `name` and `check()`. It raises `errors.Unavailable(what, why, fix)` if this machine
+cannot do it, and returns None if it can.
 """
 
 from __future__ import annotations

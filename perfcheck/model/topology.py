@@ -1,4 +1,4 @@
-"""Which links a scenario's measured traffic crosses, and what they decide of it; pure functions of a Scenario."""
+"""The links that a scenario's measured traffic crosses, and the limits that they set; pure functions of a Scenario."""
 
 from __future__ import annotations
 

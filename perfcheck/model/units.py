@@ -1,7 +1,7 @@
 """Quantities with units, as scenario files and rules write them.
 
-A bare number where a unit is needed is an error, because `delay: 5` has been read as
-seconds, milliseconds and microseconds by different tools.
+A number without its unit is an error: different tools have read `delay: 5` as seconds, milliseconds and
+microseconds.
 """
 
 from __future__ import annotations

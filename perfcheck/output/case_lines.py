@@ -1,4 +1,4 @@
-"""The line of a scenario's file that a case is about: the same for pytest, JUnit and GitHub; pure."""
+"""The line of the scenario file for each case: the same for pytest, JUnit and GitHub; pure."""
 
 from __future__ import annotations
 

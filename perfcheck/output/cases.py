@@ -1,4 +1,4 @@
-"""A run record taken apart into test cases; pytest, JUnit, GitHub and the console all report these; pure."""
+"""Splits a run record into test cases, which pytest, JUnit, GitHub and the console report; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `perfcheck run` and `perfcheck compare` print: a table a scenario, the failures' texts, the counts."""
+"""What `perfcheck run` and `perfcheck compare` print: a table for each scenario, the texts of failures, the counts."""
 
 from __future__ import annotations
 

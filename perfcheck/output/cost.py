@@ -1,4 +1,4 @@
-"""What measuring itself cost, in one line beneath a scenario's results; each program's figures are in the record."""
+"""The cost of measuring, in one line below a scenario's results; the record has the figures of each program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a failure: what was expected, what came, what else moved, and why; pure."""
+"""The text of a failure: what was expected, what was measured, what else moved, and why; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JUnit XML of records that were run without pytest: a suite a scenario, its metrics as properties."""
+"""JUnit XML of records from runs without pytest: a suite for each scenario, with its metrics as properties."""
 
 from __future__ import annotations
 

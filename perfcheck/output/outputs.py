@@ -1,4 +1,4 @@
-"""Several outputs as one: what one of them cannot write keeps no other from being written."""
+"""Several outputs as one: if one cannot be written, the others still are."""
 
 from __future__ import annotations
 

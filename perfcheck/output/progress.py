@@ -1,6 +1,6 @@
 """Progress of a run: a bar on a terminal, lines elsewhere.
 
-Nothing is drawn between stages: a refresh thread would take CPU time from what is being measured.
+Nothing is drawn between stages: a refresh thread would take CPU time from the measurement.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One line of a table of results, as texts; every table and summary is made from these."""
+"""One line of a table of results, as texts; every table and summary is built from these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a packet's time went, in the order of its way: what detail mode adds to a scenario's results."""
+"""Where a packet's time went, in the order of its path; detail mode adds this to a scenario's results."""
 
 from __future__ import annotations
 

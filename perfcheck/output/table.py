@@ -1,4 +1,4 @@
-"""Tables of rows: aligned plain text for logs, coloured for terminals; both show the same cells."""
+"""Tables of rows: aligned plain text for logs, coloured for terminals, with the same cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console of the rich library, made safe: what is printed on it is text, never markup or an escape sequence."""
+"""A safe console of the rich library: it prints text only, never markup or an escape sequence."""
 
 from __future__ import annotations
 

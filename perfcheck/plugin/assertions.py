@@ -1,4 +1,4 @@
-"""What a scenario point asserts, known before it is measured, and the case that each assertion becomes."""
+"""The assertions of a scenario point, known before it is measured, and the case of each assertion."""
 
 from __future__ import annotations
 

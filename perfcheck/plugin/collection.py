@@ -1,4 +1,4 @@
-"""Scenario files as pytest nodes: one item an assertion, for each point of the matrix."""
+"""Scenario files as pytest nodes: one item for each assertion and point of the matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which test is being run; light enough to be there in runs without scenarios."""
+"""The test that is running; small enough to be loaded in runs without scenarios."""
 
 from __future__ import annotations
 

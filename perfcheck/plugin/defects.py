@@ -1,4 +1,4 @@
-"""What the plugin tells of an error of perfcheck's own: one line, and no verdict."""
+"""How the plugin reports an internal error: one line, and no verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One measurement a scenario point and session, shared by all items and by all pytest-xdist workers."""
+"""One measurement for each scenario point and session, shared by all items and all pytest-xdist workers."""
 
 from __future__ import annotations
 

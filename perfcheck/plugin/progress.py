@@ -1,4 +1,4 @@
-"""Progress within pytest's own output: a bar that is erased again, or plain lines in a log."""
+"""Progress within pytest's own output: a temporary bar, or plain lines in a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fixture `perfcheck` behind the scenes: who measures for a Python test, and what becomes of its assertions."""
+"""Implements the fixture `perfcheck`: measures for a Python test and notes its assertions."""
 
 from __future__ import annotations
 

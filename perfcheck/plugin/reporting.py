@@ -1,7 +1,7 @@
-"""What the plugin tells: letters and words, failure texts, JUnit properties, the summary, GitHub's annotations.
+"""The plugin's reports: letters and words, failure texts, JUnit properties, the summary, GitHub's annotations.
 
-Reports are made where an item runs and read where the terminal is; under pytest-xdist those are
-two processes, so all that is read travels in `report.perfcheck`, plain types only.
+A report is made in the process that runs the item and read in the process with the terminal. Under pytest-xdist
+these are two processes, so `report.perfcheck` carries all data, as plain types only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""pytest-xdist: the controller's side, light enough to be there in runs without scenarios."""
+"""pytest-xdist: the controller's side, small enough to be loaded in runs without scenarios."""
 
 from __future__ import annotations
 

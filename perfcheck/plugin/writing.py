@@ -1,4 +1,4 @@
-"""What the plugin writes to pytest's terminal: the only place of it that does."""
+"""Writes to pytest's terminal; no other module of the plugin does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What measuring may cost in a scenario, and what a record leaves open where that made it shed; pure functions."""
+"""What measuring may cost in a scenario, and what stays open in a record after something was shed; pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What detail mode needs of a scenario, and what its losses make of a record; pure functions."""
+"""What detail mode needs from a scenario, and how its lost records change a record; pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run records kept in the history as they are made."""
+"""Keeps run records in the history as they are made."""
 
 from __future__ import annotations
 

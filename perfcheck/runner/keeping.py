@@ -1,4 +1,4 @@
-"""What becomes of a run as a baseline, and what is told of it."""
+"""Keeps a run as a baseline, and reports what was kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that was made and is not compared yet."""
+"""A run that is measured but not yet compared."""
 
 from __future__ import annotations
 

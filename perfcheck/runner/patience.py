@@ -1,4 +1,4 @@
-"""How often trials that do not count are made again: bounded in their number and in the time waited for the machine."""
+"""How often trials that do not count are repeated: bounded in their number and in the time spent waiting."""
 
 from __future__ import annotations
 

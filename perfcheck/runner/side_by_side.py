@@ -1,4 +1,4 @@
-"""A and B in interleaved pairs, on labs that stand side by side."""
+"""Measures A and B in interleaved pairs, on two labs that are up at the same time."""
 
 from __future__ import annotations
 

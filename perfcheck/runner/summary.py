@@ -1,4 +1,4 @@
-"""From trials to the run record, and the judgement of its `expect` lines; pure functions."""
+"""Turns trials into the run record, and judges its `expect` lines; pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial: traffic started and waited for while the collectors look, and what came of it."""
+"""One trial: starts traffic and waits for it while the collectors measure, and returns the result."""
 
 from __future__ import annotations
 

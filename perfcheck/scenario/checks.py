@@ -1,4 +1,4 @@
-"""What one key of the file says against another: hosts that exist, paths that join them, times that fit.
+"""Checks the keys of a file against each other: hosts that exist, paths that join them, times that fit.
 
 The checks read the tree, not the validated models, so that they also run on a file with other mistakes.
 """

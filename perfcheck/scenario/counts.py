@@ -1,4 +1,4 @@
-"""How much of everything a file has, against what it may have. Looked at first: later checks compare all with all."""
+"""Checks how much a file contains against its bounds. These checks run first: later checks compare all with all."""
 
 from __future__ import annotations
 

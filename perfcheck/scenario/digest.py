@@ -1,7 +1,7 @@
-"""What of a scenario influences its measurement, as flat facts, and the two digests made of them.
+"""The facts of a scenario that influence its measurement, and the two digests of these facts.
 
-A fact is written as the file would write it, with defaults and zeros left out, so that two ways of
-saying the same thing have the same digest and a key that the schema gains later changes none.
+A fact is written as the file would write it, without defaults and zeros. So two ways to write the same thing have the
+same digest, and a key that the schema gains later changes no digest.
 """
 
 from __future__ import annotations

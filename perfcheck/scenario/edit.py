@@ -1,4 +1,4 @@
-"""New values for a scenario file's `repeat` and `tolerance`, put into its text so that all else stays as it was."""
+"""Puts new values of `repeat` and `tolerance` into a scenario file's text; the rest stays unchanged."""
 
 from __future__ import annotations
 

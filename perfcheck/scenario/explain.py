@@ -1,4 +1,4 @@
-"""The validating library's errors -> problems with a place and words that say how to mend the file."""
+"""Turns the validating library's errors into problems with a position and a text that says how to fix the file."""
 
 from __future__ import annotations
 

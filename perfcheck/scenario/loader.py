@@ -1,4 +1,4 @@
-"""Scenario files -> scenarios: one for each point of a file's matrix, or every mistake with its place."""
+"""Turns scenario files into scenarios, one for each point of the matrix, or reports every mistake with its position."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a file names that neither Linux nor this machine has: misspelt congestion controls and sysctls.
+"""Finds names in a file that neither Linux nor this machine has: misspelt congestion controls and sysctls.
 
-Only what is a mistake of the file. What another kernel would have is for the lab to say, scenario by scenario: a
-suite may hold scenarios for several kernels.
+It reports only mistakes of the file. The lab reports what this kernel lacks, scenario by scenario: a suite may hold
+scenarios for several kernels.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The tables of docs/scenario-file.md, made from the JSON Schema so that page and code cannot part.
+"""The tables of docs/scenario-file.md, made from the JSON Schema, so that page and code always agree.
 
-`python -m perfcheck.scenario.reference docs/scenario-file.md` writes them anew between the page's two markers.
+`python -m perfcheck.scenario.reference docs/scenario-file.md` rewrites them between the page's two markers.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _SECTIONS: Final[tuple[tuple[str, Loc], ...]] = (
     ("Top level", ()),
     ("`hosts.<name>`", ("hosts", "client")),
     ("`links[i]`", ("links", 0)),
-    ("`links[i].jitter`, where it is a mapping", ("links", 0, "jitter")),
-    ("`links[i].queue`, where it is a mapping", ("links", 0, "queue")),
+    ("`links[i].jitter` as a mapping", ("links", 0, "jitter")),
+    ("`links[i].queue` as a mapping", ("links", 0, "queue")),
     ("`links[i].policer`", ("links", 0, "policer")),
-    ("`links[i].loss`, where it is a mapping", ("links", 0, "loss")),
+    ("`links[i].loss` as a mapping", ("links", 0, "loss")),
     ("`links[i].schedule[j]`", ("links", 0, "schedule", 0)),
     ("`traffic[i]`, exactly one of", ("traffic", 0)),
     ("`traffic[i].iperf3`", ("traffic", 0, "iperf3")),

@@ -1,4 +1,4 @@
-"""Which sysctls a scenario may set: those that a network namespace has for itself."""
+"""The sysctls that a scenario may set: those that belong to a network namespace."""
 
 from __future__ import annotations
 

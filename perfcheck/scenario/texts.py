@@ -1,4 +1,4 @@
-"""The texts of a scenario file must be such as can be shown: names, titles and values go into logs and reports."""
+"""Checks that the texts of a scenario file are printable: names, titles and values go into logs and reports."""
 
 from __future__ import annotations
 

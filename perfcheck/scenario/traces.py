@@ -1,4 +1,4 @@
-"""The trace files that a scenario names: found below its folder, read once, never shown."""
+"""The trace files of a scenario: found below its folder, read once, never shown."""
 
 from __future__ import annotations
 

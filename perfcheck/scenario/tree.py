@@ -1,4 +1,4 @@
-"""A YAML document as a tree whose every value knows where it stands in the file."""
+"""A YAML document as a tree; every value knows its position in the file."""
 
 from __future__ import annotations
 

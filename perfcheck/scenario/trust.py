@@ -1,4 +1,4 @@
-"""What of a scenario file runs commands, for those who do not trust its author (`--no-commands`)."""
+"""Finds the parts of a scenario file that run commands, for users who do not trust its author (`--no-commands`)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Scenarios made of Python values instead of a file's text: the same keys, notations and checks.
 
-A scenario in Python is its values (the file's top level as plain values) and its changes: one value for each
-key that a matrix could vary. Both together are read as a file whose matrix has that one point.
+A scenario in Python has values (the file's top level as plain values) and changes (one value for each key that a
+matrix could vary). Both together are read like a file whose matrix has that one point.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""YAML text -> `Document`, straight from the parser's events, so that every mistake has its place.
+"""Turns YAML text into a `Document`, directly from the parser's events, so that every mistake has its position.
 
-Plain values are read by the rules of YAML 1.2 (core schema): `on`, `yes`, `010`, `1_000` and
-`10:00` stay text, and whoever expects a number or a boolean there says so. Nothing is ever
-constructed from a tag, and depth and size are bounded, aliases counted each time.
+Plain values follow the rules of YAML 1.2 (core schema): `on`, `yes`, `010`, `1_000` and `10:00` stay text. A later
+check that expects a number or a boolean reports them. Nothing is constructed from a tag. Depth and size are bounded,
+with aliases counted each time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What perfcheck does to the machine and knows of it: commands, time, namespaces, the journal, the fingerprint."""
+"""Access to the machine: commands, time, namespaces, the journal, the fingerprint."""
 
 from perfcheck.system.cleaning import CleanReport, clean
 from perfcheck.system.environment import difference, fingerprint, machine_digest

@@ -1,8 +1,8 @@
-"""A control group of a lab's own: its processes stay in it whatever they do to their environment, session or namespace.
+"""A control group for each lab: its processes stay in it whatever they do to their environment, session or namespace.
 
-It is a threaded group of version 2 beneath this process's own group, without controllers: CPU time, memory
-and limits are counted and shared as without it. One thread enters it, and what that thread starts is born in
-it, so that nothing has to be moved, and no process can leave before it is.
+It is a threaded group of version 2 below this process's own group, without controllers. So CPU time, memory and
+limits are as before. One thread enters it, and the processes that this thread starts are born in it. No process has
+to be moved, and none can escape before the move.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What this machine can do, as `perfcheck doctor` lays it out; each check tries the thing itself, never a version."""
+"""What this machine can do, as `perfcheck doctor` shows it. Each check tries the feature; none compares versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Undoing what dead runs have left behind: at each start, and by `perfcheck clean`."""
+"""Removes what dead runs left behind: at each start, and by `perfcheck clean`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands: argv lists only, never a shell, and every failure as an error that says what to do."""
+"""Runs commands as argument lists, never in a shell. Every failure is an error that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error that nobody foresaw, told in one line: where it arose, and what to send to whom."""
+"""Reports an unexpected error in one line: where it arose, and what to send to whom."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The environment fingerprint: what may move a measurement and does not change by itself.
+"""The environment fingerprint: what may change a measurement and does not change by itself.
 
 Momentary values (MHz, load, temperature, free memory) are left out on purpose: with them no two
-fingerprints are ever alike.
+fingerprints would be the same.
 """
 
 from __future__ import annotations

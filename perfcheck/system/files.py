@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a reader, and a crash at any moment, sees the old content or the new."""
+"""Files that are complete or absent: after a crash at any moment, a reader sees the old content or the new."""
 
 from __future__ import annotations
 

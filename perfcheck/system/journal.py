@@ -1,8 +1,8 @@
-"""The cleanup journal: what a lab makes is noted before it is made, so that it can be undone after a SIGKILL too.
+"""The cleanup journal: what a lab creates is noted before it is created, so that it can be undone even after SIGKILL.
 
-One file a lab, `<run directory>/<tag>.journal`, one JSON object a line: a header that names the
-owner, then one note for each thing. A note is one write(2): that survives the death of the writer, which
-is all that is asked of it, for after a power cut there is nothing to undo. The owner keeps the file locked.
+Each lab has one file, `<run directory>/<tag>.journal`, with one JSON object on each line: a header that names the
+owner, then one note for each thing. A note is one write(2), which survives the death of the writer. It need not
+survive a power cut: after that there is nothing to undo. The owner keeps the file locked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a JSON text of a file may hold: finite numbers of a sensible size, each key once, no endless nesting."""
+"""Bounds of a JSON text from a file: finite numbers of limited size, no duplicate keys, limited nesting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which modules the running kernel has loaded."""
+"""The modules that the running kernel has loaded."""
 
 from __future__ import annotations
 

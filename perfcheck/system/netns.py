@@ -1,8 +1,7 @@
-"""Network namespaces, made and entered without forking, in the place where ip-netns(8) keeps them.
+"""Network namespaces, created and entered without a fork, in the folder of ip-netns(8).
 
-setns(2) and unshare(2) move only the calling thread, so all such work is done by a thread of
-its own: the caller's thread never leaves its namespace, not even when a signal's exception
-hits it in the middle.
+setns(2) and unshare(2) move only the calling thread, so a separate thread does all such work. The caller's thread
+never leaves its namespace, not even when a signal raises an exception in the middle.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who a journal belongs to, and whether that process still runs, told across PID, time and mount namespaces."""
+"""The owner of a journal, and whether that process still runs, across PID, time and mount namespaces."""
 
 from __future__ import annotations
 

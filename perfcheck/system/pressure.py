@@ -1,4 +1,4 @@
-"""How much others keep the CPUs from this machine's tasks, and waiting until they do not.
+"""Measures how much other work keeps the CPUs busy, and waits until it stops.
 
 Two accounts: the kernel's pressure stall information (Documentation/accounting/psi.rst) for other
 tasks here, and the stolen time of /proc/stat (proc(5)) for other guests of the same hypervisor.

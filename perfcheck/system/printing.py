@@ -1,6 +1,6 @@
-"""Plain lines on standard output and standard error: the only place that writes there, besides the console.
+"""Writes plain lines to standard output and standard error; besides the console, no other module does.
 
-Everything passes `perfcheck.model.printable`, so that no caller has to think of it.
+Everything passes `perfcheck.model.printable`, so no caller has to do that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Processes by pid and start time, found by what a lab gave them, and ended through pidfds.
+"""Processes by pid and start time: finds those of a lab and ends them through pidfds.
 
-A lab's process is known by its note in the journal, by the tag in its environment, by the lab's control
-group, or by the network namespace that it runs in.
+A lab's process is identified by its note in the journal, by the tag in its environment, by the lab's control
+group, or by its network namespace.
 """
 
 from __future__ import annotations

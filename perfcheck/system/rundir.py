@@ -1,4 +1,4 @@
-"""The directory of the machine's journals and of the lock that keeps measurements apart."""
+"""The directory of the machine's journals and of the measuring lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The value of a plain YAML scalar, and what is wrong with it: PyYAML's own constructors trust its tag."""
+"""Reads a plain YAML scalar and reports its errors: PyYAML's own constructors trust its tag."""
 
 from __future__ import annotations
 

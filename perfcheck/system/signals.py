@@ -1,4 +1,4 @@
-"""Signals: an end that is asked for becomes an exception, so that `finally` runs; an undo is never cut short."""
+"""Signals: a request to stop becomes an exception, so that `finally` runs; an undo is never interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sysctls through /proc/sys, as the calling thread's network namespace shows them."""
+"""Sysctls through /proc/sys, in the calling thread's network namespace."""
 
 from __future__ import annotations
 

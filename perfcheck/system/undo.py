@@ -1,8 +1,8 @@
-"""Undoing what a journal notes: one function a kind, each fine with things that are already gone.
+"""Undoes the notes of a journal: one function for each kind, and none fails if the thing is already gone.
 
-A thing is undone only where it is provably the lab's: its name carries the tag, and the mark that the kernel
-gave it (a namespace's cookie, a group's inode number, a process's start) is the noted one, in the boot of the
-note. No path outside /run/netns and the control groups is ever removed.
+A thing is undone only if it provably belongs to the lab: its name carries the tag, and the kernel's mark (a
+namespace's cookie, a group's inode number, a process's start time) is the noted one, in the boot of the note. No path
+outside /run/netns and the control groups is ever removed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a YAML text may hold at most, checked on the parser's events before anything is built from them.
+"""Bounds of a YAML text, checked on the parser's events before anything is built from them.
 
-The events come from libyaml where PyYAML has it: 20 times as fast as the parser in Python. A text that is not YAML is
-left to its own reader, which says so in its own words.
+The events come from libyaml if PyYAML has it; it is 20 times as fast as the parser in Python. Invalid YAML is left to
+the reader of the text, which reports it in its own words.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Public fakes for every seam, and builders of model values: scenarios, plugins and outputs tested without root.
 
-Each fake satisfies its Protocol of `perfcheck.model.seams`, writes down in `calls` what was asked of
-it, and answers from a script: a sequence with one answer a trial, whose last answer is repeated. An
-exception in a script is raised in its turn. `unavailable` makes `check()` raise.
+Each fake satisfies its Protocol of `perfcheck.model.seams`, notes its calls in `calls`, and answers from a script:
+a sequence with one answer for each trial. The last answer is repeated. An exception in a script is raised in its
+turn. `unavailable` makes `check()` raise.
 
 Example:
     >>> from perfcheck.errors import TrafficError

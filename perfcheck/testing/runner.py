@@ -1,4 +1,4 @@
-"""A runner that measures nothing, for the hook `pytest_perfcheck_runner`, and records judged as the real one judges."""
+"""A runner that measures nothing, for the hook `pytest_perfcheck_runner`; it judges records like the real one."""
 
 from __future__ import annotations
 

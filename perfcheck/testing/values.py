@@ -1,4 +1,4 @@
-"""Builders of model values with sensible defaults, each field of which a test may change."""
+"""Builders of model values with sensible defaults; a test can change each field."""
 
 from __future__ import annotations
 

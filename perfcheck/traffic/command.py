@@ -1,19 +1,18 @@
-"""Traffic by any command, with an optional server that is waited for until its port listens.
+"""Traffic by any command, with an optional server; the command starts when the server's port listens.
 
 `{NAME}` in a command line is replaced by the address (of `family`) under which the host that runs the
 command reaches the lab's host NAME; other braces are left alone. Words are split as a shell splits them, and
 no shell is run.
 
-Metrics: the time from start to end is `app.duration_us`. A command may hand back more: when the last
-line of its standard output is a JSON object with the key `perfcheck`, that key maps names of the
-metric catalogue to numbers in the units that the names carry:
+Metrics: the time from start to end is `app.duration_us`. A command may report more: if the last line of its standard
+output is a JSON object with the key `perfcheck`, that key maps names of the metric catalogue to numbers in the units
+of the names:
 
     {"perfcheck": {"app.throughput_bps": 93500000, "app.errors": 0}}
 
-Flows: nobody but the command knows its ports, so a report's `flows` is empty. Whoever joins reports
-with what collectors saw takes, for a report without flows, all of the lab's connections that no other
-report claims: the lab's namespaces carry nothing but the scenario's own traffic. The warm-up is the
-command's own affair; collectors leave it out of each connection as they do elsewhere.
+Flows: only the command knows its ports, so a report's `flows` is empty. A report without flows gets all connections
+of the lab that no other report claims: the lab's namespaces carry only the scenario's own traffic. The command
+handles its warm-up itself; collectors leave it out of each connection as usual.
 """
 
 from __future__ import annotations

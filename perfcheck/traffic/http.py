@@ -1,8 +1,8 @@
 """Requests over HTTP/2 by h2load, answered by nghttpd: both of the nghttp2 project, both in C++.
 
-HTTP/2 in cleartext, one request at a time on each connection, each for one file that lies in memory.
-Connections stay open. h2load writes a line a request, from which latencies are taken exactly; its own
-warm-up option is not used, for the same reason as iperf3's (traffic/iperf3.py).
+HTTP/2 in cleartext, one request at a time on each connection, for one file in memory. Connections stay open. h2load
+writes a line for each request, so latencies are exact. Its own warm-up option is not used, for the same reason as
+iperf3's (traffic/iperf3_report.py).
 
 - `app.latency_us`: from the request's first byte written to the answer's end
 - `app.requests_per_s`, `app.throughput_bps`: answers with status 200 to requests sent after the

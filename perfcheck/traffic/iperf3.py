@@ -1,13 +1,13 @@
 """Traffic by iperf3: a server and a client in their hosts, one test a session.
 
-Times, sizes and ends, where iperf3 is not what one would think:
+Times, sizes and ends, where iperf3 may surprise:
 
-- The server's own output is read where it runs. `--get-server-output` would send it over the
-  measured path after the test, where it is traffic of its own.
+- The server's own output is read on its host. `--get-server-output` would send it over the measured path after the
+  test, as extra traffic.
 - `-t` takes whole seconds: another duration is rounded up, and the report warns.
 - `rate` is for each stream, as in iperf3. `-b` on TCP paces in the application.
-- A UDP stream begins with one datagram each way that is not repeated. Where the path loses it iperf3
-  gives up after 30 s; such a start is tried again, since it says nothing about the traffic.
+- A UDP stream starts with one datagram in each direction that is not repeated. If the path loses it, iperf3 gives up
+  after 30 s. Such a start is tried again, because it says nothing about the traffic.
 """
 
 from __future__ import annotations

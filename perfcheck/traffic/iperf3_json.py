@@ -1,14 +1,13 @@
-"""What `iperf3 -J` writes (3.12 to 3.18), read into typed values; nothing here touches the machine.
+"""Reads the output of `iperf3 -J` (3.12 to 3.18) into typed values; nothing here touches the machine.
 
-Each side writes its own document. Quirks that the readers of these types must know, all seen in
-recorded output:
+Each side writes its own document. The readers of these types must know some quirks, all seen in recorded output:
 
 - A failure is a key `error`; the exit status may still be 0.
-- Only the receiving side's own intervals tell what arrived, and when; the other side's document has
-  the receiver's totals at most.
+- Only the receiving side's own intervals show what arrived, and when. The other side's document has at most the
+  receiver's totals.
 - A UDP receiver's totals say `bytes: 0`; its intervals are right.
-- A client that sends ends when it has written everything, not when it has arrived: the receiver's
-  total is then smaller than the sender's by what was on the way.
+- A sending client ends when it has written everything, not when everything has arrived: the receiver's total is then
+  smaller than the sender's by the data in flight.
 - From 3.16 on (one thread a stream) a TCP receiver counts whole reads of `blksize` bytes.
 """
 

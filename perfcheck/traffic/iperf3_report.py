@@ -1,9 +1,8 @@
-"""From the two documents of one iperf3 run to a TrafficReport; pure.
+"""Turns the two documents of one iperf3 run into a TrafficReport; pure.
 
-Goodput, loss and jitter come from the receiving side's interval reports that begin after the
-warm-up: what the sending side wrote says nothing of what arrived. iperf3's own `--omit` is not used: it
-would take the warm-up out of the whole-flow totals too, and those are what the kernel's counters are
-checked against.
+Goodput, loss and jitter come from the receiving side's interval reports that start after the warm-up: what the
+sending side wrote does not show what arrived. iperf3's own `--omit` is not used. It would also remove the warm-up
+from the totals of the whole flow, against which the kernel's counters are checked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One process in a host: its output drained while it runs, the moment of its end kept, its end made sure."""
+"""One process in a host: drains its output while it runs, notes when it ends, and makes sure that it ends."""
 
 from __future__ import annotations
 

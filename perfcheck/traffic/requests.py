@@ -1,4 +1,4 @@
-"""Metrics of an application that asks and is answered, from one line a request, whichever generator made them."""
+"""Metrics of an application with requests and answers, from one line for each request, for all generators."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Messages and their answers by sockperf: one after the other (ping-pong), or at a rate (under-load).
 
-The client writes a line a message that was answered, from which latencies are taken exactly. Its own first
-400 ms are never in it, and count towards the warm-up. (`--no-rdtsc` is not used: in 3.7 its clock is wrong.)
+The client writes a line for each answered message, so latencies are exact. The client leaves out its first 400 ms,
+which count towards the warm-up. (`--no-rdtsc` is not used: in 3.7 its clock is wrong.)
 
-- `app.latency_us`: from sending a message to its answer, so both ways (sockperf's own word is round trip)
+- `app.latency_us`: from sending a message to its answer, so both directions (sockperf calls it round trip)
 - `app.requests_per_s`: answers a second, to messages sent after the warm-up
 - `app.timeouts`: messages without an answer (sockperf's dropped messages), over the whole traffic
 - `app.errors`: answers that came twice or out of order

@@ -1,7 +1,7 @@
-"""How long judging takes: a thousand metrics of a hundred runs, a million points, a history of a million rows.
+"""How long comparison takes: a thousand metrics of a hundred runs, a million points, a history of a million rows.
 
-Run it by `make bench-compare`. Times are of the CPU, so that other work on the machine counts little;
-exit status 1 where one is beyond its limit.
+Run it by `make bench-compare`. Times are CPU times, so other work on the machine counts little.
+The exit status is 1 if one is beyond its limit.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What measuring costs: goodput, CPU, ns a call against an empty program and BCC's way, BCC's own tools, start-up.
+"""What measuring costs: goodput, CPU, ns a call next to an empty program and to BCC's program, BCC's tools, start-up.
 
-Run it by `make bench-overhead`, on a machine that does nothing else. All programs look at the same
-traffic in turns of a fraction of a second, in an order that rotates, so that a change of the
-machine's mood meets all of them; figures are medians over the turns, and ratios are of figures of
-one run. The kernel's own timing (two clock reads a call) is in every figure and leaves the net one.
+Run it by `make bench-overhead`, on a machine that does nothing else. All programs see the same
+traffic in turns of a fraction of a second, in an order that rotates. So a change of the machine's
+speed affects all of them. Figures are medians over the turns, and ratios compare figures of one run.
+The kernel's own timing (two clock reads a call) is in every figure and cancels out in the net one.
 """
 
 from __future__ import annotations
@@ -321,7 +321,7 @@ def main() -> int:
     machine = f"{machine} CPUs, load {os.getloadavg()[0]:.1f}"
     console.print(machine)
     if arguments.output is not None:
-        page = ["# What measuring costs", "", f"By `make bench-overhead` on {machine}.", ""]
+        page = ["# What measuring costs", "", f"These figures come from `make bench-overhead` on {machine}.", ""]
         arguments.output.write_text("\n".join([*page, *map(bench_modes.markdown, tables)]), encoding="utf-8")
     return 0
 

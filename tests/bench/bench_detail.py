@@ -1,7 +1,7 @@
-"""How fast detail mode's ring is emptied, and whether every record is accounted for.
+"""How fast detail mode reads its ring buffer, and whether every record is counted.
 
 Run it by `make bench-detail`, on a machine that does nothing else. The kernel writes the records: a BPF program, some
-for each system call of a process on the other CPU. The reader has one CPU; what it gives are numpy arrays of records.
+for each system call of a process on the other CPU. The reader has one CPU and returns numpy arrays of records.
 """
 
 from __future__ import annotations

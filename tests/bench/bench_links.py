@@ -1,7 +1,7 @@
-"""What the relay's links are against what was asked of them: the tables of docs, made by `make bench-links`.
+"""The relay's links compared with what was asked for: the tables of docs/bench-links.md, made by `make bench-links`.
 
-Needs root and an otherwise idle machine; takes about eight minutes (`--quick`: one), in which no other measurement of
-perfcheck runs here. `--only` makes a part, and puts it in the place of that part in FILE.
+Needs root and an otherwise idle machine; takes about eight minutes (`--quick`: one). No other measurement of perfcheck
+runs meanwhile. `--only` makes one part, and replaces that part in FILE.
     make bench-links BENCH="[--quick] [--only table|rates|seeds]... [--output FILE]"
 """
 
@@ -244,10 +244,12 @@ PARTS: Final[Mapping[str, tuple[str, Callable[[bool], Iterator[str]]]]] = {
     "rates": ("Packet rate", highest_rates),
     "seeds": ("The same seed loses the same packets", seeds),
 }
-TITLE: Final = "# The relay's links, asked and measured"
+TITLE: Final = "# How exactly the relay emulates links"
 INTRODUCTION: Final = (
-    "Made by `make bench-links`: trains of packets from one host to another, stamped by the kernel where they arrive."
-    " A delay's error has the sender's and the receiver's kernel in it."
+    "After this page you know how far a link's delay, rate and loss can be from what a scenario asks for.\n\n"
+    "    make bench-links\n\n"
+    "This sends trains of packets from one host to another. The kernel stamps them where they arrive."
+    " The error of a delay includes the sender's and the receiver's kernel."
 )
 
 

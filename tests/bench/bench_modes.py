@@ -1,7 +1,7 @@
 """What measuring costs saturated traffic: goodput and CPU with the core off, in summary and in detail mode, in turns.
 
-Part of `make bench-overhead` (bench_core.py). Each round gives every mode a turn of its own within one transfer
-(bench_saturated.py), in an order that rotates; each figure is a ratio to the turn without the core in the same round.
+Part of `make bench-overhead` (bench_core.py). In each round every mode has a turn within one transfer
+(bench_saturated.py), in an order that rotates. Each figure is a ratio to the turn without the core in the same round.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Saturated traffic in which modes of the core take turns: within one transfer, so that what differs is the core alone.
+"""Saturated traffic in which modes of the core take turns within one transfer, so that only the core differs.
 
-Part of `make bench-overhead` (bench_modes.py). Where the scheduler puts iperf3's two processes, and how long a queue
-of segments congestion control lets grow, each change goodput by more than any core does: the processes are held to a
-CPU each, and the socket buffers are small enough that nothing is lost and the data stay in the CPUs' caches.
+Part of `make bench-overhead` (bench_modes.py). Two things change goodput more than any core does: where the scheduler
+puts iperf3's two processes, and how long a queue of segments grows. So each process is pinned to a CPU, and the
+socket buffers are so small that nothing is lost and the data stay in the CPUs' caches.
 """
 
 from __future__ import annotations

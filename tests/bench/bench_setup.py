@@ -1,7 +1,7 @@
 """Time around the traffic of each shipped scenario: lab up, programs attached, lab down, everything judged.
 
-Run it by `make bench`, on a machine that does nothing else. Cold is the first scenario of a session, the
-collectors' attachment included; the others are warm.
+Run it by `make bench`, on a machine that does nothing else. Cold is the first scenario of a session, with
+the attachment of collectors; the others are warm.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Goodput with the core's programs attached and detached every 20 ms, within one transfer.
 
-Part of `make bench-overhead`. On a shared machine goodput wanders by a third within seconds: what costs a few percent
-is only seen where both sides of a pair lie milliseconds apart. That is how fast programs can be attached; the
-collectors' threads cannot be switched so, and what they take of the CPUs is counted instead.
+Part of `make bench-overhead`. On a shared machine goodput changes by a third within seconds. A cost of a few percent is
+visible only if both sides of a pair are milliseconds apart. Programs can be attached that fast. The collectors'
+threads cannot be switched that fast, so their CPU time is counted instead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The same question asked of BCC's own tools and of bpftrace: what they cost saturated traffic, in turns with the core.
+"""What BCC's own tools and bpftrace cost saturated traffic, in turns with the core.
 
-Part of `make bench-overhead` (bench_core.py). Each round gives every tool a turn of its own between the same two hosts;
-what does not start on this kernel has a row with the reason that it printed. Run time is the kernel's count of each
+Part of `make bench-overhead` (bench_core.py). Every round, each tool has a turn between the same two hosts. A tool that
+does not start on this kernel has a row with the reason that it printed. Run time is the kernel's count of each
 program that the tool's process holds (/proc/PID/fdinfo while BPF_ENABLE_STATS is on), its two clock reads included.
 """
 

@@ -1,10 +1,10 @@
 """How often decisions against a stored baseline are wrong on this machine: A/A builds and builds with a known fault.
 
-Each build is a line in a file, so a campaign that was stopped goes on where it was; kinds of builds
-take turns, so one that is cut off has some of each. Run it by `make campaign`; it takes more than
-an hour, and nothing hurts it that also happens to a user's builds. Half of the builds of each kind
-run beside a process that takes a fifth of one CPU, 50 ms at a time, and so does every other
-session of the baseline.
+Each build is a line in a file, so a stopped campaign can be continued. Kinds of builds take turns, so
+a campaign that is cut off has some of each. Run it by `make campaign`; it takes more than an hour.
+Other work on the machine does no harm: it happens to users' builds, too. Half of the builds of each
+kind, and every other session of the baseline, run beside a process that takes a fifth of one CPU,
+50 ms at a time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a campaign saw, as a page in Markdown: how often decisions were wrong, and how small a change could be seen."""
+"""The report of a campaign in Markdown: how often decisions were wrong, and how small a change could be seen."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def report(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: st
     if not builds:
         return "no build was made yet"
     parts = [
-        "# How often builds are judged wrongly, counted",
+        "# How often a build gets the wrong verdict",
         _how(builds, scenarios, baselines),
         "## Builds",
         _table(_builds_head(), _builds_rows(builds)),
@@ -121,7 +121,7 @@ def report(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: st
 
 
 def _wrapped(part: str) -> str:
-    """Wrap prose as the other pages are; tables and headings stay as they are."""
+    """Wrap prose as on the other pages; tables and headings stay as they are."""
     return "\n".join(
         line
         if line.startswith(("|", "#"))
@@ -138,12 +138,14 @@ def _how(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: str)
     times = sorted(datetime.fromisoformat(build.started_at) for build in builds)
     names = ", ".join(f"`{scenario.name}`" for scenario in scenarios)
     return (
-        f"`make campaign` makes builds of three short scenarios ({names}, in `tests/bench/campaign/`: 2 s of traffic, "
+        "After this page you know how often perfcheck fails a build without a reason, and how often it misses a "
+        "fault.\n\n    make campaign          # more than an hour\n\n"
+        f"This measures builds of three short scenarios ({names}, in `tests/bench/campaign/`: 2 s of traffic, "
         f"3 runs) and judges each against one of {baselines}. A/A builds change nothing: every "
-        "REGRESSED is a false alarm. The others have one known fault each, in the one scenario that shows it.\n\n"
+        "REGRESSED is a false alarm. Each other build has one known fault, in the one scenario that shows it.\n\n"
         f"Machine: {_machine(seen)}. {len(builds)} builds between {times[0]:%Y-%m-%d %H:%M} and "
-        f"{times[-1]:%Y-%m-%d %H:%M} UTC, {sum(build.seconds for build in builds) / 60:.0f} minutes of measuring; "
-        "kinds took turns."
+        f"{times[-1]:%Y-%m-%d %H:%M} UTC, {sum(build.seconds for build in builds) / 60:.0f} minutes of measuring. "
+        "The kinds took turns."
     )
 
 
@@ -196,7 +198,7 @@ def _words_on_builds(builds: Sequence[Build]) -> str:
     confirmed = sum(outcome.runs > outcome.screened for build in same for outcome in build.outcomes)
     words = [
         "`share (95 %)`: the interval of Clopper and Pearson.",
-        "A build is not measured where a scenario ended INVALID: it neither passes nor fails.",
+        "A build is not measured if a scenario ended INVALID: it neither passes nor fails.",
         f"The A/A builds compared {compared} metrics; {confirmed} time(s) a scenario tripped the screen and ran again.",
     ]
     for kind in dict.fromkeys(build.kind for build in builds if build.kind != SAME):
@@ -218,8 +220,9 @@ def _words_on_builds(builds: Sequence[Build]) -> str:
 
 
 _WORDS_ON_METRICS: Final = (
-    "From the A/A builds. `change`: of the run's median against the baseline's, 5th to 95th percentile of the builds. "
-    "`smallest detectable`: what each build printed beside its verdict, median and 95th percentile."
+    "The figures are from the A/A builds. `change`: from the baseline's median to the run's median, 5th to 95th "
+    "percentile of the builds. `smallest detectable`: the value that each build printed with its verdict, median and "
+    "95th percentile."
 )
 
 
@@ -267,9 +270,9 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 
 _WORDS_ON_LOAD: Final = (
-    "Half of the builds of each kind ran beside a process that takes a fifth of one CPU, 50 ms at a time; every other "
-    "session of the baseline, too. The rest of the load is what else the machine did. Shares of all CPUs' time during "
-    "a build, median / 95th percentile of builds; `niced` is other work at a low priority."
+    "Half of the builds of each kind, and every other session of the baseline, ran beside a process that takes a fifth "
+    "of one CPU, 50 ms at a time. The rest of the load is other work of the machine. The table has shares of all CPUs' "
+    "time during a build, median / 95th percentile of builds. `niced` is other work at a low priority."
 )
 
 

@@ -1,8 +1,8 @@
 """Kill perfcheck at random moments and count what is left: `make kills`.
 
-Half of the `kill -9` are followed by `perfcheck clean`, half by the next start alone. What ends a run in a way
-that it can see (SIGTERM, Ctrl-C) is followed by nothing. Every run of one seed is the same campaign; a busy
-machine only moves the moments.
+`perfcheck clean` follows half of the `kill -9`, and only the next start follows the other half. Nothing follows
+a signal that the run can handle (SIGTERM, Ctrl-C). The same seed gives the same campaign; a busy machine only
+moves the moments.
 """
 
 from __future__ import annotations

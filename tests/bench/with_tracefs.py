@@ -1,6 +1,6 @@
-"""`with_tracefs.py COMMAND...`: run it where tracefs is mounted, in a mount namespace of its own; the pid stays.
+"""`with_tracefs.py COMMAND...`: runs a command with tracefs mounted, in its own mount namespace; the pid stays.
 
-BCC's tools and bpftrace look tracepoints up there; perfcheck itself does not, so that a machine may do without.
+BCC's tools and bpftrace look tracepoints up there. perfcheck does not, so it needs no tracefs.
 """
 
 from __future__ import annotations

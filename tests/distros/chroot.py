@@ -1,6 +1,6 @@
-"""A fresh Debian in a folder, in which this machine's registries work: made by debootstrap, gone with its mounts.
+"""A fresh Debian in a folder, made by debootstrap, with this machine's package sources.
 
-Everything is mounted in a private mount namespace, so that no mount outlives the process, however it ends.
+Everything is mounted in a private mount namespace, so no mount outlives the process.
 """
 
 from __future__ import annotations

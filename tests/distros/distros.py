@@ -2,9 +2,9 @@
 
     DISTROS="bookworm trixie" TARGETS="demo test" python tests/distros/distros.py
 
-CACHE names a folder that keeps a tarball of each base system; WORK a folder for the chroots (else the system's for
-temporary files); OUTPUT one for logs and records (else results/distros). Needs root and debootstrap. Ends 0 where each
-target did and both distributions decided the same of what the emulated path decides.
+CACHE names a folder for a tarball of each base system; WORK a folder for the chroots (default: the folder for
+temporary files); OUTPUT a folder for logs and records (default: results/distros). Needs root and debootstrap. Exits
+with 0 if each target did, and if both distributions had the same verdicts on metrics that the emulated path decides.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What two distributions' runs of the same scenarios decided, side by side; imports nothing of perfcheck."""
+"""Compares the verdicts of two distributions on the same scenarios; imports nothing of perfcheck."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The same link by netem and by the relay, side by side; for a kernel that has netem (a guest will do).
+"""The same link by netem and by the relay, side by side; for a kernel with netem (a guest is enough).
 
 python tests/vm/guest.py --release 6.12 --timeout 3600 -- \\
     env PYTHONPATH=tests/support .venv/bin/python tests/vm/compare_emulators.py [LINK...]
 
-Takes about 15 minutes. LINK is the number of a link below, from 0; all of them where none is named.
+Takes about 15 minutes. LINK is the number of a link below, from 0; without it, all links run.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python tests/vm/guest.py [--release 6.1] -- COMMAND...
 
-The guest counts instructions instead of time, on one CPU, and has all files in its memory: it waits for nothing but
-its own timers, so that a run takes the same way each time and a busy machine only makes it slower. What the command
-writes to the folder is lost with the guest. The kernel's package is fetched from Debian once and kept under
+The guest counts instructions instead of time, on one CPU, and has all files in its memory. It waits only for its own
+timers, so each run is the same, and a busy machine only makes it slower. What the command writes to the folder is lost
+at the end. The kernel's package is fetched from Debian once and kept under
 ~/.cache/perfcheck. Needs root, and on Debian 12: apt-get install qemu-system-x86 busybox-static kmod
 """
 

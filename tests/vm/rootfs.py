@@ -1,7 +1,7 @@
 """A guest's whole root file system as one archive, which the kernel unpacks into memory (initramfs).
 
-Nothing is read from the host afterwards. A guest that counts instructions as time has no measure for how long the
-host takes: while it waits for it, its clock leaps to the next timer, and over any time limit.
+Nothing is read from the host afterwards. A guest that counts instructions as time cannot measure how long the host
+takes: while it waits for the host, its clock jumps to the next timer, past any time limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PACKAGES: Final = (
     "busybox-static", "kmod", "mount", "procps", "python3", "python3-venv", "python3-bpfcc", "bpftool", "iproute2",
     "iputils-ping", "nftables", "ethtool", "iperf3", "nghttp2-client", "nghttp2-server", "sockperf",
 )  # fmt: skip
-"""Debian's packages that are in it, with what they depend on and what is essential."""
+"""Debian's packages in the archive; their dependencies and the essential packages are added."""
 _NO_FILES: Final = ("/usr/share/doc", "/usr/share/man", "/usr/share/locale", "/usr/share/info")
 _NOT_OF_A_TREE: Final = frozenset({
     ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "mypy", "mypyc", "ruff", "pip",

@@ -1,4 +1,4 @@
-"""What of a collector's metrics this kernel does not have, or has by another hook than the catalogue's."""
+"""Finds the metrics of a collector that this kernel lacks, or has by another hook than the catalogue names."""
 
 from __future__ import annotations
 

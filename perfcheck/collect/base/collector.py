@@ -1,4 +1,4 @@
-"""What collectors of the layers beside TCP have in common: those with BPF programs, and those that look twice."""
+"""Base classes of collectors of the layers other than TCP: those with BPF programs, and those that read twice."""
 
 from __future__ import annotations
 

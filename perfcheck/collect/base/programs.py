@@ -1,4 +1,4 @@
-"""The BPF programs of the layers beside TCP: compiled a few together, loaded a layer at a time (bpf/scope.bpf.c)."""
+"""The BPF programs of the layers other than TCP: compiled a few together, loaded by layer (bpf/scope.bpf.c)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Detail mode: follows packets of the lab from one application to the other (bpf/detail.bpf.c), by a ring buffer.
 
-What it gives is the trial's `DetailStream`; `analyse/paths.py` joins it. A thread of its own empties the ring in
-batches. Under load it follows fewer packets, but those wholly, and the observation says what share.
+It returns the trial's `DetailStream`; `analyse/paths.py` joins it. A separate thread empties the ring in batches.
+Under load it follows fewer packets, but each at all stations. The observation says which share.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The hooks of detail mode's stations, and what takes the place of tracepoints that older kernels do not have."""
+"""The hooks of detail mode's stations, and the functions that replace tracepoints that older kernels lack."""
 
 from __future__ import annotations
 

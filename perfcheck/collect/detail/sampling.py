@@ -1,4 +1,4 @@
-"""Which packets detail mode follows, and when it follows fewer: arithmetic without a kernel."""
+"""Decides which packets detail mode follows, and when it follows fewer; needs no kernel."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How many connections a host began to track: the kernel's own events of it, counted where they are made.
+"""Counts the connections that a host started to track, by the kernel's own events, in the kernel.
 
-A netlink socket that listens to new connections (NFNLGRP_CONNTRACK_NEW) has a BPF filter which counts each
-message and lets none of them into the socket, so that nothing per connection reaches user space.
+A netlink socket listens to new connections (NFNLGRP_CONNTRACK_NEW). Its BPF filter counts each message and lets
+none into the socket. So nothing per connection reaches user space.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Open vSwitch's kernel datapaths of the lab's hosts, over generic netlink: flow hits, upcalls, and upcalls lost.
 
-Only where the module is there: a machine without it has no datapath that could be measured.
+It needs the kernel module: a machine without the module has no datapath to measure.
 """
 
 from __future__ import annotations

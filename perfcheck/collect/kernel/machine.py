@@ -1,7 +1,7 @@
 """The machine as a whole, from /proc and /sys: CPU time, pressure, interrupts, softirqs, NUMA, and the run's cgroup.
 
-None of it can be told apart by host or flow: other work on the machine is in these figures. Only
-what the kernel shows is given; a kernel without pressure information has no `cpu.pressure_pct`.
+These figures are not separate for hosts or flows: they include other work on the machine. A figure that the
+kernel does not show is absent; a kernel without pressure information has no `cpu.pressure_pct`.
 """
 
 from __future__ import annotations

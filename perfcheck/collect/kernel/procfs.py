@@ -1,4 +1,4 @@
-"""Readers of the kernel's text files that have no netlink counterpart, their texts split from where they lie."""
+"""Readers of the kernel's text files that have no netlink counterpart. Reading and parsing are separate functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rtnetlink(7) tells of a host's interfaces, queues and neighbours, as pyroute2 decodes it."""
+"""A host's interfaces, queues and neighbours by rtnetlink(7), as pyroute2 decodes them."""
 
 from __future__ import annotations
 

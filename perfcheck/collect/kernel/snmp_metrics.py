@@ -1,4 +1,4 @@
-"""Metrics of the socket, UDP and IP layers that the hosts' own protocol counters hold, after the warm-up."""
+"""Metrics of the socket, UDP and IP layers from the hosts' own protocol counters, after the warm-up."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""sock_diag: the kernel's own word on each connection."""
+"""sock_diag: the kernel's own figures of each connection."""

@@ -1,12 +1,11 @@
 """TCP sockets as sock_diag(7) shows them: polled, and once more when the kernel destroys them.
 
-The way to measure where there is no BPF, and an independent check of it where there is. Looks come
-about ten times a second. Where only counts are to be checked, one a second does for connections that
-are known, and two for new ones, once none was opened for a second. The kernel's notice of a destroyed
-socket carries its last tcp_info, so final counts are exact as far as the notice comes in time. Names are
-those of `collect/tcp/collector.py`, as far as tcp_info has them; there is no RTT of single segments (`rtt_us`
-is empty) and no kind of a retransmission; srtt, cwnd and inflight have one value a look; and the
-kernel counts SYN and FIN as a byte each.
+It measures when there is no BPF, and checks BPF independently when there is. It reads about ten times a second.
+If it only checks counts, it reads known connections once a second, and looks for new ones twice a second after a
+second without a new one. The kernel's notice of a destroyed socket carries its last tcp_info. So final counts are
+exact if the notice comes in time. Names are those of `collect/tcp/collector.py`, as far as tcp_info has them.
+There is no RTT of single segments (`rtt_us` is empty) and no kind of a retransmission. srtt, cwnd and inflight
+have one value for each reading. The kernel counts SYN and FIN as a byte each.
 """
 
 from __future__ import annotations

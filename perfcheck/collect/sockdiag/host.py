@@ -1,9 +1,9 @@
-"""The TCP connections of one host by sock_diag(7): asked for without walking the machine's whole table each time.
+"""The TCP connections of one host by sock_diag(7), without a walk over the machine's whole table each time.
 
-A dump goes over the kernel's table of connections, which takes a quarter of a millisecond however few there are; to ask
-for a connection whose name is known takes a fifteenth. So a host is dumped when its namespace has opened one
-since (ActiveOpens and PassiveOpens of /proc/net/snmp), and at the look after that one, as the kernel counts a passive
-open just before it can be found. Where an answer fails to come, too, and where there are many.
+A dump walks the kernel's table of connections. It takes a quarter of a millisecond even if there are few. A request
+for one known connection takes a fifteenth of that. So a host is dumped only in these cases: its namespace opened a
+connection since the last reading (ActiveOpens and PassiveOpens of /proc/net/snmp); at the reading after that one,
+because the kernel counts a passive open just before it can be found; an answer is missing; or there are many.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sockets of sock_diag(7): one question about all of a kind, or questions by name, and the payloads of the answers."""
+"""Netlink sockets of sock_diag(7): a request for all sockets of a kind or for named ones, and the answers' payloads."""
 
 from __future__ import annotations
 

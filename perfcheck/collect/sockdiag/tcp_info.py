@@ -1,4 +1,4 @@
-"""Decodes what sock_diag(7) says of a TCP socket: inet_diag_msg with struct tcp_info (include/uapi/linux)."""
+"""Decodes the answer of sock_diag(7) for a TCP socket: inet_diag_msg with struct tcp_info (include/uapi/linux)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gathers looks at sockets, from the BPF iterator's lines and from sock_diag, and sums them up a socket at a time."""
+"""Gathers readings of sockets, from the BPF iterator's lines and from sock_diag, and sums them for each socket."""
 
 from __future__ import annotations
 

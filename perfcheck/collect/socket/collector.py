@@ -1,8 +1,8 @@
-"""The socket layer: how full buffers and queues of the lab's sockets are, looked at 5 times a second.
+"""The socket layer: how full buffers and queues of the lab's sockets are, read 5 times a second.
 
-Connections of TCP by an iterator (bpf/socket.bpf.c) over those that were made since the trial began,
-or, without BPF, by sock_diag. UDP sockets and listening ones by sock_diag always: there
-are few, and no tracepoint tells of their birth. A look that takes long makes the next one wait.
+An iterator (bpf/socket.bpf.c) reads the TCP connections made since the trial started; without BPF, sock_diag
+does. sock_diag always reads UDP sockets and listening ones: there are few, and no tracepoint shows their
+creation. If a reading takes long, the next one waits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Links and their emulators; one table says which there are."""
+"""Links and their emulators; one table lists them."""
 
 from __future__ import annotations
 

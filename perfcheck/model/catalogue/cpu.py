@@ -1,4 +1,4 @@
-"""Metrics of the CPU: what the hosts' processes got of it, and how busy the machine was as a whole."""
+"""Metrics of the CPU: the share of the hosts' processes, and the load of the whole machine."""
 
 from __future__ import annotations
 

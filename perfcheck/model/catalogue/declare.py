@@ -1,4 +1,4 @@
-"""How the layers beside TCP write their metrics down: one line a metric, one call a source."""
+"""Declares the metrics of the layers other than TCP: one line for each metric, one call for each source."""
 
 from __future__ import annotations
 

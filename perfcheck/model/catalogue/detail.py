@@ -1,4 +1,4 @@
-"""Metrics of detail mode: the time that followed packets spent in each stage of their way (docs/detail.md)."""
+"""Metrics of detail mode: the time that followed packets spent in each stage of their path (docs/detail.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of UDP that the hosts' kernels count; those that generators report stand in app.py."""
+"""Metrics of UDP that the hosts' kernels count; app.py has those that generators report."""
 
 from __future__ import annotations
 
