@@ -38,6 +38,8 @@ class PluginSession:
             debug=self.options.debug,
         )
         config.add_cleanup(self.measurements.close)
+        # An xdist worker ends without the interpreter's own clean-up. Another's runner may have nothing to close.
+        config.add_cleanup(getattr(self._runner, "close", lambda: None))
 
     @classmethod
     def of(cls, config: pytest.Config) -> PluginSession:

@@ -67,6 +67,7 @@ class Runner:
         self._modules: frozenset[str] = frozenset()
         self._loaded_rules: RuleSet | None = None
         self._at_ref: Path | None = None
+        self._remove_at_ref: finalize[..., Runner] | None = None
         self._attached: dict[str, Collector] = {}
         self._measured: WeakSet[Measurement] = WeakSet()
         self._events = EventLines(options.events) if options.events is not None else None
@@ -90,6 +91,11 @@ class Runner:
     ) -> None:
         """Detach all collectors."""
         self._cleanup.close()
+
+    def close(self) -> None:
+        """Remove what was kept for comparing, also where the session was never entered; safe to call twice."""
+        if self._remove_at_ref is not None:
+            self._remove_at_ref()
 
     def planned_comparisons(self, scenario: Scenario) -> tuple[str, ...]:
         """Return the metrics that a run with a baseline, or side by side, will compare, known before the run."""
@@ -300,6 +306,6 @@ class Runner:
             if self._at_ref is None:
                 self._at_ref = baselines_at(ref, folder)
                 # Also where no session is ever entered, as when pytest only collects.
-                finalize(self, shutil.rmtree, self._at_ref, ignore_errors=True)
+                self._remove_at_ref = finalize(self, shutil.rmtree, self._at_ref, ignore_errors=True)
             folder = self._at_ref
         return BaselineStore(folder, self.options.baseline_name if name is None else name)

@@ -199,7 +199,7 @@ def _words_on_builds(builds: Sequence[Build]) -> str:
     words = [
         "`share (95 %)`: the interval of Clopper and Pearson.",
         "A build is not measured if a scenario ended INVALID: it neither passes nor fails.",
-        f"The A/A builds compared {compared} metrics; {confirmed} time(s) a scenario tripped the screen and ran again.",
+        f"The A/A builds compared {compared} metrics; {confirmed} time(s) a scenario showed a change and ran again.",
     ]
     for kind in dict.fromkeys(build.kind for build in builds if build.kind != SAME):
         outcomes = [outcome for build in builds if build.kind == kind for outcome in build.outcomes]

@@ -109,10 +109,12 @@ def test_a_small_buffer_limits_every_writer(core: TcpCollector, write: Writer) -
     assert shares.limited <= shares.busy
 
 
-def test_one_that_polls_reads_what_the_kernels_own_clock_says(core: TcpCollector) -> None:
+def test_one_that_polls_reads_at_least_what_the_kernels_own_clock_says(core: TcpCollector) -> None:
     shares = sent(core, polls, sndbuf=SMALL)
     assert shares.kernel > 40
-    assert shares.limited == pytest.approx(shares.kernel, abs=20)
+    # The kernel's clock starts only where the writer waits already when the last segment leaves: the later it is woken,
+    # the less of the limit that clock sees.
+    assert shares.kernel - 20 <= shares.limited <= shares.busy
 
 
 @pytest.mark.parametrize(

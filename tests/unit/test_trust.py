@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "repo").mkdir()
     monkeypatch.chdir(tmp_path / "repo")
 
@@ -119,6 +122,18 @@ def test_the_runner_compares_with_the_commit_and_cleans_up() -> None:
     assert folder.is_dir()
     with pytest.raises(UsageError, match="save without --baseline-ref"):
         runner.save_baseline(session(3))
+    runner.close()
+    assert not folder.exists()
+    runner.close()
+
+
+@pytest.mark.usefixtures("repository")
+def test_baselines_of_a_commit_are_gone_with_a_runner_that_nobody_closed() -> None:
+    runner = Runner.create(RunOptions(baseline=True, baseline_ref="base"))
+    runner._store()
+    folder = runner._at_ref
+    assert folder is not None
+    assert folder.is_dir()
     del runner
     assert not folder.exists()
 
