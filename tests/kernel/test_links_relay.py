@@ -30,7 +30,8 @@ TCP_SHARE = 1448 / 1514
 @pytest.mark.parametrize("rate_mbit", [5, 50])
 def test_tcp_gets_the_rate_and_nothing_more(rate_mbit: int) -> None:
     with relay(delay="5ms", rate=f"{rate_mbit}mbit", queue="1bdp") as hosts:
-        ended, (forward, reverse) = trial(hosts, "-t", "1.5", "-O", "0.5", "-C", "cubic")
+        # At the end iperf3 does not count what is still queued, up to 0.2 s of the slower link.
+        ended, (forward, reverse) = trial(hosts, "-t", "3", "-O", "0.5", "-C", "cubic")
     goodput = ended["sum_received"]["bits_per_second"] / (rate_mbit * 1e6)
     assert 0.9 * TCP_SHARE < goodput <= 1.005 * TCP_SHARE
     assert forward.max_queue_bytes <= 10e-3 * rate_mbit * 1e6 / 8 + 1514
