@@ -98,7 +98,8 @@ def check_a_full_connection(pair: lab.Pair, collector: SocketCollector) -> None:
     assert statistics(theirs.rcv_use_pct)["p50"] == pytest.approx(100 * receiver["r"] / receiver["rb"], rel=0.02)
     assert theirs.rcvbuf_bytes == receiver["rb"]
     assert ours.snd_use_pct.count >= 5
-    assert abs(ours.snd_use_pct.count - theirs.rcv_use_pct.count) <= 1
+    # One that begins between the questions about the two hosts is found a round of three looks later.
+    assert abs(ours.snd_use_pct.count - theirs.rcv_use_pct.count) <= 3
     assert seen["socket"].metrics["socket.established.max"] == 2
     report = TrafficReport(
         generator="test", flows=(FlowReport(sender=ours.key, receiver=theirs.key),), metrics={}, start_ns=0, end_ns=1
