@@ -13,20 +13,21 @@ BPF_F_TABLE("array", u32, struct pc_cpu, cpus, 1, BPF_F_MMAPABLE);
 
 #ifdef HAS_task_struct__sched_info	/* CONFIG_SCHED_INFO */
 
-INLINE u32 is_of_lab(struct pc_scope *within, struct task_struct *task)
+/* Number of the task's host, from 1; 0: it is nobody's of the lab. */
+INLINE u32 host_of_task(struct pc_scope *within, struct task_struct *task)
 {
 	struct nsproxy *proxy;
 
 	if (task->tgid == within->own_tgid)
 		return 0;
 	proxy = task->nsproxy;
-	return proxy && proxy->net_ns && host_of(within, proxy->net_ns->ns.inum);
+	return proxy && proxy->net_ns ? host_of(within, proxy->net_ns->ns.inum) : 0;
 }
 
 /* The task's record, made where it is the lab's and has none. */
 INLINE struct pc_task *find_task(struct pc_scope *within, struct task_struct *task)
 {
-	u32 pid = task->pid, index = pid & (PC_TASKS - 1);
+	u32 pid = task->pid, index = pid & (PC_TASKS - 1), host;
 	struct pc_task *found;
 
 	if (!pid)
@@ -37,12 +38,15 @@ INLINE struct pc_task *find_task(struct pc_scope *within, struct task_struct *ta
 	if (found->pid == pid)
 		return found;
 	/* Kernel threads have no memory of their own. */
-	if (!task->mm || !is_of_lab(within, task))
+	if (!task->mm)
+		return 0;
+	host = host_of_task(within, task);
+	if (!host)
 		return 0;
 	/* A living one is forgotten for it: there is room for PC_TASKS. */
 	if (found->pid)
 		lock_xadd(&within->lost, 1);
-	found->class = PC_OF_HOST;
+	found->class = host > PC_CPU_HOSTS ? PC_CPU_HOSTS : host;
 	found->cpu = ~0U;
 	found->forced = 0;
 	found->in_ns = found->out_ns = found->off_ns = found->runtime_ns = 0;

@@ -50,7 +50,8 @@ struct pc_drops {
 
 /* ---- cpu.bpf.c ---- */
 
-enum pc_class { PC_OF_HOST, PC_OF_EMULATOR, PC_CLASSES };
+#define PC_CPU_HOSTS 16		/* so many hosts have sums of their own; those beyond share the last ones */
+#define PC_OF_EMULATOR 0	/* pc_task.class: links' processes; from 1 on the number of the host */
 
 /* One task, at the index (pid % PC_TASKS). */
 struct pc_task {

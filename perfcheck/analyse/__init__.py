@@ -1,16 +1,19 @@
 """Turns raw reports and observations into metrics; pure functions."""
 
-from perfcheck.analyse.aggregate import aggregate
+from perfcheck.analyse.aggregate import aggregate, aggregate_subjects
 from perfcheck.analyse.bounds import bound_checks
 from perfcheck.analyse.crosscheck import cross_checks
 from perfcheck.analyse.detailchecks import detail_checks
+from perfcheck.analyse.entries import INFLIGHT_SHARE
 from perfcheck.analyse.events import events_of
 from perfcheck.analyse.paths import Followed, follow
 from perfcheck.analyse.stages import complete, stage_metrics
+from perfcheck.analyse.subjects import kinds, subject_metrics
 from perfcheck.analyse.trial import timed, trial_metrics, unmatched_flows
 from perfcheck.analyse.validity import why_not_counted
 
 __all__ = [
-    "Followed", "aggregate", "bound_checks", "complete", "cross_checks", "detail_checks", "events_of", "follow",
-    "stage_metrics", "timed", "trial_metrics", "unmatched_flows", "why_not_counted",
+    "INFLIGHT_SHARE", "Followed", "aggregate", "aggregate_subjects", "bound_checks", "complete", "cross_checks",
+    "detail_checks", "events_of", "follow", "kinds", "stage_metrics", "subject_metrics", "timed", "trial_metrics",
+    "unmatched_flows", "why_not_counted",
 ]  # fmt: skip

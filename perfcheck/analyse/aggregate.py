@@ -10,6 +10,16 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import MetricRecord, TrialRecord
 
 
+def aggregate_subjects(trials: Sequence[TrialRecord]) -> dict[str, dict[str, MetricRecord]]:
+    """Return each subject's metrics as `aggregate` does; subjects in the order in which trials have them."""
+    valid = [trial for trial in trials if trial.valid]
+    names = dict.fromkeys(name for trial in valid for name in trial.subjects)
+    return {
+        name: aggregate([trial.model_copy(update={"metrics": trial.subjects.get(name, {})}) for trial in valid])
+        for name in names
+    }
+
+
 def aggregate(trials: Sequence[TrialRecord]) -> dict[str, MetricRecord]:
     """Return each metric's median over the valid trials that have it, in the catalogue's order.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from perfcheck.analyse.crosscheck import TCP_COLLECTOR
+from perfcheck.analyse.entries import achieved
 from perfcheck.analyse.flows import measured_connections
 from perfcheck.analyse.layers import layer_metrics, link_metrics
 from perfcheck.analyse.socket import buffer_metrics
@@ -31,17 +32,25 @@ def trial_metrics(
     Of several collectors that saw the TCP sockets the TCP collector's figures stand; another's are not
     mixed in, since the same name would mean something else.
     """
-    found = {
+    return {
         **layer_metrics(observations),
-        **buffer_metrics(observations, reports),
         **link_metrics(scenario, links),
+        **entry_metrics(scenario, reports, observations),
     }
+
+
+def entry_metrics(
+    scenario: Scenario, reports: Sequence[TrafficReport], observations: Sequence[Observation]
+) -> dict[str, float]:
+    """Return the metrics of the measured traffic alone: what its generators report, and what its sockets did."""
+    found = buffer_metrics(observations, reports)
     for seen in sorted(observations, key=lambda each: each.collector != TCP_COLLECTOR):
         if tcp := tcp_metrics(seen.tcp_sockets, reports, scenario):
             found |= tcp
             break
     measured = [report for report in reports if not report.background]
     found |= _reported([report.metrics for report in measured]) | common_rates(timed(measured, observations))
+    found |= achieved(scenario.traffic, reports)
     if "udp.jitter_us" in found and (own := self_jitter_us(scenario)) is not None:
         found["udp.self_jitter_us"] = own
     return found

@@ -202,14 +202,14 @@ class Record:
 
     def get(self, metric: str) -> Measured | None:
         """Return a metric, or None where it was not measured."""
-        found = self._raw.metrics.get(metric)
+        found = self._raw.figures.get(metric)
         if found is None:
             return None
         return Measured(metric, found.value, found.unit, found.per_trial, self)
 
     def __contains__(self, metric: object) -> bool:
         """Whether a metric was measured."""
-        return metric in self._raw.metrics
+        return metric in self._raw.figures
 
     def __iter__(self) -> Iterator[str]:
         """Return the names of the metrics that were measured."""

@@ -197,11 +197,11 @@ def _digest(text: str) -> str:
 def _rows(record: RunRecord) -> dict[str, Any]:
     environment = environment_of(record)
     values = [
-        (name, record.metrics[name].unit, trial.index, value)
+        (name, record.figures[name].unit, trial.index, value)
         for trial in record.trials
         if trial.valid
-        for name, value in sorted(trial.metrics.items())
-        if name in record.metrics
+        for name, value in sorted(trial.figures.items())
+        if name in record.figures
     ]
     point = ",".join(f"{key}={value}" for key, value in sorted(record.scenario.point.items()))
     return {

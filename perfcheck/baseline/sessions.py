@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -10,6 +10,7 @@ from perfcheck.baseline.document import rounded
 from perfcheck.baseline.naming import flat
 from perfcheck.model.baseline import AcceptedChange, Baseline, BaselineSession
 from perfcheck.model.record import RunRecord
+from perfcheck.model.subject import MetricKey
 
 EMULATORS: Final = "emulators"
 """Field of the environment that holds the kinds of link emulators; baselines are never compared across them."""
@@ -36,7 +37,8 @@ def with_session(record: RunRecord, old: Baseline | None) -> Baseline:
     """
     if old is not None and not _continues(old, record):
         old = None
-    runs = {name: tuple(map(rounded, metric.per_trial)) for name, metric in record.metrics.items() if metric.per_trial}
+    kept = {name: metric for name, metric in record.figures.items() if _is_kept(name, record)}
+    runs = {name: tuple(map(rounded, metric.per_trial)) for name, metric in kept.items() if metric.per_trial}
     session = BaselineSession(run_id=record.run_id, started_at=record.started_at, runs=runs)
     earlier = () if old is None else tuple(each for each in old.sessions if each.run_id != session.run_id)
     return Baseline(
@@ -59,12 +61,29 @@ def with_accepted(record: RunRecord, metrics: Iterable[str], reason: str, old: B
     """
     named = sorted(set(metrics))
     if old is not None and _continues(old, record):
-        accepted = {name: found for name, found in record.metrics.items() if name in named}
-        record = record.model_copy(update={"metrics": accepted})
+        record = _only(record, named)
     new = with_session(record, old)
     kept = [change for change in new.accepted if change.metric not in named]
     changes = [AcceptedChange(metric=metric, since=record.run_id, reason=reason) for metric in named]
     return replace(new, accepted=(*kept, *changes))
+
+
+def _is_kept(name: str, record: RunRecord) -> bool:
+    """Whether a baseline keeps a figure: all of the whole run, and of subjects those that the scenario asks for."""
+    return name in record.metrics or name in record.scenario.asked
+
+
+def _only(record: RunRecord, named: Collection[str]) -> RunRecord:
+    """Return the record with these figures alone."""
+    metrics = {name: found for name, found in record.metrics.items() if name in named}
+    subjects = {
+        subject: found.model_copy(update={"metrics": {
+            name: metric for name, metric in found.metrics.items()
+            if str(MetricKey(metric=name, subject=subject)) in named
+        }})
+        for subject, found in record.subjects.items()
+    }  # fmt: skip
+    return record.model_copy(update={"metrics": metrics, "subjects": subjects})
 
 
 def _continues(old: Baseline, record: RunRecord) -> bool:

@@ -20,7 +20,8 @@ from perfcheck.model.observation import Scope
 from perfcheck.system.clock import now_ns
 
 TASKS: Final = 8192  # PC_TASKS
-_HOST, _EMULATOR = range(2)  # enum pc_class
+HOSTS: Final = 16  # PC_CPU_HOSTS
+_EMULATOR: Final = 0  # PC_OF_EMULATOR
 _NO_CPU: Final = 0xFFFFFFFF
 _SUMS: Final = ("busy_ns", "waited_ns", "blocked_ns", "forced_ns", "stints", "voluntary", "forced", "migrations")
 
@@ -33,7 +34,7 @@ class CpuCollector(BpfCollector):
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
         self._cpus = programs.cpu_count()
-        super().__init__({"cpus": 2 * self._cpus})
+        super().__init__({"cpus": (1 + HOSTS) * self._cpus})
 
     def forget(self, scope: Scope) -> None:
         """Forget all tasks; those that carry links are known beforehand."""
@@ -48,19 +49,39 @@ class CpuCollector(BpfCollector):
         """Add up all CPUs' sums and what is still under way."""
         ended_ns = now_ns()
         sums, tasks = self.programs.view("cpus"), self.programs.view("tasks").copy()
+        known = tasks[tasks["pid"] > 0]
         metrics: dict[str, float] = {}
         delays: dict[str, Histogram] = {}
-        for kind, prefix in ((_HOST, ""), (_EMULATOR, "emulator_")):
-            part = sums[kind * self._cpus : (kind + 1) * self._cpus]
-            known = tasks[(tasks["pid"] > 0) & (tasks["class"] == kind)]
-            if not len(known) and not int(part["stints"].sum()):
-                continue
-            found = totals(part)
-            under_way(found, known, self.programs.opened_ns, ended_ns, procfs.run_delay_ns)
-            metrics |= dict(_metrics(prefix, found, length_ns))
-            if (delay := programs.histogram_of(part["delay_ns"], "us", divisor=1000.0)) is not None:
+        for prefix, part, own in (
+            ("", sums[self._cpus :], known[known["class"] != _EMULATOR]),
+            ("emulator_", sums[: self._cpus], known[known["class"] == _EMULATOR]),
+        ):
+            metrics |= self._metrics(prefix, part, own, length_ns, ended_ns)
+            if metrics and (delay := programs.histogram_of(part["delay_ns"], "us", divisor=1000.0)) is not None:
                 delays[f"cpu.{prefix}runq_delay_us"] = delay
-        return Seen(metrics=metrics, distributions=delays)
+        return Seen(
+            metrics=metrics, distributions=delays, by_host=dict(self._of_each_host(sums, known, length_ns, ended_ns))
+        )
+
+    def _of_each_host(
+        self, sums: npt.NDArray[Any], tasks: npt.NDArray[Any], length_ns: int, ended_ns: int
+    ) -> Iterator[tuple[str, dict[str, float]]]:  # fmt: skip
+        """Return each host's metrics by its name; nothing where hosts share sums."""
+        hosts = self.programs.hosts
+        for number, host in enumerate(hosts if len(hosts) <= HOSTS else (), start=1):
+            part = sums[number * self._cpus : (number + 1) * self._cpus]
+            found = self._metrics("", part, tasks[tasks["class"] == number], length_ns, ended_ns)
+            yield host, found
+
+    def _metrics(
+        self, prefix: str, part: npt.NDArray[Any], tasks: npt.NDArray[Any], length_ns: int, ended_ns: int
+    ) -> dict[str, float]:
+        """Return the metrics of the tasks of some sums; nothing where there was none."""
+        if not len(tasks) and not int(part["stints"].sum()):
+            return {}
+        found = totals(part)
+        under_way(found, tasks, self.programs.opened_ns, ended_ns, procfs.run_delay_ns)
+        return dict(_metrics(prefix, found, length_ns))
 
 
 def totals(part: npt.NDArray[Any]) -> dict[str, int]:

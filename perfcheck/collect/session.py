@@ -125,7 +125,15 @@ class Core:
             seen = collector.end()
         self._running.remove(collector)
         self._stopped[collector.name] = replace(
-            seen, tcp_sockets=(), socket_buffers=(), host_counters=(), metrics={}, distributions={}, detail=None
+            seen,
+            tcp_sockets=(),
+            socket_buffers=(),
+            host_counters=(),
+            metrics={},
+            distributions={},
+            by_host={},
+            by_interface={},
+            detail=None,
         )
         collector.close()
 

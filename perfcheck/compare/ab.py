@@ -52,7 +52,7 @@ def judge_pairs(scenario: Scenario, a: RunRecord, b: RunRecord) -> SideBySide:
     A metric is settled at the first look that settles it, and later pairs do not change that. Where
     one of the two sides lacks a metric it is INVALID.
     """
-    names = [name for name in wanted_metrics(scenario) if name in a.metrics or name in b.metrics]
+    names = [name for name in wanted_metrics(scenario) if name in a.figures or name in b.figures]
     judged = [_judge(CATALOGUE[name], scenario.tolerance_pct.get(name), a, b) for name in names]
     return SideBySide(
         comparisons=tuple(comparison for comparison, _ in judged),
@@ -133,7 +133,7 @@ def _judge(
     before, after = _paired(a, b, spec.name)
     if before.size:
         return compare_pairs(spec, before.tolist(), after.tolist(), tolerance_pct)
-    measured = {side: record.metrics.get(spec.name) for side, record in (("A", a), ("B", b))}
+    measured = {side: record.figures.get(spec.name) for side, record in (("A", a), ("B", b))}
     missing = [side for side, metric in measured.items() if metric is None]
     reason = f"{' and '.join(missing)} did not measure it" if missing else "no pair of valid runs has a value"
     gone = ComparisonRecord(
@@ -144,14 +144,14 @@ def _judge(
 
 
 def _value(record: RunRecord, metric: str) -> float | None:
-    measured = record.metrics.get(metric)
+    measured = record.figures.get(metric)
     return measured.value if measured is not None else None
 
 
 def _paired(a: RunRecord, b: RunRecord, metric: str) -> tuple[Floats, Floats]:
     others = {trial.index: trial for trial in b.trials if trial.valid}
     pairs = [
-        (trial.metrics.get(metric, math.nan), others[trial.index].metrics.get(metric, math.nan))
+        (trial.figures.get(metric, math.nan), others[trial.index].figures.get(metric, math.nan))
         for trial in a.trials
         if trial.valid and trial.index in others
     ]

@@ -89,7 +89,7 @@ def _noise(spec: MetricSpec, tolerance_pct: float | None, sessions: Sequence[Run
 
 
 def _runs(record: RunRecord, metric: str) -> Floats:
-    values = [trial.metrics[metric] for trial in record.trials if trial.valid and metric in trial.metrics]
+    values = [trial.figures[metric] for trial in record.trials if trial.valid and metric in trial.figures]
     array: Floats = np.asarray(values, dtype=np.float64)
     return np.asarray(array[np.isfinite(array)])
 

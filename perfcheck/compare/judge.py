@@ -14,7 +14,9 @@ from perfcheck.model.baseline import Baseline, BaselineLookup, differences
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import DecidedBy, Layer, MetricSpec
 from perfcheck.model.record import ComparisonRecord, RunRecord, TrialRecord
-from perfcheck.model.scenario import Scenario, TrafficSpec
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.subject import read_key
+from perfcheck.model.traffic import GENERATORS
 from perfcheck.model.verdict import Verdict
 
 
@@ -27,7 +29,10 @@ def wanted_metrics(scenario: Scenario) -> tuple[str, ...]:
 
 
 def _wanted(named: AbstractSet[str]) -> tuple[str, ...]:
-    return tuple(name for name, spec in CATALOGUE.items() if spec.compared or name in named)
+    return (
+        *(name for name, spec in CATALOGUE.items() if spec.compared or name in named),
+        *sorted(name for name in named if not read_key(name).whole and name in CATALOGUE),
+    )
 
 
 def planned_metrics(scenario: Scenario, lookup: BaselineLookup) -> tuple[str, ...]:
@@ -48,7 +53,7 @@ def _can_produce(spec: MetricSpec, protocols: set[str], generators: set[str]) ->
     if spec.layer in (Layer.TCP, Layer.UDP) and spec.layer.value not in protocols:
         return False
     # What a generator reports needs one that does; everything else comes from collectors.
-    reported = set(spec.needs) & set(TrafficSpec.model_fields)
+    reported = set(spec.needs) & set(GENERATORS)
     return not reported or bool(generators & reported)
 
 
@@ -97,13 +102,13 @@ class _Terms:
 
 
 def _recorded_decider(record: RunRecord, metric: str) -> DecidedBy:
-    measured = record.metrics.get(metric)
+    measured = record.figures.get(metric)
     return DecidedBy(measured.decided_by) if measured is not None and measured.decided_by else DecidedBy.MACHINE
 
 
 def _judge(every: Sequence[_Terms], record: RunRecord, lookup: BaselineLookup) -> tuple[ComparisonRecord, ...]:
     found = lookup.found
-    known = record.metrics.keys() | (found.metrics() if found is not None else set())
+    known = record.figures.keys() | (found.metrics() if found is not None else set())
     return tuple(_judge_metric(terms, record, lookup) for terms in every if terms.spec.name in known)
 
 
@@ -173,7 +178,7 @@ def _judge_metric(terms: _Terms, record: RunRecord, lookup: BaselineLookup) -> C
 
 def _values(trials: Sequence[TrialRecord], metric: str) -> tuple[float, ...]:
     """Values of these trials, in order; what is not a finite number does not count."""
-    values = (trial.metrics.get(metric, math.nan) for trial in trials)
+    values = (trial.figures.get(metric, math.nan) for trial in trials)
     return tuple(value for value in values if math.isfinite(value))
 
 
@@ -181,7 +186,7 @@ def _unjudged(
     spec: MetricSpec, verdict: Verdict, reason: str, record: RunRecord,
     baseline: Sequence[Sequence[float]] = (),
 ) -> ComparisonRecord:  # fmt: skip
-    measured = record.metrics.get(spec.name)
+    measured = record.figures.get(spec.name)
     before = sorted(value for session in baseline for value in session)
     return ComparisonRecord(
         metric=spec.name, unit=spec.unit, baseline=before[len(before) // 2] if before else None,

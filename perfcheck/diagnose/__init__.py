@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perfcheck.diagnose.engine import Judgement, Outcome, RuleOutcome, SymptomOutcome, judge
+from perfcheck.diagnose.entries import with_entries
 from perfcheck.diagnose.listing import explain
 from perfcheck.diagnose.loading import load_rules, read_rules
 from perfcheck.diagnose.rule import Rule, RuleSet, Symptom
@@ -10,5 +11,5 @@ from perfcheck.diagnose.verdicts import diagnose, records
 
 __all__ = [
     "Judgement", "Outcome", "Rule", "RuleOutcome", "RuleSet", "Symptom", "SymptomOutcome", "diagnose", "explain",
-    "judge", "load_rules", "read_rules", "records",
+    "judge", "load_rules", "read_rules", "records", "with_entries",
 ]  # fmt: skip

@@ -21,6 +21,7 @@ from perfcheck.model.observation import LinkReport
 from perfcheck.model.proof import LinkProof
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import EmulatedLink, Host, LinkEmulator, LinkEnd
+from perfcheck.model.subject import direction_name
 from perfcheck.system import cgroup, commands, sysctl
 from perfcheck.system.clock import wait_until
 from perfcheck.system.journal import Journal
@@ -100,6 +101,15 @@ class Lab:
     def links(self) -> tuple[EmulatedLink, ...]:
         """The links in the file's order, once the lab is up."""
         return tuple(self._links)
+
+    @property
+    def directions(self) -> Mapping[tuple[str, str], str]:
+        """The link's direction that each host's interface sends into, by host and interface name."""
+        return {
+            (end.host, end.ifname): direction_name(end.host, link.end_opposite(end.host).host)
+            for link in self._topology.links
+            for end in link.ends
+        }
 
     @property
     def emulators(self) -> Mapping[str, str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from perfcheck.model.subject import SubjectKind
+
 STATS: Final = ("p50", "p90", "p99", "p999", "mean", "min", "max")
 
 Metrics = Mapping[str, float]
@@ -73,6 +75,7 @@ class MetricSpec:
     `source_text` says what is read, with `{}` for each of `hooks`: tracepoints, each of which the metric needs.
     Hooks that stand in for one another are in the words alone.
     `counter` names the counter of sockets (TcpSocket.counters) that the metric is the sum of, over `ends`.
+    `subjects` are the kinds of subject that it can be asked of beside the whole run.
     `host_wide` marks what cannot be told apart from the rest of the machine: everything else is the lab's own.
     """
 
@@ -93,6 +96,7 @@ class MetricSpec:
     hooks: tuple[str, ...] = ()
     counter: str = ""
     ends: Ends = Ends.SENDERS
+    subjects: tuple[SubjectKind, ...] = ()
 
     @property
     def source(self) -> str:

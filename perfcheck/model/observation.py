@@ -117,7 +117,8 @@ class Observation:
     """What one collector saw in one trial; a collector fills only what is its own.
 
     `metrics` are values by catalogue name; `distributions` maps a catalogue name without its stat
-    (`cpu.runq_delay_us`) to all values of the trial, in the name's unit. `detail` is detail mode's alone.
+    (`cpu.runq_delay_us`) to all values of the trial, in the name's unit. `by_host` and `by_interface` (by host and
+    interface name) hold metrics of these alone, where the collector can tell them apart. `detail` is detail mode's.
     """
 
     collector: str
@@ -126,6 +127,8 @@ class Observation:
     host_counters: tuple[HostCounters, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     distributions: Mapping[str, Histogram] = field(default_factory=dict)
+    by_host: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    by_interface: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
     overhead: Overhead = Overhead()
     lost_events: int = 0
     warnings: tuple[str, ...] = ()

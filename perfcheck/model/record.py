@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError
 
 from perfcheck.model.printable import ascii_json, printable
+from perfcheck.model.subject import MetricKey, SubjectKind
 from perfcheck.model.verdict import Verdict
 
 
@@ -19,7 +21,10 @@ class _Part(BaseModel):
 
 
 class ScenarioRef(_Part):
-    """Which scenario was run; `workload` is the digest that baselines are keyed by."""
+    """Which scenario was run; `workload` is the digest that baselines are keyed by.
+
+    `asked` are the keys with a subject or a phase that the scenario expects something of or compares.
+    """
 
     name: str
     digest: str
@@ -27,6 +32,7 @@ class ScenarioRef(_Part):
     point: Mapping[str, str] = Field(default_factory=dict)
     workload: str = ""
     title: str = ""
+    asked: tuple[str, ...] = ()
     conditions: Mapping[str, str] = Field(default_factory=dict)
 
 
@@ -48,16 +54,26 @@ class DetailRecord(_Part):
 class TrialRecord(_Part):
     """One trial: metric values by name, and why it does not count where it does not.
 
-    `traffic_s` is the time from the first generator's start to the last one's end. `detail` is there in detail
-    mode only.
+    `traffic_s` is the time from the first generator's start to the last one's end. `subjects` has the metrics of
+    each subject alone. `detail` is there in detail mode only.
     """
 
     index: int
     metrics: Mapping[str, float]
+    subjects: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     traffic_s: float = 0.0
     valid: bool = True
     invalid_reason: str | None = None
     detail: DetailRecord | None = None
+
+    @cached_property
+    def figures(self) -> Mapping[str, float]:
+        """Every value under its whole key: `tcp.rtt_us.p99`, `tcp.rtt_us.p99@bulk`."""
+        return dict(self.metrics) | {
+            str(MetricKey(metric=name, subject=subject)): value
+            for subject, metrics in self.subjects.items()
+            for name, value in metrics.items()
+        }
 
 
 class MetricRecord(_Part):
@@ -87,6 +103,14 @@ class DiagnosisRecord(_Part):
     severity: Literal["info", "warning", "critical"] = "info"
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class SubjectRecord(_Part):
+    """One subject: a traffic entry, a host or a link's direction. Only an entry has a diagnosis of its own."""
+
+    kind: SubjectKind
+    metrics: Mapping[str, MetricRecord]
+    diagnosis: tuple[DiagnosisRecord, ...] = ()
 
 
 class ExpectationRecord(_Part):
@@ -154,6 +178,7 @@ class RunRecord(_Part):
     emulators: Mapping[str, Any]
     trials: tuple[TrialRecord, ...]
     metrics: Mapping[str, MetricRecord]
+    subjects: Mapping[str, SubjectRecord] = Field(default_factory=dict)
     diagnosis: Annotated[tuple[DiagnosisRecord, ...], Field(min_length=1)]
     expectations: tuple[ExpectationRecord, ...] = ()
     comparisons: tuple[ComparisonRecord, ...] = ()
@@ -169,6 +194,15 @@ class RunRecord(_Part):
     warnings: tuple[str, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @cached_property
+    def figures(self) -> Mapping[str, MetricRecord]:
+        """Every metric under its whole key: `tcp.rtt_us.p99`, `tcp.rtt_us.p99@bulk`."""
+        return dict(self.metrics) | {
+            str(MetricKey(metric=name, subject=subject)): metric
+            for subject, found in self.subjects.items()
+            for name, metric in found.metrics.items()
+        }
 
     def to_json(self) -> str:
         """Return the record as one line of JSON in ASCII, keys as in the design."""

@@ -102,7 +102,8 @@ class Scenario(Frozen):
 
     `point` holds the matrix's (key, value) pairs of this point, empty without a matrix; `line`
     and `column` of `expect` entries are kept by the loader, not here. `expected_cause` is the
-    cause that `expect: diagnosis:` names (`healthy` for `none`), or None.
+    cause that `expect: diagnosis:` names (`healthy` for `none`), or None; `expected_causes` are those of single
+    traffic entries.
     """
 
     name: Name
@@ -119,6 +120,7 @@ class Scenario(Frozen):
     point: tuple[tuple[str, str], ...] = ()
     expect: tuple[Expectation, ...] = ()
     expected_cause: str | None = None
+    expected_causes: dict[str, str] = Field(default_factory=dict)
     tolerance_pct: dict[str, float] = Field(default_factory=dict)
     digest: str = ""
     workload_digest: str = ""

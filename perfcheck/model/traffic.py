@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from perfcheck.model.bounds import MAX_COMMAND, MAX_NAME
-from perfcheck.model.names import Family, HostName
+from perfcheck.model.names import EntryName, Family, HostName
 from perfcheck.model.quantities import (
     Flag,
     Frozen,
@@ -203,8 +204,14 @@ AnySpec = Iperf3Spec | CommandSpec | HttpSpec | SockperfSpec
 
 
 class TrafficSpec(Frozen):
-    """One entry of `traffic`: exactly one generator's key."""
+    """One entry of `traffic`: exactly one generator's key, and the entry's name."""
 
+    name: EntryName | None = Field(
+        default=None,
+        examples=["rpc"],
+        description="what metrics of this entry alone are asked by, as in app.latency_us.p99@rpc; generator and "
+        "position, such as iperf3-1, where nothing is said",
+    )
     iperf3: Iperf3Spec | None = Field(
         default=None, examples=[{"from": "client", "to": "server", "duration": "3s"}], description="traffic by iperf3"
     )
@@ -227,11 +234,11 @@ class TrafficSpec(Frozen):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if len(self._given()) != 1:
-            raise ValueError(f"expected exactly one generator: {', '.join(type(self).model_fields)}")
+            raise ValueError(f"expected exactly one generator: {', '.join(GENERATORS)}")
         return self
 
     def _given(self) -> dict[str, AnySpec]:
-        return {name: spec for name in type(self).model_fields if (spec := getattr(self, name)) is not None}
+        return {name: spec for name in GENERATORS if (spec := getattr(self, name)) is not None}
 
     @property
     def generator(self) -> str:
@@ -253,3 +260,12 @@ class TrafficSpec(Frozen):
         """The transport protocol of its flows; a command's is taken for TCP."""
         spec = self.iperf3 or self.sockperf
         return spec.protocol if spec is not None else "tcp"
+
+
+GENERATORS: Final = tuple(name for name in TrafficSpec.model_fields if name != "name")
+"""The keys of an entry that name a generator."""
+
+
+def entry_names(entries: Sequence[TrafficSpec]) -> tuple[str, ...]:
+    """Return each entry's name: its own, or its generator's with its position in the file, counted from 1."""
+    return tuple(entry.name or f"{entry.generator}-{place}" for place, entry in enumerate(entries, start=1))

@@ -145,7 +145,7 @@ def _actual(record: RunRecord, subject: Subject, actual: float | str | None) -> 
     if subject.metric == "diagnosis":
         return cause_text(record.diagnosis[0])
     text = value_text(actual, subject.unit)
-    metric = record.metrics.get(subject.metric)
+    metric = record.figures.get(subject.metric)
     if metric is None or len(metric.per_trial) < 2:
         return text
     low, high = (format_value(bound, subject.unit) for bound in (min(metric.per_trial), max(metric.per_trial)))

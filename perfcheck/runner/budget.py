@@ -57,7 +57,7 @@ def without_stopped(
 def why_shed(record: RunRecord, metric: str) -> str | None:
     """Say why a metric has no value in the record where its collector was stopped."""
     stopped = record.overhead.get(STOPPED, {})
-    if metric in record.metrics or metric not in CATALOGUE:
+    if metric in record.figures or metric not in CATALOGUE:
         return None
     return next((stopped[needed] for needed in CATALOGUE[metric].needs if needed in stopped), None)
 

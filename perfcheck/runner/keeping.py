@@ -43,7 +43,7 @@ def kept(keeper: Keeper, scenario: Scenario, record: RunRecord, keep: Keep) -> s
     reason = untrusted(record)
     if reason is not None:
         return f"not written, the run is invalid: {reason}"
-    accepted = tuple(metric for metric in keep.accept if metric in record.metrics)
+    accepted = tuple(metric for metric in keep.accept if metric in record.figures)
     if keep.accept and not accepted:
         return f"not written, the run has no {' and no '.join(keep.accept)} to accept"
     moved = () if keep.update or accepted else keeper.moved_since_saved(scenario, record)

@@ -10,13 +10,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from perfcheck.analyse import aggregate
+from perfcheck.analyse import INFLIGHT_SHARE, aggregate, aggregate_subjects, kinds
 from perfcheck.compare import decided_by
-from perfcheck.diagnose import RuleSet, diagnose
+from perfcheck.diagnose import RuleSet, diagnose, with_entries
 from perfcheck.model.baseline import BaselineLookup
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.record import ExpectationRecord, MetricRecord, RunRecord, ScenarioRef
+from perfcheck.model.record import (
+    DiagnosisRecord,
+    ExpectationRecord,
+    MetricRecord,
+    RunRecord,
+    ScenarioRef,
+    SubjectRecord,
+    TrialRecord,
+)
 from perfcheck.model.scenario import Scenario
+from perfcheck.model.subject import SubjectKind, read_key
+from perfcheck.model.traffic import entry_names
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import costs
 from perfcheck.runner.budget import STOPPED, without_stopped
@@ -33,7 +43,7 @@ def summarise(
     valid = [record for record in records if record.valid]
     overhead = costs.costs(scenario, trials)
     metrics = without_stopped(_with_decider(scenario, aggregate(records)), records, overhead[STOPPED])
-    medians = {name: metric.value for name, metric in metrics.items()}
+    subjects = _subjects(scenario, records, rules, metrics, overhead[STOPPED])
     reason = _why_invalid(scenario, trials)
     warned = {warning for trial in trials for warning in trial.warnings} | set(costs.remarks(overhead, trials))
     return RunRecord(
@@ -45,7 +55,8 @@ def summarise(
         emulators=emulators,
         trials=records,
         metrics=metrics,
-        diagnosis=diagnose(rules, medians, [record.metrics for record in valid]),
+        subjects=subjects,
+        diagnosis=with_entries(diagnose(rules, _medians(metrics), [record.metrics for record in valid]), subjects),
         overhead=overhead,
         lost_events=sum(seen.lost_events for trial in trials for seen in trial.observations),
         cross_checks=tuple(check for trial in trials for check in trial.cross_checks),
@@ -64,15 +75,65 @@ def diagnosed_against(record: RunRecord, rules: RuleSet, lookup: BaselineLookup)
         return record
     names = [name for name, metric in record.metrics.items() if lookup.like is not None or metric.decided_by == "path"]
     before = {name: median(chain.from_iterable(sessions)) for name in names if (sessions := found.sessions_of(name))}
-    medians = {name: metric.value for name, metric in record.metrics.items()}
     trials = [trial.metrics for trial in record.trials if trial.valid]
-    return record.model_copy(update={"diagnosis": diagnose(rules, medians, trials, before)})
+    found_again = diagnose(rules, _medians(record.metrics), trials, before)
+    return record.model_copy(update={"diagnosis": with_entries(found_again, record.subjects)})
+
+
+def _medians(metrics: Mapping[str, MetricRecord]) -> dict[str, float]:
+    return {name: metric.value for name, metric in metrics.items()}
+
+
+def _subjects(
+    scenario: Scenario, trials: Sequence[TrialRecord], rules: RuleSet, whole: Mapping[str, MetricRecord],
+    stopped: Mapping[str, str],
+) -> dict[str, SubjectRecord]:  # fmt: skip
+    """Return each subject's metrics, and of each measured traffic entry what is the matter with it."""
+    measured = {
+        name for name, entry in zip(entry_names(scenario.traffic), scenario.traffic, strict=True)
+        if not entry.background
+    }  # fmt: skip
+    found: dict[str, SubjectRecord] = {}
+    aggregated = aggregate_subjects(trials)
+    for name, metrics in aggregated.items():
+        kept = without_stopped(_with_decider(scenario, metrics), trials, stopped)
+        causes = _diagnosed(name, rules, whole, kept, trials) if name in measured else ()
+        causes = tuple(_with_fillers(cause, name, aggregated) for cause in causes)
+        found[name] = SubjectRecord(kind=kinds(scenario)[name], metrics=kept, diagnosis=causes)
+    return found
+
+
+def _with_fillers(
+    cause: DiagnosisRecord, entry: str, subjects: Mapping[str, Mapping[str, MetricRecord]]
+) -> DiagnosisRecord:  # fmt: skip
+    """Add to other entries' traffic as a cause which of them has most in flight."""
+    others = {name: found[INFLIGHT_SHARE].value for name, found in subjects.items() if INFLIGHT_SHARE in found}
+    others.pop(entry, None)
+    if cause.cause != "cross_traffic" or not others:
+        return cause
+    most = max(others, key=lambda name: others[name])
+    text = f"{most} fills it: {others[most]:.0f} % of all bytes in flight are its own"
+    return cause.model_copy(update={"evidence_for": (*cause.evidence_for, text)})
+
+
+def _diagnosed(
+    name: str, rules: RuleSet, whole: Mapping[str, MetricRecord], own: Mapping[str, MetricRecord],
+    trials: Sequence[TrialRecord],
+) -> tuple[DiagnosisRecord, ...]:  # fmt: skip
+    """Diagnose one traffic entry: its own figures, and of all that no entry has, such as a host's CPU, the run's."""
+
+    def seen(all_of: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+        shared = {key: value for key, value in all_of.items() if SubjectKind.TRAFFIC not in CATALOGUE[key].subjects}
+        return {**shared, **entry}
+
+    each = [seen(trial.metrics, trial.subjects.get(name, {})) for trial in trials if trial.valid]
+    return diagnose(rules, _medians(seen(whole, own)), each)
 
 
 def expectation_records(scenario: Scenario, record: RunRecord) -> Iterator[ExpectationRecord]:
     """Judge each `expect` line on the record's medians; an unmeasured metric is INVALID with its reason."""
     for line in scenario.expect:
-        metric = record.metrics.get(line.metric)
+        metric = record.figures.get(line.metric)
         if metric is None:
             reason = why_unmeasured(line.metric, record.unavailable)
             verdict = Verdict.INVALID
@@ -84,19 +145,30 @@ def expectation_records(scenario: Scenario, record: RunRecord) -> Iterator[Expec
             verdict=verdict, reason=reason,
         )  # fmt: skip
     if scenario.expected_cause is not None:
-        yield _diagnosis_record(scenario.expected_cause, record)
+        yield _diagnosis_record("diagnosis", scenario.expected_cause, record.diagnosis, record)
+    for entry, cause in scenario.expected_causes.items():
+        subject = record.subjects.get(entry)
+        if subject is None or not subject.diagnosis:
+            reason = f"nothing of {entry} was measured: it is background traffic, or ended within the warm-up"
+            yield ExpectationRecord(
+                metric=f"diagnosis@{entry}", expected=cause, actual=None, verdict=Verdict.INVALID, reason=reason
+            )
+        else:
+            yield _diagnosis_record(f"diagnosis@{entry}", cause, subject.diagnosis, record)
 
 
-def _diagnosis_record(expected: str, record: RunRecord) -> ExpectationRecord:
+def _diagnosis_record(
+    key: str, expected: str, diagnosis: Sequence[DiagnosisRecord], record: RunRecord
+) -> ExpectationRecord:
     """Judge the most probable cause; with collectors missing, `unknown` only says that too little was measured."""
-    found = record.diagnosis[0].cause
+    found = diagnosis[0].cause
     verdict = Verdict.PASS if found == expected else Verdict.FAIL
     reason = None
     lacking, shed = record.unavailable, record.overhead.get(STOPPED, {})
     if found == "unknown" and verdict is Verdict.FAIL and (lacking or shed):
         verdict = Verdict.INVALID if lacking else Verdict.INCONCLUSIVE
         reason = next(iter((lacking or shed).values()))
-    return ExpectationRecord(metric="diagnosis", expected=expected, actual=found, verdict=verdict, reason=reason)
+    return ExpectationRecord(metric=key, expected=expected, actual=found, verdict=verdict, reason=reason)
 
 
 def why_unmeasured(metric: str, unavailable: Mapping[str, str]) -> str:
@@ -129,8 +201,14 @@ def reference_to(scenario: Scenario) -> ScenarioRef:
     """Return what a record says of its scenario."""
     return ScenarioRef(
         name=scenario.name, digest=scenario.digest, file=scenario.file, point=dict(scenario.point),
-        workload=scenario.workload_digest, title=scenario.title, conditions=conditions(scenario),
+        workload=scenario.workload_digest, title=scenario.title, asked=asked(scenario), conditions=conditions(scenario),
     )  # fmt: skip
+
+
+def asked(scenario: Scenario) -> tuple[str, ...]:
+    """Return the keys with a subject or a phase that the scenario expects something of or compares."""
+    named = {line.metric for line in scenario.expect} | scenario.tolerance_pct.keys()
+    return tuple(sorted(name for name in named if not read_key(name).whole))
 
 
 def reproduce(scenario: Scenario) -> str:

@@ -16,6 +16,7 @@ from perfcheck.analyse import (
     detail_checks,
     follow,
     stage_metrics,
+    subject_metrics,
     timed,
     trial_metrics,
     unmatched_flows,
@@ -92,6 +93,7 @@ def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:
         record=TrialRecord(
             index=index,
             metrics=metrics,
+            subjects=subject_metrics(scenario, reports, observations, links, lab.directions),
             traffic_s=_traffic_s(reports),
             valid=reason is None,
             invalid_reason=reason,

@@ -15,7 +15,9 @@ from perfcheck.errors import Problem
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.impairments import Impairments
 from perfcheck.model.link import DIRECTIONS
+from perfcheck.model.traffic import GENERATORS
 from perfcheck.model.units import parse_duration_ns
+from perfcheck.scenario.subjects import check_subjects
 from perfcheck.scenario.suggest import hint, nearest
 from perfcheck.scenario.sysctls import refusal
 from perfcheck.scenario.tree import Document, Found, Node, Scalar
@@ -38,7 +40,8 @@ def check(document: Document) -> list[Problem]:
     links = list(_links(document))
     # Paths are judged only where the links are sound: else a misspelt host would be told twice.
     connected = () if links or not _joined(document) else _connections(document)
-    return [*_hosts(document), *links, *_traffic(document), *connected, *_measured(document), *_followed(document)]
+    rest = (*_measured(document), *check_subjects(document), *_followed(document))
+    return [*_hosts(document), *links, *_traffic(document), *connected, *rest]
 
 
 def _hosts(document: Document) -> Iterator[Problem]:
@@ -274,12 +277,12 @@ def _measured(document: Document) -> Iterator[Problem]:
     entries = [document.table("traffic", index) for index in range(len(document.listing("traffic")))]
     protocols: set[str] = set()
     for index, entry in enumerate(entries):
-        for generator in entry:
+        for generator in entry.keys() & GENERATORS:
             loc: Loc = ("traffic", index, generator)
             if not _is_true(document.get(*loc, "background")):
                 default = _BETWEEN_HOSTS.get(generator, "any")
                 protocols.add(document.text(*loc, "protocol") or default)
-    if entries and all(entries) and not protocols:
+    if entries and all(entry.keys() & GENERATORS for entry in entries) and not protocols:
         found = document.find(("traffic",))
         yield document.problem(
             found.key, found.path, "all traffic has background: true, so nothing is measured; remove it from one entry"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import (
@@ -43,6 +43,8 @@ MAX_MISTAKES: Final = 50
 _LINE: Final = re.compile(r"(?P<operator><=|>=|==|!=|<|>)(?P<threshold>.+)", re.DOTALL)
 _NUMBER: Final = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 _BARE_LINE: Final = rf"^\s*(<=|>=|<|>|==|!=)\s*{_NUMBER}\s*$"
+_PART: Final = "[^@/]+"
+_OF_SUBJECT: Final = rf"^[a-z]+\.[a-z0-9_.]+(@{_PART}(/{_PART})?|/{_PART})$"
 _EXAMPLES: Final = {"us": "60ms", "bps": "85mbit", "pct": "0.5%", "bytes": "64kb"}
 
 Operator = Literal["<=", ">=", "<", ">", "==", "!="]
@@ -50,10 +52,14 @@ Operator = Literal["<=", ">=", "<", ">", "==", "!="]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """All of `expect`: the lines about metrics, and the cause that `diagnosis` names (`healthy` for `none`)."""
+    """All of `expect`: the lines about metrics, and the cause that `diagnosis` names (`healthy` for `none`).
+
+    `causes` are those that `diagnosis@<entry>` names, by the entry.
+    """
 
     lines: tuple[Expectation, ...] = ()
     cause: str | None = None
+    causes: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_line(metric: str, text: object) -> Expectation:
@@ -81,10 +87,16 @@ def read_cause(text: object) -> str:
 
 
 def known_metric(name: str) -> str:
-    """Let a metric of the catalogue pass; ValueError names the nearest one."""
+    """Let a metric of the catalogue pass, whatever it is asked of; ValueError names the nearest one."""
     if name not in CATALOGUE:
-        raise ValueError(f"unknown metric{hint(name, CATALOGUE) or SEE_METRICS}")
+        raise ValueError(f"unknown metric{_nearest(name, CATALOGUE) or SEE_METRICS}")
     return name
+
+
+def _nearest(name: object, known: Iterable[str]) -> str:
+    """Return a hint at the metric that was meant, under the same subject and phase."""
+    metric, mark, rest = str(name).partition("@") if "@" in str(name) else str(name).partition("/")
+    return hint(metric, known) if not mark else hint(metric, known).replace("'?", f"{mark}{rest}'?")
 
 
 def example_line(spec: MetricSpec) -> str:
@@ -100,24 +112,24 @@ def _read_all(value: object) -> Expected:
         wanted = "a mapping such as {tcp.rtt_us.p99: '<= 60ms', diagnosis: none}"
         raise ValueError(f"expected {wanted}, got {shown(value)}")  # noqa: TRY004 - the type that the library takes
     lines: list[Expectation] = []
-    causes: list[str] = []
+    causes: dict[str, str] = {}
     mistakes: list[InitErrorDetails] = []
     for name, text in value.items():
         if len(mistakes) >= MAX_MISTAKES:
             break
         try:
-            if name == DIAGNOSIS:
-                causes.append(read_cause(text))
+            if isinstance(name, str) and name.partition("@")[0] == DIAGNOSIS:
+                causes[name.partition("@")[2]] = read_cause(text)
             elif name in CATALOGUE:
                 lines.append(read_line(name, text))
             else:
-                known = hint(name, (DIAGNOSIS, *CATALOGUE)) or SEE_METRICS
+                known = _nearest(name, (DIAGNOSIS, *CATALOGUE)) or SEE_METRICS
                 mistakes.append(_mistake((name, "[key]"), text, f"unknown metric{known}"))
         except ValueError as error:
             mistakes.append(_mistake((name,), text, str(error)))
     if mistakes:
         raise ValidationError.from_exception_data("expect", mistakes)
-    return Expected(lines=tuple(lines), cause=causes[0] if causes else None)
+    return Expected(lines=tuple(lines), cause=causes.pop("", None), causes=causes)
 
 
 def _mistake(loc: tuple[str, ...], value: object, message: str) -> InitErrorDetails:
@@ -152,7 +164,17 @@ def _expect_schema() -> dict[str, Any]:
         "description": "the cause that the diagnosis must find; none: the diagnosis must find no problem",
         "examples": ["none"],
     }
-    return {"type": "object", "additionalProperties": False, "properties": properties}
+    causes = {key: value for key, value in properties[DIAGNOSIS].items() if key != "examples"}
+    return {
+        "type": "object", "additionalProperties": False, "properties": properties,
+        "patternProperties": {
+            rf"^{DIAGNOSIS}@{_PART}$": causes,
+            _OF_SUBJECT: {
+                "type": "string", "maxLength": MAX_LINE_CHARACTERS,
+                "description": "a metric of a subject: a traffic entry, a host or a link's direction (a>b)",
+            },
+        },
+    }  # fmt: skip
 
 
 def _tolerance_schema() -> dict[str, Any]:
@@ -166,7 +188,11 @@ def _tolerance_schema() -> dict[str, Any]:
         }
         for name, spec in CATALOGUE.items()
     }
-    return {"type": "object", "additionalProperties": False, "properties": properties}
+    of_subject = {"type": "string", "maxLength": MAX_QUANTITY_CHARACTERS, "pattern": rf"^\s*{_NUMBER}\s*%\s*$"}
+    return {
+        "type": "object", "additionalProperties": False, "properties": properties,
+        "patternProperties": {_OF_SUBJECT: of_subject},
+    }  # fmt: skip
 
 
 ExpectBlock = Annotated[

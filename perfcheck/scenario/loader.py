@@ -242,6 +242,7 @@ def _scenario(document: ScenarioDocument, point: Point, file: str, traces: Trace
         point=point.values,
         expect=document.expect.lines,
         expected_cause=document.expect.cause,
+        expected_causes=dict(document.expect.causes),
         tolerance_pct=document.tolerance_pct,
     )
     return scenario.model_copy(

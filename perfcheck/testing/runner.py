@@ -28,7 +28,7 @@ def make_judged_record(
     lines = [
         ExpectationRecord(metric=line.metric, expected=line.text, actual=found.value,
                           verdict=Verdict.PASS if line.holds(found.value) else Verdict.FAIL)
-        if (found := record.metrics.get(line.metric)) is not None
+        if (found := record.figures.get(line.metric)) is not None
         else ExpectationRecord(metric=line.metric, expected=line.text, actual=None, verdict=Verdict.INVALID,
                                reason=f"{line.metric} was not measured")
         for line in scenario.expect

@@ -24,10 +24,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What one window gave: values by metric name, and distributions by its name without the stat."""
+    """What one window gave: values by metric name, of single hosts too, and distributions by name without the stat."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     distributions: Mapping[str, Histogram] = field(default_factory=dict)
+    by_host: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    by_interface: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
 
 
@@ -83,6 +85,7 @@ class BpfCollector(ABC):
         used_s = time.thread_time() - started_s + self._clock.take_cpu_s()
         return Observation(
             collector=self.name, metrics=seen.metrics, distributions=seen.distributions,
+            by_host=seen.by_host, by_interface=seen.by_interface,
             overhead=self.programs.overhead(used_s), lost_events=self.programs.lost(),
             warnings=(*self.programs.warnings(), *seen.warnings),
         )  # fmt: skip
@@ -171,7 +174,8 @@ class LookingCollector(ABC, Generic[T]):
             seen = Seen(warnings=(TOO_SHORT,))
         self.close()
         return Observation(
-            collector=self.name, metrics=seen.metrics, warnings=tuple(seen.warnings),
+            collector=self.name, metrics=seen.metrics, by_host=seen.by_host, by_interface=seen.by_interface,
+            warnings=tuple(seen.warnings),
             overhead=Overhead(user_cpu_s=time.thread_time() - started_s),
         )  # fmt: skip
 

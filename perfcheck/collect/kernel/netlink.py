@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -41,13 +41,18 @@ class NetlinkCollector(LookingCollector[dict[str, HostLook]]):
                 raise Unavailable("rtnetlink", reason, "a kernel with CONFIG_NET and CONFIG_INET") from error
 
     def look(self, namespaces: NetnsThread, paths: Mapping[str, str]) -> dict[str, HostLook]:
-        """Look at each host."""
+        """HostLook at each host."""
         return {host: _look_at(namespaces, host, path) for host, path in paths.items()}
 
     def compare(self, before: dict[str, HostLook], after: dict[str, HostLook], length_ns: int) -> Seen:
         """Return the differences, of all hosts together."""
         del length_ns
-        return Seen(metrics=dict(metrics_of(before, after)), warnings=tuple(driver_warnings(before, after)))
+        return Seen(
+            metrics=dict(metrics_of(before, after)),
+            by_host={host: dict(metrics_of({host: was}, after)) for host, was in before.items()},
+            by_interface=dict(_of_each_interface(before, after)),
+            warnings=tuple(driver_warnings(before, after)),
+        )
 
 
 def _look_at(namespaces: NetnsThread, host: str, path: str) -> HostLook:
@@ -76,8 +81,24 @@ def metrics_of(before: Mapping[str, HostLook], after: Mapping[str, HostLook]) ->
     yield "ip.neighbours_failed", sum(now.neighbours_failed for _, now in hosts)
 
 
+def _of_each_interface(
+    before: Mapping[str, HostLook], after: Mapping[str, HostLook]
+) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:  # fmt: skip
+    """Return what the queue of each interface did, by host and interface name."""
+    for host, was in before.items():
+        for ifindex, queue in after[host].queues.items() if host in after else ():
+            interface = after[host].interfaces.get(ifindex)
+            if interface is not None:
+                grew = queue.since(was.queues.get(ifindex))
+                yield (host, interface.ifname), dict(_queue_metrics([grew]))
+
+
 def _of_queues(hosts: list[tuple[HostLook, HostLook]]) -> Iterator[tuple[str, float]]:
     each = [queue.since(was.queues.get(ifindex)) for was, now in hosts for ifindex, queue in now.queues.items()]
+    yield from _queue_metrics(each)
+
+
+def _queue_metrics(each: Sequence[Mapping[str, int]]) -> Iterator[tuple[str, float]]:
     # Hosts whose devices have no queues at all drop nothing in them.
     for name in ("packets", "drops", "overlimits", "requeues"):
         yield f"qdisc.{name}", sum(queue[name] for queue in each)

@@ -105,6 +105,7 @@ class HostCountersCollector:
         )
         return Observation(
             collector=self.name, host_counters=counted, metrics=metrics_of(counted),
+            by_host={each.host: metrics_of([each]) for each in counted},
             overhead=Overhead(user_cpu_s=time.thread_time() - started_s),
         )  # fmt: skip
 

@@ -39,6 +39,13 @@ APP: Final[tuple[MetricSpec, ...]] = (
         source_text="h2load, sockperf: one log line per request", needs=_ASKING, margin_pct=5.0, compared=True,
     ),
     MetricSpec(
+        name="app.achieved_pct", unit="pct", layer=Layer.APP, direction=Direction.HIGHER,
+        decided_by=DecidedBy.RATE, meaning="share of the asked rate (of requests or of data) that was achieved",
+        computed="after the warm-up, at most 100; of several entries that ask for a rate the smallest",
+        source_text="the generator's report over the `rate` of the file", needs=("iperf3", "http", "sockperf"),
+        floor=1.0,
+    ),
+    MetricSpec(
         name="app.duration_us", unit="us", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.RATE,
         meaning="duration of the transfer or the command",
         computed="warm-up included; the longest if there are several",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
+from perfcheck.model.catalogue.declare import NEITHER, OF_HOST, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
-_SWITCH: Final = Source(text="{}", hooks=("sched_switch",), needs="cpu")
-_RUNTIME: Final = Source(text="{}: task_struct.se.sum_exec_runtime", hooks=("sched_switch",), needs="cpu")
-_DELAY: Final = Source(text="{}: task_struct.sched_info.run_delay", hooks=("sched_switch",), needs="cpu")
+_SWITCH: Final = Source(text="{}", hooks=("sched_switch",), needs="cpu", subjects=OF_HOST)
+_RUNTIME: Final = replace(_SWITCH, text="{}: task_struct.se.sum_exec_runtime")
+_DELAY: Final = replace(_SWITCH, text="{}: task_struct.sched_info.run_delay")
+_DELAYS: Final = replace(_DELAY, subjects=())
+_EMULATOR: Final = replace(_RUNTIME, subjects=())
 _STAT: Final = Source(text="/proc/stat", needs="machine", host_wide=True)
 _PRESSURE: Final = Source(text="/proc/pressure", needs="machine", part="pressure information", host_wide=True)
 _NUMA: Final = Source(
@@ -20,7 +23,7 @@ _CGROUP: Final = Source(text="cpu.stat of the control group that the run is in",
 CPU: Final[tuple[MetricSpec, ...]] = (
     *distribution(
         "cpu.runq_delay_us", "us", "p50 p90 p99 p999 mean max", "time that a process of the hosts waited for a CPU",
-        _DELAY, floor=500.0,
+        _DELAYS, floor=500.0,
     ),
     metric("cpu.runq_wait_pct", "pct",
            "time that processes of the hosts waited for a CPU, as a share of the time that they ran or waited",
@@ -36,15 +39,15 @@ CPU: Final[tuple[MetricSpec, ...]] = (
     count("cpu.switches_forced", "involuntary context switches (preemptions) of the hosts' processes", _SWITCH),
     count("cpu.migrations", "migrations of the hosts' processes between CPUs", _SWITCH),
     *distribution(
-        "cpu.emulator_runq_delay_us", "us", "p50 p99 max", "time that a link's process waited for a CPU", _DELAY,
+        "cpu.emulator_runq_delay_us", "us", "p50 p99 max", "time that a link's process waited for a CPU", _DELAYS,
         floor=200.0,
     ),
     metric("cpu.emulator_runq_wait_pct", "pct",
            "time that links' processes waited for a CPU, as a share of the time that they ran or waited",
-           _DELAY, floor=5.0),
+           _DELAYS, floor=5.0),
     metric("cpu.emulator_busy_pct", "pct",
            "total CPU time of the links' processes over the elapsed time: 100 is one CPU",
-           _RUNTIME, NEITHER, floor=5.0, overruns=True),
+           _EMULATOR, NEITHER, floor=5.0, overruns=True),
     metric("cpu.throttled_pct", "pct",
            "throttled time of the control group (CPU quota), summed over its CPUs, over the elapsed time; at most "
            "100", _CGROUP, floor=1.0),

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec
+from perfcheck.model.subject import SubjectKind
 
 LOWER: Final = Direction.LOWER
 NEITHER: Final = Direction.NEITHER
+OF_TRAFFIC: Final = (SubjectKind.TRAFFIC,)
+OF_HOST: Final = (SubjectKind.HOST,)
+OF_DIRECTION: Final = (SubjectKind.DIRECTION,)
 _STATS: Final = {
     "p50": "median", "p90": "90th percentile", "p99": "99th percentile", "p999": "99.9th percentile", "mean": "mean",
     "min": "smallest", "max": "largest",
@@ -20,6 +24,7 @@ _STATS: Final = {
 class Source:
     """Where metrics come from: what is read and by which hooks (as in MetricSpec), by which collector, and whose it is.
 
+    `subjects` are the kinds of subject whose own figures the source gives.
     `part` is what that collector reads on some machines only, by the name of its check.
     """
 
@@ -29,6 +34,7 @@ class Source:
     part: str = ""
     decided_by: DecidedBy = DecidedBy.MACHINE
     host_wide: bool = False
+    subjects: tuple[SubjectKind, ...] = ()
 
 
 def metric(
@@ -40,7 +46,7 @@ def metric(
         name=name, unit=unit, layer=Layer(name.partition(".")[0]), direction=direction, decided_by=source.decided_by,
         meaning=f"{meaning} (whole machine)" if source.host_wide else meaning, source_text=source.text,
         hooks=source.hooks, needs=(source.needs, source.part) if source.part else (source.needs,),
-        margin_pct=margin_pct, floor=floor, host_wide=source.host_wide, overruns=overruns,
+        margin_pct=margin_pct, floor=floor, host_wide=source.host_wide, overruns=overruns, subjects=source.subjects,
     )  # fmt: skip
 
 

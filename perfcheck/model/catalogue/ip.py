@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
+from perfcheck.model.catalogue.declare import NEITHER, OF_HOST, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
 _LOOKUP: Final = Source(text="{}, {}", hooks=("fib_table_lookup", "fib6_table_lookup"), needs="routes")
@@ -14,8 +14,8 @@ _LOOKUP_TIME: Final = Source(
 _CONNTRACK_TIME: Final = Source(
     text="fentry and fexit, or kprobe and kretprobe, of nf_conntrack_in", needs="conntrack times"
 )
-_SNMP: Final = Source(text="/proc/net/snmp and snmp6", needs="host")
-_NEIGHBOUR: Final = Source(text="RTM_GETNEIGH", needs="netlink")
+_SNMP: Final = Source(text="/proc/net/snmp and snmp6", needs="host", subjects=OF_HOST)
+_NEIGHBOUR: Final = Source(text="RTM_GETNEIGH", needs="netlink", subjects=OF_HOST)
 _CONNTRACK: Final = Source(text="IPCTNL_MSG_CT_GET_STATS_CPU", needs="conntrack")
 _NEW: Final = Source(text="NFNLGRP_CONNTRACK_NEW, counted by a BPF socket filter", needs="conntrack")
 _OVS: Final = Source(text="OVS_DP_CMD_GET: OVS_DP_ATTR_STATS", needs="ovs")

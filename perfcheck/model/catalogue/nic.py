@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
+from perfcheck.model.catalogue.declare import NEITHER, OF_HOST, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
 _DELAY: Final = Source(text="{} to {}", hooks=("softirq_raise", "softirq_entry"), needs="nic", host_wide=True)
@@ -15,11 +15,11 @@ _POLL: Final = Source(
     needs="nic",
     host_wide=True,
 )
-_BUSY: Final = Source(text="RTM_GETQDISC: requeues", needs="netlink")
-_LINK: Final = Source(text="RTM_GETLINK: IFLA_STATS64", needs="netlink")
-_LANES: Final = Source(text="RTM_GETQDISC: qdiscs under mq", needs="netlink")
-_OFFLOADS: Final = Source(text="ETHTOOL_GFEATURES (ethtool -k)", needs="netlink")
-_DRIVER: Final = Source(text="ETHTOOL_GSTATS (ethtool -S), by the counters' names", needs="netlink")
+_BUSY: Final = Source(text="RTM_GETQDISC: requeues", needs="netlink", subjects=OF_HOST)
+_LINK: Final = Source(text="RTM_GETLINK: IFLA_STATS64", needs="netlink", subjects=OF_HOST)
+_LANES: Final = Source(text="RTM_GETQDISC: qdiscs under mq", needs="netlink", subjects=OF_HOST)
+_OFFLOADS: Final = Source(text="ETHTOOL_GFEATURES (ethtool -k)", needs="netlink", subjects=OF_HOST)
+_DRIVER: Final = Source(text="ETHTOOL_GSTATS (ethtool -S), by the counters' names", needs="netlink", subjects=OF_HOST)
 _DROPS: Final = Source(text="{}: reason", hooks=("kfree_skb",), needs="drops")
 _INTERRUPTS: Final = Source(text="/proc/stat: intr", needs="machine", host_wide=True)
 _SOFTIRQS: Final = Source(text="/proc/softirqs", needs="machine", host_wide=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
+from perfcheck.model.catalogue.declare import NEITHER, OF_DIRECTION, OF_HOST, Source, count, distribution, metric
 from perfcheck.model.metric import DecidedBy, MetricSpec
 
 _DEPTH: Final = Source(text="{}: Qdisc.q.qlen, Qdisc.qstats.backlog", hooks=("qdisc_enqueue",), needs="qdisc")
 _SOJOURN: Final = Source(text="{} to {}", hooks=("qdisc_enqueue", "qdisc_dequeue"), needs="qdisc")
-_NETLINK: Final = Source(text="RTM_GETQDISC: TCA_STATS2 of root qdiscs", needs="netlink")
+_NETLINK: Final = Source(
+    text="RTM_GETQDISC: TCA_STATS2 of root qdiscs", needs="netlink", subjects=(*OF_HOST, *OF_DIRECTION)
+)
 _DROPS: Final = Source(text="{}: reason", hooks=("kfree_skb",), needs="drops")
-_LINK: Final = Source(text="the link emulator's own counts", needs="link", decided_by=DecidedBy.PATH)
+_LINK: Final = Source(
+    text="the link emulator's own counts", needs="link", decided_by=DecidedBy.PATH, subjects=OF_DIRECTION
+)
 _WORST: Final = "of the device's queue with the longest total waiting time; an empty queue counts as 0"
 
 QDISC: Final[tuple[MetricSpec, ...]] = (

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
+from perfcheck.model.catalogue.declare import NEITHER, OF_HOST, OF_TRAFFIC, Source, count, distribution, metric
 from perfcheck.model.metric import MetricSpec
 
 _MEMORY: Final = Source(text="iter/bpf_sk_storage_map and sock_diag (INET_DIAG_SKMEMINFO), 5 samples per second",
-                        needs="socket")  # fmt: skip
-_QUEUES: Final = Source(text="iter/bpf_sk_storage_map and sock_diag, 5 samples per second", needs="socket")
+                        needs="socket", subjects=OF_TRAFFIC)  # fmt: skip
+_CONNECTIONS: Final = Source(text="iter/bpf_sk_storage_map and sock_diag, 5 samples per second", needs="socket")
+_QUEUES: Final = replace(_CONNECTIONS, subjects=OF_TRAFFIC)
 _LISTEN: Final = Source(text="sock_diag: listening sockets, 5 samples per second", needs="socket")
 _STATES: Final = Source(text="/proc/net/sockstat", needs="socket")
-_NETSTAT: Final = Source(text="/proc/net/netstat: TcpExt", needs="host")
+_NETSTAT: Final = Source(text="/proc/net/netstat: TcpExt", needs="host", subjects=OF_HOST)
 _FULL: Final = Source(text="{}", hooks=("sock_rcvqueue_full",), needs="drops")
 _REFUSED: Final = Source(text="{}", hooks=("sock_exceed_buf_limit",), needs="drops")
 _DROPS: Final = Source(text="{}: reason", hooks=("kfree_skb",), needs="drops")
@@ -31,13 +33,13 @@ SOCKET: Final[tuple[MetricSpec, ...]] = (
     metric("socket.sndbuf_bytes.max", "bytes", "largest send buffer of a sender (sk_sndbuf)", _MEMORY, NEITHER),
     metric("socket.rcvbuf_bytes.max", "bytes", "largest receive buffer of a receiver (sk_rcvbuf)", _MEMORY, NEITHER),
     count("socket.drops", "packets that measured sockets dropped (sk_drops)", _MEMORY),
-    count("socket.established.max", "largest number of connections established at the same time", _QUEUES, NEITHER),
+    count("socket.established.max", "largest number of connections established at the same time", _CONNECTIONS, NEITHER),
     count("socket.closing.max",
           "largest number of connections closed by one side at the same time (FIN_WAIT1, FIN_WAIT2, CLOSING, "
-          "LAST_ACK)", _QUEUES, NEITHER),
+          "LAST_ACK)", _CONNECTIONS, NEITHER),
     count("socket.close_wait.max",
           "largest number of connections closed by the peer but not by the application at the same time "
-          "(CLOSE_WAIT)", _QUEUES),
+          "(CLOSE_WAIT)", _CONNECTIONS),
     count("socket.time_wait.max",
           "largest number of sockets of a host in TIME_WAIT, at begin or end", _STATES, NEITHER),
     count("socket.accept_queue.max", "longest queue of connections waiting to be accepted", _LISTEN),

@@ -72,6 +72,12 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         "median RTT minus minimum RTT, of the pair of hosts where it is largest: standing queue",
         "tcp_sock.rack.rtt_us, tcp_sock.rtt_min", floor=200.0,
     ),
+    _tcp(
+        "inflight_share_pct", "pct", _NONE, _PATH, "share of all bytes in flight that a traffic entry has on average",
+        "tcp.delivery_rate_bps, tcp.rtt_us.mean",
+        computed="delivery rate times mean RTT (Little's law), over that of all entries, background included; asked of "
+        "an entry beside others only",
+    ),
     *_distribution(
         "cwnd_segs", "segs", ("p50", "p99", "max"), _NONE, _PATH, "congestion window",
         "{}: tcp_sock.snd_cwnd", hooks=("tcp_probe",),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfcheck.model.catalogue.declare import NEITHER, Source, count
+from perfcheck.model.catalogue.declare import NEITHER, OF_HOST, Source, count
 from perfcheck.model.metric import MetricSpec
 
-_SNMP: Final = Source(text="/proc/net/snmp and snmp6", needs="host")
+_SNMP: Final = Source(text="/proc/net/snmp and snmp6", needs="host", subjects=OF_HOST)
 _QUEUE: Final = Source(text="{}", hooks=("udp_fail_queue_rcv_skb",), needs="drops")
 
 UDP: Final[tuple[MetricSpec, ...]] = (
