@@ -8,12 +8,12 @@ from perfcheck.analyse.entries import INFLIGHT_SHARE
 from perfcheck.analyse.events import events_of
 from perfcheck.analyse.paths import Followed, follow
 from perfcheck.analyse.stages import complete, stage_metrics
-from perfcheck.analyse.subjects import kinds, subject_metrics
+from perfcheck.analyse.subjects import subject_metrics
 from perfcheck.analyse.trial import timed, trial_metrics, unmatched_flows
 from perfcheck.analyse.validity import why_not_counted
 
 __all__ = [
     "INFLIGHT_SHARE", "Followed", "aggregate", "aggregate_subjects", "bound_checks", "complete", "cross_checks",
-    "detail_checks", "events_of", "follow", "kinds", "stage_metrics", "subject_metrics", "timed", "trial_metrics",
+    "detail_checks", "events_of", "follow", "stage_metrics", "subject_metrics", "timed", "trial_metrics",
     "unmatched_flows", "why_not_counted",
 ]  # fmt: skip

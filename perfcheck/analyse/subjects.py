@@ -58,13 +58,3 @@ def _host(name: str, observations: Sequence[Observation]) -> dict[str, float]:
 
 def _of(kind: SubjectKind, metrics: Metrics) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if kind in CATALOGUE[name].subjects}
-
-
-def kinds(scenario: Scenario) -> Mapping[str, SubjectKind]:
-    """Return every subject that the scenario has, with its kind."""
-    found = dict.fromkeys(entry_names(scenario.traffic), SubjectKind.TRAFFIC)
-    found |= dict.fromkeys(scenario.hosts, SubjectKind.HOST)
-    for link in scenario.links:
-        for source, target in (link.between, link.between[::-1]):
-            found[direction_name(source, target)] = SubjectKind.DIRECTION
-    return found

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from rich.console import Console
@@ -25,6 +26,7 @@ from perfcheck.model.metric import Direction, MetricSpec
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
+from perfcheck.model.subject import SubjectKind
 from perfcheck.model.verdict import Verdict, overall
 from perfcheck.output import (
     ConsoleOutput,
@@ -41,6 +43,7 @@ from perfcheck.output.terminal import console_for
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.runner.keeping import Keep
+from perfcheck.runner.options import check_subjects
 from perfcheck.runner.unmeasured import unmeasured, unmeasured_pairs
 from perfcheck.scenario import ScenarioFile, json_schema, load_all
 from perfcheck.system import clean as clean_up
@@ -66,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         baseline_dir=arguments.baseline_dir or Path("baselines"), baseline_name=arguments.baseline_name,
         repeat=arguments.repeat, events=arguments.events,
     )  # fmt: skip
+    check_subjects(options.tolerances, scenarios)
     console = console_for(stderr=arguments.json == STDOUT)
     histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
     outputs = Outputs([*_json_lines(arguments), *histories, *_reports(console, arguments, files)])
@@ -110,7 +114,9 @@ def side_by_side(arguments: argparse.Namespace) -> int:
     verdicts: list[Verdict] = []
     wrong: list[PerfcheckError] = []
     progress = ConsoleProgress(console)
-    runner = Runner.create(_options(arguments), progress)
+    options = _options(arguments)
+    check_subjects(options.tolerances, scenarios)
+    runner = Runner.create(options, progress)
     with begun(runner, progress, records, reports) as refusal:
         sides = functools.partial(runner.ab, a=a, b=b)
         lost = functools.partial(unmeasured_pairs, a=a, b=b)
@@ -202,6 +208,12 @@ def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, 
     )  # fmt: skip
 
 
+_SUBJECTS: Final[Mapping[SubjectKind, str]] = MappingProxyType({
+    SubjectKind.TRAFFIC: "traffic entry (@NAME)", SubjectKind.HOST: "host (@HOST)",
+    SubjectKind.DIRECTION: "direction of a link (@A>B)",
+})  # fmt: skip
+
+
 def metrics(arguments: argparse.Namespace) -> int:
     """Print the catalogue, with why a metric cannot be had on this machine."""
     checks = _with_parts((*collect_checks(), *_generator_checks()))
@@ -215,7 +227,7 @@ def metrics(arguments: argparse.Namespace) -> int:
         say_json(json.dumps([
             {"name": spec.name, "unit": spec.unit, "layer": spec.layer, "better": spec.direction,
              "meaning": spec.meaning, "computed": spec.computed, "source": _of(spec, hooks) or spec.source,
-             "margin_pct": spec.margin_pct, "host_wide": spec.host_wide,
+             "margin_pct": spec.margin_pct, "host_wide": spec.host_wide, "subjects": list(spec.subjects),
              "available": why is None, "why": why.why if why else None, "fix": why.fix if why else None}
             for spec, why in rows
         ], indent=1))  # fmt: skip
@@ -226,7 +238,8 @@ def metrics(arguments: argparse.Namespace) -> int:
         here = "measured here" if why is None else f"not here: {why.why}; {why.fix}"
         console.print(Text.assemble((f"{spec.name:<28}", "bold"), f" {spec.unit:<6} {better:<16} {here}"))
         computed = f"\n    computed: {spec.computed}" if spec.computed else ""
-        console.print(f"    {spec.meaning}{computed}\n    from {_of(spec, hooks) or spec.source}", style="dim")
+        of = f"\n    subjects: {', '.join(_SUBJECTS[kind] for kind in spec.subjects)}" if spec.subjects else ""
+        console.print(f"    {spec.meaning}{computed}{of}\n    from {_of(spec, hooks) or spec.source}", style="dim")
     return 0
 
 

@@ -204,6 +204,11 @@ class RunRecord(_Part):
             for name, metric in found.metrics.items()
         }
 
+    def diagnosis_of(self, key: str) -> tuple[DiagnosisRecord, ...]:
+        """Return the causes that concern a figure: its traffic entry's own, else the run's."""
+        found = self.subjects.get(key.partition("@")[2].partition("/")[0])
+        return found.diagnosis if found is not None and found.diagnosis else self.diagnosis
+
     def to_json(self) -> str:
         """Return the record as one line of JSON in ASCII, keys as in the design."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -28,7 +29,8 @@ from perfcheck.model.quantities import (
     Loss,
     Whole,
 )  # fmt: skip
-from perfcheck.model.traffic import CommandSpec, Iperf3Spec, ServerSpec, TrafficSpec
+from perfcheck.model.subject import SubjectKind, direction_name
+from perfcheck.model.traffic import CommandSpec, Iperf3Spec, ServerSpec, TrafficSpec, entry_names
 
 
 class HostSpec(Frozen):
@@ -129,6 +131,16 @@ class Scenario(Frozen):
     def label(self) -> str:
         """Name with the matrix point, e.g. `wan[congestion=cubic]`; unique within a file."""
         return label_of(self.name, point_text(self.point))
+
+
+def subjects_of(scenario: Scenario) -> Mapping[str, SubjectKind]:
+    """Return every subject that the scenario has, with its kind."""
+    found = dict.fromkeys(entry_names(scenario.traffic), SubjectKind.TRAFFIC)
+    found |= dict.fromkeys(scenario.hosts, SubjectKind.HOST)
+    for link in scenario.links:
+        for source, target in (link.between, link.between[::-1]):
+            found[direction_name(source, target)] = SubjectKind.DIRECTION
+    return found
 
 
 __all__ = [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+DIAGNOSIS: Final = "diagnosis"
 _KEY: Final = re.compile(r"(?P<metric>[^@/]+)(?:@(?P<subject>[^@/]+))?(?:/(?P<phase>[^@/]+))?")
 
 
@@ -48,6 +49,11 @@ def read_key(text: str) -> MetricKey:
     if match is None:
         raise ValueError(f"expected <metric>, <metric>@<subject> or <metric>@<subject>/<phase>, got {text!r}")
     return MetricKey(metric=match["metric"], subject=match["subject"], phase=match["phase"])
+
+
+def is_diagnosis(key: str) -> bool:
+    """Whether a key of `expect` is `diagnosis` or `diagnosis@<entry>`."""
+    return key.partition("@")[0] == DIAGNOSIS
 
 
 def direction_name(source: str, target: str) -> str:

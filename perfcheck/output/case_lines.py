@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from perfcheck.model.subject import is_diagnosis
+
 KeyLines = Mapping[str, int]
 """The line of each key of one file, by its path, e.g. `expect.tcp.rtt_us.p99`."""
 
@@ -30,7 +32,7 @@ def _paths(name: str) -> Iterator[str]:
     metric = rest.partition(":")[0]
     if kind in ("baseline", "ab"):
         yield f"tolerance.{metric}"
-    if kind == "diagnosis":
-        yield "expect.diagnosis"
+    if is_diagnosis(kind):
+        yield f"expect.{kind}"
     elif metric:
         yield f"expect.{metric}"

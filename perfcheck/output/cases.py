@@ -11,6 +11,7 @@ from typing import Final
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.printable import printable, printable_lines
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
+from perfcheck.model.subject import is_diagnosis
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.case_lines import KeyLines, first_line, line_of_case
 from perfcheck.output.explain import Subject, background, details, headline, place, unmeasured
@@ -25,7 +26,6 @@ from perfcheck.output.rows import (
     value_text,
 )
 
-DIAGNOSIS: Final = "diagnosis"
 MEASURED: Final = "measured"
 
 
@@ -86,8 +86,8 @@ def expectation_names(lines: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """Name `expect` lines given as (metric, text): `expect:tcp.rtt_us.p99`; a repeated metric gets its text too."""
     counts = Counter(metric for metric, _ in lines)
     return tuple(
-        DIAGNOSIS
-        if metric == DIAGNOSIS
+        metric
+        if is_diagnosis(metric)
         else f"expect:{metric}"
         if counts[metric] == 1
         else f"expect:{metric}:{text.replace(' ', '')}"

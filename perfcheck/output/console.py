@@ -74,7 +74,7 @@ class ConsoleOutput:
         for line in circumstances(record):
             self._say(printable(line))
         self._say(styled_table(rows, self._console.width) if self._console.is_terminal else plain_table(rows))
-        self._say(f"diagnosis: {printable(cause_text(record.diagnosis[0]))}")
+        self._say(f"diagnosis: {printable(cause_text(record.diagnosis[0]))}{printable(_of_entries(record))}")
         for line in (*stage_lines(record), *notes(rows), *needs(record), *remarks(record), *cost_lines(record)):
             self._say(printable(line))
 
@@ -94,6 +94,12 @@ class ConsoleOutput:
         """Print as it is: no markup, no highlighting, no wrapping, so that commands can be copied."""
         shown = Text(text, style=style) if isinstance(text, str) else text
         self._console.print(shown, soft_wrap=True, highlight=False)
+
+
+def _of_entries(record: RunRecord) -> str:
+    """Return each traffic entry's own cause, where there are several."""
+    found = {name: subject.diagnosis[0] for name, subject in record.subjects.items() if subject.diagnosis}
+    return f" ({', '.join(f'{name}: {cause.cause}' for name, cause in found.items())})" if len(found) > 1 else ""
 
 
 def _measured_rows(record: RunRecord) -> tuple[Row, ...]:

@@ -10,6 +10,7 @@ from typing import Final
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Direction, Layer
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
+from perfcheck.model.subject import is_diagnosis
 from perfcheck.model.units import format_value
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.rows import cause_text, changes_of, plain_pct, remarks, signed_pct, value_text
@@ -48,8 +49,10 @@ def headline(record: RunRecord, subject: Subject) -> str:
     """Return the failure in one line."""
     if subject.expectation is not None:
         expected = subject.expectation
-        if subject.metric == "diagnosis":
-            return f"diagnosed {cause_text(record.diagnosis[0])}, expected {expected.expected}"
+        if is_diagnosis(subject.metric):
+            entry = subject.metric.partition("@")[2]
+            found = cause_text(record.diagnosis_of(subject.metric)[0])
+            return f"{f'{entry}: ' if entry else ''}diagnosed {found}, expected {expected.expected}"
         return f"{subject.metric} is {value_text(expected.actual, subject.unit)}, expected {expected.expected}"
     compared = subject.comparison
     assert compared is not None  # noqa: S101 - a subject has one of the two
@@ -67,7 +70,9 @@ def details(record: RunRecord, subject: Subject) -> str:
 
 def background(record: RunRecord, subject: Subject | None = None) -> str:
     """Return what all failures of a run share: cause, other metrics that moved, changed conditions, a command."""
-    return _lines((*_cause(record), *_moved(record, subject), *_circumstances(record), *_reproduce(record.reproduce)))
+    return _lines(
+        (*_cause(record, subject), *_moved(record, subject), *_circumstances(record), *_reproduce(record.reproduce))
+    )
 
 
 def unmeasured(reason: str, reproduce: str = "") -> str:
@@ -142,8 +147,8 @@ def _bound(compared: ComparisonRecord, subject: Subject, against: str) -> str:
 
 
 def _actual(record: RunRecord, subject: Subject, actual: float | str | None) -> str:
-    if subject.metric == "diagnosis":
-        return cause_text(record.diagnosis[0])
+    if is_diagnosis(subject.metric):
+        return cause_text(record.diagnosis_of(subject.metric)[0])
     text = value_text(actual, subject.unit)
     metric = record.figures.get(subject.metric)
     if metric is None or len(metric.per_trial) < 2:
@@ -180,8 +185,8 @@ def _layer(subject: Subject) -> Iterator[tuple[str, str]]:
         yield "layer", f"{LAYER_WORDS[spec.layer]}: {spec.meaning}"
 
 
-def _cause(record: RunRecord) -> Iterator[tuple[str, str]]:
-    first = record.diagnosis[0]
+def _cause(record: RunRecord, subject: Subject | None) -> Iterator[tuple[str, str]]:
+    first = record.diagnosis[0] if subject is None else record.diagnosis_of(subject.metric)[0]
     if first.cause == "healthy":
         yield "cause", "none found: the diagnosis is healthy"
         return

@@ -11,11 +11,15 @@ from perfcheck.output.rows import cause_text
 
 
 def metric_properties(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """Yield the medians of a record by metric name, numbers with all their digits, then its diagnosis."""
-    for name, metric in sorted(record.metrics.items()):
+    """Yield the medians of a record by metric name, numbers with all their digits, then what was diagnosed."""
+    asked = {name: record.figures[name] for name in record.scenario.asked if name in record.figures}
+    for name, metric in sorted({**record.metrics, **asked}.items()):
         yield printable(name), repr(metric.value)
     if record.trials:
         yield "diagnosis", printable(cause_text(record.diagnosis[0]))
+    for name, subject in record.subjects.items():
+        if subject.diagnosis:
+            yield printable(f"diagnosis@{name}"), printable(cause_text(subject.diagnosis[0]))
 
 
 def environment_properties(environment: Mapping[str, object], prefix: str = "environment") -> Iterator[tuple[str, str]]:

@@ -156,6 +156,13 @@ class SessionHooks:
             self._python_tests = PythonTests(self._config)
         return self._python_tests
 
+    def pytest_collection_finish(self) -> None:
+        """Refuse a tolerance of a subject that no collected scenario has."""
+        if self._reporter is not None:
+            from perfcheck.plugin.session import PluginSession
+
+            PluginSession.of(self._config).check_tolerances()
+
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
         """Explain a comparison of a record's metric or cause that failed."""
         if self._python_tests is None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from perfcheck.errors import ScenarioError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
+from perfcheck.model.subject import DIAGNOSIS
 from perfcheck.output.case_lines import line_of_case
 from perfcheck.output.cases import (
-    DIAGNOSIS,
     MEASURED,
     Case,
     Status,
@@ -66,6 +66,7 @@ def _expected(scenario: Scenario) -> Iterator[str]:
     yield from expectation_names([(line.metric, line.text) for line in scenario.expect])
     if scenario.expected_cause is not None:
         yield DIAGNOSIS
+    yield from (f"{DIAGNOSIS}@{entry}" for entry in scenario.expected_causes)
 
 
 def case_of(assertion: Assertion, outcome: Measured, *, strict: bool) -> Case:

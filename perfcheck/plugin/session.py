@@ -48,6 +48,16 @@ class PluginSession:
             config.stash[_SESSION] = cls(config)
         return config.stash[_SESSION]
 
+    def check_tolerances(self) -> None:
+        """Raise pytest's UsageError for a tolerance of a subject that no scenario has."""
+        from perfcheck.errors import UsageError
+        from perfcheck.runner.options import check_subjects
+
+        try:
+            check_subjects(self.options.tolerances, [one for file in self.files.values() for one in file.scenarios])
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+
     def compared(self, scenario: Scenario) -> tuple[str, ...]:
         """Return the metrics of a scenario that will be compared, with a baseline or side by side."""
         return self._runner.planned_comparisons(scenario) if self.options.compares else ()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from perfcheck.errors import UsageError
-from perfcheck.model.scenario import Scenario
+from perfcheck.model.scenario import Scenario, subjects_of
+from perfcheck.model.subject import read_key
+from perfcheck.scenario.suggest import hint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,9 @@ class RunOptions:
             chosen = {key: value for key, value in measure.items() if value is not None}
             update["measure"] = scenario.measure.model_copy(update=chosen)
         if self.tolerances:
-            update["tolerance_pct"] = {**scenario.tolerance_pct, **dict(self.tolerances)}
+            known = subjects_of(scenario)
+            chosen_pct = {key: pct for key, pct in self.tolerances if read_key(key).subject in {None, *known}}
+            update["tolerance_pct"] = {**scenario.tolerance_pct, **chosen_pct}
         return scenario.model_copy(update=update) if update else scenario
 
     def comparing(self) -> str:
@@ -55,6 +60,15 @@ class RunOptions:
         words += [] if self.baseline_ref is None else ["--baseline-ref", self.baseline_ref]
         words += [] if self.baseline_name is None else ["--baseline-name", self.baseline_name]
         return shlex.join(words)
+
+
+def check_subjects(tolerances: Iterable[tuple[str, float]], scenarios: Iterable[Scenario]) -> None:
+    """Raise UsageError for a tolerance of a subject that none of the scenarios has; it names the nearest one."""
+    known = {name for scenario in scenarios for name in subjects_of(scenario)}
+    for key, _ in tolerances:
+        subject = read_key(key).subject
+        if subject is not None and subject not in known:
+            raise UsageError(f"--tolerance: no scenario has a subject {subject!r}{hint(subject, known)}")
 
 
 def _refuse_commands(scenario: Scenario) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from perfcheck.analyse import INFLIGHT_SHARE, aggregate, aggregate_subjects, kinds
+from perfcheck.analyse import INFLIGHT_SHARE, aggregate, aggregate_subjects
 from perfcheck.compare import decided_by
 from perfcheck.diagnose import RuleSet, diagnose, with_entries
 from perfcheck.model.baseline import BaselineLookup
@@ -24,7 +24,7 @@ from perfcheck.model.record import (
     SubjectRecord,
     TrialRecord,
 )
-from perfcheck.model.scenario import Scenario
+from perfcheck.model.scenario import Scenario, subjects_of
 from perfcheck.model.subject import SubjectKind, read_key
 from perfcheck.model.traffic import entry_names
 from perfcheck.model.verdict import Verdict
@@ -99,7 +99,7 @@ def _subjects(
         kept = without_stopped(_with_decider(scenario, metrics), trials, stopped)
         causes = _diagnosed(name, rules, whole, kept, trials) if name in measured else ()
         causes = tuple(_with_fillers(cause, name, aggregated) for cause in causes)
-        found[name] = SubjectRecord(kind=kinds(scenario)[name], metrics=kept, diagnosis=causes)
+        found[name] = SubjectRecord(kind=subjects_of(scenario)[name], metrics=kept, diagnosis=causes)
     return found
 
 

@@ -21,6 +21,7 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.metric import MetricSpec
 from perfcheck.model.scenario import Expectation
+from perfcheck.model.subject import DIAGNOSIS, is_diagnosis
 from perfcheck.model.units import (
     DURATION_NS,
     MAX_QUANTITY_CHARACTERS,
@@ -32,7 +33,6 @@ from perfcheck.model.units import (
 )
 from perfcheck.scenario.suggest import hint
 
-DIAGNOSIS: Final = "diagnosis"
 SEE_METRICS: Final = "; `perfcheck metrics` lists them"
 MAX_TOLERANCE_PCT: Final = 1000.0
 
@@ -118,7 +118,7 @@ def _read_all(value: object) -> Expected:
         if len(mistakes) >= MAX_MISTAKES:
             break
         try:
-            if isinstance(name, str) and name.partition("@")[0] == DIAGNOSIS:
+            if isinstance(name, str) and is_diagnosis(name):
                 causes[name.partition("@")[2]] = read_cause(text)
             elif name in CATALOGUE:
                 lines.append(read_line(name, text))

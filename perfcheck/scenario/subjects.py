@@ -7,12 +7,11 @@ from typing import Final
 
 from perfcheck.errors import Problem
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.subject import MetricKey, SubjectKind, direction_name, read_key
+from perfcheck.model.subject import DIAGNOSIS, MetricKey, SubjectKind, direction_name, read_key
 from perfcheck.model.traffic import GENERATORS
 from perfcheck.scenario.suggest import hint
 from perfcheck.scenario.tree import Document
 
-DIAGNOSIS: Final = "diagnosis"
 _KINDS: Final[Mapping[SubjectKind, str]] = {
     SubjectKind.TRAFFIC: "a traffic entry",
     SubjectKind.HOST: "a host",

@@ -38,6 +38,9 @@ def make_judged_record(
         lines.append(
             ExpectationRecord(metric="diagnosis", expected=scenario.expected_cause, actual=cause, verdict=verdict)
         )
+    for entry, expected in scenario.expected_causes.items():
+        verdict = Verdict.PASS if cause == expected else Verdict.FAIL
+        lines.append(ExpectationRecord(metric=f"diagnosis@{entry}", expected=expected, actual=cause, verdict=verdict))
     fields: dict[str, Any] = {
         "scenario": ScenarioRef(
             name=scenario.name, digest=scenario.digest, file=scenario.file, point=dict(scenario.point),

@@ -9,9 +9,10 @@ from fluid import Flow, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfcheck.analyse import kinds, subject_metrics, trial_metrics
+from perfcheck.analyse import subject_metrics, trial_metrics
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.observation import LinkReport, Observation, TrafficReport
+from perfcheck.model.scenario import subjects_of
 from perfcheck.model.subject import SubjectKind
 from perfcheck.model.traffic import entry_names
 from perfcheck.testing import make_scenario
@@ -58,10 +59,10 @@ def test_the_counts_of_measured_entries_add_up_to_the_run(world: World) -> None:
 def test_no_entry_has_a_figure_that_it_cannot_have(world: World) -> None:
     scenario, reports = world.scenario(), world.reports()
     found = subject_metrics(scenario, reports, [world.observation()])
-    assert found.keys() <= kinds(scenario).keys()
+    assert found.keys() <= subjects_of(scenario).keys()
     for name, metrics in found.items():
         for metric, value in metrics.items():
-            assert kinds(scenario)[name] in CATALOGUE[metric].subjects
+            assert subjects_of(scenario)[name] in CATALOGUE[metric].subjects
             assert value >= 0
             most = CATALOGUE[metric].most
             assert most is None or value <= most * (1 + 1e-9), metric

@@ -45,6 +45,8 @@ NO_LAYER: Final = {
     "analyse": {
         "aggregate": "trials to a run",
         "trial": "observations to a trial",
+        "subjects": "the same, by traffic entry, host and direction of a link",
+        "entries": "what a traffic entry asked for and got",
         "together": "rates of several flows",
         "flows": "which sockets belong to which traffic",
         "layers": "what collectors and links give by name",

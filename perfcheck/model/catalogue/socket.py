@@ -33,10 +33,12 @@ SOCKET: Final[tuple[MetricSpec, ...]] = (
     metric("socket.sndbuf_bytes.max", "bytes", "largest send buffer of a sender (sk_sndbuf)", _MEMORY, NEITHER),
     metric("socket.rcvbuf_bytes.max", "bytes", "largest receive buffer of a receiver (sk_rcvbuf)", _MEMORY, NEITHER),
     count("socket.drops", "packets that measured sockets dropped (sk_drops)", _MEMORY),
-    count("socket.established.max", "largest number of connections established at the same time", _CONNECTIONS, NEITHER),
+    count("socket.established.max", "largest number of connections established at the same time", _CONNECTIONS,
+          NEITHER),
     count("socket.closing.max",
           "largest number of connections closed by one side at the same time (FIN_WAIT1, FIN_WAIT2, CLOSING, "
-          "LAST_ACK)", _CONNECTIONS, NEITHER),
+          "LAST_ACK)", _CONNECTIONS,
+          NEITHER),
     count("socket.close_wait.max",
           "largest number of connections closed by the peer but not by the application at the same time "
           "(CLOSE_WAIT)", _CONNECTIONS),
