@@ -31,7 +31,7 @@ def wanted_metrics(scenario: Scenario) -> tuple[str, ...]:
 def _wanted(named: AbstractSet[str]) -> tuple[str, ...]:
     return (
         *(name for name, spec in CATALOGUE.items() if spec.compared or name in named),
-        *sorted(name for name in named if not read_key(name).whole and name in CATALOGUE),
+        *sorted(name for name in named if name in CATALOGUE and not read_key(name).whole),
     )
 
 

@@ -21,6 +21,7 @@ from perfcheck.model.bounds import (
 )  # fmt: skip
 from perfcheck.model.quantities import Flag, Frozen, TimeNs, Whole
 from perfcheck.model.scenario import HostName, HostSpec, LinkSpec, Measure, Name, Scenario, TrafficSpec
+from perfcheck.model.traffic import GENERATORS
 from perfcheck.scenario.expectations import ExpectBlock, Expected, ToleranceBlock
 from perfcheck.scenario.notation import duration_text, percent_text, size_text
 from perfcheck.system.place import Loc
@@ -118,7 +119,7 @@ def _schema() -> dict[str, Any]:
         model["title"] = _TITLES.get(model["title"], model["title"])
         for part in model.get("properties", {}).values():
             _write_as_in_files(part)
-    schema["$defs"]["TrafficSpec"] |= {"minProperties": 1, "maxProperties": 1}
+    schema["$defs"]["TrafficSpec"] |= {"oneOf": [{"required": [generator]} for generator in GENERATORS]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -46,11 +46,11 @@ def report(*flows: FlowReport, **changes: Any) -> TrafficReport:
     return TrafficReport(**(fields | changes))
 
 
-def test_one_flow_gives_every_tcp_metric_of_the_catalogue_but_fairness() -> None:
+def test_one_flow_gives_every_tcp_metric_of_the_catalogue_but_those_of_several() -> None:
     flow = make_flow_report()
     found = tcp_metrics([sender(flow), receiver(flow)], [report(flow)], make_scenario())
     declared = {name for name, spec in CATALOGUE.items() if spec.layer is Layer.TCP and "detail" not in spec.needs}
-    assert declared - found.keys() == {"tcp.fairness_ratio"}
+    assert declared - found.keys() == {"tcp.fairness_ratio", "tcp.inflight_share_pct"}
     assert found.keys() <= declared
 
 
@@ -263,7 +263,7 @@ def test_several_generators_add_amounts_and_keep_the_worst_of_the_rest() -> None
         report(metrics={"app.throughput_bps": 20e6, "udp.loss_pct": 4.0, "udp.datagrams": 300, "udp.jitter_us": 9}),
         report(metrics={"app.throughput_bps": 99e6}, background=True),
     ]
-    found = trial_metrics(make_scenario(), reports, ())
+    found = trial_metrics(make_scenario(traffic=[make_scenario().traffic[0]] * 3), reports, ())
     assert found == {"app.throughput_bps": 30e6, "udp.loss_pct": 3.25, "udp.datagrams": 400, "udp.jitter_us": 9}
 
 
