@@ -22,7 +22,7 @@ RELEASE ?= 6.12
 # metrics that have other hooks on other kernels.
 VM_MODULES := openvswitch sch_netem nf_conntrack nft_ct
 VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py collect_ip_ovs.py collect_ip_times.py collect_detail.py \
-	collect_detail_anomalies.py collect_tcp_retransmissions.py)
+	collect_detail_runs.py collect_events.py collect_tcp_retransmissions.py)
 # These run before any of the modules is loaded.
 VM_FIRST := tests/kernel/test_ebpf_late_modules.py
 UNIT := $(PYTEST) -q -p no:cacheprovider --hypothesis-profile=ci

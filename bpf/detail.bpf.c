@@ -26,15 +26,8 @@ BPF_SK_STORAGE(followed, struct pc_followed);
 
 static struct tcp_sock *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
 
-#define AF_INET6 10
-#define PROTOCOL_TCP 6
-#define PROTOCOL_UDP 17
-#define TCP_FIN 1
-#define TCP_SYN 2
-#define TCP_RST 4
 #define PEEK 2			/* MSG_PEEK */
 #define TX_BUSY 0x10		/* NETDEV_TX_BUSY */
-#define NO_WAKEUP 1		/* BPF_RB_NO_WAKEUP: user space looks by itself */
 #define BIGGEST_PACKET 9200	/* skbs above may be several packets */
 #define BUCKETS_LOOKED_AT 4
 
@@ -46,22 +39,6 @@ INLINE struct pc_detail *detail_of(void)
 }
 
 /* ---- flows, and who is followed ---- */
-
-INLINE u64 mix(u64 hash, u64 value)
-{
-	hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
-	return hash ^ hash >> 32;
-}
-
-/* One direction of a flow; never 0. */
-INLINE u64 flow_of(u8 protocol, struct pc_address *source, struct pc_address *target, u16 from, u16 to)
-{
-	u64 hash = mix(mix(protocol, source->low), target->low);
-
-	if (source->high | target->high)
-		hash = mix(mix(hash, source->high), target->high);
-	return mix(hash, (u64)from << 16 | to) | 1;
-}
 
 INLINE u32 lot_of(u64 flow, u32 bucket)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The contract of detail mode: one record for each station that a packet passes, and one for each
- * anomaly, in a ring buffer. All records have the same size, which with the ring's own header is a
- * power of two, so that user space reads them as an array. Times are CLOCK_MONOTONIC in ns.
+ * The contract of detail mode: one record for each station that a packet passes, in a ring buffer. All records have
+ * the same size, which with the ring's own header is a power of two, so that user space reads them as an array. Times
+ * are CLOCK_MONOTONIC in ns.
  */
 #pragma once
+#include "packet.h"
 
 #define PC_SAMPLE_BITS 16	/* followed or not: 64 kB of a flow's sequence numbers at a time */
 #define PC_DETAIL_FLOWS 16384
-#define PC_DETAIL_TASKS 8192	/* a power of two */
 #define PC_NESTED 8		/* devices that send through one another, at most */
 #define PC_EVERYTHING (1ULL << 32)
 
@@ -24,13 +24,8 @@ enum pc_kind_of_event {
 	PC_AT_RX_TCP,	/* TCP takes it up */
 	PC_AT_READY,	/* the application is woken: `length` more bytes before `seq` may be read */
 	PC_AT_READ,	/* the application has read `length` bytes before `seq` */
-	/* Anomalies. */
 	PC_AT_RETRANSMIT,	/* `value`: congestion state */
-	PC_AT_RTO,		/* entered TCP_CA_Loss; `seq`: the first byte not acknowledged */
-	PC_AT_DROP,	/* `value`: enum skb_drop_reason */
-	PC_AT_RCVQ_FULL,	/* a socket had no room; `value`: bytes that its receive buffer may hold; UDP: `seq` is its port */
 	PC_AT_BUSY,	/* the driver refused it for now */
-	PC_AT_RUNQ,	/* a task waited `value` us for a CPU, up to `ns`; `seq`: its process id */
 };
 
 struct pc_event {
@@ -58,27 +53,13 @@ struct pc_detail {
 	u32 protocol;		/* 0: any */
 	u32 port;		/* at either end; 0: any */
 	u32 addresses;		/* 1: only those in the map `addresses`, at either end */
-	u32 runq_us;		/* a wait for a CPU from which on it is an anomaly */
-};
-
-struct pc_address {
-	u64 high, low;		/* as in the packet; IPv4 in the low half */
+	u32 spare;
 };
 
 /* One a CPU. */
 struct pc_lost {
 	u64 events;		/* no room in the ring */
 	u64 spare[7];		/* a cache line for each CPU */
-};
-
-/* What a record tells of a packet. */
-struct pc_packet {
-	u64 flow;
-	u32 seq, length, lot;
-	u16 id, segments;
-	u8 protocol, tcp_flags;
-	u16 source_port, target_port;
-	struct pc_address source, target;
 };
 
 /* A packet inside the driver, by CPU and device. */
@@ -93,9 +74,4 @@ struct pc_followed {
 	u64 out, in;		/* both directions' flows */
 	u32 trial, wanted;
 	u32 ready, read;	/* sequence numbers told of last */
-};
-
-struct pc_wait {
-	u64 run_delay_ns, runtime_ns;
-	u32 pid, spare;
 };

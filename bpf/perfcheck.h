@@ -98,7 +98,7 @@ struct pc_record {
 	u32 lost_samples;	/* for which there was no room in `histograms` */
 	struct pc_sample samples[PC_PENDING];
 
-	struct pc_spread rtt_spread, srtt_spread, cwnd_spread, inflight_spread;
+	struct pc_spread rtt_spread, srtt_spread, cwnd_spread, inflight_spread, slow_rtt_spread;
 	u32 rtt_above, srtt_above, cwnd_above, inflight_above;	/* beyond the last bucket */
 	u64 syn_ns, established_ns, end_ns;
 	u64 window_ns;		/* when the window of measurement opened */
@@ -111,6 +111,7 @@ struct pc_record {
 	struct pc_window_events window_events;
 	struct pc_whole_events whole_events;
 	u32 netns;
+	u32 slow_rtt_above;
 	u32 handshake_us, synack_rtt_us, min_rtt_us, rttvar_us, ssthresh_segs, mss_bytes;
 	u32 reordering_segs, rate_delivered_segs, rate_interval_us, cwnd_segs, outstanding_segs;
 	u32 closed, passive, family;
@@ -129,4 +130,7 @@ struct pc_histograms {
 	struct {
 		u32 rtt, srtt;
 	} times[PC_RTT_BUCKETS];
+	struct {
+		u32 slow_rtt;
+	} slow_start[PC_RTT_BUCKETS];	/* apart from the others: touched in slow start alone */
 };

@@ -5,28 +5,6 @@
  * these run with the socket locked.
  */
 
-INLINE void read_ends(struct sock *sk, struct pc_address *local, struct pc_address *remote)
-{
-	struct sock_common *common = &sk->__sk_common;
-
-	local->high = remote->high = 0;
-	local->low = common->skc_rcv_saddr;
-	remote->low = common->skc_daddr;
-#ifdef HAS_sock_common__skc_v6_rcv_saddr
-	if (common->skc_family == AF_INET6) {
-		struct pc_address mapped;
-
-		bpf_probe_read_kernel(&mapped, sizeof(mapped), &common->skc_v6_daddr);
-		if (!mapped.high && (u32)mapped.low == bpf_htonl(0xffff))
-			return;
-		*remote = mapped;
-		bpf_probe_read_kernel(&mapped, sizeof(mapped), &common->skc_v6_rcv_saddr);
-		*local = mapped;
-		/* Halves as in a packet, where the first 8 bytes are the high one. */
-	}
-#endif
-}
-
 /* What is known of the lab's socket that is to be followed; 0: it is not. */
 INLINE struct pc_followed *follow_socket(struct pc_scope *within, struct sock *sk, struct tcp_sock *tp)
 {
@@ -197,4 +175,32 @@ int tp_btf__sock_recv_length(u64 *ctx)
 int fexit__tcp_recvmsg(u64 *ctx)
 {
 	return app_has_read((struct sock *)ctx[0]);
+}
+
+/* Told whatever share of the packets is followed: each trial compares them with the hosts' own counters. */
+int tp_btf__tcp_retransmit_skb(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	struct sk_buff *skb = (struct sk_buff *)ctx[1];
+	struct pc_scope *within = counting();
+	struct pc_followed *known;
+	struct tcp_skb_cb segment;
+	struct pc_event *event;
+	struct tcp_sock *tp;
+
+	if (!within)
+		return 0;
+	tp = skc_to_tcp_sock(sk);
+	known = tp ? follow_socket(within, sk, tp) : 0;
+	if (!known)
+		return 0;
+	event = reserve(PC_AT_RETRANSMIT, host_of(within, NETNS(sk->__sk_common.skc_net)), bpf_ktime_get_ns());
+	if (!event)
+		return 0;
+	bpf_probe_read_kernel(&segment, sizeof(segment), skb->cb);
+	describe_bytes(event, known->out, segment.seq, payload_of(&segment), 0);
+	event->segments = segment.tcp_gso_segs;
+	event->value = tp->inet_conn.icsk_ca_state;
+	events.ringbuf_submit(event, NO_WAKEUP);
+	return 0;
 }

@@ -21,18 +21,6 @@ BPF_SK_STORAGE(sockets, struct pc_socket);
 static struct tcp_sock *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
 static u64 (*socket_cookie)(const void *sk) = (void *)BPF_FUNC_get_socket_cookie;
 
-/*
- * LLVM knows an atomic add that gives the old value only from -mcpu=v3, which BCC does not ask
- * for. The loader therefore makes each 32-bit atomic add a fetching one; only this one exists.
- */
-INLINE u32 fetch_inc(u32 *counter)
-{
-	u32 value = 1;
-
-	asm volatile("lock *(u32 *)(%1 + 0) += %0" : "+r"(value) : "r"(counter) : "memory");
-	return value;
-}
-
 /* What is to be measured; 0 while nothing is. */
 INLINE struct pc_control *active_control(void)
 {
@@ -152,12 +140,19 @@ INLINE void allot_histograms(struct pc_record *record)
 	record->histogram = fetch_inc(&ctl->histograms) + 1;
 	record->rtt_spread.minimum = record->srtt_spread.minimum = ~0U;
 	record->cwnd_spread.minimum = record->inflight_spread.minimum = ~0U;
+	record->slow_rtt_spread.minimum = ~0U;
+}
+
+INLINE struct pc_histograms *histograms_of(struct pc_record *record)
+{
+	u32 index = record->histogram - 1;
+
+	return histograms.lookup(&index);
 }
 
 INLINE void count_samples(struct pc_record *record)
 {
-	u32 index = record->histogram - 1;
-	struct pc_histograms *set = histograms.lookup(&index);
+	struct pc_histograms *set = histograms_of(record);
 
 	if (set)
 		add_samples(record, set);
@@ -188,6 +183,22 @@ INLINE void sample(struct pc_record *record, struct tcp_sock *tp)
 		count_samples(record);
 }
 
+/* The warm-up's too: that is where most connections have it. */
+INLINE void sample_slow_start(struct pc_record *record, struct tcp_sock *tp)
+{
+	struct pc_histograms *set;
+
+	if (!in_slow_start(tp))
+		return;
+	if (!record->histogram)
+		allot_histograms(record);
+	set = histograms_of(record);
+	if (set)
+		HISTOGRAM_ADD(record, slow_rtt, set->slow_start, PC_RTT_BUCKETS, tp->rack.rtt_us);
+	else
+		record->lost_samples++;
+}
+
 /* A segment arrived at an established socket; what is read is the state before it. */
 int tp_btf__tcp_probe(u64 *ctx)
 {
@@ -203,6 +214,8 @@ int tp_btf__tcp_probe(u64 *ctx)
 		return 0;
 	delivered = tp->delivered;
 	record->last_ns = socket_clock(tp);
+	if (tp->snd_cwnd < tp->snd_ssthresh && delivered != record->delivered)
+		sample_slow_start(record, tp);
 	if (!in_window(record, tp)) {
 		record->delivered = delivered;
 		return 0;
@@ -376,12 +389,6 @@ int tp_btf__tcp_send_reset(u64 *ctx)
 	if (record)
 		record->whole_events.resets_sent++;
 	return 0;
-}
-
-INLINE void bring_up_to_date(struct pc_record *record, struct tcp_sock *tp)
-{
-	if (tp && record && record->cookie && !record->closed)
-		read_out(record, tp, bpf_ktime_get_ns());
 }
 
 /* One call a socket of the trial that lives. */

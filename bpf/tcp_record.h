@@ -7,6 +7,18 @@
 
 static u64 (*jiffies64)(void) = (void *)BPF_FUNC_jiffies64;
 
+/*
+ * LLVM knows an atomic add that gives the old value only from -mcpu=v3, which BCC does not ask
+ * for. The loader therefore makes each 32-bit atomic add a fetching one; only this one exists.
+ */
+INLINE u32 fetch_inc(u32 *counter)
+{
+	u32 value = 1;
+
+	asm volatile("lock *(u32 *)(%1 + 0) += %0" : "+r"(value) : "r"(counter) : "memory");
+	return value;
+}
+
 /* When the socket last sent or received anything: what TCP read from the clock itself. */
 INLINE u64 socket_clock(struct tcp_sock *tp)
 {
@@ -150,6 +162,24 @@ INLINE void read_out(struct pc_record *record, struct tcp_sock *tp, u64 now)
 		record->snd_wnd_bytes = tp->snd_wnd;
 	if (ops)
 		bpf_probe_read_kernel(record->congestion, sizeof(record->congestion), ops->name);
+}
+
+/*
+ * Whether an RTT of slow start is at hand; the caller has seen the window below the threshold. It may be there in
+ * recovery and CWR, too. An algorithm with a cong_control of its own (BBR) has no threshold.
+ */
+INLINE bool in_slow_start(struct tcp_sock *tp)
+{
+	struct tcp_congestion_ops *ops = tp->inet_conn.icsk_ca_ops;
+	u32 state = tp->inet_conn.icsk_ca_state;
+
+	return ops && !ops->cong_control && state != TCP_CA_CWR && state != TCP_CA_Recovery && tp->rack.mstamp;
+}
+
+INLINE void bring_up_to_date(struct pc_record *record, struct tcp_sock *tp)
+{
+	if (tp && record && record->cookie && !record->closed)
+		read_out(record, tp, bpf_ktime_get_ns());
 }
 
 /* Count the samples that wait. */

@@ -1,41 +1,56 @@
-"""The stream of events of a trial: each stage of each packet, and anomalies with the events that led to them; pure."""
+"""The stream of events of a trial: stages of the packets that are followed, and alerts, with what led to them; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from perfcheck.analyse.alerts import alerts_of
+from perfcheck.analyse.crosscheck import TCP_COLLECTOR
 from perfcheck.analyse.paths import Followed
 from perfcheck.analyse.stages import STAGES, stage_ns
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.detail import DetailStream, Kind
-from perfcheck.model.event import Event
+from perfcheck.model.event import Event, EventType
+from perfcheck.model.flow import TcpSocket
 from perfcheck.model.metric import Layer
+from perfcheck.model.observation import Observation
 
 _PER_PACKET: Final = len(STAGES)
 _SENDING: Final = 4
 """So many stages are the sending host's."""
-_ANOMALIES: Final = {
-    Kind.RETRANSMIT: ("tcp.retrans_segs", "tp_btf/tcp_retransmit_skb"),
-    Kind.RTO: ("tcp.rto_events", "tp_btf/tcp_cong_state_set"),
-    Kind.DROP: ("ip.drops_other", "tp_btf/kfree_skb"),
-    Kind.RCVQ_FULL: ("socket.rcvqueue_full", "tp_btf/sock_rcvqueue_full"),
-    Kind.BUSY: ("nic.tx_busy", "tp_btf/net_dev_xmit"),
-    Kind.RUNQ: ("cpu.runq_delay_us", "tp_btf/sched_switch"),
-}
-_CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 
 
-def events_of(followed: Followed) -> Iterator[Event]:
-    """Return the events of the packets that count, and all anomalies of the window, each group in the order of time.
+def events_of(observations: Sequence[Observation], followed: Followed | None = None) -> Iterator[Event]:
+    """Return a trial's events: of the packets that detail mode followed, then alerts, each group in the order of time.
 
-    A packet's events have consecutive numbers; an anomaly of a flow is related to the last event of the latest
-    transmission of its bytes before.
+    A packet's events have consecutive numbers. An alert of a flow is related to the last event of the latest
+    transmission of its bytes before, and to others of the flow (`alerts_of`).
     """
-    yield from _of_packets(followed)
-    yield from _anomalies(followed)
+    number = 0
+    if followed is not None:
+        yield from _of_packets(followed)
+        number = len(followed.packets) * _PER_PACKET
+        for event in _refused(followed, number):
+            number = event.number + 1
+            yield event
+    sockets = _sockets(observations)
+    for seen in observations:
+        if seen.events is not None:
+            before = _nothing if followed is None else _Latest(followed).before
+            yield from alerts_of(seen.events, sockets, number, before)
+
+
+def _sockets(observations: Sequence[Observation]) -> tuple[TcpSocket, ...]:
+    ordered = sorted(observations, key=lambda each: each.collector != TCP_COLLECTOR)
+    return next((seen.tcp_sockets for seen in ordered if seen.tcp_sockets), ())
+
+
+def _nothing(flow: int, seq: int, ns: int) -> tuple[int, ...]:
+    del flow, seq, ns
+    return ()
 
 
 def _of_packets(followed: Followed) -> Iterator[Event]:
@@ -82,53 +97,37 @@ def _host(stream: DetailStream, number: int) -> str:
     return stream.hosts[number - 1] if 0 < number <= len(stream.hosts) else ""
 
 
-def _anomalies(followed: Followed) -> Iterator[Event]:
+def _refused(followed: Followed, number: int) -> Iterator[Event]:
+    """Return the packets that a driver refused for now."""
     stream = followed.stream
-    found = stream.events[(stream.events["kind"] >= Kind.RETRANSMIT) & (stream.events["ns"] >= stream.start_ns)]
-    number = len(followed.packets) * _PER_PACKET
-    for record in found:
-        kind = Kind(int(record["kind"]))
-        metric, hook = _ANOMALIES[kind]
-        value = 1.0
-        context: dict[str, str | int | float] = {"host": _host(stream, int(record["host"])), "hook": hook}
-        if kind is Kind.RUNQ:
-            value = float(record["value"])
-            context["pid"] = int(record["seq"])
-        else:
-            context |= {"seq": int(record["seq"]), "bytes": int(record["length"])}
-        if kind is Kind.DROP:
-            reason = int(record["value"])
-            metric = stream.drop_metrics.get(reason, metric)
-            context["reason"] = stream.reasons.get(reason, str(reason))
-        if kind is Kind.RETRANSMIT:
-            context["state"] = _CA_STATES[min(int(record["value"]), len(_CA_STATES) - 1)]
-            value = float(max(int(record["segments"]), 1))
-        if kind is Kind.RCVQ_FULL:
-            context["rcvbuf_bytes"] = int(record["value"])
-        if kind is Kind.RCVQ_FULL and int(record["protocol"]):
-            metric = "udp.rcvqueue_full"
-            context["port"] = context.pop("seq")
+    for record in stream.events[(stream.events["kind"] == Kind.BUSY) & (stream.events["ns"] >= stream.start_ns)]:
+        flow, seq, ns = int(record["flow"]), int(record["seq"]), int(record["ns"])
         yield Event(
-            number=number, timestamp_ns=int(record["ns"]), flow=stream.flows.get(int(record["flow"])),
-            layer=Layer(metric.partition(".")[0]), metric=metric, value=value, context=context,
-            related=_before(followed, record),
+            number=number, timestamp_ns=ns, flow=stream.flows.get(flow), layer=Layer.NIC, metric="nic.tx_busy",
+            value=1.0, type=EventType.ALERT, related=_Latest(followed).before(flow, seq, ns),
+            context={"kind": "tx_busy", "host": _host(stream, int(record["host"])), "hook": "tp_btf/net_dev_xmit",
+                     "seq": seq, "bytes": int(record["length"])},
         )  # fmt: skip
         number += 1
 
 
-def _before(followed: Followed, record: np.void) -> tuple[int, ...]:
-    """Return the last event of the latest packet of the same flow and first byte that was transmitted before."""
-    if not int(record["flow"]):
-        return ()
-    packets = followed.packets
-    until = int(np.searchsorted(packets["transmitted_ns"], record["ns"], side="right"))
-    same = np.flatnonzero(
-        (packets["flow"][:until] == record["flow"]) & (packets["seq"][:until] == record["seq"])
-        & packets["counts"][:until]
-    )  # fmt: skip
-    if not same.size:
-        return ()
-    packet = int(same[-1])
-    one = packets[packet : packet + 1]
-    places = [place for place, (_, begin, end) in enumerate(STAGES) if stage_ns(one, begin, end)[0] >= 0]
-    return (packet * _PER_PACKET + places[-1],) if places else ()
+class _Latest:
+    """Finds what happened to bytes before a moment."""
+
+    def __init__(self, followed: Followed) -> None:
+        """Take the packets, which are in the order in which they were transmitted."""
+        self._packets = followed.packets
+
+    def before(self, flow: int, seq: int, ns: int) -> tuple[int, ...]:
+        """Return the last event of the latest packet of the flow and first byte that was transmitted before."""
+        packets = self._packets
+        until = int(np.searchsorted(packets["transmitted_ns"], ns, side="right"))
+        same = np.flatnonzero(
+            (packets["flow"][:until] == flow) & (packets["seq"][:until] == seq) & packets["counts"][:until]
+        )
+        if not same.size:
+            return ()
+        packet = int(same[-1])
+        one = packets[packet : packet + 1]
+        places = [place for place, (_, begin, end) in enumerate(STAGES) if stage_ns(one, begin, end)[0] >= 0]
+        return (packet * _PER_PACKET + places[-1],) if places else ()

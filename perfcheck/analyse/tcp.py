@@ -53,6 +53,7 @@ def tcp_metrics(sockets: Sequence[TcpSocket], reports: Sequence[TrafficReport], 
     # A connection that ended within the warm-up has nothing but its handshake.
     measured = [socket for socket in senders if _elapsed_ns(socket)]
     found = dict(_sums(senders, receivers)) | dict(_both_ends(connections, [*senders, *receivers]))
+    found |= _slow_start(senders)
     if measured:
         found |= dict(_distributions(measured))
         found |= _gauges(measured)
@@ -66,6 +67,12 @@ def _distributions(senders: Sequence[TcpSocket]) -> Iterator[tuple[str, float]]:
     for quantity, histogram_of in _DISTRIBUTIONS:
         for stat, value in statistics(merge(histogram_of(socket) for socket in senders)).items():
             yield f"{quantity}.{stat}", value
+
+
+def _slow_start(senders: Sequence[TcpSocket]) -> dict[str, float]:
+    """Return the round trips of slow start: those of a flow that fills its own queue spread from its begin on."""
+    known = [socket.slow_start_rtt_us for socket in senders if socket.slow_start_rtt_us is not None]
+    return {f"slow_start_rtt_us.{stat}": value for stat, value in statistics(merge(known)).items()}
 
 
 def _gauges(senders: Sequence[TcpSocket]) -> dict[str, float]:

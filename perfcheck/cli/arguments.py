@@ -147,7 +147,7 @@ def _add_run(subparsers: _Subparsers) -> None:
     _add_repeat(run, "runs of each scenario")
     _add_measuring(run)
     run.add_argument(
-        "--events", type=_path, metavar="PATH", help="write the events of detail mode to PATH, one JSON object per line"
+        "--events", type=_path, metavar="PATH", help="write events (drops, resets...) to PATH, one JSON object per line"
     )
     run.add_argument("--baseline", action="store_true", help="compare with the stored baselines")
     run.add_argument("--baseline-save", action="store_true", help="measure, and save as baselines")

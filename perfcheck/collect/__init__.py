@@ -37,18 +37,21 @@ class Kind(Protocol):
         """Make one."""
 
 
-def collectors(layers: Layers = "all", mode: Mode = "summary", clock: RunClock | None = None) -> tuple[Collector, ...]:
+def collectors(
+    layers: Layers = "all", mode: Mode = "summary", clock: RunClock | None = None, *, events: bool = False
+) -> tuple[Collector, ...]:
     """Make the collectors of these layers, TCP's first; each says by `check()` whether it can measure here.
 
     Their programs share `clock`, or one that is made for them. In mode `detail` the TCP collector and what needs no BPF
-    measures beside the packets' paths, in `both` all does.
+    measures beside the packets' paths, in `both` all does. With `events` what is rare is told one by one, in any mode.
     """
     from perfcheck.collect.sockdiag.collector import SockdiagCollector
     from perfcheck.collect.tcp.collector import TcpCollector
     from perfcheck.ebpf.check import check_bpf
     from perfcheck.ebpf.run_stats import RunClock, Timed
 
-    made = [make() for make in kinds() if make.declared.serves(layers, mode)]
+    wanted = [make for make in kinds() if make.declared.serves(layers, mode)]
+    made = [make() for make in wanted if events or not make.declared.on_request]
     made = [one for one in made if not isinstance(one, Elsewhere) or one.belongs_here()]
     # Counts are all that the TCP collector is checked against, and two looks make a difference.
     if any(isinstance(one, TcpCollector) for one in made) and _passes(check_bpf):
@@ -60,7 +63,7 @@ def collectors(layers: Layers = "all", mode: Mode = "summary", clock: RunClock |
     return tuple(made)
 
 
-def prepare(layers: Layers = "all", mode: Mode = "summary") -> None:
+def prepare(layers: Layers = "all", mode: Mode = "summary", *, events: bool = False) -> None:
     """Begin to compile the BPF programs of these layers side by side, where they are not in the cache.
 
     Returns at once: a collector's `open` waits for what it needs. Imports little before, for the same reason.
@@ -72,7 +75,9 @@ def prepare(layers: Layers = "all", mode: Mode = "summary") -> None:
     with contextlib.suppress(Unavailable):
         bpf_check.check_bpf()
         enumerators = {drop_reasons.LABEL: drop_reasons.ENUMERATORS}
-        cache.prepare(*declared.texts(layers, mode), enumerators=enumerators)
+        if events:
+            enumerators[drop_reasons.MORE_LABEL] = drop_reasons.MORE_ENUMERATORS
+        cache.prepare(*declared.texts(layers, mode, events=events), enumerators=enumerators)
         if declared.ROUTE_TIMES.serves(layers, mode):
             # Imports numpy.
             from perfcheck.ebpf import functions
@@ -85,7 +90,7 @@ def doctor_checks() -> tuple[Check, ...]:
     """Try what the collectors need, part by part, then each collector under its own name (MetricSpec.needs)."""
     from perfcheck.collect.doctor import all_checks
 
-    made = collectors("all", "both")
+    made = collectors("all", "both", events=True)
     known = {one.name for one in made}
     left_out = [make() for make in kinds() if make.declared.name not in known]
     return all_checks((*made, *left_out))
@@ -104,6 +109,7 @@ def kinds() -> tuple[Kind, ...]:
     from perfcheck.collect.cpu import CpuCollector
     from perfcheck.collect.detail.collector import DetailCollector
     from perfcheck.collect.drops import DropsCollector
+    from perfcheck.collect.events.collector import EventsCollector
     from perfcheck.collect.ip.conntrack import ConntrackCollector
     from perfcheck.collect.ip.function_times import ConntrackTimesCollector, RouteTimesCollector
     from perfcheck.collect.ip.ovs import OvsCollector
@@ -120,5 +126,5 @@ def kinds() -> tuple[Kind, ...]:
     return (
         TcpCollector, SockdiagCollector, HostCountersCollector, SocketCollector, DropsCollector, IpCollector,
         RouteTimesCollector, ConntrackCollector, ConntrackTimesCollector, OvsCollector, QdiscCollector,
-        NetlinkCollector, NicCollector, CpuCollector, MachineCollector, DetailCollector,
+        NetlinkCollector, NicCollector, CpuCollector, MachineCollector, DetailCollector, EventsCollector,
     )  # fmt: skip

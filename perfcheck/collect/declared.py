@@ -16,7 +16,8 @@ TRAFFIC_TEXT: Final[Group] = ("scope.bpf.c", "socket.bpf.c", "ip.bpf.c", "qdisc.
 MACHINE_TEXT: Final[Group] = ("scope.bpf.c", "nic.bpf.c", "cpu.bpf.c")
 TIMES_TEXT: Final[Group] = ("scope.bpf.c", "times.bpf.c")
 """Of use where the kernel traces functions."""
-DETAIL_TEXT: Final[Group] = ("scope.bpf.c", "detail.bpf.c", "packets.bpf.c", "streams.bpf.c", "anomalies.bpf.c")
+DETAIL_TEXT: Final[Group] = ("scope.bpf.c", "detail.bpf.c", "packets.bpf.c", "streams.bpf.c")
+EVENTS_TEXT: Final[Group] = ("scope.bpf.c", "events.bpf.c")
 
 TCP: Final = Declaration(
     name="tcp", layers=frozenset({"tcp"}), group=TCP_TEXT,
@@ -65,8 +66,7 @@ DETAIL: Final = Declaration(
     name="detail", modes=frozenset({"detail", "both"}), group=DETAIL_TEXT,
     hooks=("net_dev_queue", "netif_receive_skb", "net_dev_start_xmit", "net_dev_xmit", "tcp_probe"),
     optional=(
-        "netif_rx", "napi_gro_receive_entry", "tcp_retransmit_skb", "tcp_cong_state_set", "kfree_skb",
-        "sock_rcvqueue_full", "udp_fail_queue_rcv_skb", "sched_switch",
+        "netif_rx", "napi_gro_receive_entry", "tcp_retransmit_skb",
     ),
     # Functions where a tracepoint of Linux 6.3, or of 6.16 (`tcp_sendmsg_locked`), would be.
     instead=MappingProxyType({
@@ -76,15 +76,24 @@ DETAIL: Final = Declaration(
     }),
     may_stop=True,
 )  # fmt: skip
+EVENTS: Final = Declaration(
+    name="events", group=EVENTS_TEXT, hooks=("tcp_retransmit_skb",),
+    optional=(
+        "tcp_retransmit_synack", "tcp_cong_state_set", "tcp_receive_reset", "tcp_send_reset", "kfree_skb",
+        "sock_rcvqueue_full", "udp_fail_queue_rcv_skb", "sched_switch",
+    ),
+    may_stop=True, on_request=True,
+)  # fmt: skip
 
 ALL: Final[tuple[Declaration, ...]] = (
     TCP, SOCKDIAG, HOST, SOCKET, DROPS, ROUTES, ROUTE_TIMES, CONNTRACK, CONNTRACK_TIMES, OVS, QDISC, NETLINK, NIC, CPU,
-    MACHINE, DETAIL,
+    MACHINE, DETAIL, EVENTS,
 )  # fmt: skip
 """In the order in which they are begun and told."""
 
 
-def texts(layers: Layers, mode: Mode) -> tuple[Group, ...]:
+def texts(layers: Layers, mode: Mode, *, events: bool = False) -> tuple[Group, ...]:
     """Return what these layers need compiled in a mode, without the optional times of functions."""
-    needed = [one.group for one in ALL if one.group and not one.functions and one.serves(layers, mode)]
+    wanted = [one for one in ALL if one.serves(layers, mode) and (events or not one.on_request)]
+    needed = [one.group for one in wanted if one.group and not one.functions]
     return tuple(dict.fromkeys(needed))

@@ -32,8 +32,9 @@ METRICS: Final[Mapping[str, tuple[str, ...]]] = {
     "nic.drops_not_ready": ("DEV_READY", "DEV_HDR"),
     "nic.drops_xdp": ("XDP",),
 }
-"""Which reasons make up which metric; a reason that the running kernel does not tell apart counts nowhere."""
-
+"""Which reasons make up which metric."""
+OTHER: Final = "ip.drops_other"
+"""All other reasons, and those that the running kernel does not tell apart."""
 
 LABEL: Final = "drop-reasons"
 ENUMERATORS: Final = tuple(PREFIX + name for names in METRICS.values() for name in names)
@@ -43,4 +44,39 @@ ENUMERATORS: Final = tuple(PREFIX + name for names in METRICS.values() for name 
 def drop_reasons() -> Mapping[str, int]:
     """Return the running kernel's drop reasons by name, without the common prefix."""
     known = cache.numbers(LABEL, ENUMERATORS, lambda names: cache.kernel_types().enumerators(names))
+    return {name.removeprefix(PREFIX): value for name, value in known.items()}
+
+
+def reason_metrics(reasons: Mapping[str, int]) -> dict[int, str]:
+    """Return the metric that counts each reason, by the reason's number."""
+    return {reasons[name]: metric for metric, names in METRICS.items() for name in names if name in reasons}
+
+
+MORE_LABEL: Final = "event-reasons"
+MORE_ENUMERATORS: Final = (
+    *ENUMERATORS,
+    *(
+        PREFIX + name
+        for name in (
+            "NOT_SPECIFIED", "SOCKET_CLOSE", "SOCKET_FILTER", "PKT_TOO_SMALL", "OTHERHOST", "IP_INHDR",
+            "UNICAST_IN_L2_MULTICAST", "XFRM_POLICY", "IP_NOPROTO", "TCP_AUTH_HDR", "TCP_FLAGS", "TCP_ABORT_ON_DATA",
+            "TCP_ZEROWINDOW", "TCP_OLD_DATA", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_RFC7323_PAWS",
+            "TCP_RFC7323_PAWS_ACK", "TCP_RFC7323_TW_PAWS", "TCP_RFC7323_TSECR", "TCP_LISTEN_OVERFLOW",
+            "TCP_OLD_SEQUENCE", "TCP_INVALID_SEQUENCE", "TCP_INVALID_END_SEQUENCE", "TCP_INVALID_ACK_SEQUENCE",
+            "TCP_RESET", "TCP_INVALID_SYN", "TCP_CLOSE", "TCP_FASTOPEN", "TCP_OLD_ACK", "TCP_TOO_OLD_ACK",
+            "TCP_ACK_UNSENT_DATA", "TCP_OFO_QUEUE_PRUNE", "TCP_OFO_DROP", "BPF_CGROUP_EGRESS", "IPV6DISABLED",
+            "NEIGH_HH_FILLFAIL", "SECURITY_HOOK", "UNHANDLED_PROTO", "SKB_GSO_SEG", "SKB_UCOPY_FAULT", "NOMEM",
+            "HDR_TRUNC", "TAP_FILTER", "TAP_TXFILTER", "INVALID_PROTO", "IP_INADDRERRORS", "IP_LOCAL_SOURCE",
+            "IP_INVALID_SOURCE", "IP_LOCALNET", "IP_INVALID_DEST", "TCP_MINTTL", "QUEUE_PURGE", "PFMEMALLOC",
+            "BRIDGE_INGRESS_STP_STATE", "RECURSION_LIMIT",
+        )
+    ),
+)  # fmt: skip
+"""Reasons that no metric counts, and that an event names all the same."""
+
+
+@functools.cache
+def all_reasons() -> Mapping[str, int]:
+    """Return the reasons that events name, as `drop_reasons` does; of others an event has the number."""
+    known = cache.numbers(MORE_LABEL, MORE_ENUMERATORS, lambda names: cache.kernel_types().enumerators(names))
     return {name.removeprefix(PREFIX): value for name, value in known.items()}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from perfcheck.collect import declared
 from perfcheck.collect.base.availability import NEWER, lacking
 from perfcheck.collect.base.collector import BpfCollector, Seen
-from perfcheck.collect.drop_reasons import METRICS, drop_reasons
+from perfcheck.collect.drop_reasons import METRICS, OTHER, drop_reasons
 from perfcheck.model.observation import Scope
 from perfcheck.system.checks import Check
 
@@ -67,9 +67,10 @@ class DropsCollector(BpfCollector):
 
 def by_metric(counts: npt.NDArray[Any], reasons: Mapping[str, int]) -> dict[str, float]:
     """Sum counts (indexed by the reason's number) to metrics; one none of whose reasons the kernel knows is absent."""
-    found = {}
+    found, counted = {}, 0
     for metric, names in METRICS.items():
         known = [reasons[name] for name in names if name in reasons and reasons[name] < len(counts) - 1]
         if known:
-            found[metric] = float(sum(int(counts[number]) for number in known))
-    return found
+            total = sum(int(counts[number]) for number in known)
+            found[metric], counted = float(total), counted + total
+    return found | {OTHER: float(int(counts.sum()) - counted)}

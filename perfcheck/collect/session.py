@@ -134,6 +134,7 @@ class Core:
             by_host={},
             by_interface={},
             detail=None,
+            events=None,
         )
         collector.close()
 

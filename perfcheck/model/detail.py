@@ -1,9 +1,9 @@
-"""The data of detail mode in one trial: records of stations and anomalies, as the kernel wrote them."""
+"""The data of detail mode in one trial: records of stations, as the kernel wrote them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -26,25 +26,19 @@ class Kind(IntEnum):
     READY = 9
     READ = 10
     RETRANSMIT = 11
-    RTO = 12
-    DROP = 13
-    RCVQ_FULL = 14
-    BUSY = 15
-    RUNQ = 16
+    BUSY = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetailFilter:
     """Whose packets detail mode follows, beside the lab's alone: None and () leave a condition out.
 
-    `protocol` is the number in the IP header, `port` and `addresses` stand at either end. A task's wait for a
-    CPU is an anomaly from `runq_us` on.
+    `protocol` is the number in the IP header, `port` and `addresses` stand at either end.
     """
 
     protocol: int | None = None
     port: int | None = None
     addresses: tuple[str, ...] = ()
-    runq_us: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,9 +48,7 @@ class DetailStream:
     `events` is an array of `struct pc_event` (bpf/detail.h). `hosts` are names by number, from 1.
     `flows` names the hash of each direction of a flow, its source as `local`. What counts was sent from
     `start_ns` to `end_ns` (CLOCK_MONOTONIC). `share` of all packets was followed all the time; `lost`
-    records found no room in the ring, of `lost + written` in all. `reasons` names drops by number,
-    `drop_metrics` the catalogue's metric that counts them. `filtered`: only some of the
-    flows were asked for.
+    records found no room in the ring, of `lost + written` in all. `filtered`: only some of the flows were asked for.
     """
 
     events: npt.NDArray[Any]
@@ -67,7 +59,5 @@ class DetailStream:
     share: float = 1.0
     lost: int = 0
     written: int = 0
-    reasons: Mapping[int, str] = field(default_factory=dict)
-    drop_metrics: Mapping[int, str] = field(default_factory=dict)
     told: tuple[str, ...] = ()
     filtered: bool = False

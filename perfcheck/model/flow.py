@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+_ID_BYTES: Final = 8
+_FLOWS_REMEMBERED: Final = 4096
 
 
 class Protocol(StrEnum):
@@ -24,6 +31,19 @@ class FlowKey:
     local_port: int
     remote: str
     remote_port: int
+
+
+@functools.lru_cache(maxsize=_FLOWS_REMEMBERED)
+def flow_id(key: FlowKey) -> str:
+    """Return 16 hexadecimal digits that stand for the flow's 5-tuple, alike in both directions and on both hosts."""
+    ends = sorted((_packed(key.local) + key.local_port.to_bytes(2), _packed(key.remote) + key.remote_port.to_bytes(2)))
+    return hashlib.blake2b(b"".join((key.protocol.encode(), *ends)), digest_size=_ID_BYTES).hexdigest()
+
+
+def _packed(text: str) -> bytes:
+    """Return an address as 16 bytes; IPv4 as the IPv6 address that it is mapped to."""
+    address = ipaddress.ip_address(text)
+    return address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +95,7 @@ class TcpSocket:
     Counters cover the time after the warm-up, up to the close (or the read-out); `whole_*`
     cover the whole connection, for cross-checks against reports that know no warm-up. `established_ns` is 0 where
     that was not seen: of an attempt that failed, and of a connection that was there before the trial.
+    `slow_start_rtt_us` are the round trips of slow start, the warm-up's too (None: the collector does not tell).
     Counters are named in bpf/perfcheck.h, gauges in `collect/tcp/collector.py`'s docstring, units in the names.
     """
 
@@ -95,3 +116,4 @@ class TcpSocket:
     whole_bytes_received: int
     whole_retrans_segs: int
     whole_segs_out: int
+    slow_start_rtt_us: Histogram | None = None

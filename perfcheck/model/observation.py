@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from perfcheck.model.detail import DetailFilter, DetailStream
+from perfcheck.model.event import EventStream
 from perfcheck.model.flow import FlowKey, Histogram, SocketBuffers, TcpSocket
 
 
@@ -118,7 +119,8 @@ class Observation:
 
     `metrics` are values by catalogue name; `distributions` maps a catalogue name without its stat
     (`cpu.runq_delay_us`) to all values of the trial, in the name's unit. `by_host` and `by_interface` (by host and
-    interface name) hold metrics of these alone, where the collector can tell them apart. `detail` is detail mode's.
+    interface name) hold metrics of these alone, where the collector can tell them apart. `detail` is detail mode's,
+    `events` the events collector's.
     """
 
     collector: str
@@ -133,6 +135,7 @@ class Observation:
     lost_events: int = 0
     warnings: tuple[str, ...] = ()
     detail: DetailStream | None = None
+    events: EventStream | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

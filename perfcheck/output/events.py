@@ -1,4 +1,4 @@
-"""Events of detail mode as JSON lines."""
+"""Events as JSON lines: the stages of packets that detail mode follows, and alerts of every mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AT_ONCE: Final = 10_000
 
 
 class EventLines:
-    """Writes a new file, one event a line; each run and trial adds its own.
+    """Writes a new file, one event a line; each run and trial adds its own. A file without an event is not left.
 
     What cannot be written keeps nothing from being measured: it is raised when the file is closed.
     """
@@ -25,17 +25,22 @@ class EventLines:
         self._path = path
         self._file: TextIOWrapper | None = None
         self._problem: str | None = None
+        self._written = False
 
     def open(self) -> None:
         """Begin the file anew; UsageError where it cannot be written."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("w", encoding="utf-8")
+            self._written = False
         except OSError as error:
             raise UsageError(f"{self._path}: cannot write events: {error.strerror}; name another file") from error
 
-    def write(self, events: Iterable[Event], *, run_id: str, scenario: str, trial: int) -> None:
-        """Add a trial's events, their context with the run, the scenario's label and the trial's number."""
+    def write(self, events: Iterable[Event], *, run_id: str, scenario: str, trial: int, epoch_ns: int) -> None:
+        """Add a trial's events, their context with the run, the scenario's label and the trial's number.
+
+        `epoch_ns` is what CLOCK_MONOTONIC lacks to the time of day.
+        """
         if self._problem is not None:
             return
         if self._file is None:
@@ -44,8 +49,12 @@ class EventLines:
         waiting = iter(events)
         try:
             while part := tuple(islice(waiting, _AT_ONCE)):
-                lines = (event.to_json(run=run_id, scenario=scenario, trial=trial) + "\n" for event in part)
+                lines = (
+                    event.to_json(epoch_ns=epoch_ns, run=run_id, scenario=scenario, trial=trial) + "\n"
+                    for event in part
+                )
                 self._file.write("".join(lines))
+                self._written = True
             self._file.flush()
         except OSError as error:
             self._problem = f"{self._path}: cannot write events: {error.strerror}"
@@ -56,6 +65,8 @@ class EventLines:
         try:
             if file is not None:
                 file.close()
+                if not self._written and self._path.is_file():
+                    self._path.unlink()
         except OSError as error:
             self._problem = self._problem or f"{self._path}: cannot write events: {error.strerror}"
         problem, self._problem = self._problem, None

@@ -130,7 +130,7 @@ BUDGET: Final = Option(
 )  # fmt: skip
 EVENTS: Final = Option(
     flags=("--perfcheck-events",), metavar="PATH", parse=_for_argparse(_path),
-    help="write the events of detail mode to PATH, one JSON object per line",
+    help="write events (drops, retransmissions, resets...) to PATH, one JSON object per line",
 )  # fmt: skip
 RULES: Final = Option(
     flags=("--perfcheck-rules",), kind="folders", metavar="DIR", parse=_for_argparse(_path),

@@ -25,6 +25,7 @@ from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial, make_trial
 from perfcheck.runner.unmeasured import now
 from perfcheck.system import fingerprint
+from perfcheck.system.clock import epoch_ns
 from perfcheck.system.pressure import CpuLook
 
 MOST_PROOFS: Final = 3
@@ -57,7 +58,7 @@ class Bench:
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """All trials so far, without the packets of detail mode."""
+        """All trials so far, without the packets of detail mode, and without events."""
         return tuple(self._trials)
 
     def go_on(self, record: RunRecord, trials: Sequence[Trial]) -> None:
@@ -92,10 +93,11 @@ class Bench:
         """Make one trial; gives whether it counts. The environment is that of the first one's beginning."""
         self._environment = self._environment or {**fingerprint(), **self._lab.interfaces()}
         made = make_trial(self._scenario, self._lab, self._core, len(self._trials))
-        if made.followed is not None and self._events is not None:
+        if self._events is not None:
             self._events.write(
-                events_of(made.followed), run_id=self._run_id, scenario=self._scenario.label, trial=made.record.index
-            )
+                events_of(made.observations, made.followed), run_id=self._run_id, scenario=self._scenario.label,
+                trial=made.record.index, epoch_ns=epoch_ns(),
+            )  # fmt: skip
         self._trials.append(made.without_detail())
         return made.record.valid
 

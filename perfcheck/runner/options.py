@@ -20,7 +20,7 @@ class RunOptions:
 
     With `baseline_ref` baselines are read from that commit of the working directory's repository, not from the
     folder as it is. `ab` holds the texts of the two sides that are measured in pairs, instead of a baseline.
-    `events` is the file for the events of detail mode, `budget_pct` the share of one CPU that
+    `events` is the file for events, `budget_pct` the share of one CPU that
     measuring may take. `commands`: whether a scenario may run commands of its own.
     """
 

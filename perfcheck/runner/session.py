@@ -136,7 +136,6 @@ class Runner:
         cannot be trusted comes back with verdict INVALID and its reason.
         """
         scenario = self.options.applied_to(scenario)
-        self._check_events(scenario)
         # Malformed rule files and baselines, and a wrong name of a set, are told before anything is measured.
         rules = self._rules()
         if self.options.baseline:
@@ -163,7 +162,6 @@ class Runner:
         Raises as `run` does.
         """
         scenario = self.options.applied_to(scenario)
-        self._check_events(scenario)
         with self._opened(scenario) as bench:
             bench.measure(scenario.repeat)
             made = Measurement(scenario=scenario, record=bench.summary(), trials=bench.trials, comparing=self)
@@ -276,11 +274,12 @@ class Runner:
     def _attach(self, scenario: Scenario) -> list[Collector]:
         """Return the collectors of the scenario's layers, attached as far as they were not yet."""
         self._modules = loaded_modules()
-        wanted = collectors(scenario.measure.layers, scenario.measure.mode)
+        layers, mode, events = scenario.measure.layers, scenario.measure.mode, self._events is not None
+        wanted = collectors(layers, mode, events=events)
         missing = [one for one in wanted if one.name not in self._attached and one.name not in self._unavailable]
         if missing:
             self._progress.stage(scenario, "attaching collectors", 0, scenario.repeat)
-            prepare(scenario.measure.layers, scenario.measure.mode)
+            prepare(layers, mode, events=events)
         for collector in missing:
             try:
                 collector.check()
@@ -291,13 +290,6 @@ class Runner:
             self._cleanup.callback(collector.close)
             self._attached[collector.name] = collector
         return [self._attached[one.name] for one in wanted if one.name in self._attached]
-
-    def _check_events(self, scenario: Scenario) -> None:
-        if self._events is not None and scenario.measure.mode == "summary":
-            raise UsageError(
-                f"{scenario.file}: events are written in detail mode, and this runs in summary mode; add --mode detail "
-                "or --mode both (pytest: --perfcheck-mode), or measure: {mode: detail} to the file"
-            )
 
     def _store(self, name: str | None = None) -> BaselineStore:
         """Return the store of a named set, by default the one that the options name."""

@@ -55,10 +55,9 @@ class Trial:
     spending: Spending = field(default_factory=Spending)
 
     def without_detail(self) -> Trial:
-        """Return the trial without its packets, of which there may be hundreds of megabytes."""
-        return replace(
-            self, followed=None, observations=tuple(replace(seen, detail=None) for seen in self.observations)
-        )
+        """Return the trial without its packets, of which there may be hundreds of megabytes, and its events."""
+        kept = tuple(replace(seen, detail=None, events=None) for seen in self.observations)
+        return replace(self, followed=None, observations=kept)
 
 
 def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:

@@ -15,6 +15,11 @@ def now_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
+def epoch_ns() -> int:
+    """Return what CLOCK_MONOTONIC lacks to the time of day (CLOCK_REALTIME), in ns."""
+    return time.time_ns() - now_ns()
+
+
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, interval_s: float = POLL_INTERVAL_S) -> bool:
     """Look at `condition` until it holds; whether it did before `timeout_s` had passed (one look is always taken)."""
     deadline_ns = now_ns() + round(timeout_s * 1e9)

@@ -21,7 +21,7 @@ from detail_lab import (
     talk,
 )
 
-from perfcheck.analyse import complete, events_of
+from perfcheck.analyse import complete
 from perfcheck.analyse.paths import lots_of
 from perfcheck.analyse.stages import STAGES, WAY, stage_ns
 from perfcheck.collect.detail.collector import DetailCollector
@@ -102,7 +102,7 @@ def test_stages_add_up_to_what_both_applications_measure_themselves(collector: D
 
 
 @pytest.mark.parametrize("offloads", [False, True])
-def test_retransmissions_and_drops_are_those_that_the_hosts_count(collector: DetailCollector, offloads: bool) -> None:
+def test_retransmissions_and_losses_are_those_that_the_hosts_count(collector: DetailCollector, offloads: bool) -> None:
     with pair(offloads=offloads) as hosts:
         hosts.nft(1, *DROPPING)
         before = nstat(hosts, 0)
@@ -113,17 +113,11 @@ def test_retransmissions_and_drops_are_those_that_the_hosts_count(collector: Det
     retransmitted = int(stream.events["segments"][stream.events["kind"] == Kind.RETRANSMIT].sum())
     assert retransmitted > 50
     assert retransmitted == pytest.approx(after["TcpRetransSegs"] - before["TcpRetransSegs"], rel=0.02, abs=2)
-    timeouts = after["TcpExtTCPTimeouts"] - before["TcpExtTCPTimeouts"]
-    assert int((stream.events["kind"] == Kind.RTO).sum()) == pytest.approx(timeouts, abs=1)
     followed = followed_of(seen["detail"])
     _, packets = busiest(followed)
     assert not packets["lost"].any(), "they are dropped by the receiving host, not by the link"
     unseen = packets[(packets["softirq_ns"] > 0) & (packets["tcp_ns"] == 0)]
     assert len(unseen) == pytest.approx(dropped, rel=0.02, abs=2)
-    events = [event for event in events_of(followed) if event.metric == "ip.drops_netfilter"]
-    # The rule's counter and the collector are read one after the other.
-    assert len(events) == pytest.approx(dropped, abs=2)
-    assert all(event.related for event in events)
 
 
 def test_each_arrival_is_that_of_its_own_transmission(collector: DetailCollector) -> None:

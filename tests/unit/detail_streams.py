@@ -104,8 +104,7 @@ class Flow:
         events = events[np.argsort(events["ns"], kind="stable")]
         return DetailStream(
             events=events, hosts=("client", "server"), flows={FLOW: KEY}, start_ns=START_NS - 1, end_ns=2**62,
-            share=share, lost=lost, written=len(events), reasons={7: "NETFILTER_DROP"},
-            drop_metrics={7: "ip.drops_netfilter"},
+            share=share, lost=lost, written=len(events),
         )  # fmt: skip
 
 

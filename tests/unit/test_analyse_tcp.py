@@ -12,7 +12,7 @@ from perfcheck.model.flow import FlowKey, Protocol, TcpSocket
 from perfcheck.model.metric import Layer
 from perfcheck.model.observation import FlowReport, Observation, TrafficReport
 from perfcheck.model.record import TrialRecord
-from perfcheck.testing import make_flow_report, make_scenario, make_tcp_socket
+from perfcheck.testing import make_flow_report, make_histogram, make_scenario, make_tcp_socket
 
 MS_NS = 10**6
 COUNTERS = dict.fromkeys((spec.counter for spec in CATALOGUE.values() if spec.counter), 0) | {
@@ -46,9 +46,23 @@ def report(*flows: FlowReport, **changes: Any) -> TrafficReport:
     return TrafficReport(**(fields | changes))
 
 
+def test_round_trips_of_slow_start_are_those_of_all_senders_that_tell_them() -> None:
+    flow, other = make_flow_report(), make_flow_report(sender_port=40001)
+    sockets = [
+        sender(flow, slow_start_rtt_us=make_histogram([20_000.0] * 9)), receiver(flow),
+        sender(other, slow_start_rtt_us=make_histogram([60_000.0])), receiver(other),
+    ]  # fmt: skip
+    found = tcp_metrics(sockets, [report(flow, other)], make_scenario())
+    assert (found["tcp.slow_start_rtt_us.min"], found["tcp.slow_start_rtt_us.max"]) == (20_000, 60_000)
+    assert found["tcp.slow_start_rtt_us.p50"] == pytest.approx(20_000, rel=0.04)
+    silent = tcp_metrics([sender(flow), receiver(flow)], [report(flow)], make_scenario())
+    assert not [name for name in silent if "slow_start" in name]
+
+
 def test_one_flow_gives_every_tcp_metric_of_the_catalogue_but_those_of_several() -> None:
     flow = make_flow_report()
-    found = tcp_metrics([sender(flow), receiver(flow)], [report(flow)], make_scenario())
+    slow = make_histogram([20_000.0, 40_000.0])
+    found = tcp_metrics([sender(flow, slow_start_rtt_us=slow), receiver(flow)], [report(flow)], make_scenario())
     declared = {name for name, spec in CATALOGUE.items() if spec.layer is Layer.TCP and "detail" not in spec.needs}
     assert declared - found.keys() == {"tcp.fairness_ratio", "tcp.inflight_share_pct"}
     assert found.keys() <= declared

@@ -280,7 +280,7 @@ def test_drops_are_named_by_the_kernels_own_numbers() -> None:
     counts = np.zeros(256, dtype="u8")
     counts[[7, 9, 255]] = 3, 4, 100
     found = drops.by_metric(counts, {"NEIGH_FAILED": 7, "NEIGH_DEAD": 9, "NETFILTER_DROP": 12, "XDP": 255})
-    assert found == {"ip.drops_neighbour": 7, "ip.drops_netfilter": 0}
+    assert found == {"ip.drops_neighbour": 7, "ip.drops_netfilter": 0, "ip.drops_other": counts.sum() - 7}
     assert drop_reasons.METRICS.keys() | {metric for metric, _ in drops.EVENTS.values()} <= CATALOGUE.keys()
 
 

@@ -124,7 +124,7 @@ def programs_of(group: tuple[str, ...]) -> list[str]:
     return sorted(ProgramImage(kind=kind, target=target, btf_id=1, code=b"").name for kind, target in found)
 
 
-@pytest.mark.parametrize("group", declared.texts("all", "both"), ids="+".join)
+@pytest.mark.parametrize("group", declared.texts("all", "both", events=True), ids="+".join)
 def test_each_program_of_a_text_is_a_hook_that_one_collector_declares(group: tuple[str, ...]) -> None:
     assert programs_of(group) == sorted(name for one in declared.ALL if one.group == group for name in one.targets)
 
@@ -140,7 +140,8 @@ def test_each_collector_has_a_declaration_of_its_own_and_gives_what_metrics_need
     names = [one.name for one in declared.ALL]
     assert len(set(names)) == len(names)
     # sock_diag gives no metric of its own: it stands in for the TCP collector.
-    assert set(names) - {need for spec in CATALOGUE.values() for need in spec.needs} == {"sockdiag"}
+    # Events are told one by one, beside the sums that metrics are.
+    assert set(names) - {need for spec in CATALOGUE.values() for need in spec.needs} == {"sockdiag", "events"}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,8 @@ def test_each_collector_has_a_declaration_of_its_own_and_gives_what_metrics_need
     ],
 )
 def test_collectors_are_those_of_the_layers_and_the_mode(layers: Layers, mode: Mode, names: list[str]) -> None:
-    assert [one.name for one in declared.ALL if one.serves(layers, mode)] == names
+    assert [one.name for one in declared.ALL if one.serves(layers, mode) and not one.on_request] == names
+    assert [one.name for one in declared.ALL if one.serves(layers, mode) and one.on_request] == ["events"]
 
 
 def test_compiling_begins_before_numpy_is_imported() -> None:

@@ -35,9 +35,10 @@ SETS = np.zeros(
     dtype=[
         ("segs", [("cwnd", "u4"), ("inflight", "u4")], (histogram.SEGS_BUCKETS,)),
         ("times", [("rtt", "u4"), ("srtt", "u4")], (histogram.RTT_BUCKETS,)),
+        ("slow_start", [("slow_rtt", "u4")], (histogram.RTT_BUCKETS,)),
     ],
 )
-NAMES = ("rtt", "srtt", "cwnd", "inflight")
+NAMES = ("rtt", "srtt", "cwnd", "inflight", "slow_rtt")
 
 
 def counts(values: dict[str, int]) -> np.void:
@@ -86,6 +87,21 @@ def test_an_ipv4_address_mapped_into_ipv6_is_given_as_ipv4() -> None:
     plain = socket.inet_pton(socket.AF_INET6, "2001:2::1")
     key = decoded(family=10, local=mapped, remote=plain).key
     assert (key.local, key.remote) == ("198.18.0.1", "2001:2::1")
+
+
+def test_round_trips_of_slow_start_have_a_histogram_of_their_own() -> None:
+    sets = SETS.copy()
+    sets[0]["slow_start"]["slow_rtt"][[histogram.bucket_of(20_000), histogram.bucket_of(40_000)]] = 3, 1
+    spread = np.array((100_000, 20_000, 40_000), SPREAD)
+    changes: dict[str, Any] = {"histogram": 1, "slow_rtt_spread": spread}
+    found = decode.socket_of(record(**changes), sets, {42: "client"}, 4000, frozenset())
+    slow = found.slow_start_rtt_us
+    assert slow is not None
+    assert (slow.count, slow.minimum, slow.maximum) == (4, 20_000, 40_000)
+    assert found.rtt_us.count == 0
+    unseen = decoded().slow_start_rtt_us
+    assert unseen is not None
+    assert unseen.count == 0
 
 
 def test_counters_are_differences_over_the_window() -> None:

@@ -211,9 +211,20 @@ def test_events_that_cannot_be_written_are_told_at_the_end_and_keep_nothing_from
     lines = EventLines(Path("/dev/full"))
     lines.open()
     for trial in range(2):
-        lines.write([event], run_id="r", scenario="wan", trial=trial)
+        lines.write([event], run_id="r", scenario="wan", trial=trial, epoch_ns=0)
     with pytest.raises(OutputError, match="/dev/full: cannot write events: No space left on device"):
         lines.close()
+    lines.close()
+
+
+def test_a_file_without_an_event_is_not_left(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text("of an earlier run\n")
+    lines = EventLines(path)
+    lines.open()
+    lines.write([], run_id="r", scenario="wan", trial=0, epoch_ns=0)
+    lines.close()
+    assert not path.exists()
     lines.close()
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from perfcheck.errors import ScenarioError, UsageError
+from perfcheck.errors import ScenarioError
 from perfcheck.model.record import DetailRecord, ExpectationRecord, RunRecord
 from perfcheck.model.verdict import Verdict
-from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.bench import judged
 from perfcheck.runner.detailing import packet_filter, why_incomplete
 from perfcheck.scenario import load_text
-from perfcheck.testing import make_record, make_scenario
+from perfcheck.testing import make_record
 from perfcheck.testing.fakes import make_hosts
 
 WIRE, RTT = "nic.wire_us.p50", "tcp.rtt_us.p50"
@@ -77,9 +74,3 @@ def test_a_filter_names_a_host_by_its_addresses_in_the_lab() -> None:
 def test_a_filters_host_has_to_be_one_of_the_file() -> None:
     with pytest.raises(ScenarioError, match=r"unknown host 'sever'.*server"):
         load_text(SCENARIO % "{mode: detail, filter: {host: sever}}", "a.yaml")
-
-
-def test_events_are_refused_where_there_are_none(tmp_path: Path) -> None:
-    runner = Runner.create(RunOptions(events=tmp_path / "events.jsonl"))
-    with pytest.raises(UsageError, match="--mode detail"):
-        runner.run(make_scenario())

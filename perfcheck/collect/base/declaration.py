@@ -27,7 +27,7 @@ class Declaration:
     whatever is chosen. `group` has its BPF programs, which are attached to `hooks` (ProgramImage.name).
     `optional` are hooks that a kernel may lack; where `functions` is set, hooks are functions that a kernel
     may be unable to trace. `instead` names hooks that take the place of tracepoints.
-    `may_stop`: it may be stopped where measuring takes too much of a CPU.
+    `may_stop`: it may be stopped where measuring takes too much of a CPU. `on_request`: it comes only if asked for.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Declaration:
     instead: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     functions: bool = False
     may_stop: bool = False
+    on_request: bool = False
 
     def serves(self, layers: Layers, mode: Mode) -> bool:
         """Whether it measures any of these layers in this mode."""

@@ -22,7 +22,6 @@ from perfcheck.collect.base import programs
 from perfcheck.collect.base.loaded import Loaded
 from perfcheck.collect.detail import hooks
 from perfcheck.collect.detail.sampling import EVERYTHING, FEW, Shed, Store, lower_keep, narrowed, told
-from perfcheck.collect.drop_reasons import METRICS, drop_reasons
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.image import Image
@@ -131,12 +130,11 @@ class DetailCollector:
         spent = self._kernel.spent()
         lost = drain.lost + spent.missed + int(loaded.view("scope")[0]["lost"])
         events = drain.store.in_order(drain.record)
-        hosts, reasons = tuple(self._hosts.values()), drop_reasons()
+        hosts = tuple(self._hosts.values())
         stream = DetailStream(
             events=events, hosts=hosts, flows=flows_in(events, hosts), start_ns=drain.start_ns, end_ns=drain.end_ns,
             share=drain.keep / EVERYTHING, lost=lost, written=drain.taken, told=tuple(told(drain.shed)),
             filtered=self._filtered,
-            reasons={number: name for name, number in reasons.items()}, drop_metrics=_drop_metrics(reasons),
         )  # fmt: skip
         return Observation(
             collector=self.name, lost_events=lost,
@@ -279,15 +277,10 @@ def _image() -> Image:
         ) from error
 
 
-def _drop_metrics(reasons: Mapping[str, int]) -> dict[int, str]:
-    return {reasons[name]: metric for metric, names in METRICS.items() for name in names if name in reasons}
-
-
 def _choose(loaded: BpfObject, chosen: DetailFilter) -> None:
     """Tell the programs whose packets to follow."""
     control = loaded.view("detail")[0]
     control["protocol"], control["port"] = chosen.protocol or 0, chosen.port or 0
-    control["runq_us"] = chosen.runq_us
     loaded.clear("addresses")
     for text in chosen.addresses:
         loaded.put("addresses", packed(text), bytes(4))

@@ -74,7 +74,7 @@ _COUNTED_BY: Final = {
 
 
 class TcpCollector:
-    """Measures the TCP sockets of the scope's namespaces by BPF; `max_sockets` bounds the memory (10 kB each)."""
+    """Measures the TCP sockets of the scope's namespaces by BPF; `max_sockets` bounds the memory (13 kB each)."""
 
     declared = declared.TCP
 

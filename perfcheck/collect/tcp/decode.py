@@ -76,6 +76,7 @@ def socket_of(
         srtt_us=srtt,
         cwnd=cwnd,
         inflight=inflight,
+        slow_start_rtt_us=_slow_start(record, histograms),
         counters={name: value for name, value in counters.items() if name not in absent},
         gauges=_gauges(record),
         whole_bytes_acked=int(now["bytes_acked"]) - syn,
@@ -116,6 +117,14 @@ def _histograms(record: Record, sets: npt.NDArray[Any]) -> tuple[Histogram, Hist
         else:
             made.append(histogram.empty(unit, scale))
     return made[0], made[1], made[2], made[3]
+
+
+def _slow_start(record: Record, sets: npt.NDArray[Any]) -> Histogram:
+    number, scale = int(record["histogram"]), histogram.edges(sets.dtype["slow_start"].shape[0])
+    if not 0 < number <= len(sets):
+        return histogram.empty("us", scale)
+    counts, above = sets[number - 1]["slow_start"]["slow_rtt"], int(record["slow_rtt_above"])
+    return histogram.histogram("us", scale, counts, above, record["slow_rtt_spread"])
 
 
 def _counted(members: Any) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfcheck.model.catalogue.declare import NEITHER, Source, count, distribution, metric
+from perfcheck.model.catalogue.declare import NEITHER, Source, distribution, metric
 from perfcheck.model.metric import DecidedBy, MetricSpec
 
 _STATS: Final = "p50 p90 p99 p999 mean max"
@@ -29,7 +29,6 @@ _INPUT: Final = _between("{} to {}", "netif_receive_skb", "tcp_probe")
 _ORDER: Final = _between("{} to {}", "tcp_probe", "sk_data_ready")
 _READ: Final = _between("{} to {}", "sk_data_ready", "sock_recv_length")
 _WHOLE: Final = _between("{} to {}", "tcp_sendmsg_locked", "sock_recv_length", decided_by=DecidedBy.DELAY)
-_DROPPED: Final = _between("{}: reason", "kfree_skb")
 _ARRIVED: Final = _between("packets transmitted and received")
 
 DETAIL: Final[tuple[MetricSpec, ...]] = (
@@ -62,6 +61,5 @@ DETAIL: Final[tuple[MetricSpec, ...]] = (
     metric("nic.wire_loss_pct", "pct",
            "share of the followed packets that left the sending device but did not reach the receiving one, while "
            "later packets did", _ARRIVED, floor=0.1),
-    count("ip.drops_other", "packets dropped for a reason that no other metric counts", _DROPPED),
     metric("nic.followed_packets", "count", "packets whose path was followed", _ARRIVED, NEITHER),
 )  # fmt: skip

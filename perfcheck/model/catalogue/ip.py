@@ -74,4 +74,5 @@ IP: Final[tuple[MetricSpec, ...]] = (
     count("ip.drops_neighbour", "packets dropped because a neighbour was not resolved (NEIGH_*)", _DROPS),
     count("ip.drops_fragment", "fragments dropped: late, duplicate, too far apart (FRAG_*, DUP_FRAG)", _DROPS),
     count("ip.drops_checksum", "packets dropped for a wrong checksum of any layer (*_CSUM)", _DROPS),
+    count("ip.drops_other", "packets dropped for a reason that no other metric counts", _DROPS),
 )  # fmt: skip

@@ -51,6 +51,14 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         "srtt_us", "us", ("p50", "p99"), _LOW, _DELAY, "smoothed round-trip time (RFC 6298)",
         "{}: tcp_sock.srtt_us >> 3", hooks=("tcp_probe",),
     ),
+    *_distribution(
+        "slow_start_rtt_us", "us", ("p50", "p90", "p99", "min", "max"), _LOW, _DELAY,
+        "round-trip time of segments delivered in slow start, warm-up included",
+        f"{_RTT}, while snd_cwnd < snd_ssthresh",
+        hooks=("tcp_probe",), floor=200.0,
+        computed="without algorithms that have no slow-start threshold (BBR); a flow that fills its own queue begins "
+        "at the path's round trip and ends far above it, one that meets a full queue begins above it",
+    ),
     _tcp(
         "min_rtt_us", "us", _LOW, _DELAY, "smallest RTT of any measured connection, warm-up and handshake included",
         "tcp_sock.rtt_min, read at the end; sock_diag: tcpi_min_rtt",

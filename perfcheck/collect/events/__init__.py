@@ -1,0 +1,1 @@
+"""Events: what is rare and explains much, one record each."""
