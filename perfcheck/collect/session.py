@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from perfcheck.collect import shedding as decision
@@ -15,7 +15,8 @@ from perfcheck.ebpf.run_stats import RunClock, Timed
 from perfcheck.errors import CollectError, PerfcheckError
 from perfcheck.model.budget import Budget, Shedding, Spending
 from perfcheck.model.observation import Observation, Scope
-from perfcheck.model.seams import Collector, Frugal
+from perfcheck.model.seams import Collector, Frugal, Sampled
+from perfcheck.system.clock import now_ns
 from perfcheck.system.netns import NetnsThread
 
 WINDOW_S: Final = 1.0
@@ -25,6 +26,14 @@ _DEVICES: Final = "/proc/thread-self/net/dev"
 _READ_BYTES: Final = 1 << 16
 _RX_PACKETS: Final = 1  # column of /proc/net/dev after the name
 _CLOCK_OF_THREAD: Final = 6  # CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED (include/linux/posix-timers_types.h)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What all collectors that can be read meanwhile had counted at one moment, by their names."""
+
+    taken_ns: int
+    taken: Mapping[str, object]
 
 
 class Core:
@@ -43,6 +52,8 @@ class Core:
         self._thread: _Governor | None = None
         self._spending = Spending()
         self._earlier: tuple[Shedding, ...] = ()
+        # A collector is not stopped while it is read.
+        self._reading = threading.Lock()
 
     @property
     def spending(self) -> Spending:
@@ -80,6 +91,21 @@ class Core:
         seen = {one.name: one.end() for one in self._running} | self._stopped
         self._let_clocks_rest()
         return tuple(seen[name] for name in self._order)
+
+    def snapshot(self) -> Snapshot:
+        """Return what has been counted since `begin`, while it goes on; from any thread."""
+        with self._reading:
+            taken_ns = now_ns()
+            taken = {one.name: one.snapshot() for one in self._running if isinstance(one, Sampled)}
+        return Snapshot(taken_ns=taken_ns, taken=taken)
+
+    def between(self, first: Snapshot, second: Snapshot) -> tuple[Observation, ...]:
+        """Return what was seen between two snapshots of the trial, by the collectors that both have."""
+        return tuple(
+            one.between(first.taken[one.name], second.taken[one.name])
+            for one in self._running
+            if isinstance(one, Sampled) and one.name in first.taken and one.name in second.taken
+        )
 
     def abandon(self) -> None:
         """End a trial that failed: what collectors hold of the hosts would outlive them."""
@@ -121,9 +147,10 @@ class Core:
     def _stop(self, collector: Collector) -> None:
         """Stop and detach: figures of a part of the trial would pass for those of all of it."""
         seen = Observation(collector=collector.name)
-        with contextlib.suppress(*_TROUBLE):
-            seen = collector.end()
-        self._running.remove(collector)
+        with self._reading:
+            with contextlib.suppress(*_TROUBLE):
+                seen = collector.end()
+            self._running.remove(collector)
         self._stopped[collector.name] = replace(
             seen,
             tcp_sockets=(),

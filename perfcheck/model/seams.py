@@ -151,6 +151,21 @@ class Frugal(Protocol):
         """Do less, so as to take about `share` (0..1) of what it takes; gives what it does now, None: it cannot."""
 
 
+@runtime_checkable
+class Sampled(Protocol):
+    """A collector that can be read while it measures: an interval or a phase is the difference of two snapshots."""
+
+    def snapshot(self) -> object:
+        """Return a copy of what it has counted since `begin`, cheap and opaque; from any thread, one at a time."""
+
+    def between(self, first: object, second: object) -> Observation:
+        """Return what happened between two snapshots of one trial.
+
+        Counters and histograms are differences, gauges are the later snapshot's. From a snapshot right after `begin` to
+        one right before `end` it is what `end` returns, apart from what measuring cost and warnings.
+        """
+
+
 class Output(Protocol):
     """Writes records somewhere."""
 

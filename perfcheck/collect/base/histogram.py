@@ -77,3 +77,27 @@ def of_values(unit: str, scale: tuple[float, ...], values: npt.NDArray[Any]) -> 
         unit=unit, edges=scale, counts=tuple(counts.tolist()), above=int(values.size - within.size),
         minimum=float(values.min()), maximum=float(values.max()), total=float(values.sum()),
     )  # fmt: skip
+
+
+def since(before: Histogram, after: Histogram) -> Histogram:
+    """Return what went into a histogram between two copies of it, both on one scale.
+
+    An extreme is exact where it was reached in between. Otherwise it is the edge of the outermost bucket that was,
+    within the extremes of all values.
+    """
+    if not before.count:
+        return after
+    counts = np.array(after.counts, dtype=np.int64) - np.array(before.counts, dtype=np.int64)
+    below, above = after.below - before.below, after.above - before.above
+    filled = np.flatnonzero(counts)
+    if not filled.size and not below and not above:
+        return empty(after.unit, after.edges)
+    low, high = after.minimum, after.maximum
+    if after.minimum == before.minimum and not below:
+        low = max(low, after.edges[int(filled[0])] if filled.size else after.edges[-1])
+    if after.maximum == before.maximum and not above:
+        high = min(high, after.edges[int(filled[-1]) + 1] if filled.size else after.edges[0])
+    return Histogram(
+        unit=after.unit, edges=after.edges, counts=tuple(counts.tolist()), below=below, above=above,
+        minimum=low, maximum=max(low, high), total=after.total - before.total,
+    )  # fmt: skip

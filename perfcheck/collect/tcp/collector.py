@@ -49,6 +49,7 @@ from perfcheck.collect import declared
 from perfcheck.collect.base.availability import lacking
 from perfcheck.collect.base.loaded import Loaded
 from perfcheck.collect.tcp import decode
+from perfcheck.collect.tcp.snapshot import TcpSnapshot, copied, sockets_between
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.image import Image
@@ -56,7 +57,6 @@ from perfcheck.ebpf.object import BpfObject
 from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.checks import Check
 from perfcheck.system.netns import NetnsThread
@@ -156,20 +156,41 @@ class TcpCollector:
             control = _stop(loaded)
             spent = self._kernel.spent()
         records = loaded.view("records")[: int(control["records"])].copy()
+        # Nothing writes any more: the histograms are read where they are.
         decode.count_pending(records, loaded.view("histograms"))
-        sockets = self._sockets(loaded, records)
+        seen = TcpSnapshot(
+            records=records, histograms=loaded.view("histograms"), lost_records=int(control["lost_records"])
+        )
+        whole = self.between(_nothing(seen), seen)
         self._cpu_s += time.thread_time() - started_s + self.clock.take_cpu_s()
-        return Observation(
-            collector=self.name,
-            tcp_sockets=sockets,
+        return replace(
+            whole,
             overhead=Overhead(
                 programs=spent.programs,
                 user_cpu_s=self._cpu_s,
                 rss_bytes=resident_bytes(),
                 map_bytes=loaded.map_bytes(),
             ),
-            lost_events=int(control["lost_records"]) + int(records["lost_samples"].sum()) + spent.missed,
+            lost_events=whole.lost_events + spent.missed,
             warnings=(*_warnings(loaded.missing), *self._kernel.untimed()),
+        )
+
+    def snapshot(self) -> TcpSnapshot:
+        """Return a copy of all connections' records, those that are still open brought up to date."""
+        loaded = self.loaded
+        with _kernel_refusals():
+            self._read_live_sockets(loaded)
+        return copied(loaded.view("control")[0], loaded.view("records"), loaded.view("histograms"))
+
+    def between(self, first: object, second: object) -> Observation:
+        """Return what each connection did between two snapshots; those closed before the first one are left out."""
+        if not (isinstance(first, TcpSnapshot) and isinstance(second, TcpSnapshot)):
+            raise TypeError("expected two snapshots of the TCP collector")
+        absent = frozenset(name for target in self.loaded.missing for name in counted_by(target))
+        return Observation(
+            collector=self.name,
+            tcp_sockets=tuple(sockets_between(first, second, self._hosts, decode.jiffy_us(), absent)),
+            lost_events=second.lost - first.lost,
         )
 
     def _read_live_sockets(self, loaded: BpfObject) -> None:
@@ -184,15 +205,6 @@ class TcpCollector:
         """Name the metrics that this kernel has no tracepoint for; valid while open."""
         return lacking(self.name, self.loaded.missing)
 
-    def _sockets(self, loaded: BpfObject, records: npt.NDArray[Any]) -> tuple[TcpSocket, ...]:
-        histograms, jiffy_us = loaded.view("histograms"), decode.jiffy_us()
-        absent = frozenset(name for target in loaded.missing for name in counted_by(target))
-        return tuple(
-            decode.socket_of(record, histograms, self._hosts, jiffy_us, absent)
-            for record in records
-            if record["family"] and record["end_ns"]
-        )
-
     def program_ns(self) -> int:
         """Return the run time of the programs since they were loaded."""
         return self.loaded.run_ns()
@@ -206,6 +218,11 @@ class TcpCollector:
         """Detach and unload; safe to call twice."""
         self._kernel.close()
         self._hosts = {}
+
+
+def _nothing(later: TcpSnapshot) -> TcpSnapshot:
+    """Return what a snapshot right after `begin` would have been."""
+    return TcpSnapshot(records=later.records[:0], histograms=later.histograms[:0], lost_records=0)
 
 
 def counted_by(target: str) -> tuple[str, ...]:
