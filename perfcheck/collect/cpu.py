@@ -14,10 +14,10 @@ import numpy.typing as npt
 from perfcheck.collect import declared
 from perfcheck.collect.base import programs
 from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.base.look import Look, Maps, grown
 from perfcheck.collect.kernel import procfs
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
-from perfcheck.system.clock import now_ns
 
 TASKS: Final = 8192  # PC_TASKS
 HOSTS: Final = 16  # PC_CPU_HOSTS
@@ -45,43 +45,70 @@ class CpuCollector(BpfCollector):
             slot = tasks[pid % TASKS]
             slot["class"], slot["cpu"], slot["pid"] = _EMULATOR, _NO_CPU, pid
 
-    def read(self, length_ns: int) -> Seen:
-        """Add up all CPUs' sums and what is still under way."""
-        ended_ns = now_ns()
-        sums, tasks = self.programs.view("cpus"), self.programs.view("tasks").copy()
-        known = tasks[tasks["pid"] > 0]
+    def counted(self) -> Maps:
+        """Return the sums of the links' processes and of each host, and all tasks."""
+        used = (1 + min(len(self.programs.hosts), HOSTS)) * self._cpus
+        return {"cpus": self.programs.view("cpus")[:used], "tasks": self.programs.view("tasks")}
+
+    def look_beside(self) -> dict[int, int | None]:
+        """Return how long tasks that are running now have waited in all their lives, by number."""
+        tasks = self.programs.view("tasks")
+        running = tasks["pid"][(tasks["pid"] > 0) & (tasks["in_ns"] > tasks["out_ns"])]
+        return {int(pid): procfs.run_delay_ns(int(pid)) for pid in running}
+
+    def compare(self, before: Look | None, after: Look) -> Seen:
+        """Add up all CPUs' sums, and what is under way at either end."""
         metrics: dict[str, float] = {}
         delays: dict[str, Histogram] = {}
-        for prefix, part, own in (
-            ("", sums[self._cpus :], known[known["class"] != _EMULATOR]),
-            ("emulator_", sums[: self._cpus], known[known["class"] == _EMULATOR]),
-        ):
-            metrics |= self._metrics(prefix, part, own, length_ns, ended_ns)
-            if metrics and (delay := programs.histogram_of(part["delay_ns"], "us", divisor=1000.0)) is not None:
+        grew = waits_between(before, after)
+        emulators, hosts = slice(self._cpus), slice(self._cpus, None)
+        for prefix, own, classes in (("", hosts, range(1, HOSTS + 1)), ("emulator_", emulators, range(_EMULATOR + 1))):
+            metrics |= self._metrics(prefix, own, classes, before, after)
+            if metrics and (delay := programs.histogram_of(grew[own], "us", divisor=1000.0)) is not None:
                 delays[f"cpu.{prefix}runq_delay_us"] = delay
-        return Seen(
-            metrics=metrics, distributions=delays, by_host=dict(self._of_each_host(sums, known, length_ns, ended_ns))
-        )
+        return Seen(metrics=metrics, distributions=delays, by_host=dict(self._of_each_host(before, after)))
 
-    def _of_each_host(
-        self, sums: npt.NDArray[Any], tasks: npt.NDArray[Any], length_ns: int, ended_ns: int
-    ) -> Iterator[tuple[str, dict[str, float]]]:  # fmt: skip
+    def read(self, look: Look) -> Seen:
+        """Return what the whole window tells."""
+        return self.compare(None, look)
+
+    def _of_each_host(self, before: Look | None, after: Look) -> Iterator[tuple[str, dict[str, float]]]:
         """Return each host's metrics by its name; nothing where hosts share sums."""
         hosts = self.programs.hosts
         for number, host in enumerate(hosts if len(hosts) <= HOSTS else (), start=1):
-            part = sums[number * self._cpus : (number + 1) * self._cpus]
-            found = self._metrics("", part, tasks[tasks["class"] == number], length_ns, ended_ns)
-            yield host, found
+            own = slice(number * self._cpus, (number + 1) * self._cpus)
+            yield host, self._metrics("", own, range(number, number + 1), before, after)
 
     def _metrics(
-        self, prefix: str, part: npt.NDArray[Any], tasks: npt.NDArray[Any], length_ns: int, ended_ns: int
-    ) -> dict[str, float]:
-        """Return the metrics of the tasks of some sums; nothing where there was none."""
-        if not len(tasks) and not int(part["stints"].sum()):
+        self, prefix: str, own: slice, classes: range, before: Look | None, after: Look
+    ) -> dict[str, float]:  # fmt: skip
+        """Return the metrics of the tasks of some sums and classes; nothing where there was none."""
+        found = self._totals(own, classes, after)
+        if found is None:
             return {}
-        found = totals(part)
-        under_way(found, tasks, self.programs.opened_ns, ended_ns, procfs.run_delay_ns)
+        length_ns = after.length_ns
+        if before is not None:
+            length_ns = max(after.taken_ns - before.taken_ns, 1)
+            earlier = self._totals(own, classes, before) or {}
+            # A wait that lasts is an estimate until it ends.
+            found = {name: max(value - earlier.get(name, 0), 0) for name, value in found.items()}
         return dict(_metrics(prefix, found, length_ns))
+
+    def _totals(self, own: slice, classes: range, look: Look) -> dict[str, int] | None:
+        """Return the totals of a window up to a look; None where there was no task."""
+        part, tasks = look.maps["cpus"][own], look.maps["tasks"]
+        tasks = tasks[(tasks["pid"] > 0) & (tasks["class"] >= classes.start) & (tasks["class"] < classes.stop)]
+        if not len(tasks) and not int(part["stints"].sum()):
+            return None
+        found = totals(part)
+        under_way(found, tasks, self.programs.opened_ns, look.taken_ns, look.beside.get)
+        return found
+
+
+def waits_between(before: Look | None, after: Look) -> npt.NDArray[Any]:
+    """Return the distributions of waits that ended between two looks, by class and CPU."""
+    delays: npt.NDArray[Any] = after.maps["cpus"]["delay_ns"]
+    return delays if before is None else grown(before.maps["cpus"]["delay_ns"], delays)
 
 
 def totals(part: npt.NDArray[Any]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from perfcheck.collect import declared
 from perfcheck.collect.base.availability import NEWER, lacking
 from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.base.look import Look, Maps
 from perfcheck.collect.drop_reasons import METRICS, OTHER, drop_reasons
 from perfcheck.model.observation import Scope
 from perfcheck.system.checks import Check
@@ -52,11 +53,14 @@ class DropsCollector(BpfCollector):
         for name in ("drops", "refusals"):
             self.programs.view(name)[:] = 0
 
-    def read(self, length_ns: int) -> Seen:
+    def counted(self) -> Maps:
+        """Return the counts by reason, and of refusals."""
+        return {name: self.programs.view(name) for name in ("drops", "refusals")}
+
+    def read(self, look: Look) -> Seen:
         """Return the counts of all hosts together."""
-        del length_ns
-        counts = self.programs.view("drops")["reasons"].sum(axis=0, dtype="u8")
-        refused = self.programs.view("refusals")[0]
+        counts = look.maps["drops"]["reasons"].sum(axis=0, dtype="u8")
+        refused = look.maps["refusals"][0]
         events = {
             metric: float(refused[member])
             for target, (metric, member) in EVENTS.items()

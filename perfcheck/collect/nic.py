@@ -13,6 +13,7 @@ import numpy.typing as npt
 from perfcheck.collect import declared
 from perfcheck.collect.base import programs
 from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.base.look import Look, Maps
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
 
@@ -25,6 +26,7 @@ class NicCollector(BpfCollector):
     """Measures the CPUs' network softirqs and polls."""
 
     declared = declared.NIC
+    states = frozenset({"raised_ns", "entered_ns"})
 
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
@@ -38,11 +40,15 @@ class NicCollector(BpfCollector):
         for name in ("softirqs", "napi"):
             programs.forget(self.programs.view(name))
 
-    def read(self, length_ns: int) -> Seen:
+    def counted(self) -> Maps:
+        """Return softirqs and polls by CPU."""
+        return {name: self.programs.view(name) for name in ("softirqs", "napi")}
+
+    def read(self, look: Look) -> Seen:
         """Add all CPUs up; the share of time is the busiest one's."""
-        softirqs, napi = self.programs.view("softirqs"), self.programs.view("napi")
-        covered_ns = min(self.programs.covered_ns(), length_ns)
-        metrics = {"nic.softirqs_timed_pct": 100 * covered_ns / length_ns} | dict(napi_metrics(napi))
+        softirqs, napi = look.maps["softirqs"], look.maps["napi"]
+        covered_ns = min(look.covered_ns, look.length_ns)
+        metrics = {"nic.softirqs_timed_pct": 100 * covered_ns / look.length_ns} | dict(napi_metrics(napi))
         if covered_ns:
             metrics |= dict(softirq_metrics(softirqs, covered_ns))
         return Seen(metrics=metrics, distributions=dict(_distributions(softirqs, napi)))

@@ -7,6 +7,7 @@ so the others count as packets that found a depth of 0 and did not wait.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from perfcheck.collect import declared
 from perfcheck.collect.base import programs
 from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.base.look import Look, Maps
 from perfcheck.collect.kernel import rtnetlink
 from perfcheck.errors import CollectError
 from perfcheck.model.flow import Histogram
@@ -30,6 +32,7 @@ class QdiscCollector(BpfCollector):
     """Measures the queues of the scope's network devices."""
 
     declared = declared.QDISC
+    states = frozenset({"device", "depth_packets", "depth_bytes"})
 
     def __init__(self) -> None:
         """Nothing is loaded before `open`."""
@@ -48,15 +51,27 @@ class QdiscCollector(BpfCollector):
 
     def first_look(self) -> None:
         """Note how many packets had been sent when the window opened."""
-        self._before = self._look()
+        self._before = self._sent()
         super().first_look()
 
-    def read(self, length_ns: int) -> Seen:
+    def counted(self) -> Maps:
+        """Return the queues' records."""
+        return {"queues": self.programs.view("queues")[: self.programs.records]}
+
+    def look_beside(self) -> dict[Device, rtnetlink.Queue]:
+        """Return the queues as netlink counts what they sent."""
+        return self._sent()
+
+    def compare(self, before: Look | None, after: Look) -> Seen:
         """Return the distributions of the queue in which packets spent most time."""
-        del length_ns
-        records = self.programs.view("queues")
-        sent = {device: queue.since(self._before.get(device))["packets"] for device, queue in self._look().items()}
-        return Seen(distributions=longest(records[records["device"] > 0], sent))
+        had = self._before if before is None else before.beside
+        sent = {device: queue.since(had.get(device))["packets"] for device, queue in after.beside.items()}
+        return self.read(replace(after.since(before), beside=sent))
+
+    def read(self, look: Look) -> Seen:
+        """Return the distributions; `beside` are packets sent, by device."""
+        records = look.maps["queues"]
+        return Seen(distributions=longest(records[records["device"] > 0], look.beside))
 
     def let_go(self) -> None:
         """Let go of the hosts: an open netlink socket would keep them alive."""
@@ -64,7 +79,7 @@ class QdiscCollector(BpfCollector):
             self._namespaces.close()
             self._namespaces = None
 
-    def _look(self) -> dict[Device, rtnetlink.Queue]:
+    def _sent(self) -> dict[Device, rtnetlink.Queue]:
         if self._namespaces is None or self._scope is None:
             raise CollectError("the qdisc collector was not begun")
         found: dict[Device, rtnetlink.Queue] = {}

@@ -6,9 +6,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from perfcheck.collect.base.declaration import Declaration
+from perfcheck.collect.base.look import Look, Maps
 from perfcheck.collect.base.programs import LayerPrograms
 from perfcheck.collect.base.window import TOO_SHORT, Window
 from perfcheck.ebpf.check import check_bpf
@@ -37,6 +38,8 @@ class BpfCollector(ABC):
     """A layer that BPF programs measure: attached once, counting in the window of each trial."""
 
     declared: ClassVar[Declaration]
+    states: ClassVar[frozenset[str]] = frozenset()
+    """Members of the maps' elements that are no counters."""
 
     def __init__(self, sizes: Mapping[str, int] | None = None, sampled: Sequence[str] = ()) -> None:
         """Take what LayerPrograms takes; nothing is loaded before `open`."""
@@ -80,7 +83,7 @@ class BpfCollector(ABC):
         started_s = time.thread_time()
         length_ns = self._window.close() if self._window is not None else 0
         self.programs.stop()
-        seen = self.read(length_ns) if length_ns else Seen(warnings=(TOO_SHORT,))
+        seen = self.compare(None, self._look(length_ns)) if length_ns else Seen(warnings=(TOO_SHORT,))
         self.let_go()
         used_s = time.thread_time() - started_s + self._clock.take_cpu_s()
         return Observation(
@@ -89,6 +92,32 @@ class BpfCollector(ABC):
             overhead=self.programs.overhead(used_s), lost_events=self.programs.lost(),
             warnings=(*self.programs.warnings(), *seen.warnings),
         )  # fmt: skip
+
+    def snapshot(self) -> Look | None:
+        """Return a copy of what was counted; None as long as the warm-up is not over."""
+        opened_ns = self._window.opened_ns if self._window is not None else 0
+        return self._look(max(now_ns() - opened_ns, 1)).copied() if opened_ns else None
+
+    def between(self, first: object, second: object) -> Observation:
+        """Return what was counted between two snapshots; one that was taken in the warm-up stands for its end."""
+        if not isinstance(second, Look):
+            return Observation(collector=self.name)
+        before = first if isinstance(first, Look) else None
+        seen = self.compare(before, second)
+        return Observation(
+            collector=self.name, metrics=seen.metrics, distributions=seen.distributions, by_host=seen.by_host,
+            by_interface=seen.by_interface, lost_events=second.lost - (before.lost if before is not None else 0),
+        )  # fmt: skip
+
+    def _look(self, length_ns: int) -> Look:
+        return Look(
+            taken_ns=now_ns(), length_ns=length_ns, maps=self.counted(), covered_ns=self.programs.covered_ns(),
+            lost=self.programs.lost_in_maps(), beside=self.look_beside(), states=self.states,
+        )  # fmt: skip
+
+    def compare(self, before: Look | None, after: Look) -> Seen:
+        """Return what was counted between two looks, or without the first in the whole window."""
+        return self.read(after.since(before))
 
     def program_ns(self) -> int:
         """Return the run time of the programs since they were loaded."""
@@ -115,8 +144,16 @@ class BpfCollector(ABC):
         """Empty the maps before a trial."""
 
     @abstractmethod
-    def read(self, length_ns: int) -> Seen:
-        """Return what the maps hold after a window of this length."""
+    def counted(self) -> Maps:
+        """Return the elements of the maps in which something was counted, shared with the kernel."""
+
+    @abstractmethod
+    def read(self, look: Look) -> Seen:
+        """Return what the maps' elements tell of a window."""
+
+    def look_beside(self) -> Any:
+        """Return what belongs to a look beside the maps."""
+        return None
 
     def first_look(self) -> None:
         """Open the window; called when the warm-up is over, maybe in another thread."""
@@ -178,6 +215,23 @@ class LookingCollector(ABC, Generic[T]):
             warnings=tuple(seen.warnings),
             overhead=Overhead(user_cpu_s=time.thread_time() - started_s),
         )  # fmt: skip
+
+    def snapshot(self) -> tuple[int, T] | None:
+        """Return a look and its moment; None as long as the warm-up is not over."""
+        if self._window is None or not self._window.opened_ns:
+            return None
+        return now_ns(), self._look()
+
+    def between(self, first: object, second: object) -> Observation:
+        """Return the differences of two snapshots; one that was taken in the warm-up stands for its end."""
+        if not isinstance(second, tuple) or self._before is None:
+            return Observation(collector=self.name)
+        before_ns, before = first if isinstance(first, tuple) else (self._looked_ns, self._before)
+        after_ns, after = second
+        seen = self.compare(before, after, max(after_ns - before_ns, 1))
+        return Observation(
+            collector=self.name, metrics=seen.metrics, by_host=seen.by_host, by_interface=seen.by_interface
+        )
 
     def close(self) -> None:
         """Let go of the hosts: an open netlink socket would keep them alive; safe to call twice."""

@@ -29,6 +29,11 @@ class Window:
         else:
             self._open()
 
+    @property
+    def opened_ns(self) -> int:
+        """When the warm-up was over; 0: it is not yet."""
+        return self._opened_ns
+
     def close(self) -> int:
         """End the window and give its length in ns, 0 where the warm-up was not over; safe to call twice.
 

@@ -12,6 +12,7 @@ from typing import ClassVar
 from perfcheck.collect import declared
 from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.collect.base.declaration import Declaration
+from perfcheck.collect.base.look import Look, Maps
 from perfcheck.collect.base.programs import LayerPrograms, cpu_count, forget_distributions, histogram_of
 from perfcheck.ebpf import functions
 from perfcheck.ebpf.functions import Attachment
@@ -75,10 +76,13 @@ class FunctionTimesCollector(BpfCollector):
         del scope
         forget_distributions(self.programs.view("durations"))
 
-    def read(self, length_ns: int) -> Seen:
+    def counted(self) -> Maps:
+        """Return the distribution by CPU."""
+        return {"durations": self.programs.view("durations")}
+
+    def read(self, look: Look) -> Seen:
         """Return the distribution; nothing where the function was not called."""
-        del length_ns
-        found = histogram_of(self.programs.view("durations"), "us", divisor=1000.0)
+        found = histogram_of(look.maps["durations"], "us", divisor=1000.0)
         return Seen(distributions={} if found is None else {self.quantity: found})
 
     def end(self) -> Observation:

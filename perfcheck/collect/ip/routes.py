@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perfcheck.collect import declared
 from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.base.look import Look, Maps
 from perfcheck.model.observation import Scope
 
 
@@ -17,8 +18,11 @@ class IpCollector(BpfCollector):
         del scope
         self.programs.view("lookups")[:] = 0
 
-    def read(self, length_ns: int) -> Seen:
+    def counted(self) -> Maps:
+        """Return the counts."""
+        return {"lookups": self.programs.view("lookups")}
+
+    def read(self, look: Look) -> Seen:
         """Return the count of all hosts together."""
-        del length_ns
-        counted = self.programs.view("lookups")[0]
+        counted = look.maps["lookups"][0]
         return Seen(metrics={"ip.route_lookups": float(counted["ipv4"]) + float(counted["ipv6"])})

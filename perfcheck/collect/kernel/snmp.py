@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,14 @@ def _differences(before: Mapping[str, int], after: Mapping[str, int]) -> dict[st
     return {name: value - before.get(name, 0) for name, value in after.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class CountersLook:
+    """Each host's counters at one moment; `warm`: the warm-up was over."""
+
+    counters: Mapping[str, Mapping[str, int]]
+    warm: bool
+
+
 class HostCountersCollector:
     """Reads the counters of each host at the begin of a trial, when its warm-up is over, and at its end."""
 
@@ -94,19 +103,29 @@ class HostCountersCollector:
         """Read again and give the differences."""
         started_s = time.thread_time()
         warm = self._window is None or self._window.close() > 0
-        after = self._all()
+        seen = self.between(CountersLook(self._before, warm=False), CountersLook(self._all(), warm=warm))
+        return replace(seen, overhead=Overhead(user_cpu_s=time.thread_time() - started_s))
+
+    def snapshot(self) -> CountersLook:
+        """Return the counters as they are now."""
+        return CountersLook(self._all(), warm=self._window is None or self._window.opened_ns > 0)
+
+    def between(self, first: object, second: object) -> Observation:
+        """Return the differences of two snapshots."""
+        if not (isinstance(first, CountersLook) and isinstance(second, CountersLook)):
+            raise TypeError("expected two snapshots of the hosts' counters")
+        warm = first.counters if first.warm else self._warm
         counted = tuple(
             HostCounters(
                 host=host,
-                counters=_differences(before, after[host]),
-                window=_differences(self._warm[host], after[host]) if warm else {},
+                counters=_differences(before, second.counters[host]),
+                window=_differences(warm[host], second.counters[host]) if second.warm else {},
             )
-            for host, before in self._before.items()
+            for host, before in first.counters.items()
         )
         return Observation(
             collector=self.name, host_counters=counted, metrics=metrics_of(counted),
             by_host={each.host: metrics_of([each]) for each in counted},
-            overhead=Overhead(user_cpu_s=time.thread_time() - started_s),
         )  # fmt: skip
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from perfcheck.collect.base import histogram
 from perfcheck.collect.sockdiag.skmeminfo import DiagLook
 from perfcheck.collect.tcp.decode import address
 from perfcheck.model.flow import FlowKey, Protocol, SocketBuffers
+from perfcheck.system.clock import now_ns
 
 _STATES: Final[Mapping[str, frozenset[int]]] = {
     "established": frozenset({1}),
@@ -27,47 +28,50 @@ _MEMORY: Final = ("snd_bytes", "sndbuf_bytes", "rcv_bytes", "rcvbuf_bytes", "sen
 
 @dataclass(slots=True)
 class _Diagnosed:
-    """One socket that sock_diag showed, and what it showed of it each time."""
+    """One socket that sock_diag showed; each of `values` is the number of a look, drops until then, and _MEMORY."""
 
     key: FlowKey
     drops_before: int
-    drops: int = 0
     values: list[tuple[int, ...]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Gathered:
+    """What one look saw: the moment, the iterator's lines, and of what sock_diag showed what is counted."""
+
+    taken_ns: int
+    lines: bytes = b""
+    states: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_STATES, 0))
+    waiting: int = 0
+    waiting_pct: float = 0.0
+
+
 class Looks:
-    """All looks of one trial; `count` is how often was looked."""
+    """All looks of one trial."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.count = 0
-        self._written: list[bytes] = []
+        self._looks: list[_Gathered] = []
         self._dtype: np.dtype[Any] = np.dtype(np.uint8)
         self._diagnosed: dict[tuple[str, int], _Diagnosed] = {}
-        self._most = dict.fromkeys(_STATES, 0)
-        self._now = dict.fromkeys(_STATES, 0)
-        self._waiting = 0
-        self._waiting_pct = 0.0
+
+    @property
+    def count(self) -> int:
+        """How often was looked."""
+        return len(self._looks)
 
     def begin(self) -> None:
         """Begin the next look."""
-        self.count += 1
-        self._now = dict.fromkeys(_STATES, 0)
-
-    def _count_states(self, states: Sequence[int]) -> None:
-        """Add connections of one look up, over hosts, and keep the most that there were of each kind at once."""
-        for name, meant in _STATES.items():
-            self._now[name] += sum(state in meant for state in states)
-            self._most[name] = max(self._most[name], self._now[name])
+        self._looks.append(_Gathered(now_ns()))
 
     def add_lines(self, written: bytes, dtype: np.dtype[Any]) -> None:
         """Take the iterator's `pc_look` lines of one look; what is in them is read at the end."""
-        self._written.append(written)
+        self._looks[-1].lines = written
         self._dtype = dtype
 
     def add(self, host: str, protocol: Protocol, looks: Iterable[DiagLook]) -> None:
         """Take sock_diag's answer of one look at one host."""
-        states = []
+        number = self.count - 1
         for look in looks:
             seen = self._diagnosed.get((host, look.cookie))
             if seen is None:
@@ -76,57 +80,77 @@ class Looks:
                     remote_port=look.remote[1],
                 )  # fmt: skip
                 # What is there at the first look may have dropped packets before; the rest was born since.
-                before = look.drops if self.count == 1 else 0
+                before = look.drops if number == 0 else 0
                 seen = self._diagnosed[host, look.cookie] = _Diagnosed(key=key, drops_before=before)
             if protocol is Protocol.TCP:
-                states.append(look.state)
-            seen.drops = look.drops - seen.drops_before
-            seen.values.append(
-                (look.snd_bytes, look.sndbuf_bytes, look.rcv_bytes, look.rcvbuf_bytes, look.sendq, look.recvq)
-            )
-        self._count_states(states)
+                for name, meant in _STATES.items():
+                    self._looks[-1].states[name] += look.state in meant
+            memory = (look.snd_bytes, look.sndbuf_bytes, look.rcv_bytes, look.rcvbuf_bytes, look.sendq, look.recvq)
+            seen.values.append((number, look.drops, *memory))
 
     def add_listening(self, looks: Iterable[DiagLook]) -> None:
         """Take the listening sockets of one look at one host."""
+        now = self._looks[-1]
         for look in looks:
-            self._waiting = max(self._waiting, look.recvq)
+            now.waiting = max(now.waiting, look.recvq)
             if look.sendq:
-                self._waiting_pct = max(self._waiting_pct, 100 * look.recvq / look.sendq)
+                now.waiting_pct = max(now.waiting_pct, 100 * look.recvq / look.sendq)
 
-    def metrics(self) -> dict[str, float]:
-        """Return what is counted over all sockets of the lab."""
-        most = {name: max(self._most[name], *counts) for name, counts in self._counts_of_lines().items()}
+    def metrics(self, first: int = 0, last: int | None = None) -> dict[str, float]:
+        """Return what is counted over all sockets of the lab, in the looks from `first` up to before `last`."""
+        chosen = self._looks[first:last]
+        counted = self._counts_of_lines(chosen)
+        most = {name: max((look.states[name] for look in chosen), default=0) for name in _STATES}
         return {
-            **{f"socket.{name}.max": float(count) for name, count in most.items()},
-            "socket.accept_queue.max": float(self._waiting),
-            "socket.accept_queue_pct.max": self._waiting_pct,
+            **{f"socket.{name}.max": float(max(most[name], *counts)) for name, counts in counted.items()},
+            "socket.accept_queue.max": float(max((look.waiting for look in chosen), default=0)),
+            "socket.accept_queue_pct.max": max((look.waiting_pct for look in chosen), default=0.0),
         }
 
-    def _lines(self) -> npt.NDArray[Any]:
-        return np.frombuffer(b"".join(self._written), self._dtype)
+    def _lines(self, chosen: Sequence[_Gathered]) -> npt.NDArray[Any]:
+        return np.frombuffer(b"".join(look.lines for look in chosen), self._dtype)
 
-    def _counts_of_lines(self) -> Mapping[str, Sequence[int]]:
+    def _counts_of_lines(self, chosen: Sequence[_Gathered]) -> Mapping[str, Sequence[int]]:
         """How many connections of each kind each of the iterator's looks saw, and 0: there may have been none."""
-        if not self._written:
+        if not any(look.lines for look in chosen):
             return dict.fromkeys(_STATES, (0,))
-        states = self._lines()["state"]
-        look = np.repeat(np.arange(len(self._written)), [len(one) // self._dtype.itemsize for one in self._written])
+        states = self._lines(chosen)["state"]
+        look = np.repeat(np.arange(len(chosen)), [len(one.lines) // self._dtype.itemsize for one in chosen])
         return {
-            name: np.bincount(look[np.isin(states, tuple(meant))], minlength=len(self._written)).tolist()
+            name: np.bincount(look[np.isin(states, tuple(meant))], minlength=len(chosen)).tolist()
             for name, meant in _STATES.items()
         }
 
-    def buffers(self, hosts: Mapping[int, str]) -> Iterator[SocketBuffers]:
-        """Sum each socket up; `hosts` names network namespaces by inode number."""
-        if self._written:
-            lines = self._lines()
+    def buffers(self, hosts: Mapping[int, str], first: int = 0, last: int | None = None) -> Iterator[SocketBuffers]:
+        """Sum each socket up over those looks; `hosts` names network namespaces by inode number."""
+        chosen = self._looks[first:last]
+        if any(look.lines for look in chosen):
+            lines = self._lines(chosen)
             lines = lines[np.argsort(lines["cookie"], kind="stable")]
             _, begins = np.unique(lines["cookie"], return_index=True)
-            for part in np.split(lines, begins[1:]) if len(lines) else ():
+            for part in np.split(lines, begins[1:]):
                 values = np.stack([part[name] for name in _MEMORY], axis=1).astype(np.int64)
                 yield _summed(_key_of(part[0], hosts), values)
+        end = self.count if last is None else last
         for seen in self._diagnosed.values():
-            yield _summed(seen.key, np.array(seen.values, dtype=np.int64), seen.drops)
+            before = [drops for number, drops, *_ in seen.values if number < first]
+            mine = [(drops, memory) for number, drops, *memory in seen.values if first <= number < end]
+            if mine:
+                dropped = mine[-1][0] - (before[-1] if before else seen.drops_before)
+                yield _summed(seen.key, np.array([memory for _, memory in mine], dtype=np.int64), dropped)
+
+    def timed(self, hosts: Mapping[int, str]) -> Iterator[tuple[FlowKey, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Yield each TCP connection that the iterator saw, the moments of the looks at it, and _MEMORY at each."""
+        if not any(look.lines for look in self._looks):
+            return
+        lines = self._lines(self._looks)
+        sizes = [len(look.lines) // self._dtype.itemsize for look in self._looks]
+        moments = np.repeat([look.taken_ns for look in self._looks], sizes)
+        order = np.argsort(lines["cookie"], kind="stable")
+        lines, moments = lines[order], moments[order]
+        _, begins = np.unique(lines["cookie"], return_index=True)
+        for part, times in zip(np.split(lines, begins[1:]), np.split(moments, begins[1:]), strict=True):
+            yield _key_of(part[0], hosts), times, np.stack([part[name] for name in _MEMORY], axis=1).astype(np.int64)
 
 
 def _key_of(line: Mapping[str, Any], hosts: Mapping[int, str]) -> FlowKey:

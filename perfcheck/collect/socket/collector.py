@@ -165,11 +165,30 @@ class SocketCollector:
             self._programs.stop()
             overhead, lost = self._programs.overhead(), self._programs.lost()
             warnings += self._programs.warnings()
-        metrics = {**self._looks.metrics(), "socket.time_wait.max": float(self._time_wait)} if self._looks.count else {}
-        buffers = tuple(self._looks.buffers({inode: host for host, inode in scope.namespaces.items()}))
-        return Observation(
-            collector=self.name, socket_buffers=buffers, metrics=metrics, lost_events=lost, warnings=tuple(warnings),
+        seen = self.between(0, self._looks.count)
+        ends = {"socket.time_wait.max": float(self._time_wait)} if self._looks.count else {}
+        return replace(
+            seen, metrics={**seen.metrics, **ends}, lost_events=lost, warnings=tuple(warnings),
             overhead=replace(overhead, user_cpu_s=time.thread_time() - started_s),
+        )  # fmt: skip
+
+    def snapshot(self) -> int:
+        """Return how often was looked."""
+        return self._looks.count
+
+    def between(self, first: object, second: object) -> Observation:
+        """Return what the looks between two snapshots saw, and nothing where there was none.
+
+        Connections in TIME_WAIT are counted at the ends of a trial only.
+        """
+        if not (isinstance(first, int) and isinstance(second, int)):
+            raise TypeError("expected two snapshots of the socket collector")
+        if first >= second or self._scope is None:
+            return Observation(collector=self.name)
+        hosts = {inode: host for host, inode in self._scope.namespaces.items()}
+        return Observation(
+            collector=self.name, metrics=self._looks.metrics(first, second),
+            socket_buffers=tuple(self._looks.buffers(hosts, first, second)),
         )  # fmt: skip
 
     def program_ns(self) -> int:
