@@ -331,7 +331,6 @@ def test_a_run_in_summary_mode_has_events(tmp_path: Path) -> None:
 
 def test_a_run_without_an_event_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    lines = [line for line in whole_run(path, "delay: 5ms", "[app, tcp]") if line["type"] == "alert"]
-    # On a busy machine a process may have waited for a CPU all the same.
-    assert {line["layer"] for line in lines} <= {"cpu", "ip", "socket"}
+    lines = whole_run(path, "delay: 5ms, rate: 50mbit, queue: 4bdp", "[app, tcp]")
+    # On a busy machine there may be one all the same, such as a probe for a segment that was late.
     assert path.exists() == bool(lines)

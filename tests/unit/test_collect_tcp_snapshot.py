@@ -18,6 +18,7 @@ from perfcheck.model.flow import Histogram, TcpSocket
 
 PENDING: Final = 8
 NAMES: Final = ("rtt", "srtt", "cwnd", "inflight")
+SPREADS: Final = (*NAMES, "slow_rtt")
 HOSTS: Final = {42: "client"}
 SAMPLE = np.dtype([(name, "u4") for name in NAMES])
 SPREAD = np.dtype([("total", "u8"), ("minimum", "u4"), ("maximum", "u4")])
@@ -42,9 +43,9 @@ RECORD = np.dtype(
         "pacing_samples", "histogram", "snd_wnd_bytes", "pending", "lost_samples", "state", "netns", "handshake_us",
         "synack_rtt_us", "min_rtt_us", "rttvar_us", "ssthresh_segs", "mss_bytes", "reordering_segs",
         "rate_delivered_segs", "rate_interval_us", "cwnd_segs", "outstanding_segs", "closed", "passive", "family",
-        "local_port", "remote_port", *(f"{name}_above" for name in NAMES),
+        "local_port", "remote_port", *(f"{name}_above" for name in SPREADS),
     )]
-    + [(f"{name}_spread", SPREAD) for name in NAMES]
+    + [(f"{name}_spread", SPREAD) for name in SPREADS]
     + [
         ("samples", SAMPLE, (PENDING,)), ("state_ns", "u8", (5,)), ("state_entries", "u4", (5,)), ("base", COUNTS),
         ("now", COUNTS), ("window_events", EVENTS), ("whole_events", WHOLE), ("local", "u1", (16,)),
@@ -56,6 +57,7 @@ SETS = np.dtype(
     [
         ("segs", [("cwnd", "u4"), ("inflight", "u4")], (histogram.SEGS_BUCKETS,)),
         ("times", [("rtt", "u4"), ("srtt", "u4")], (histogram.RTT_BUCKETS,)),
+        ("slow_start", [("slow_rtt", "u4")], (histogram.RTT_BUCKETS,)),
     ]
 )
 CONTROL = np.dtype([("records", "u4"), ("histograms", "u4"), ("lost_records", "u8")])
@@ -82,7 +84,7 @@ class Kernel:
         record["established_ns"] = record["window_ns"] = record["state_since_ns"] = record["last_ns"] = self.now_ns
         for name in ("base", "now"):
             record[name]["bytes_acked"] = 1
-        for name in NAMES:
+        for name in SPREADS:
             record[f"{name}_spread"]["minimum"] = decode.NO_VALUE
 
     def segment(self, index: int, rtt_us: int, retransmitted: int) -> None:
@@ -103,10 +105,22 @@ class Kernel:
         if not record["histogram"]:
             self.control[0]["histograms"] += 1
             record["histogram"] = self.control[0]["histograms"]
+        if rtt_us % 3 == 0:
+            self.slow_start(record, rtt_us)
         record["samples"][record["pending"]] = (rtt_us, rtt_us + 3, rtt_us % 70, rtt_us % 30)
         record["pending"] += 1
         if record["pending"] == PENDING:
             decode.count_pending(self.records[index : index + 1], self.sets)
+
+    def slow_start(self, record: npt.NDArray[Any], rtt_us: int) -> None:
+        """These samples do not wait: they are added at once."""
+        spread, bucket = record["slow_rtt_spread"], histogram.bucket_of(rtt_us)
+        spread["total"] += rtt_us
+        spread["minimum"], spread["maximum"] = min(spread["minimum"], rtt_us), max(spread["maximum"], rtt_us)
+        if bucket < histogram.RTT_BUCKETS:
+            self.sets[record["histogram"] - 1]["slow_start"]["slow_rtt"][bucket] += 1
+        else:
+            record["slow_rtt_above"] += 1
 
     def congestion_state(self, index: int, state: int) -> None:
         record = self.records[index]
@@ -158,7 +172,8 @@ def between(first: TcpSnapshot, second: TcpSnapshot) -> dict[int, TcpSocket]:
 
 
 def histograms(socket: TcpSocket) -> tuple[Histogram, ...]:
-    return socket.rtt_us, socket.srtt_us, socket.cwnd, socket.inflight
+    assert socket.slow_start_rtt_us is not None
+    return socket.rtt_us, socket.srtt_us, socket.cwnd, socket.inflight, socket.slow_start_rtt_us
 
 
 @given(st.lists(steps, max_size=120).map(lambda more: [("admit",), *more]))

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from perfcheck.collect import declared
 from perfcheck.collect.base import programs
 from perfcheck.collect.base.collector import BpfCollector, Seen
+from perfcheck.collect.base.look import Look, Maps
 from perfcheck.collect.drop_reasons import all_reasons, reason_metrics
 from perfcheck.collect.events.overflows import OverflowWatch
 from perfcheck.ebpf.ringbuf import MappedRing
@@ -76,9 +77,18 @@ class EventsCollector(BpfCollector):
             self._drain.watch_counters()
         super().first_look()
 
-    def read(self, length_ns: int) -> Seen:
+    def counted(self) -> Maps:
+        """Return nothing: events are of a moment, not of a stretch of time."""
+        return {}
+
+    def between(self, first: object, second: object) -> Observation:
+        """Return nothing; the whole trial's events have their times."""
+        del first, second
+        return Observation(collector=self.name)
+
+    def read(self, look: Look) -> Seen:
         """Take what is left in the ring, and say what share of each kind was told."""
-        del length_ns
+        del look
         drain = self._drain
         if drain is None:
             raise CollectError("the events collector was not begun")

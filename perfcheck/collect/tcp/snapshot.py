@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from perfcheck.collect.base import histogram
 from perfcheck.collect.tcp import decode
-from perfcheck.model.flow import TcpSocket
+from perfcheck.model.flow import Histogram, TcpSocket
 
 _TRIES: Final = 8
 _AT_THE_START: Final = ("handshake_us", "synack_rtt_us")
@@ -87,12 +87,19 @@ def since(before: TcpSocket, after: TcpSocket) -> TcpSocket:
         srtt_us=histogram.since(before.srtt_us, after.srtt_us),
         cwnd=histogram.since(before.cwnd, after.cwnd),
         inflight=histogram.since(before.inflight, after.inflight),
+        slow_start_rtt_us=_slow_start(before, after),
         counters={name: _grown(before.counters.get(name, 0), value) for name, value in after.counters.items()},
         whole_bytes_acked=_grown(before.whole_bytes_acked, after.whole_bytes_acked),
         whole_bytes_received=_grown(before.whole_bytes_received, after.whole_bytes_received),
         whole_retrans_segs=_grown(before.whole_retrans_segs, after.whole_retrans_segs),
         whole_segs_out=_grown(before.whole_segs_out, after.whole_segs_out),
     )
+
+
+def _slow_start(before: TcpSocket, after: TcpSocket) -> Histogram | None:
+    if before.slow_start_rtt_us is None or after.slow_start_rtt_us is None:
+        return after.slow_start_rtt_us
+    return histogram.since(before.slow_start_rtt_us, after.slow_start_rtt_us)
 
 
 def _grown(before: int, after: int) -> int:
