@@ -12,7 +12,7 @@ from typing import Final
 
 from perfcheck.analyse.spans import length_ns
 from perfcheck.analyse.together import received
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.metric import Metrics
 from perfcheck.model.observation import LinkReport, TrafficReport
 from perfcheck.model.record import CrossCheck
@@ -53,7 +53,7 @@ def bound_checks(
     yield from _of_links(trial, scenario, reports, links)
     yield from _of_tcp(trial, scenario, reports, metrics, links)
     yield from _of_signs(trial, metrics)
-    yield from _of_shares(trial, metrics)
+    yield from _of_shares(trial, scenario, metrics)
     yield from _of_parts(trial, metrics)
     hosts_pct = [metrics[name] for name in ("cpu.busy_pct", "cpu.emulator_busy_pct") if name in metrics]
     if hosts_pct:
@@ -132,9 +132,9 @@ def _of_tcp(
         yield _check("tcp.delivery_rate_bps", trial, rate_bps, 100 * rate_bps / used_pct, source, held_bps)
 
 
-def _of_shares(trial: int, metrics: Metrics) -> Iterator[CrossCheck]:
+def _of_shares(trial: int, scenario: Scenario, metrics: Metrics) -> Iterator[CrossCheck]:
     """Compare each metric that has a largest possible value with it: all that are above it, or the nearest one."""
-    bounded = [(value / most, name, value, most) for name, value, most in _bounded(metrics)]
+    bounded = [(value / most, name, value, most) for name, value, most in _bounded(scenario, metrics)]
     beyond = [one for one in bounded if one[0] > 1 + _ROUNDING]
     for _, name, value, most in beyond or sorted(bounded)[-1:]:
         yield CrossCheck(
@@ -153,9 +153,10 @@ def _of_signs(trial: int, metrics: Metrics) -> Iterator[CrossCheck]:
             )  # fmt: skip
 
 
-def _bounded(metrics: Metrics) -> Iterator[tuple[str, float, float]]:
+def _bounded(scenario: Scenario, metrics: Metrics) -> Iterator[tuple[str, float, float]]:
+    known = catalogue_of(scenario)
     for name, value in metrics.items():
-        most = CATALOGUE[name].most if name in CATALOGUE else None
+        most = known[name].most if name in known else None
         if most:
             yield name, value, most
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from perfcheck.model.metric import Metrics
 from perfcheck.model.observation import TrafficReport
-from perfcheck.model.traffic import HttpSpec, Iperf3Spec, SockperfSpec, TrafficSpec
+from perfcheck.model.traffic import ConnectionsSpec, HttpSpec, Iperf3Spec, SockperfSpec, TrafficSpec
 
 ACHIEVED: Final = "app.achieved_pct"
 INFLIGHT_SHARE: Final = "tcp.inflight_share_pct"
@@ -42,6 +42,8 @@ def _asked(entry: TrafficSpec) -> tuple[float, str]:
             return spec.streams * (spec.rate_bps or 0), "app.throughput_bps"
         case HttpSpec() | SockperfSpec() as spec:
             return spec.rate_per_s or 0, "app.requests_per_s"
+        case ConnectionsSpec() as spec:
+            return spec.rate_per_s or 0, "app.connections_per_s"
         case _:
             return 0, ""
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from perfcheck.analyse.entries import INFLIGHT_SHARE, inflight_shares
 from perfcheck.analyse.layers import link_metrics
 from perfcheck.analyse.trial import entry_metrics
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue import Catalogue
+from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.metric import Metrics
 from perfcheck.model.observation import LinkReport, Observation, TrafficReport
 from perfcheck.model.scenario import Scenario
@@ -31,19 +32,20 @@ def subject_metrics(
     `directions` names the link's direction that each host's interface sends into.
     """
     found: dict[str, dict[str, float]] = {}
+    known = catalogue_of(scenario)
     for index, name in enumerate(entry_names(scenario.traffic)):
-        found[name] = _of(SubjectKind.TRAFFIC, entry_metrics(scenario, alone(reports, index), observations))
+        found[name] = _of(SubjectKind.TRAFFIC, known, entry_metrics(scenario, alone(reports, index), observations))
     for name, share_pct in inflight_shares(found).items():
         found[name][INFLIGHT_SHARE] = share_pct
     for host in scenario.hosts:
-        found[host] = _of(SubjectKind.HOST, _host(host, observations))
+        found[host] = _of(SubjectKind.HOST, known, _host(host, observations))
     for link in links:
         between = scenario.links[link.link].between
         source, target = (between[end] for end in _ENDS[link.way])
-        found[direction_name(source, target)] = _of(SubjectKind.DIRECTION, link_metrics(scenario, [link]))
+        found[direction_name(source, target)] = _of(SubjectKind.DIRECTION, known, link_metrics(scenario, [link]))
     for interface, name in (directions or {}).items():
         own = {key: value for seen in observations for key, value in seen.by_interface.get(interface, {}).items()}
-        found[name] = found.get(name, {}) | _of(SubjectKind.DIRECTION, own)
+        found[name] = found.get(name, {}) | _of(SubjectKind.DIRECTION, known, own)
     return {name: metrics for name, metrics in found.items() if metrics}
 
 
@@ -56,5 +58,5 @@ def _host(name: str, observations: Sequence[Observation]) -> dict[str, float]:
     return {key: value for seen in observations for key, value in seen.by_host.get(name, {}).items()}
 
 
-def _of(kind: SubjectKind, metrics: Metrics) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if kind in CATALOGUE[name].subjects}
+def _of(kind: SubjectKind, known: Catalogue, metrics: Metrics) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if kind in known[name].subjects}

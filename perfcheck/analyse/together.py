@@ -23,6 +23,7 @@ RATES: Final[Mapping[str, Callable[[Arrival], int]]] = MappingProxyType({
     "app.throughput_bps": lambda arrival: 8 * arrival.size_bytes,
     _UDP: lambda arrival: 8 * arrival.size_bytes,
     "app.requests_per_s": lambda arrival: arrival.answers,
+    "app.connections_per_s": lambda arrival: arrival.connections,
 })  # fmt: skip
 """Metrics that are an amount a second, and the amount."""
 

@@ -13,12 +13,14 @@ from perfcheck.analyse.socket import buffer_metrics
 from perfcheck.analyse.tcp import tcp_metrics
 from perfcheck.analyse.together import RATES, common_rates, on_the_kernels_clock
 from perfcheck.analyse.udp import self_jitter_us
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue import Catalogue
+from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.metric import Direction, Metrics
 from perfcheck.model.observation import LinkReport, Observation, TrafficReport
+from perfcheck.model.own_metric import is_own_name
 from perfcheck.model.scenario import Scenario
 
-_COUNTS: Final = frozenset({"app.errors", "app.timeouts", "app.resets", "udp.datagrams"})
+_COUNTS: Final = frozenset({"app.errors", "app.timeouts", "app.resets", "app.refused", "udp.datagrams"})
 
 
 def trial_metrics(
@@ -49,7 +51,9 @@ def entry_metrics(
             found |= tcp
             break
     measured = [report for report in reports if not report.background]
-    found |= _reported([report.metrics for report in measured]) | common_rates(timed(measured, observations))
+    found |= _reported([report.metrics for report in measured], catalogue_of(scenario)) | common_rates(
+        timed(measured, observations)
+    )
     found |= achieved(scenario.traffic, reports)
     if "udp.jitter_us" in found and (own := self_jitter_us(scenario)) is not None:
         found["udp.self_jitter_us"] = own
@@ -73,17 +77,17 @@ def unmatched_flows(reports: Sequence[TrafficReport], observations: Sequence[Obs
     )
 
 
-def _reported(parts: Sequence[Metrics]) -> dict[str, float]:
+def _reported(parts: Sequence[Metrics], known: Catalogue) -> dict[str, float]:
     """Join what several generators measured, rates apart: counts add up, of anything else the worst counts."""
     found: dict[str, float] = {}
     for name in {name for part in parts for name in part} - RATES.keys():
         values = [part[name] for part in parts if name in part]
-        if name in _COUNTS:
+        if name in _COUNTS or (is_own_name(name) and known[name].unit == "count"):
             found[name] = sum(values)
         elif name == "udp.loss_pct":
             found[name] = _mean_loss(parts)
         else:
-            higher = name in CATALOGUE and CATALOGUE[name].direction is Direction.HIGHER
+            higher = name in known and known[name].direction is Direction.HIGHER
             found[name] = min(values) if higher else max(values)
     return found
 

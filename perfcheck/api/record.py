@@ -10,7 +10,7 @@ from perfcheck.api.judging import cases_of, line_case, settle
 from perfcheck.api.quantity import Number, Quantity
 from perfcheck.api.scenario import place_of
 from perfcheck.errors import UsageError
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, ExpectationRecord, RunRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.rows import scenario_label
@@ -193,10 +193,11 @@ class Record:
         test (`--baseline-strict` fails it); CouldNotMeasure where the traffic does not produce it.
         """
         __tracebackhide__ = True
-        if metric not in CATALOGUE:
-            raise UnknownMetric(f"unknown metric {metric!r}{hint(str(metric), CATALOGUE)}")
         found = self.get(metric)
         if found is None:
+            known = catalogue_of(self._raw)
+            if metric not in known:
+                raise UnknownMetric(f"unknown metric {metric!r}{hint(str(metric), known)}")
             self._tell_unmeasured(metric)
         return found
 
@@ -281,7 +282,7 @@ class Record:
 
         line = ExpectationRecord(
             metric=metric, expected="a value", actual=None, verdict=Verdict.INVALID,
-            reason=why_unmeasured(metric, self._raw.unavailable),
+            reason=why_unmeasured(metric, self._raw),
         )  # fmt: skip
         case = self.case(line)
         settle(self._raw, (case,), self._caller)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +18,9 @@ from perfcheck.baseline.files import locked_folder
 from perfcheck.baseline.sessions import EMULATORS, environment_of
 from perfcheck.errors import Problem, RecordError, UsageError
 from perfcheck.model.history import Series
+from perfcheck.model.own_metric import OwnMetricRecord
 from perfcheck.model.record import RunRecord
+from perfcheck.model.subject import read_key
 from perfcheck.system.environment import machine_digest
 from perfcheck.system.files import replacing, sync_folder
 from perfcheck.system.json_bounds import in_bounds
@@ -34,32 +36,41 @@ MOST_RUNS: Final = 50_000
 
 _COLUMNS: Final = (
     "schema", "run_id", "started_at", "scenario", "point", "workload", "digest", "machine", "emulators", "environment",
-    "verdict", "metric", "unit", "trial", "value",
+    "verdict", "metric", "unit", "trial", "value", "better",
 )  # fmt: skip
+_FILES: Final = """
+    (SELECT * REPLACE (coalesce(metric::VARCHAR, error('a row has no metric')) AS metric)
+     FROM (SELECT * FROM read_parquet($files, union_by_name = true)
+           UNION ALL BY NAME (SELECT NULL::VARCHAR AS better WHERE false)))
+"""
+"""All rows of all files. Those that were written before applications' own metrics lack the column `better`; a file
+that lacks others as well is damaged, and its rows have no metric."""
 _WRITE: Final = """
     COPY (SELECT 1::UTINYINT AS schema, $run_id AS run_id, $started_at AS started_at, $scenario AS scenario,
                  $point AS point, $workload AS workload, $digest AS digest, $machine AS machine,
                  $emulators AS emulators, $environment AS environment, $verdict AS verdict,
                  unnest($metric::VARCHAR[]) AS metric, unnest($unit::VARCHAR[]) AS unit,
-                 unnest($trial::INTEGER[]) AS trial, unnest($value::DOUBLE[]) AS value)
+                 unnest($trial::INTEGER[]) AS trial, unnest($value::DOUBLE[]) AS value,
+                 unnest($better::VARCHAR[]) AS better)
     TO '{file}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)
 """
 _JOIN: Final = """
-    COPY (SELECT DISTINCT {columns} FROM read_parquet($files) ORDER BY metric, started_at, run_id, trial)
+    COPY (SELECT DISTINCT {columns} FROM {files} ORDER BY metric, started_at, run_id, trial)
     TO '{file}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)
-"""
+""".replace("{files}", _FILES)
 _ROWS: Final = """
     (SELECT coalesce(scenario::VARCHAR, '') AS scenario, coalesce(point::VARCHAR, '') AS point,
             coalesce(workload::VARCHAR, '') AS workload, coalesce(machine::VARCHAR, '') AS machine,
             coalesce(emulators::VARCHAR, '') AS emulators, coalesce(run_id::VARCHAR, '') AS run_id,
             coalesce(started_at::VARCHAR, '') AS started_at, coalesce(unit::VARCHAR, '') AS unit,
-            metric::VARCHAR AS metric, schema::INTEGER AS schema, value::DOUBLE AS value
-     FROM read_parquet($files) WHERE value IS NOT NULL)
-"""
+            metric::VARCHAR AS metric, schema::INTEGER AS schema, value::DOUBLE AS value, better::VARCHAR AS better
+     FROM {files} WHERE value IS NOT NULL)
+""".replace("{files}", _FILES)
 """Rows whatever types a file's columns have; DuckDB says which value it cannot convert."""
 
 _KINDS: Final = """
-    SELECT scenario, point, workload, machine, emulators, any_value(unit) FROM {rows}
+    SELECT scenario, point, workload, machine, emulators, any_value(unit), coalesce(max_by(better, started_at), '')
+    FROM {rows}
     WHERE metric = $metric AND schema = 1 GROUP BY ALL ORDER BY ALL
 """.replace("{rows}", _ROWS)
 _RUNS: Final = """
@@ -196,8 +207,9 @@ def _digest(text: str) -> str:
 
 def _rows(record: RunRecord) -> dict[str, Any]:
     environment = environment_of(record)
+    own = record.scenario.own_metrics
     values = [
-        (name, record.figures[name].unit, trial.index, value)
+        (name, record.figures[name].unit, trial.index, value, _better(name, own))
         for trial in record.trials
         if trial.valid
         for name, value in sorted(trial.figures.items())
@@ -219,11 +231,18 @@ def _rows(record: RunRecord) -> dict[str, Any]:
         "unit": [row[1] for row in values],
         "trial": [row[2] for row in values],
         "value": [row[3] for row in values],
+        "better": [row[4] for row in values],
     }
 
 
+def _better(name: str, own: Mapping[str, OwnMetricRecord]) -> str | None:
+    """Return which way an own metric, of the run or a subject, gets better: no catalogue tells it later."""
+    metric = own.get(read_key(name).metric)
+    return None if metric is None else metric.better
+
+
 def _series(folder: Path, metric: str, kind: tuple[Any, ...], runs: DuckDBPyConnection) -> Series:
-    scenario, point, workload, machine, emulators, unit = kind
+    scenario, point, workload, machine, emulators, unit, better = kind
     columns = runs.fetchnumpy()
     if len(columns["value"]) > MOST_RUNS:
         raise _wrong(
@@ -237,4 +256,5 @@ def _series(folder: Path, metric: str, kind: tuple[Any, ...], runs: DuckDBPyConn
         metric=metric, unit=unit, scenario=scenario, point=point, workload=workload, machine=machine,
         emulators=emulators, run_ids=tuple(columns["run_id"].tolist()),
         started_at=tuple(columns["started_at"].tolist()), values=tuple(columns["value"].tolist()),
+        better=better,
     )  # fmt: skip

@@ -43,7 +43,7 @@ from perfcheck.output.terminal import console_for
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.runner.keeping import Keep
-from perfcheck.runner.options import check_subjects
+from perfcheck.runner.options import check_metrics, check_subjects
 from perfcheck.runner.unmeasured import unmeasured, unmeasured_pairs
 from perfcheck.scenario import ScenarioFile, json_schema, load_all
 from perfcheck.system import clean as clean_up
@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         baseline_dir=arguments.baseline_dir or Path("baselines"), baseline_name=arguments.baseline_name,
         repeat=arguments.repeat, events=arguments.events,
     )  # fmt: skip
+    check_metrics(options.tolerances, scenarios)
     check_subjects(options.tolerances, scenarios)
     console = console_for(stderr=arguments.json == STDOUT)
     histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
@@ -115,6 +116,7 @@ def side_by_side(arguments: argparse.Namespace) -> int:
     wrong: list[PerfcheckError] = []
     progress = ConsoleProgress(console)
     options = _options(arguments)
+    check_metrics(options.tolerances, scenarios)
     check_subjects(options.tolerances, scenarios)
     runner = Runner.create(options, progress)
     with begun(runner, progress, records, reports) as refusal:
@@ -166,6 +168,7 @@ def compare(arguments: argparse.Namespace) -> int:
             f"no scenario is in both files: {arguments.baseline} has {_listed(before)}, "
             f"{arguments.current} has {_listed(after)}"
         )
+    check_metrics(arguments.tolerance, [*before.values(), *after.values()])
     verdicts = []
     outputs = Outputs(_reports(console_for(), arguments))
     with ExitStack() as stack:

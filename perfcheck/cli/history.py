@@ -15,6 +15,7 @@ from perfcheck.cli.history_text import Story
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.history import Series
+from perfcheck.model.own_metric import may_be_own
 from perfcheck.model.printable import printable
 from perfcheck.output.terminal import SafeConsole, console_for
 from perfcheck.scenario.suggest import hint
@@ -48,7 +49,7 @@ def history(arguments: argparse.Namespace) -> int:
 
 def _series(arguments: argparse.Namespace) -> Sequence[Series]:
     folder, metric = arguments.history, arguments.metric
-    if metric not in CATALOGUE:
+    if metric not in CATALOGUE and not may_be_own(metric):
         raise UsageError(f"unknown metric {metric!r}{hint(metric, CATALOGUE) or '; `perfcheck metrics` lists all'}")
     scenarios = sorted(printable(path.name) for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
     if not scenarios:
@@ -65,7 +66,9 @@ def _series(arguments: argparse.Namespace) -> Sequence[Series]:
 
 
 def _meaning(metric: str) -> str:
-    spec = CATALOGUE[metric]
+    spec = CATALOGUE.get(metric)
+    if spec is None:
+        return "the application's own figure"
     return f"{spec.meaning} ({spec.unit})" if spec.unit else spec.meaning
 
 

@@ -79,10 +79,11 @@ class Story:
 
     def judged(self, change: float) -> str:
         """Return `better`, `worse`, or nothing where the metric has no better."""
-        direction = CATALOGUE[self.series.metric].direction
-        if direction is Direction.NEITHER or not change:
+        spec = CATALOGUE.get(self.series.metric)
+        direction = spec.direction if spec is not None else self.series.better
+        if not direction or direction == Direction.NEITHER or not change:
             return ""
-        return "better" if (change > 0) == (direction is Direction.HIGHER) else "worse"
+        return "better" if (change > 0) == (direction == Direction.HIGHER) else "worse"
 
     def lines(self) -> Iterator[str]:
         """Yield all findings, each with its kind as first word."""

@@ -12,7 +12,7 @@ from perfcheck.compare.judge import wanted_metrics
 from perfcheck.compare.metric import margin_of
 from perfcheck.compare.pairs import LOOKS, Answer, Margins, Sequel, settle
 from perfcheck.compare.ranks import Floats
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.metric import Direction, MetricSpec
 from perfcheck.model.record import ComparisonRecord, RunRecord
 from perfcheck.model.scenario import Scenario
@@ -53,7 +53,8 @@ def judge_pairs(scenario: Scenario, a: RunRecord, b: RunRecord) -> SideBySide:
     one of the two sides lacks a metric it is INVALID.
     """
     names = [name for name in wanted_metrics(scenario) if name in a.figures or name in b.figures]
-    judged = [_judge(CATALOGUE[name], scenario.tolerance_pct.get(name), a, b) for name in names]
+    known = catalogue_of(scenario)
+    judged = [_judge(known[name], scenario.tolerance_pct.get(name), a, b) for name in names]
     return SideBySide(
         comparisons=tuple(comparison for comparison, _ in judged),
         open=tuple(comparison.metric for comparison, answer in judged if answer is Answer.OPEN),

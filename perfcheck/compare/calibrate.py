@@ -13,7 +13,7 @@ from perfcheck.compare.metric import margin_of
 from perfcheck.compare.noise import expected_reach, run_scale, session_scale
 from perfcheck.compare.ranks import Floats, median
 from perfcheck.compare.screen import SCREEN
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.metric import MetricSpec
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
@@ -61,10 +61,11 @@ def calibrate(scenario: Scenario, sessions: Sequence[RunRecord]) -> Calibration:
     """Learn from at least two records (sessions) of the unchanged scenario; ValueError for fewer."""
     if len(sessions) < 2:
         raise ValueError("noise between sessions needs at least two sessions")
+    known = catalogue_of(scenario)
     found = [
         noise
         for name in wanted_metrics(scenario)
-        if (noise := _noise(CATALOGUE[name], scenario.tolerance_pct.get(name), sessions)) is not None
+        if (noise := _noise(known[name], scenario.tolerance_pct.get(name), sessions)) is not None
     ]
     return Calibration(sessions=len(sessions), noises=tuple(found), repeat=_repeat(found, len(sessions)))
 

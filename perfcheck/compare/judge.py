@@ -11,7 +11,8 @@ from perfcheck.compare.decided import decided_by
 from perfcheck.compare.metric import compare_metric, with_confirmation
 from perfcheck.compare.screen import CONFIRM, SCREEN, runs_for_level
 from perfcheck.model.baseline import Baseline, BaselineLookup, differences
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue import Catalogue
+from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.metric import DecidedBy, Layer, MetricSpec
 from perfcheck.model.record import ComparisonRecord, RunRecord, TrialRecord
 from perfcheck.model.scenario import Scenario
@@ -25,13 +26,13 @@ def wanted_metrics(scenario: Scenario) -> tuple[str, ...]:
 
     Those that are compared by default, those with a tolerance, and those that an `expect` line names.
     """
-    return _wanted(scenario.tolerance_pct.keys() | {line.metric for line in scenario.expect})
+    return _wanted(scenario.tolerance_pct.keys() | {line.metric for line in scenario.expect}, catalogue_of(scenario))
 
 
-def _wanted(named: AbstractSet[str]) -> tuple[str, ...]:
+def _wanted(named: AbstractSet[str], known: Catalogue) -> tuple[str, ...]:
     return (
-        *(name for name, spec in CATALOGUE.items() if spec.compared or name in named),
-        *sorted(name for name in named if name in CATALOGUE and not read_key(name).whole),
+        *(name for name, spec in known.items() if spec.compared or name in named),
+        *sorted(name for name in named if name in known and not read_key(name).whole),
     )
 
 
@@ -46,7 +47,8 @@ def planned_metrics(scenario: Scenario, lookup: BaselineLookup) -> tuple[str, ..
         return tuple(name for name in wanted if name in found.metrics())
     protocols: set[str] = {spec.protocol for spec in scenario.traffic}
     generators = {spec.generator for spec in scenario.traffic if not spec.background}
-    return tuple(name for name in wanted if _can_produce(CATALOGUE[name], protocols, generators))
+    known = catalogue_of(scenario)
+    return tuple(name for name in wanted if _can_produce(known[name], protocols, generators))
 
 
 def _can_produce(spec: MetricSpec, protocols: set[str], generators: set[str]) -> bool:
@@ -65,9 +67,10 @@ def judge(
     The first `screened_runs` valid runs are the screen; those after it were made because a metric
     tripped (see `more_runs`), and for such a metric they alone decide. None: all runs are the screen.
     """
+    known = catalogue_of(scenario)
     terms = [
-        _Terms(spec=CATALOGUE[name], tolerance_pct=scenario.tolerance_pct.get(name),
-               decided_by=decided_by(CATALOGUE[name], scenario), screened_runs=screened_runs, confirmed=True)
+        _Terms(spec=known[name], tolerance_pct=scenario.tolerance_pct.get(name),
+               decided_by=decided_by(known[name], scenario), screened_runs=screened_runs, confirmed=True)
         for name in wanted_metrics(scenario)
     ]  # fmt: skip
     return _judge(terms, record, lookup)
@@ -82,10 +85,11 @@ def judge_records(
     `expect` lines name.
     """
     tolerances = dict(tolerance_pct or {})
+    known = catalogue_of(record)
     terms = [
-        _Terms(spec=CATALOGUE[name], tolerance_pct=tolerances.get(name), decided_by=_recorded_decider(record, name),
+        _Terms(spec=known[name], tolerance_pct=tolerances.get(name), decided_by=_recorded_decider(record, name),
                screened_runs=None, confirmed=False)
-        for name in _wanted(tolerances.keys() | {line.metric for line in record.expectations})
+        for name in _wanted(tolerances.keys() | {line.metric for line in record.expectations}, known)
     ]  # fmt: skip
     return _judge(terms, record, lookup)
 

@@ -19,6 +19,10 @@ MAX_ROUTES: Final = 64
 MAX_CPUS: Final = 1024
 MAX_CPU: Final = 8191
 """The kernel's own largest number (NR_CPUS)."""
+MAX_OWN_METRICS: Final = 64
+"""Metrics that one command reports of its own."""
+MAX_OPENED: Final = 2_000_000
+"""Connections that a trial of `connections` opens one after the other: each has its line in a log in memory."""
 MAX_EXPECTED: Final = 400
 """Lines of `expect` and of `tolerance`."""
 MAX_TAGS: Final = 32

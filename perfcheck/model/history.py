@@ -10,7 +10,8 @@ class Series:
     """One metric of one scenario (one matrix point) on one machine; only like values are in one series.
 
     `values` hold each run's median over its valid trials; `run_ids` and `started_at` go with them,
-    oldest first. `machine` is the digest of the fields that make machines alike.
+    oldest first. `machine` is the digest of the fields that make machines alike. `better` says which way an
+    application's own metric gets better, as its last run did; it is empty for metrics of the catalogue.
     """
 
     metric: str
@@ -23,3 +24,4 @@ class Series:
     run_ids: tuple[str, ...]
     started_at: tuple[str, ...]
     values: tuple[float, ...]
+    better: str = ""

@@ -46,12 +46,13 @@ class FlowReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """What arrived in one stretch of time (CLOCK_MONOTONIC): payload bytes, and answers to requests."""
+    """What arrived in one stretch of time (CLOCK_MONOTONIC): payload bytes, answers, connections that succeeded."""
 
     begin_ns: int
     end_ns: int
     size_bytes: int = 0
     answers: int = 0
+    connections: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class TrafficReport:
     begins where the generator's own clock begins. `measured_ns` are begin and end of the time that the
     metrics cover. A generator that tells neither is taken to have kept its rates from `start_ns` to `end_ns`.
     `served` are addresses and ports of its server, where it names no flows: so much is known of whose they are.
+    `invalid_reason` says why the trial does not count, where the generator did not report what it was to report.
     """
 
     generator: str
@@ -80,6 +82,7 @@ class TrafficReport:
     arrivals: tuple[Arrival, ...] = ()
     measured_ns: tuple[int, int] | None = None
     served: tuple[tuple[str, int], ...] = ()
+    invalid_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

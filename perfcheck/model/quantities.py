@@ -110,7 +110,10 @@ WindowBytes = Annotated[
 WriteBytes = Annotated[
     int, within(parse_size_bytes, "1mib"), quantity_schema(SIZE_UNITS, ["160b"], "a size", most="1mib")
 ]
-"""The last three are iperf3's own limits (a transfer's aside): a socket's buffer, one write or datagram."""
+AnswerBytes = Annotated[
+    int, within(parse_size_bytes, "1mb"), quantity_schema(SIZE_UNITS, ["10kb"], "a size", most="1mb")
+]
+"""The three before this are iperf3's own limits (a transfer's aside): a socket's buffer, one write or datagram."""
 parse_link_delay_ns: Final = parser_between(parse_duration_ns, "a duration", "0s", MAX_DELAY)
 parse_spread_ns: Final = parser_between(parse_duration_ns, "a duration", "0s", MAX_SPREAD)
 parse_at_ns: Final = parser_between(parse_duration_ns, "a duration", "0s", MAX_AT)

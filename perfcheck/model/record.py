@@ -6,11 +6,12 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError
 
+from perfcheck.model.own_metric import OwnMetricRecord
 from perfcheck.model.printable import ascii_json, printable
 from perfcheck.model.subject import MetricKey, SubjectKind
 from perfcheck.model.verdict import Verdict
@@ -19,11 +20,18 @@ from perfcheck.model.verdict import Verdict
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with these fields; `figures` is computed anew, since it may rest on one of them."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("figures", None)
+        return copied
+
 
 class ScenarioRef(_Part):
     """Which scenario was run; `workload` is the digest that baselines are keyed by.
 
-    `asked` are the keys with a subject or a phase that the scenario expects something of or compares.
+    `asked` are the keys with a subject or a phase that the scenario expects something of or compares. `own_metrics`
+    are those that the scenario's commands report of themselves, measured or not.
     """
 
     name: str
@@ -33,6 +41,7 @@ class ScenarioRef(_Part):
     workload: str = ""
     title: str = ""
     asked: tuple[str, ...] = ()
+    own_metrics: Mapping[str, OwnMetricRecord] = Field(default_factory=dict)
     conditions: Mapping[str, str] = Field(default_factory=dict)
 
 

@@ -7,9 +7,11 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from perfcheck.model.bounds import MAX_COMMAND, MAX_NAME
+from perfcheck.model.bounds import MAX_COMMAND, MAX_NAME, MAX_OPENED
 from perfcheck.model.names import EntryName, Family, HostName
+from perfcheck.model.own_metric import ReportSpec
 from perfcheck.model.quantities import (
+    AnswerBytes,
     Flag,
     Frozen,
     OfferedBps,
@@ -134,6 +136,13 @@ class CommandSpec(Frozen):
         examples=[{"host": "server", "run": "python3 -m http.server 8000", "port": 8000}],
         description="the server side, started first and ended last",
     )
+    report: ReportSpec | None = Field(
+        default=None,
+        examples=[
+            {"format": "json", "metrics": {"app.get_us.p99": {"at": "get.p99", "unit": "us", "better": "lower"}}}
+        ],
+        description="metrics of its own that the command writes to its standard output (docs/applications.md)",
+    )
     background: Background = False
 
 
@@ -200,7 +209,70 @@ class SockperfSpec(_BetweenHosts):
     background: Background = False
 
 
-AnySpec = Iperf3Spec | CommandSpec | HttpSpec | SockperfSpec
+class ConnectionsSpec(_BetweenHosts):
+    """Short TCP connections, each for one request and its answer (connect, request, response, close)."""
+
+    from_host: HostName = Field(alias="from", examples=["client"], description="the host that connects")
+    to_host: HostName = Field(alias="to", examples=["server"], description="the host that accepts and answers")
+    family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that it uses")
+    duration_ns: TimeNs = Field(
+        default=5 * 10**9,
+        alias="duration",
+        ge=10**8,
+        examples=["3s"],
+        description="time in which connections are opened, warm-up included",
+    )
+    rate_per_s: Whole | None = Field(
+        default=None,
+        alias="rate",
+        ge=1,
+        le=1_000_000,
+        examples=[200],
+        description="connections opened per second; default: as fast as those before are closed",
+    )
+    concurrency: Whole = Field(
+        default=100,
+        ge=1,
+        le=2000,
+        examples=[16],
+        description="connections at a time; where so many are open, the next waits for one to end",
+    )
+    size_bytes: AnswerBytes = Field(
+        default=100, alias="size", gt=0, examples=["10kb"], description="size of an answer; a request has 64 bytes"
+    )
+    timeout_ns: TimeNs = Field(
+        default=5 * 10**9,
+        alias="timeout",
+        ge=10**6,
+        examples=["2s"],
+        description="a connection that takes longer from its begin to its end is given up and counts as timed out",
+    )
+    backlog: Whole = Field(
+        default=4096,
+        ge=1,
+        le=65535,
+        examples=[128],
+        description="length of the server's accept queue (listen(2)); the kernel caps it at net.core.somaxconn",
+    )
+    accept_per_s: Whole | None = Field(
+        default=None,
+        alias="accept",
+        ge=1,
+        le=10_000,
+        examples=[50],
+        description="connections that the server accepts per second; default: as they come",
+    )
+    background: Background = False
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        opened = (self.rate_per_s or 0) * self.duration_ns / 1e9
+        if opened > MAX_OPENED:
+            raise ValueError(f"expected at most {MAX_OPENED} connections in a run, got {opened:.0f} (rate x duration)")
+        return self
+
+
+AnySpec = Iperf3Spec | CommandSpec | HttpSpec | SockperfSpec | ConnectionsSpec
 
 
 class TrafficSpec(Frozen):
@@ -224,6 +296,11 @@ class TrafficSpec(Frozen):
         default=None,
         examples=[{"from": "client", "to": "server", "protocol": "tcp"}],
         description="messages and their answers by sockperf (Debian: sockperf)",
+    )
+    connections: ConnectionsSpec | None = Field(
+        default=None,
+        examples=[{"from": "client", "to": "server", "rate": 200}],
+        description="short TCP connections, each for one request and its answer",
     )
     command: CommandSpec | None = Field(
         default=None,

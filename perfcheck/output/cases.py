@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.printable import printable, printable_lines
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.subject import is_diagnosis
@@ -169,7 +169,7 @@ def measured_case(record: RunRecord, line: int | None = None) -> Case:
 
 def _expectation_case(record: RunRecord, part: ExpectationRecord, name: str, places: KeyLines, strict: bool) -> Case:
     compared = next((other for other in record.comparisons if other.metric == part.metric), None)
-    subject = Subject(metric=part.metric, expectation=part, comparison=compared)
+    subject = Subject.of(record, part.metric, expectation=part, comparison=compared)
     row = Row(
         scenario=scenario_label(record), metric=part.metric, value=value_text(part.actual, subject.unit),
         against=part.expected, verdict=part.verdict.value, note=part.reason or "",
@@ -180,7 +180,7 @@ def _expectation_case(record: RunRecord, part: ExpectationRecord, name: str, pla
 
 
 def _comparison_case(record: RunRecord, part: ComparisonRecord, places: KeyLines, strict: bool) -> Case:
-    subject = Subject(metric=part.metric, comparison=part)
+    subject = Subject.of(record, part.metric, comparison=part)
     name = comparison_name(part.metric, side_by_side=record.sides is not None)
     row = Row(
         scenario=scenario_label(record), metric=part.metric, value=value_text(part.current, subject.unit),
@@ -251,7 +251,7 @@ def _lacks_collector(record: RunRecord, metric: str) -> bool:
     """Whether a metric is missing because of this machine, as against traffic that does not produce it."""
     if metric in record.unavailable:
         return True
-    spec = CATALOGUE.get(metric)
+    spec = catalogue_of(record).get(metric)
     return spec is not None and any(needed in record.unavailable for needed in spec.needs)
 
 

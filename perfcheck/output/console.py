@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from rich.console import Console
 from rich.text import Text
 
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.printable import printable
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, untrusted
@@ -16,8 +14,6 @@ from perfcheck.output.explain import background
 from perfcheck.output.rows import Row, cause_text, circumstances, needs, notes, remarks, scenario_label, value_text
 from perfcheck.output.stages import stage_lines
 from perfcheck.output.table import plain_table, styled_table, styled_tally
-
-_SHOWN_WITHOUT_ASSERTIONS: Final = tuple(name for name, spec in CATALOGUE.items() if spec.compared)
 
 
 class ConsoleOutput:
@@ -105,8 +101,9 @@ def _of_entries(record: RunRecord) -> str:
 def _measured_rows(record: RunRecord) -> tuple[Row, ...]:
     """Show the metrics that a baseline would hold, where a scenario asserts nothing."""
     label = scenario_label(record)
+    own = record.scenario.own_metrics
     return tuple(
-        Row(scenario=label, metric=name, value=value_text(record.metrics[name].value, CATALOGUE[name].unit))
-        for name in _SHOWN_WITHOUT_ASSERTIONS
-        if name in record.metrics
+        Row(scenario=label, metric=name, value=value_text(record.metrics[name].value, spec.unit))
+        for name, spec in catalogue_of(record).items()
+        if (spec.compared or name in own) and name in record.metrics
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.metric import Direction, Layer
+from perfcheck.model.catalogue_of import catalogue_of
+from perfcheck.model.metric import Direction, Layer, MetricSpec
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.subject import is_diagnosis
 from perfcheck.model.units import format_value
@@ -36,13 +37,23 @@ class Subject:
     """What failed: an `expect` line, a comparison, or an `expect` line whose metric was compared as well."""
 
     metric: str
+    spec: MetricSpec | None
     expectation: ExpectationRecord | None = None
     comparison: ComparisonRecord | None = None
+
+    @classmethod
+    def of(
+        cls, record: RunRecord, metric: str, *, expectation: ExpectationRecord | None = None,
+        comparison: ComparisonRecord | None = None,
+    ) -> Self:  # fmt: skip
+        """Return what failed of a record, with the metric's declaration where it is a metric."""
+        spec = catalogue_of(record).get(metric)
+        return cls(metric=metric, spec=spec, expectation=expectation, comparison=comparison)
 
     @property
     def unit(self) -> str:
         """The catalogue's unit of the metric; empty for the diagnosis."""
-        return CATALOGUE[self.metric].unit if self.metric in CATALOGUE else ""
+        return "" if self.spec is None else self.spec.unit
 
 
 def headline(record: RunRecord, subject: Subject) -> str:
@@ -137,7 +148,7 @@ def _bound(compared: ComparisonRecord, subject: Subject, against: str) -> str:
         return f"a value of {against} to compare with" if against == "A" else "a baseline to compare with"
     if compared.margin_pct is None:
         return f"no worse than {format_value(compared.baseline, subject.unit)}"
-    rises = CATALOGUE[subject.metric].direction is not Direction.HIGHER
+    rises = subject.spec is None or subject.spec.direction is not Direction.HIGHER
     margin = compared.margin_pct / 100 * abs(compared.baseline)
     bound = compared.baseline + (margin if rises else -margin)
     return (
@@ -180,9 +191,8 @@ def _margin(compared: ComparisonRecord) -> str:
 
 
 def _layer(subject: Subject) -> Iterator[tuple[str, str]]:
-    spec = CATALOGUE.get(subject.metric)
-    if spec is not None:
-        yield "layer", f"{LAYER_WORDS[spec.layer]}: {spec.meaning}"
+    if subject.spec is not None:
+        yield "layer", f"{LAYER_WORDS[subject.spec.layer]}: {subject.spec.meaning}"
 
 
 def _cause(record: RunRecord, subject: Subject | None) -> Iterator[tuple[str, str]]:

@@ -302,11 +302,12 @@ def _keep(chosen: _Chosen) -> Keep | None:
     if accept and not (reason or "").strip():
         raise pytest.UsageError(f"--baseline-accept {accept[0]}: say why the change is intended, with --reason 'TEXT'")
     from perfcheck.model.catalogue import CATALOGUE
+    from perfcheck.model.own_metric import may_be_own
     from perfcheck.runner.keeping import Keep
     from perfcheck.scenario.suggest import hint
 
     for metric in accept:
-        if metric not in CATALOGUE:
+        if metric not in CATALOGUE and not may_be_own(metric):
             raise pytest.UsageError(f"{chosen.source(ACCEPT)}: unknown metric {metric!r}{hint(metric, CATALOGUE)}")
     return Keep(update=update, accept=tuple(dict.fromkeys(accept)), reason=(reason or "").strip())
 

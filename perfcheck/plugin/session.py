@@ -49,12 +49,14 @@ class PluginSession:
         return config.stash[_SESSION]
 
     def check_tolerances(self) -> None:
-        """Raise pytest's UsageError for a tolerance of a subject that no scenario has."""
+        """Raise pytest's UsageError for a tolerance of a subject or of an own metric that no scenario has."""
         from perfcheck.errors import UsageError
-        from perfcheck.runner.options import check_subjects
+        from perfcheck.runner.options import check_metrics, check_subjects
 
+        scenarios = [one for file in self.files.values() for one in file.scenarios]
         try:
-            check_subjects(self.options.tolerances, [one for file in self.files.values() for one in file.scenarios])
+            check_metrics(self.options.tolerances, scenarios)
+            check_subjects(self.options.tolerances, scenarios)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
 

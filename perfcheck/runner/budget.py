@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from perfcheck.model.budget import Budget
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue import CATALOGUE, Catalogue
 from perfcheck.model.record import MetricRecord, RunRecord, TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
@@ -40,7 +40,10 @@ def detail_budget_pct(scenario: Scenario) -> float:
 
 
 def without_stopped(
-    metrics: Mapping[str, MetricRecord], trials: Iterable[TrialRecord], stopped: Iterable[str]
+    metrics: Mapping[str, MetricRecord],
+    trials: Iterable[TrialRecord],
+    stopped: Iterable[str],
+    known: Catalogue = CATALOGUE,
 ) -> dict[str, MetricRecord]:
     """Leave out the metrics of stopped collectors that some of the trials that count lack.
 
@@ -50,7 +53,7 @@ def without_stopped(
     return {
         name: metric
         for name, metric in metrics.items()
-        if sources.isdisjoint(CATALOGUE[name].needs) or len(metric.per_trial) >= count
+        if sources.isdisjoint(known[name].needs) or len(metric.per_trial) >= count
     }
 
 

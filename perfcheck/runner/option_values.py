@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.own_metric import may_be_own
 from perfcheck.model.units import parse_percent
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ def tolerance(text: str) -> tuple[str, float]:
     number = percent.strip().removesuffix("%")
     if not equals or not number:
         raise UsageError(f"--tolerance: expected METRIC=PCT such as tcp.rtt_us.p99=5%, got {text!r}")
-    if name not in CATALOGUE:
+    if name not in CATALOGUE and not may_be_own(name):
         from perfcheck.scenario.suggest import hint
 
         raise UsageError(f"--tolerance: unknown metric {name!r}{hint(name, CATALOGUE)}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from perfcheck.errors import UsageError
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue_of import catalogue_of
+from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario, subjects_of
 from perfcheck.model.subject import read_key
 from perfcheck.scenario.suggest import hint
@@ -49,8 +52,11 @@ class RunOptions:
             chosen = {key: value for key, value in measure.items() if value is not None}
             update["measure"] = scenario.measure.model_copy(update=chosen)
         if self.tolerances:
-            known = subjects_of(scenario)
-            chosen_pct = {key: pct for key, pct in self.tolerances if read_key(key).subject in {None, *known}}
+            known, metrics = subjects_of(scenario), catalogue_of(scenario)
+            chosen_pct = {
+                key: pct for key, pct in self.tolerances
+                if key in metrics and read_key(key).subject in {None, *known}
+            }  # fmt: skip
             update["tolerance_pct"] = {**scenario.tolerance_pct, **chosen_pct}
         return scenario.model_copy(update=update) if update else scenario
 
@@ -60,6 +66,15 @@ class RunOptions:
         words += [] if self.baseline_ref is None else ["--baseline-ref", self.baseline_ref]
         words += [] if self.baseline_name is None else ["--baseline-name", self.baseline_name]
         return shlex.join(words)
+
+
+def check_metrics(tolerances: Iterable[tuple[str, float]], sources: Sequence[Scenario | RunRecord]) -> None:
+    """Raise UsageError for a tolerance of an application's own metric that no scenario or record reports."""
+    known = [catalogue_of(source) for source in sources]
+    for key in (key for key, _ in tolerances if key not in CATALOGUE):
+        if known and not any(key in catalogue for catalogue in known):
+            every = dict.fromkeys(metric for catalogue in known for metric in catalogue)
+            raise UsageError(f"--tolerance: unknown metric {key!r}{hint(key, every)}")
 
 
 def check_subjects(tolerances: Iterable[tuple[str, float]], scenarios: Iterable[Scenario]) -> None:

@@ -14,7 +14,8 @@ from perfcheck.analyse import INFLIGHT_SHARE, aggregate, aggregate_subjects
 from perfcheck.compare import decided_by
 from perfcheck.diagnose import RuleSet, diagnose, with_entries
 from perfcheck.model.baseline import BaselineLookup
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue import Catalogue
+from perfcheck.model.catalogue_of import catalogue_of, own_metrics
 from perfcheck.model.record import (
     DiagnosisRecord,
     ExpectationRecord,
@@ -42,7 +43,9 @@ def summarise(
     records = tuple(trial.record for trial in trials)
     valid = [record for record in records if record.valid]
     overhead = costs.costs(scenario, trials)
-    metrics = without_stopped(_with_decider(scenario, aggregate(records)), records, overhead[STOPPED])
+    known = catalogue_of(scenario)
+    aggregated = _with_decider(scenario, aggregate(records, known))
+    metrics = without_stopped(aggregated, records, overhead[STOPPED], known)
     subjects = _subjects(scenario, records, rules, metrics, overhead[STOPPED])
     reason = _why_invalid(scenario, trials)
     warned = {warning for trial in trials for warning in trial.warnings} | set(costs.remarks(overhead, trials))
@@ -94,10 +97,11 @@ def _subjects(
         if not entry.background
     }  # fmt: skip
     found: dict[str, SubjectRecord] = {}
-    aggregated = aggregate_subjects(trials)
+    known = catalogue_of(scenario)
+    aggregated = aggregate_subjects(trials, known)
     for name, metrics in aggregated.items():
-        kept = without_stopped(_with_decider(scenario, metrics), trials, stopped)
-        causes = _diagnosed(name, rules, whole, kept, trials) if name in measured else ()
+        kept = without_stopped(_with_decider(scenario, metrics), trials, stopped, known)
+        causes = _diagnosed(name, rules, whole, kept, trials, known) if name in measured else ()
         causes = tuple(_with_fillers(cause, name, aggregated) for cause in causes)
         found[name] = SubjectRecord(kind=subjects_of(scenario)[name], metrics=kept, diagnosis=causes)
     return found
@@ -118,12 +122,12 @@ def _with_fillers(
 
 def _diagnosed(
     name: str, rules: RuleSet, whole: Mapping[str, MetricRecord], own: Mapping[str, MetricRecord],
-    trials: Sequence[TrialRecord],
+    trials: Sequence[TrialRecord], known: Catalogue,
 ) -> tuple[DiagnosisRecord, ...]:  # fmt: skip
     """Diagnose one traffic entry: its own figures, and of all that no entry has, such as a host's CPU, the run's."""
 
     def seen(all_of: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-        shared = {key: value for key, value in all_of.items() if SubjectKind.TRAFFIC not in CATALOGUE[key].subjects}
+        shared = {key: value for key, value in all_of.items() if SubjectKind.TRAFFIC not in known[key].subjects}
         return {**shared, **entry}
 
     each = [seen(trial.metrics, trial.subjects.get(name, {})) for trial in trials if trial.valid]
@@ -135,7 +139,7 @@ def expectation_records(scenario: Scenario, record: RunRecord) -> Iterator[Expec
     for line in scenario.expect:
         metric = record.figures.get(line.metric)
         if metric is None:
-            reason = why_unmeasured(line.metric, record.unavailable)
+            reason = why_unmeasured(line.metric, record)
             verdict = Verdict.INVALID
         else:
             reason = None
@@ -171,12 +175,13 @@ def _diagnosis_record(
     return ExpectationRecord(metric=key, expected=expected, actual=found, verdict=verdict, reason=reason)
 
 
-def why_unmeasured(metric: str, unavailable: Mapping[str, str]) -> str:
-    """Say why a metric has no value: what its source lacks, or that the traffic does not produce it."""
-    for needed in CATALOGUE[metric].needs:
-        if needed in unavailable:
-            return unavailable[needed]
-    return f"{metric} was not measured: this scenario's traffic does not produce it ({CATALOGUE[metric].source})"
+def why_unmeasured(metric: str, record: RunRecord) -> str:
+    """Say why a record has no value of a metric: what its source lacks, or that the traffic does not produce it."""
+    spec = catalogue_of(record)[metric]
+    for needed in spec.needs:
+        if needed in record.unavailable:
+            return record.unavailable[needed]
+    return f"{metric} was not measured: this scenario's traffic does not produce it ({spec.source})"
 
 
 def _why_invalid(scenario: Scenario, trials: Sequence[Trial]) -> str | None:
@@ -191,8 +196,9 @@ def _why_invalid(scenario: Scenario, trials: Sequence[Trial]) -> str | None:
 
 
 def _with_decider(scenario: Scenario, metrics: Mapping[str, MetricRecord]) -> dict[str, MetricRecord]:
+    known = catalogue_of(scenario)
     return {
-        name: metric.model_copy(update={"decided_by": decided_by(CATALOGUE[name], scenario).value})
+        name: metric.model_copy(update={"decided_by": decided_by(known[name], scenario).value})
         for name, metric in metrics.items()
     }
 
@@ -202,6 +208,7 @@ def reference_to(scenario: Scenario) -> ScenarioRef:
     return ScenarioRef(
         name=scenario.name, digest=scenario.digest, file=scenario.file, point=dict(scenario.point),
         workload=scenario.workload_digest, title=scenario.title, asked=asked(scenario), conditions=conditions(scenario),
+        own_metrics=own_metrics(scenario),
     )  # fmt: skip
 
 

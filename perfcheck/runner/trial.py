@@ -86,7 +86,7 @@ def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:
         links,
         unseen if any(seen.tcp_sockets for seen in observations) else (),
         metrics,
-        generator_bound(scenario, reports),
+        (*generator_bound(scenario, reports), *(each.invalid_reason for each in reports if each.invalid_reason)),
     )
     return Trial(
         record=TrialRecord(
@@ -152,12 +152,12 @@ def _prepared(scenario: Scenario, lab: Lab) -> Iterator[tuple[TrafficSession, ..
 
 
 def why_invalid(
-    links: Sequence[LinkReport], unseen: Sequence[str], metrics: Metrics, generators_bound: Sequence[str] = ()
+    links: Sequence[LinkReport], unseen: Sequence[str], metrics: Metrics, of_generators: Sequence[str] = ()
 ) -> str | None:
     """Say why a trial does not count; no reason here can see the outcome that would be judged."""
     reasons = [f"link {link.link} {link.way}: {link.invalid_reason}" for link in links if link.invalid_reason]
     reasons += [f"the core did not see the flow {flow}" for flow in unseen]
-    reasons += generators_bound
+    reasons += of_generators
     if (busy := why_not_counted(metrics)) is not None:
         reasons.append(busy)
     return "; ".join(reasons) or None

@@ -17,6 +17,7 @@ from perfcheck.model.impairments import Impairments
 from perfcheck.model.link import DIRECTIONS
 from perfcheck.model.traffic import GENERATORS
 from perfcheck.model.units import parse_duration_ns
+from perfcheck.scenario.own_metrics import check_own_metrics
 from perfcheck.scenario.subjects import check_subjects
 from perfcheck.scenario.suggest import hint, nearest
 from perfcheck.scenario.sysctls import refusal
@@ -26,7 +27,7 @@ from perfcheck.system.place import Loc
 DEFAULT_DURATION_NS: Final = 5 * 10**9
 MAX_TRAFFIC_NS: Final = 3600 * 10**9
 
-_BETWEEN_HOSTS: Final = {"iperf3": "tcp", "http": "tcp", "sockperf": "udp"}
+_BETWEEN_HOSTS: Final = {"iperf3": "tcp", "http": "tcp", "sockperf": "udp", "connections": "tcp"}
 """Generators that name two hosts by `from` and `to`, with the protocol where the file says none."""
 
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z][A-Za-z0-9-]{0,14})\}")
@@ -40,7 +41,9 @@ def check(document: Document) -> list[Problem]:
     links = list(_links(document))
     # Paths are judged only where the links are sound: else a misspelt host would be told twice.
     connected = () if links or not _joined(document) else _connections(document)
-    rest = (*_measured(document), *check_subjects(document), *_followed(document))
+    rest = (
+        *_measured(document), *check_subjects(document), *check_own_metrics(document), *_followed(document),
+    )  # fmt: skip
     return [*_hosts(document), *links, *_traffic(document), *connected, *rest]
 
 

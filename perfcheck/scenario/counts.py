@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from perfcheck.errors import Problem
 from perfcheck.model import bounds
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.traffic import CommandSpec, HttpSpec, Iperf3Spec, SockperfSpec, TrafficSpec
+from perfcheck.model.traffic import CommandSpec, ConnectionsSpec, HttpSpec, Iperf3Spec, SockperfSpec, TrafficSpec
 from perfcheck.scenario.notation import duration_text
 from perfcheck.scenario.tree import Document
 from perfcheck.system.place import Loc
@@ -78,6 +78,8 @@ def _connections(entry: TrafficSpec) -> int:
         return spec.streams
     if isinstance(spec, HttpSpec):
         return spec.connections
+    if isinstance(spec, ConnectionsSpec):
+        return spec.concurrency
     return 1 if isinstance(spec, SockperfSpec) else 0
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from perfcheck.model.link import LinkDirection, LinkSpec
+from perfcheck.model.own_metric import ReportSpec
 from perfcheck.model.quantities import Loss
 from perfcheck.model.scenario import HostSpec, Measure, Scenario, TrafficSpec
 from perfcheck.scenario.notation import (
@@ -56,6 +57,9 @@ def conditions(scenario: Scenario) -> Mapping[str, str]:
         facts += _host(f"hosts.{name}", host)
     for index, link in enumerate(scenario.links):
         facts += _link(f"links[{index}]", link)
+    for index, traffic in enumerate(scenario.traffic):
+        if traffic.command is not None and traffic.command.report is not None:
+            facts += _report(f"traffic[{index}].command.report", traffic.command.report)
     facts += _measure(scenario.measure)
     return MappingProxyType(dict(facts))
 
@@ -155,11 +159,19 @@ def _traffic(path: str, traffic: TrafficSpec) -> Iterator[Fact]:
     yield from _fields(f"{path}.{traffic.generator}", traffic.spec)
 
 
+def _report(path: str, report: ReportSpec) -> Iterator[Fact]:
+    """Return where a command's own figures come from: another place is another figure, but the same workload."""
+    yield f"{path}.format", report.format
+    for name, metric in report.metrics.items():
+        row = "" if metric.row is None else f" row={metric.row}"
+        yield f"{path}.metrics.{name}", f"{metric.at}{row} unit={metric.unit} take={metric.take}"
+
+
 def _fields(path: str, model: BaseModel) -> Iterator[Fact]:
     """Return a model's fields that are not at their default, under the file's keys and in its units."""
     for name, info in type(model).model_fields.items():
         value = getattr(model, name)
-        if not info.is_required() and value == info.default:
+        if (not info.is_required() and value == info.default) or isinstance(value, ReportSpec):
             continue
         key = f"{path}.{info.alias or name}"
         if isinstance(value, BaseModel):

@@ -13,13 +13,15 @@ from pydantic import (
     Field,
     InstanceOf,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
 )  # fmt: skip
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue import CATALOGUE, Catalogue
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.metric import MetricSpec
+from perfcheck.model.own_metric import NAME_PATTERN
 from perfcheck.model.scenario import Expectation
 from perfcheck.model.subject import DIAGNOSIS, is_diagnosis
 from perfcheck.model.units import (
@@ -33,6 +35,8 @@ from perfcheck.model.units import (
 )
 from perfcheck.scenario.suggest import hint
 
+KNOWN: Final = "known"
+"""Key of the validation's context: the metrics that this file can have."""
 SEE_METRICS: Final = "; `perfcheck metrics` lists them"
 MAX_TOLERANCE_PCT: Final = 1000.0
 
@@ -44,6 +48,7 @@ _LINE: Final = re.compile(r"(?P<operator><=|>=|==|!=|<|>)(?P<threshold>.+)", re.
 _NUMBER: Final = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 _BARE_LINE: Final = rf"^\s*(<=|>=|<|>|==|!=)\s*{_NUMBER}\s*$"
 _PART: Final = "[^@/]+"
+_OWN: Final = rf"^{NAME_PATTERN}$"
 _OF_SUBJECT: Final = rf"^[a-z]+\.[a-z0-9_.]+(@{_PART}(/{_PART})?|/{_PART})$"
 _EXAMPLES: Final = {"us": "60ms", "bps": "85mbit", "pct": "0.5%", "bytes": "64kb"}
 
@@ -62,9 +67,9 @@ class Expected:
     causes: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_line(metric: str, text: object) -> Expectation:
+def read_line(metric: str, text: object, known: Catalogue = CATALOGUE) -> Expectation:
     """Read one line such as `("tcp.rtt_us.p99", "<= 60ms")`; ValueError says what was expected."""
-    spec = CATALOGUE[metric]
+    spec = known[metric]
     match = _LINE.fullmatch(text.strip()) if isinstance(text, str) and len(text) <= MAX_LINE_CHARACTERS else None
     if match is None or not isinstance(text, str):
         raise ValueError(f"expected a comparison such as '{example_line(spec)}', got {shown(text)}")
@@ -86,11 +91,18 @@ def read_cause(text: object) -> str:
     return text
 
 
-def known_metric(name: str) -> str:
+def known_metric(name: str, info: ValidationInfo) -> str:
     """Let a metric of the catalogue pass, whatever it is asked of; ValueError names the nearest one."""
-    if name not in CATALOGUE:
-        raise ValueError(f"unknown metric{_nearest(name, CATALOGUE) or SEE_METRICS}")
+    known = _known(info)
+    if name not in known:
+        raise ValueError(f"unknown metric{_nearest(name, known) or SEE_METRICS}")
     return name
+
+
+def _known(info: ValidationInfo) -> Catalogue:
+    """Return the metrics that the file can have: the loader gives them, as its commands may report their own."""
+    known: Catalogue = (info.context or {}).get(KNOWN, CATALOGUE)
+    return known
 
 
 def _nearest(name: object, known: Iterable[str]) -> str:
@@ -104,13 +116,14 @@ def example_line(spec: MetricSpec) -> str:
     return f"{'>=' if spec.direction.value == 'higher' else '<='} {_EXAMPLES.get(spec.unit, '1')}"
 
 
-def _read_all(value: object) -> Expected:
+def _read_all(value: object, info: ValidationInfo) -> Expected:
     """Read every line, so that all mistakes are told at once, each with its key."""
     if isinstance(value, Expected):
         return value
     if not isinstance(value, dict):
         wanted = "a mapping such as {tcp.rtt_us.p99: '<= 60ms', diagnosis: none}"
         raise ValueError(f"expected {wanted}, got {shown(value)}")  # noqa: TRY004 - the type that the library takes
+    metrics = _known(info)
     lines: list[Expectation] = []
     causes: dict[str, str] = {}
     mistakes: list[InitErrorDetails] = []
@@ -120,11 +133,11 @@ def _read_all(value: object) -> Expected:
         try:
             if isinstance(name, str) and is_diagnosis(name):
                 causes[name.partition("@")[2]] = read_cause(text)
-            elif name in CATALOGUE:
-                lines.append(read_line(name, text))
+            elif name in metrics:
+                lines.append(read_line(name, text, metrics))
             else:
-                known = _nearest(name, (DIAGNOSIS, *CATALOGUE)) or SEE_METRICS
-                mistakes.append(_mistake((name, "[key]"), text, f"unknown metric{known}"))
+                near = _nearest(name, (DIAGNOSIS, *metrics)) or SEE_METRICS
+                mistakes.append(_mistake((name, "[key]"), text, f"unknown metric{near}"))
         except ValueError as error:
             mistakes.append(_mistake((name,), text, str(error)))
     if mistakes:
@@ -169,6 +182,10 @@ def _expect_schema() -> dict[str, Any]:
         "type": "object", "additionalProperties": False, "properties": properties,
         "patternProperties": {
             rf"^{DIAGNOSIS}@{_PART}$": causes,
+            _OWN: {
+                "type": "string", "maxLength": MAX_LINE_CHARACTERS,
+                "description": "a metric that a command of this file reports of itself",
+            },
             _OF_SUBJECT: {
                 "type": "string", "maxLength": MAX_LINE_CHARACTERS,
                 "description": "a metric of a subject: a traffic entry, a host or a link's direction (a>b)",
@@ -191,7 +208,7 @@ def _tolerance_schema() -> dict[str, Any]:
     of_subject = {"type": "string", "maxLength": MAX_QUANTITY_CHARACTERS, "pattern": rf"^\s*{_NUMBER}\s*%\s*$"}
     return {
         "type": "object", "additionalProperties": False, "properties": properties,
-        "patternProperties": {_OF_SUBJECT: of_subject},
+        "patternProperties": {_OWN: of_subject, _OF_SUBJECT: of_subject},
     }  # fmt: skip
 
 

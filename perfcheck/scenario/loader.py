@@ -12,13 +12,16 @@ from typing import Final
 from pydantic import ValidationError
 
 from perfcheck.errors import Problem, ScenarioError, UnreadableFile, UsageError
+from perfcheck.model.own_metric import with_own
 from perfcheck.model.scenario import Scenario
 from perfcheck.scenario.checks import check
 from perfcheck.scenario.counts import too_long, too_many, too_many_connections
 from perfcheck.scenario.digest import digest, workload_digest
+from perfcheck.scenario.expectations import KNOWN
 from perfcheck.scenario.explain import explain
 from perfcheck.scenario.local_checks import check_here
 from perfcheck.scenario.matrix import MATRIX, Point, axes, points
+from perfcheck.scenario.own_metrics import own_metrics_of
 from perfcheck.scenario.schema import ScenarioDocument
 from perfcheck.scenario.texts import check_texts, name_problem
 from perfcheck.scenario.traces import Traces
@@ -220,7 +223,9 @@ def _validate(document: Document, traces: Traces | None) -> tuple[ScenarioDocume
         problems += [*check_here(document), *traces.check(document)]
     try:
         # Only the file's own keys count, not the names that the fields have in Python.
-        validated = ScenarioDocument.model_validate(plain(document.root), by_alias=True, by_name=False)
+        validated = ScenarioDocument.model_validate(
+            plain(document.root), by_alias=True, by_name=False, context={KNOWN: with_own(own_metrics_of(document))}
+        )
     except ValidationError as error:
         return None, [*explain(error, document), *problems]
     return validated, [*problems, *too_many_connections(document, validated.traffic)]

@@ -32,8 +32,11 @@ _SECTIONS: Final[tuple[tuple[str, Loc], ...]] = (
     ("`traffic[i].iperf3`", ("traffic", 0, "iperf3")),
     ("`traffic[i].http`", ("traffic", 0, "http")),
     ("`traffic[i].sockperf`", ("traffic", 0, "sockperf")),
+    ("`traffic[i].connections`", ("traffic", 0, "connections")),
     ("`traffic[i].command`", ("traffic", 0, "command")),
     ("`traffic[i].command.server`", ("traffic", 0, "command", "server")),
+    ("`traffic[i].command.report`", ("traffic", 0, "command", "report")),
+    ("`traffic[i].command.report.metrics.<name>`", ("traffic", 0, "command", "report", "metrics", "app.x_us")),
     ("`measure`", ("measure",)),
     ("`measure.filter`", ("measure", "filter")),
 )

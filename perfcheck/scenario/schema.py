@@ -28,7 +28,7 @@ from perfcheck.system.place import Loc
 
 MATRIX_KEY: Final = (
     r"^((hosts\.)?[a-z][a-z0-9-]*\.(sysctl\..+|congestion|router)"
-    r"|links(\[[0-9]+\]|\.[0-9]+)\..+|traffic(\[[0-9]+\]|\.[0-9]+)\.(iperf3|http|sockperf|command)\..+)$"
+    r"|links(\[[0-9]+\]|\.[0-9]+)\..+|traffic(\[[0-9]+\]|\.[0-9]+)\.(iperf3|http|sockperf|connections|command)\..+)$"
 )
 
 MatrixValues = Annotated[
@@ -137,8 +137,11 @@ _TITLES: Final = {
     "Iperf3Spec": "iperf3",
     "HttpSpec": "http",
     "SockperfSpec": "sockperf",
+    "ConnectionsSpec": "connections",
     "CommandSpec": "command",
     "ServerSpec": "server of a command",
+    "ReportSpec": "report of a command",
+    "OwnMetric": "metric of a command",
     "Measure": "measure",
     "PacketFilter": "filter of packets",
 }

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from perfcheck.errors import Problem
-from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue import Catalogue
+from perfcheck.model.own_metric import is_own_name, with_own
 from perfcheck.model.subject import DIAGNOSIS, MetricKey, SubjectKind, direction_name, read_key
 from perfcheck.model.traffic import GENERATORS
+from perfcheck.scenario.own_metrics import own_metrics_of, reporting
 from perfcheck.scenario.suggest import hint
 from perfcheck.scenario.tree import Document
 
@@ -23,9 +25,10 @@ def check_subjects(document: Document) -> Iterator[Problem]:
     """Yield a problem for each traffic entry whose name is taken, and for each key that asks for what there is not."""
     yield from _names(document)
     subjects = subjects_of(document)
+    known, reporters = with_own(own_metrics_of(document)), _reporters(document)
     for block in ("expect", "tolerance"):
         for text, entry in document.table(block).items():
-            message = _mistake(text, subjects, block)
+            message = _mistake(text, subjects, block, known) or _silent(text, reporters)
             if message is not None:
                 yield document.problem(entry.place, document.find((block, text)).path, message)
 
@@ -67,7 +70,26 @@ def _names(document: Document) -> Iterator[Problem]:
             yield document.problem(found.node.place, found.path, message)
 
 
-def _mistake(text: str, subjects: Mapping[str, SubjectKind], block: str) -> str | None:
+def _reporters(document: Document) -> dict[str, tuple[str, ...]]:
+    """Return the names of the entries that report each own metric."""
+    names = _entries(document)
+    return {
+        metric: tuple(names[index] for index in sorted(indices) if index in names)
+        for metric, indices in reporting(document).items()
+    }
+
+
+def _silent(text: str, reporters: Mapping[str, tuple[str, ...]]) -> str | None:
+    """Return a message where an own metric is asked of an entry that does not report it."""
+    metric, _, rest = text.partition("@")
+    subject = rest.partition("/")[0]
+    having = reporters.get(metric, ())
+    if not is_own_name(metric) or not subject or not having or subject in having:
+        return None
+    return f"{subject} does not report {metric}, which is reported by {', '.join(having)}"
+
+
+def _mistake(text: str, subjects: Mapping[str, SubjectKind], block: str, known: Catalogue) -> str | None:
     try:
         key = read_key(text)
     except ValueError as error:
@@ -77,8 +99,8 @@ def _mistake(text: str, subjects: Mapping[str, SubjectKind], block: str) -> str 
     kind = subjects.get(key.subject)
     if key.metric == DIAGNOSIS and block == "expect":
         allowed: tuple[SubjectKind, ...] = (SubjectKind.TRAFFIC,)
-    elif key.metric in CATALOGUE:
-        allowed = CATALOGUE[key.metric].subjects
+    elif key.metric in known:
+        allowed = known[key.metric].subjects
     else:
         return None
     if not allowed:

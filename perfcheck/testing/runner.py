@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from perfcheck.errors import PerfcheckError
+from perfcheck.model.catalogue_of import own_metrics
 from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, ExpectationRecord, RunRecord, ScenarioRef
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
@@ -24,7 +25,8 @@ def make_judged_record(
 
     A metric of `expect` that is not among `metrics` could not be measured.
     """
-    record = make_record(metrics, name=scenario.name)
+    own = own_metrics(scenario)
+    record = make_record(metrics, name=scenario.name, own=own)
     lines = [
         ExpectationRecord(metric=line.metric, expected=line.text, actual=found.value,
                           verdict=Verdict.PASS if line.holds(found.value) else Verdict.FAIL)
@@ -44,7 +46,7 @@ def make_judged_record(
     fields: dict[str, Any] = {
         "scenario": ScenarioRef(
             name=scenario.name, digest=scenario.digest, file=scenario.file, point=dict(scenario.point),
-            workload=scenario.workload_digest, title=scenario.title,
+            workload=scenario.workload_digest, title=scenario.title, own_metrics=own,
         ),
         "diagnosis": (DiagnosisRecord(cause=cause, confidence=0.9),),
         "expectations": tuple(lines),

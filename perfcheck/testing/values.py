@@ -10,6 +10,7 @@ from typing import Any, Final
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow import FlowKey, Histogram, Protocol, TcpSocket
 from perfcheck.model.observation import FlowReport, TrafficReport
+from perfcheck.model.own_metric import OwnMetricRecord, with_own
 from perfcheck.model.record import DiagnosisRecord, MetricRecord, RunRecord, ScenarioRef, TrialRecord
 from perfcheck.model.scenario import Expectation, Scenario, TrafficSpec
 from perfcheck.model.seams import Host
@@ -129,15 +130,23 @@ def make_tcp_socket(
 
 def make_record(
     metrics: Mapping[str, Sequence[float]] | None = None, *, name: str = "example", verdict: Verdict = Verdict.PASS,
-    **changes: Any,
+    own: Mapping[str, OwnMetricRecord] | None = None, **changes: Any,
 ) -> RunRecord:  # fmt: skip
-    """Make a run record from values per trial by metric name; `changes` are RunRecord's fields."""
+    """Make a run record from values per trial by metric name; `changes` are RunRecord's fields.
+
+    `own` are the metrics that the scenario's commands report of themselves.
+    """
+    known = with_own(own or {})
     values = metrics if metrics is not None else {"app.throughput_bps": (80e6, 81e6, 79e6)}
     trials = max((len(each) for each in values.values()), default=1)
     fields: dict[str, Any] = {
         "run_id": f"run-{name}",
         "scenario": ScenarioRef(
-            name=name, digest=f"digest-{name}", file=f"scenarios/{name}.yaml", workload=f"workload-{name}"
+            name=name,
+            digest=f"digest-{name}",
+            file=f"scenarios/{name}.yaml",
+            workload=f"workload-{name}",
+            own_metrics=own or {},
         ),
         "started_at": "2024-01-02T03:04:05Z",
         "environment": {"kernel": "6.1.0"},
@@ -147,7 +156,7 @@ def make_record(
             for index in range(trials)
         ),
         "metrics": {
-            key: MetricRecord(value=statistics.median(each), unit=CATALOGUE[key].unit, per_trial=tuple(each))
+            key: MetricRecord(value=statistics.median(each), unit=known[key].unit, per_trial=tuple(each))
             for key, each in values.items()
         },
         "diagnosis": (DiagnosisRecord(cause="healthy", confidence=0.9),),

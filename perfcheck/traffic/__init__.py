@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from perfcheck.model.seams import TrafficGenerator
 from perfcheck.traffic.command import Command
+from perfcheck.traffic.connections.session import Connections
 from perfcheck.traffic.http import Http
 from perfcheck.traffic.iperf3 import Iperf3
 from perfcheck.traffic.sockperf import Sockperf
@@ -14,7 +15,8 @@ from perfcheck.traffic.sockperf import Sockperf
 
 def generators() -> Mapping[str, TrafficGenerator]:
     """Return every generator by the key that scenario files use for it; schema 1 knows these and no others."""
-    return MappingProxyType({generator.name: generator for generator in (Iperf3(), Http(), Sockperf(), Command())})
+    every: tuple[TrafficGenerator, ...] = (Iperf3(), Http(), Sockperf(), Connections(), Command())
+    return MappingProxyType({generator.name: generator for generator in every})
 
 
-__all__ = ["Command", "Http", "Iperf3", "Sockperf", "generators"]
+__all__ = ["Command", "Connections", "Http", "Iperf3", "Sockperf", "generators"]

@@ -10,6 +10,9 @@ of the names:
 
     {"perfcheck": {"app.throughput_bps": 93500000, "app.errors": 0}}
 
+With `report`, the file says where figures of the application's own stand in the standard output
+(traffic/reported.py). If one of them is missing, the trial does not count.
+
 Flows: only the command knows its ports, so a report's `flows` is empty. A report without flows gets all connections
 of the lab that no other report claims: the lab's namespaces carry only the scenario's own traffic. The command
 handles its warm-up itself; collectors leave it out of each connection as usual.
@@ -34,6 +37,7 @@ from perfcheck.model.observation import TrafficReport
 from perfcheck.model.scenario import CommandSpec, TrafficSpec
 from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.traffic.process import Child, prepared
+from perfcheck.traffic.reported import figures
 
 KEY: Final = "perfcheck"
 READY_S: Final = 10.0
@@ -103,17 +107,32 @@ class CommandSession:
         if command.status != 0:
             raise TrafficError(f"{command} failed with {command.describe_end()}{self._servers_word()}")
         end_ns = command.end_ns or time.monotonic_ns()
-        own = {"app.duration_us": (end_ns - command.start_ns) / 1e3}
+        taken = {"app.duration_us": (end_ns - command.start_ns) / 1e3}
+        own, lacking = self._own(command)
         return TrafficReport(
             generator="command",
             flows=(),
-            metrics=own | handed_back(command.stdout, str(command)),
+            metrics=taken | handed_back(command.stdout, str(command)) | own,
             start_ns=command.start_ns,
             end_ns=end_ns,
             background=self._spec.background,
             raw={"stdout": command.stdout, "stderr": command.stderr},
             served=self._served(),
+            invalid_reason=lacking,
         )
+
+    def _own(self, command: Child) -> tuple[dict[str, float], str | None]:
+        """Return the application's own figures, or why there are none."""
+        report = self._spec.report
+        if report is None:
+            return {}, None
+        if command.cut:
+            most = f"{2 * KEEP_BYTES >> 20} MiB"
+            return {}, f"{command} wrote more than {most}: its report is not read, as its beginning is not kept"
+        try:
+            return figures(report, command.stdout), None
+        except TrafficError as error:
+            return {}, f"{command} did not report its own figures: {error}"
 
     def _served(self) -> tuple[tuple[str, int], ...]:
         server = self._spec.server

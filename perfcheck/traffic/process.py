@@ -42,6 +42,7 @@ class Child:
         except OSError as error:
             raise TrafficError(f"cannot start {self}: {error.strerror}: {argv[0]!r}. Is it installed?") from error
         self._keep_bytes = keep_bytes
+        self._cut = False
         self._sinks = (bytearray(), bytearray())
         self._linger_s = LINGER_S
         self._ended = threading.Event()
@@ -73,6 +74,11 @@ class Child:
     def stderr(self) -> str:
         """As stdout."""
         return self._sinks[1].decode(errors="replace")
+
+    @property
+    def cut(self) -> bool:
+        """Whether it wrote more than is kept, so that the beginning of a stream is missing."""
+        return self._cut
 
     def ended(self, timeout_s: float = 0.0) -> bool:
         """Wait at most so long for its end, woken by it; the output may still be on its way."""
@@ -164,6 +170,7 @@ class Child:
         sink.extend(chunk)
         if self._keep_bytes is not None and len(sink) > 2 * self._keep_bytes:
             del sink[: -self._keep_bytes]
+            self._cut = True
 
 
 def _cpu_s(pid: int) -> float:

@@ -15,7 +15,7 @@ from perfcheck.model.observation import Arrival
 
 STEP_US: Final = 100_000.0
 """Answers are counted in steps of so much time."""
-_PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
+PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +40,8 @@ def request_metrics(answered: Answered, warmup_us: float) -> dict[str, float]:
     if not len(latency_us):
         return {"app.requests_per_s": 0.0}
     found = {"app.requests_per_s": len(latency_us) * 1e6 / (end_us - begin_us)}
-    values = np.percentile(latency_us, list(_PERCENTILES.values()))
-    found |= {f"app.latency_us.{stat}": float(value) for stat, value in zip(_PERCENTILES, values, strict=True)}
+    values = np.percentile(latency_us, list(PERCENTILES.values()))
+    found |= {f"app.latency_us.{stat}": float(value) for stat, value in zip(PERCENTILES, values, strict=True)}
     return found | {
         "app.latency_us.mean": float(latency_us.mean()),
         "app.latency_us.max": float(latency_us.max()),

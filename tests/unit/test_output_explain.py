@@ -49,12 +49,12 @@ REGRESSED = make_record(
 
 def test_an_actual_value_of_the_confirming_runs_is_not_called_the_median_of_all() -> None:
     confirmed = compared(RTT, Verdict.REGRESSED, 46.7e3, 61.3e3)
-    shown = details(REGRESSED, Subject(metric=RTT, comparison=confirmed))
+    shown = details(REGRESSED, Subject.of(REGRESSED, RTT, comparison=confirmed))
     assert "  actual     61.3 ms  (median of the runs that decided; all 3: 61 ms to 61.4 ms)" in shown.splitlines()
 
 
 def test_a_regression_of_what_should_be_low() -> None:
-    subject = Subject(metric=RTT, comparison=REGRESSED.comparisons[0])
+    subject = Subject.of(REGRESSED, RTT, comparison=REGRESSED.comparisons[0])
     assert headline(REGRESSED, subject) == f"{RTT} went from 46.7 ms to 61.2 ms (+31.0 %), margin 5 %"
     assert details(REGRESSED, subject).splitlines() == [
         "  expected   at most 49.03 ms (baseline + 5 %)",
@@ -81,7 +81,7 @@ def test_a_regression_of_what_should_be_low() -> None:
 
 
 def test_a_regression_of_what_should_be_high_has_its_bound_below() -> None:
-    subject = Subject(metric=GOODPUT, comparison=REGRESSED.comparisons[1])
+    subject = Subject.of(REGRESSED, GOODPUT, comparison=REGRESSED.comparisons[1])
     lines = details(REGRESSED, subject).splitlines()
     assert lines[0] == "  expected   at least 92.12 Mbit/s (baseline - 2 %)"
     assert lines[1] == "  actual     72 Mbit/s"
@@ -89,10 +89,10 @@ def test_a_regression_of_what_should_be_high_has_its_bound_below() -> None:
 
 def test_an_expectation_shows_the_baseline_too_where_there_is_one() -> None:
     line = ExpectationRecord(metric=RTT, expected="<= 60ms", actual=61.2e3, verdict=Verdict.FAIL)
-    alone = Subject(metric=RTT, expectation=line)
+    alone = Subject.of(REGRESSED, RTT, expectation=line)
     assert headline(REGRESSED, alone) == f"{RTT} is 61.2 ms, expected <= 60ms"
     assert "baseline" not in details(REGRESSED, alone)
-    both = details(REGRESSED, Subject(metric=RTT, expectation=line, comparison=REGRESSED.comparisons[0]))
+    both = details(REGRESSED, Subject.of(REGRESSED, RTT, expectation=line, comparison=REGRESSED.comparisons[0]))
     assert "  expected   <= 60ms\n" in both
     assert "  baseline   46.7 ms\n  change     +31.0 %" in both
 
@@ -100,14 +100,14 @@ def test_an_expectation_shows_the_baseline_too_where_there_is_one() -> None:
 def test_an_expectation_without_a_stored_baseline_says_why() -> None:
     line = ExpectationRecord(metric=RTT, expected="<= 60ms", actual=61.2e3, verdict=Verdict.FAIL)
     missing = compared(RTT, Verdict.NO_BASELINE, None, 61.2e3, reason="cpu_model: A -> B")
-    text = details(REGRESSED, Subject(metric=RTT, expectation=line, comparison=missing))
+    text = details(REGRESSED, Subject.of(REGRESSED, RTT, expectation=line, comparison=missing))
     assert "  baseline   cpu_model: A -> B\n" in text
     assert "change" not in text
 
 
 def test_a_diagnosis() -> None:
     line = ExpectationRecord(metric="diagnosis", expected="healthy", actual="bufferbloat", verdict=Verdict.FAIL)
-    subject = Subject(metric="diagnosis", expectation=line)
+    subject = Subject.of(REGRESSED, "diagnosis", expectation=line)
     assert headline(REGRESSED, subject) == "diagnosed bufferbloat (93 %), expected healthy"
     assert details(REGRESSED, subject) == "  expected   healthy\n  actual     bufferbloat (93 %)"
 

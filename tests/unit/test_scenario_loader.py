@@ -317,7 +317,8 @@ def test_the_shipped_scenarios_are_short_and_within_what_the_relay_carries() -> 
             assert scenario.title
             assert scenario.tags
             assert scenario.expect
-            assert scenario.warmup_ns > 0
+            # A short connection ends before its warm-up would be over.
+            assert scenario.warmup_ns > 0 or {entry.generator for entry in scenario.traffic} == {"connections"}
             durations = [spec.iperf3.duration_ns or 0 for spec in scenario.traffic if spec.iperf3]
             assert all(durations)
             traffic_ns += scenario.repeat * max(durations)

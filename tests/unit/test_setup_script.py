@@ -34,6 +34,7 @@ def tree_fixture(tmp_path: Path) -> Path:
     _program(tmp_path / "programs/apt-get", _noisy())
     _program(tmp_path / "programs/apt-cache", "#!/bin/sh\n")
     _program(tmp_path / "programs/bpftool", "#!/bin/sh\n")
+    _program(tmp_path / "programs/systemctl", "#!/bin/sh\n")
     _program(tmp_path / "programs/sudo", '#!/bin/sh\nexec "$@"\n')
     (tmp_path / "logs").mkdir()
     return tmp_path

@@ -6,7 +6,7 @@ from typing import Final
 
 from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec
 
-_GENERATORS: Final = ("iperf3", "http", "sockperf", "command")
+_GENERATORS: Final = ("iperf3", "http", "sockperf", "connections", "command")
 _ASKING: Final = ("http", "sockperf")
 _TOGETHER: Final = (
     "the time in which at least one of them was measured (after its warm-up, before its end), divided by that time"
@@ -42,8 +42,8 @@ APP: Final[tuple[MetricSpec, ...]] = (
         name="app.achieved_pct", unit="pct", layer=Layer.APP, direction=Direction.HIGHER,
         decided_by=DecidedBy.RATE, meaning="share of the asked rate (of requests or of data) that was achieved",
         computed="after the warm-up, at most 100; of several entries that ask for a rate the smallest",
-        source_text="the generator's report over the `rate` of the file", needs=("iperf3", "http", "sockperf"),
-        floor=1.0,
+        source_text="the generator's report over the `rate` of the file",
+        needs=("iperf3", "http", "sockperf", "connections"), floor=1.0,
     ),
     MetricSpec(
         name="app.duration_us", unit="us", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.RATE,
@@ -59,14 +59,40 @@ APP: Final[tuple[MetricSpec, ...]] = (
     ),
     MetricSpec(
         name="app.timeouts", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
-        meaning="requests that were not answered in time, warm-up included",
-        source_text="h2load: one log line per request; sockperf: dropped messages",
-        needs=_ASKING, margin_pct=0.0, floor=0.5,
+        meaning="requests that were not answered, and connections that did not end, in time, warm-up included",
+        source_text="h2load: one log line per request; sockperf: dropped messages; connections: its client",
+        needs=(*_ASKING, "connections"), margin_pct=0.0, floor=0.5,
     ),
     MetricSpec(
         name="app.resets", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="requests aborted by the end of their connection, warm-up included",
-        source_text="h2load: errored", needs=("http",), margin_pct=0.0, floor=0.5,
+        source_text="h2load: errored; connections: its client (RST)", needs=("http", "connections"), margin_pct=0.0,
+        floor=0.5,
+    ),
+    MetricSpec(
+        name="app.refused", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
+        meaning="connections that the server's host or a host on the way refused, warm-up included",
+        source_text="connections: its client (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH)", needs=("connections",),
+        margin_pct=0.0, floor=0.5,
+    ),
+    MetricSpec(
+        name="app.connections_per_s", unit="per_s", layer=Layer.APP, direction=Direction.HIGHER,
+        decided_by=DecidedBy.DELAY, meaning="connections that were opened, answered and closed, a second",
+        computed=f"those opened after the warm-up; of several generators: all in {_TOGETHER}",
+        source_text="connections: its client", needs=("connections",), margin_pct=5.0, compared=True,
+    ),
+    *(
+        MetricSpec(
+            name=f"app.{name}_us.{stat}", unit="us", layer=Layer.APP, direction=Direction.LOWER,
+            decided_by=DecidedBy.DELAY, meaning=f"{meaning}, {word}",
+            source_text="connections: its client, CLOCK_MONOTONIC", needs=("connections",), margin_pct=5.0, floor=200.0,
+            compared=stat in {"p50", "p99"},
+        )
+        for name, meaning in (
+            ("connect", "time from connect() to the established connection"),
+            ("first_byte", "time from connect() to the first byte of the answer"),
+        )
+        for stat, word in _STATS.items()
     ),
 )  # fmt: skip
 
