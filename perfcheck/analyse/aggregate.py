@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from perfcheck.model.catalogue import CATALOGUE, Catalogue
-from perfcheck.model.record import MetricRecord, TrialRecord
+from perfcheck.model.metric import Metrics
+from perfcheck.model.record import RECOVERY, MetricRecord, TrialRecord
 
 
 def aggregate_subjects(
@@ -22,6 +23,31 @@ def aggregate_subjects(
         )
         for name in names
     }
+
+
+def phase_trials(trials: Sequence[TrialRecord], phase: str) -> list[TrialRecord]:
+    """Return the trials that count as if the phase had been all of them.
+
+    Where one entry did not recover in one of them its time in the others would pass for that of all: it is left out.
+    """
+    parts = [(trial, trial.phases[phase]) for trial in trials if trial.valid and phase in trial.phases]
+    stuck = {name for _, part in parts for name in part.unrecovered}
+    some = any(RECOVERY not in part.metrics for _, part in parts)
+    return [
+        trial.model_copy(update={
+            "phases": {},
+            "metrics": _without_recovery(part.metrics) if some else part.metrics,
+            "subjects": {
+                name: _without_recovery(metrics) if name in stuck else metrics
+                for name, metrics in part.subjects.items()
+            },
+        })
+        for trial, part in parts
+    ]  # fmt: skip
+
+
+def _without_recovery(metrics: Metrics) -> Metrics:
+    return {name: value for name, value in metrics.items() if name != RECOVERY}
 
 
 def aggregate(trials: Sequence[TrialRecord], catalogue: Catalogue = CATALOGUE) -> dict[str, MetricRecord]:

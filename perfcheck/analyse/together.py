@@ -88,12 +88,14 @@ def _moved(report: TrafficReport, established: Mapping[Identity, int]) -> Traffi
     moments = [established[identity(key)] for key in keys if identity(key) in established]
     if not moments or not report.arrivals:
         return report
-    by_ns = max(moments) - report.arrivals[0].begin_ns
+    # The first arrival of a report that was cut to a span is not where its clock begins.
+    by_ns = max(moments) - (report.arrivals[0].begin_ns if report.zero_ns is None else report.zero_ns)
     arrivals = tuple(
         replace(each, begin_ns=each.begin_ns + by_ns, end_ns=each.end_ns + by_ns) for each in report.arrivals
     )
     span = report.measured_ns
-    return replace(report, arrivals=arrivals, measured_ns=None if span is None else (span[0] + by_ns, span[1] + by_ns))
+    moved_ns = None if span is None else (span[0] + by_ns, span[1] + by_ns)
+    return replace(report, arrivals=arrivals, measured_ns=moved_ns, zero_ns=max(moments))
 
 
 def _measured_ns(report: TrafficReport) -> Span:

@@ -23,8 +23,8 @@ Value = object
 __tracebackhide__ = is_mistake
 _ORIGIN: Final = "Scenario(...)"
 _DEFAULTS: Final[Mapping[str, object]] = {
-    "title": "", "tags": (), "reference": None, "measure": None, "repeat": None, "warmup": None, "expect": None,
-    "tolerance": None,
+    "title": "", "tags": (), "reference": None, "measure": None, "repeat": None, "warmup": None,
+    "phases": None, "expect": None, "tolerance": None,
 }  # fmt: skip
 
 
@@ -60,13 +60,14 @@ class Scenario:
         measure: Mapping[str, Value] | None = None,
         repeat: int | None = None,
         warmup: str | Quantity | None = None,
+        phases: Mapping[str, str | Quantity] | None = None,
         expect: Mapping[str, str] | None = None,
         tolerance: Mapping[str, str | Quantity] | None = None,
     ) -> None:
         """Take the keys of a scenario file; what is left out has the file's default."""
         given = {
             "title": title, "tags": tags, "reference": reference, "measure": measure, "repeat": repeat,
-            "warmup": warmup, "expect": expect, "tolerance": tolerance,
+            "warmup": warmup, "phases": phases, "expect": expect, "tolerance": tolerance,
         }  # fmt: skip
         values: dict[str, object] = {"name": name, "hosts": hosts, "links": links, "traffic": traffic}
         values |= {key: value for key, value in given.items() if value != _DEFAULTS[key]}

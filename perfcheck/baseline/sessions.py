@@ -9,7 +9,7 @@ from typing import Final
 from perfcheck.baseline.document import rounded
 from perfcheck.baseline.naming import flat
 from perfcheck.model.baseline import AcceptedChange, Baseline, BaselineSession
-from perfcheck.model.record import RunRecord
+from perfcheck.model.record import MetricRecord, PhaseRecord, RunRecord
 from perfcheck.model.subject import MetricKey
 
 EMULATORS: Final = "emulators"
@@ -69,21 +69,28 @@ def with_accepted(record: RunRecord, metrics: Iterable[str], reason: str, old: B
 
 
 def _is_kept(name: str, record: RunRecord) -> bool:
-    """Whether a baseline keeps a figure: all of the whole run, and of subjects those that the scenario asks for."""
+    """Whether a baseline keeps a figure: all of the whole run, of subjects and phases what the scenario asks for."""
     return name in record.metrics or name in record.scenario.asked
 
 
 def _only(record: RunRecord, named: Collection[str]) -> RunRecord:
     """Return the record with these figures alone."""
-    metrics = {name: found for name, found in record.metrics.items() if name in named}
-    subjects = {
-        subject: found.model_copy(update={"metrics": {
-            name: metric for name, metric in found.metrics.items()
-            if str(MetricKey(metric=name, subject=subject)) in named
-        }})
-        for subject, found in record.subjects.items()
-    }  # fmt: skip
-    return record.model_copy(update={"metrics": metrics, "subjects": subjects})
+
+    def of(part: RunRecord | PhaseRecord, phase: str | None = None) -> dict[str, object]:
+        subjects = {
+            name: found.model_copy(update={"metrics": chosen(found.metrics, name, phase)})
+            for name, found in part.subjects.items()
+        }
+        return {"metrics": chosen(part.metrics, None, phase), "subjects": subjects}
+
+    def chosen(
+        metrics: Mapping[str, MetricRecord], subject: str | None, phase: str | None
+    ) -> dict[str, MetricRecord]:  # fmt: skip
+        keys = {name: str(MetricKey(metric=name, subject=subject, phase=phase)) for name in metrics}
+        return {name: metric for name, metric in metrics.items() if keys[name] in named}
+
+    phases = {name: found.model_copy(update=of(found, name)) for name, found in record.phases.items()}
+    return record.model_copy(update={**of(record), "phases": phases})
 
 
 def _continues(old: Baseline, record: RunRecord) -> bool:

@@ -22,7 +22,7 @@ from perfcheck.collect import doctor_checks as collect_checks
 from perfcheck.compare import changed_conditions, judge_records
 from perfcheck.errors import PerfcheckError, UsageError
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.metric import Direction, MetricSpec
+from perfcheck.model.metric import Direction, MetricSpec, Phased
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
@@ -215,6 +215,10 @@ _SUBJECTS: Final[Mapping[SubjectKind, str]] = MappingProxyType({
     SubjectKind.TRAFFIC: "traffic entry (@NAME)", SubjectKind.HOST: "host (@HOST)",
     SubjectKind.DIRECTION: "direction of a link (@A>B)",
 })  # fmt: skip
+_PHASED: Final[Mapping[Phased, str]] = MappingProxyType({
+    Phased.NEVER: "\n    phases: none, it is measured over the whole time", Phased.ALSO: "",
+    Phased.ONLY: "\n    phases: only (/PHASE)",
+})  # fmt: skip
 
 
 def metrics(arguments: argparse.Namespace) -> int:
@@ -231,6 +235,7 @@ def metrics(arguments: argparse.Namespace) -> int:
             {"name": spec.name, "unit": spec.unit, "layer": spec.layer, "better": spec.direction,
              "meaning": spec.meaning, "computed": spec.computed, "source": _of(spec, hooks) or spec.source,
              "margin_pct": spec.margin_pct, "host_wide": spec.host_wide, "subjects": list(spec.subjects),
+             "phases": spec.phased,
              "available": why is None, "why": why.why if why else None, "fix": why.fix if why else None}
             for spec, why in rows
         ], indent=1))  # fmt: skip
@@ -242,6 +247,7 @@ def metrics(arguments: argparse.Namespace) -> int:
         console.print(Text.assemble((f"{spec.name:<28}", "bold"), f" {spec.unit:<6} {better:<16} {here}"))
         computed = f"\n    computed: {spec.computed}" if spec.computed else ""
         of = f"\n    subjects: {', '.join(_SUBJECTS[kind] for kind in spec.subjects)}" if spec.subjects else ""
+        of += _PHASED[spec.phased]
         console.print(f"    {spec.meaning}{computed}{of}\n    from {_of(spec, hooks) or spec.source}", style="dim")
     return 0
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from perfcheck.collect import shedding as decision
+from perfcheck.collect.phases import PhaseSnapshots
 from perfcheck.ebpf.run_stats import RunClock, Timed
 from perfcheck.errors import CollectError, PerfcheckError
 from perfcheck.model.budget import Budget, Shedding, Spending
@@ -52,6 +53,8 @@ class Core:
         self._thread: _Governor | None = None
         self._spending = Spending()
         self._earlier: tuple[Shedding, ...] = ()
+        self._phases: PhaseSnapshots[Snapshot] | None = None
+        self._by_phase: Mapping[str, tuple[Observation, ...]] = {}
         # A collector is not stopped while it is read.
         self._reading = threading.Lock()
 
@@ -59,6 +62,11 @@ class Core:
     def spending(self) -> Spending:
         """What was spent and shed in the last trial that ended."""
         return self._spending
+
+    @property
+    def by_phase(self) -> Mapping[str, tuple[Observation, ...]]:
+        """What was seen in each phase of the last trial that ended, by the collectors that can be read meanwhile."""
+        return self._by_phase
 
     @property
     def shed_collectors(self) -> frozenset[str]:
@@ -73,7 +81,7 @@ class Core:
         """Begin all collectors that are not stopped, and watch what they cost."""
         self._stop_watching()
         self._earlier += self._spending.shed
-        self._stopped, self._spending = {}, Spending()
+        self._stopped, self._spending, self._by_phase = {}, Spending(), {}
         self._order = [one.name for one in self._running]
         for clock in self._clocks():
             clock.renew()
@@ -84,12 +92,19 @@ class Core:
             threads[collector.name] = [one for one in threading.enumerate() if one not in before]
         self._thread = _Governor(self, self._watch, _Meter(self._running, threads, scope.netns_paths), self._window_s)
         self._thread.start()
+        if scope.phases_ns:
+            self._phases = PhaseSnapshots(scope.phases_ns, self.snapshot)
+            self._phases.start()
 
     def end(self) -> tuple[Observation, ...]:
         """Return what was seen since `begin`, of a collector that was stopped what it cost alone."""
         self._stop_watching()
+        phases, self._phases = self._phases, None
+        taken = {} if phases is None else phases.finish()
         seen = {one.name: one.end() for one in self._running} | self._stopped
         self._let_clocks_rest()
+        # Only now: the last phase ends where the trial does.
+        self._by_phase = {name: self.between(first, last) for name, (first, last) in taken.items()}
         return tuple(seen[name] for name in self._order)
 
     def snapshot(self) -> Snapshot:
@@ -111,6 +126,9 @@ class Core:
         """End a trial that failed: what collectors hold of the hosts would outlive them."""
         with contextlib.suppress(CollectError):
             self._stop_watching()
+        if self._phases is not None:
+            self._phases.stop()
+            self._phases = None
         for collector in self._running:
             with contextlib.suppress(*_TROUBLE):
                 collector.end()

@@ -152,16 +152,14 @@ def changed_conditions(record: RunRecord, lookup: BaselineLookup) -> dict[str, t
 def _judge_metric(terms: _Terms, record: RunRecord, lookup: BaselineLookup) -> ComparisonRecord:
     spec, tolerance = terms.spec, terms.tolerance_pct
     found = lookup.found
-    if found is None:
-        return _unjudged(spec, Verdict.NO_BASELINE, lookup.missing, record)
-    if lookup.like is None and terms.decided_by is DecidedBy.MACHINE:
-        return _unjudged(spec, Verdict.NO_BASELINE, _unlike(lookup), record)
+    if found is None or (missing := _why_not_comparable(terms, found, lookup)) is not None:
+        return _unjudged(spec, Verdict.NO_BASELINE, lookup.missing if found is None else str(missing), record)
     sessions = found.sessions_of(spec.name)
-    if not sessions:
-        return _unjudged(spec, Verdict.NO_BASELINE, f"new: {found.file or 'the baseline'} does not have it yet", record)
     valid = [trial for trial in record.trials if trial.valid]
-    first = _values(valid[: terms.screened_runs], spec.name)
-    fresh = _values(valid[len(valid[: terms.screened_runs]) :], spec.name)
+    screen, again = valid[: terms.screened_runs], valid[len(valid[: terms.screened_runs]) :]
+    first, fresh = _values(screen, spec.name), _values(again, spec.name)
+    if _unrecovered(screen, spec.name) and (not again or _unrecovered(again, spec.name)):
+        return _unjudged(spec, Verdict.REGRESSED, str(record.why_unrecovered(spec.name)), record, baseline=sessions)
     if not first:
         return _unjudged(spec, Verdict.INVALID, _why_gone(spec, record, found), record, baseline=sessions)
     screened = compare_metric(spec, sessions, first, tolerance, SCREEN)
@@ -178,6 +176,17 @@ def _judge_metric(terms: _Terms, record: RunRecord, lookup: BaselineLookup) -> C
     reason = f"{len(first)} runs showed a change, {len(fresh)} new runs did not confirm it"
     verdict = Verdict.PASS if confirmed.verdict is Verdict.IMPROVED else confirmed.verdict
     return confirmed.model_copy(update={"verdict": verdict, "reason": reason})
+
+
+def _why_not_comparable(terms: _Terms, found: Baseline, lookup: BaselineLookup) -> str | None:
+    if lookup.like is None and terms.decided_by is DecidedBy.MACHINE:
+        return _unlike(lookup)
+    return None if found.sessions_of(terms.spec.name) else f"new: {found.file or 'the baseline'} does not have it yet"
+
+
+def _unrecovered(trials: Sequence[TrialRecord], metric: str) -> bool:
+    """Whether in one of the trials the metric is absent because traffic did not recover, which is worse than late."""
+    return any(trial.unrecovered(metric) for trial in trials)
 
 
 def _values(trials: Sequence[TrialRecord], metric: str) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ from typing import Final
 MAX_HOSTS: Final = 64
 MAX_LINKS: Final = 128
 MAX_TRAFFIC: Final = 64
+MAX_PHASES: Final = 32
 MAX_POINTS: Final = 64
 """Combinations of a matrix."""
 MAX_CONNECTIONS: Final = 4000

@@ -61,6 +61,16 @@ class Ends(StrEnum):
     """Warm-up included."""
 
 
+class Phased(StrEnum):
+    """Whether a metric is asked of the phases of a scenario."""
+
+    NEVER = "never"
+    """Of the whole time alone: its source does not say when."""
+    ALSO = "also"
+    ONLY = "only"
+    """It counts from the begin of a phase."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSpec:
     """One metric of the catalogue.
@@ -76,6 +86,7 @@ class MetricSpec:
     Hooks that stand in for one another are in the words alone.
     `counter` names the counter of sockets (TcpSocket.counters) that the metric is the sum of, over `ends`.
     `subjects` are the kinds of subject that it can be asked of beside the whole run.
+    `phased` says whether it is asked of phases.
     `host_wide` marks what cannot be told apart from the rest of the machine: everything else is the lab's own.
     """
 
@@ -97,6 +108,7 @@ class MetricSpec:
     counter: str = ""
     ends: Ends = Ends.SENDERS
     subjects: tuple[SubjectKind, ...] = ()
+    phased: Phased = Phased.ALSO
 
     @property
     def source(self) -> str:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from perfcheck.model.detail import DetailFilter, DetailStream
 from perfcheck.model.event import EventStream
 from perfcheck.model.flow import FlowKey, Histogram, SocketBuffers, TcpSocket
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +22,8 @@ class Scope:
     `namespaces` maps a host's name to its namespace's inode number; `netns_paths` to a path that
     setns(2) takes. `warmup_ns` is counted from each connection's establishment, by what knows no
     connection from the trial's begin. `emulator_pids` are the processes that carry links. `detail` says which
-    packets detail mode follows, which may take `detail_budget_pct` of one CPU.
+    packets detail mode follows, which may take `detail_budget_pct` of one CPU. `phases_ns` says when each phase
+    begins, CLOCK_MONOTONIC, in the order of time.
     """
 
     namespaces: Mapping[str, int]
@@ -26,6 +32,7 @@ class Scope:
     emulator_pids: tuple[int, ...] = ()
     detail: DetailFilter = field(default_factory=DetailFilter)
     detail_budget_pct: float = 25.0
+    phases_ns: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +53,33 @@ class FlowReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """What arrived in one stretch of time (CLOCK_MONOTONIC): payload bytes, answers, connections that succeeded."""
+    """What arrived in one stretch of time (CLOCK_MONOTONIC): payload bytes, answers, and connections that
+    succeeded.
+
+    Of datagrams: how many were sent and lost by their numbers, a lost one where the next one arrives; and each
+    stream's jitter at the end of the stretch.
+    """
 
     begin_ns: int
     end_ns: int
     size_bytes: int = 0
     answers: int = 0
     connections: int = 0
+    datagrams: int = 0
+    lost: int = 0
+    jitter_us: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Requests:
+    """Requests of one trial that were answered, warm-up included.
+
+    When each was sent (CLOCK_MONOTONIC), how long its answer took, and the payload bytes of one answer.
+    """
+
+    sent_ns: npt.NDArray[np.int64]
+    latency_us: npt.NDArray[np.float64]
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +93,8 @@ class TrafficReport:
     `arrivals` say when what arrived, warm-up included, so that several reports can be added over one time; the first
     begins where the generator's own clock begins. `measured_ns` are begin and end of the time that the
     metrics cover. A generator that tells neither is taken to have kept its rates from `start_ns` to `end_ns`.
+    `zero_ns` is where the generator's own clock begins, where that is not the first arrival's begin. `requests` are
+    those of a generator that asks and is answered.
     `served` are addresses and ports of its server, where it names no flows: so much is known of whose they are.
     `invalid_reason` says why the trial does not count, where the generator did not report what it was to report.
     """
@@ -81,6 +110,8 @@ class TrafficReport:
     warnings: tuple[str, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     measured_ns: tuple[int, int] | None = None
+    zero_ns: int | None = None
+    requests: Requests | None = None
     served: tuple[tuple[str, int], ...] = ()
     invalid_reason: str | None = None
 

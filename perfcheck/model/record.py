@@ -6,15 +6,20 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError
 
 from perfcheck.model.own_metric import OwnMetricRecord
 from perfcheck.model.printable import ascii_json, printable
-from perfcheck.model.subject import MetricKey, SubjectKind
+from perfcheck.model.subject import MetricKey, SubjectKind, read_key
 from perfcheck.model.verdict import Verdict
+
+T = TypeVar("T")
+
+RECOVERY: Final = "app.recovery_ms"
+"""The metric that is absent where traffic did not recover; a record says so beside it."""
 
 
 class _Part(BaseModel):
@@ -60,16 +65,29 @@ class DetailRecord(_Part):
     packets_whole: int
 
 
+class TrialPhase(_Part):
+    """One phase of one trial: metric values of the whole lab and of each subject alone.
+
+    `unrecovered` names the measured traffic entries that did not get back to what they were before the traffic ended:
+    they have no `app.recovery_ms`, and with them the phase has none.
+    """
+
+    metrics: Mapping[str, float] = Field(default_factory=dict)
+    subjects: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
+    unrecovered: tuple[str, ...] = ()
+
+
 class TrialRecord(_Part):
     """One trial: metric values by name, and why it does not count where it does not.
 
     `traffic_s` is the time from the first generator's start to the last one's end. `subjects` has the metrics of
-    each subject alone. `detail` is there in detail mode only.
+    each subject alone, `phases` those of each phase. `detail` is there in detail mode only.
     """
 
     index: int
     metrics: Mapping[str, float]
     subjects: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
+    phases: Mapping[str, TrialPhase] = Field(default_factory=dict)
     traffic_s: float = 0.0
     valid: bool = True
     invalid_reason: str | None = None
@@ -77,12 +95,19 @@ class TrialRecord(_Part):
 
     @cached_property
     def figures(self) -> Mapping[str, float]:
-        """Every value under its whole key: `tcp.rtt_us.p99`, `tcp.rtt_us.p99@bulk`."""
-        return dict(self.metrics) | {
-            str(MetricKey(metric=name, subject=subject)): value
-            for subject, metrics in self.subjects.items()
-            for name, value in metrics.items()
-        }
+        """Every value under its whole key: `tcp.rtt_us.p99`, `tcp.rtt_us.p99@bulk`, `tcp.rtt_us.p99@bulk/after`."""
+        found = _keyed(self.metrics, self.subjects)
+        for phase, part in self.phases.items():
+            found |= _keyed(part.metrics, part.subjects, phase)
+        return found
+
+    def unrecovered(self, key: str) -> tuple[str, ...]:
+        """Return the traffic entries because of which a figure is absent: they did not recover."""
+        asked = read_key(key)
+        if asked.metric != RECOVERY or asked.phase is None or asked.phase not in self.phases:
+            return ()
+        names = self.phases[asked.phase].unrecovered
+        return names if asked.subject is None else tuple(name for name in names if name == asked.subject)
 
 
 class MetricRecord(_Part):
@@ -120,6 +145,18 @@ class SubjectRecord(_Part):
     kind: SubjectKind
     metrics: Mapping[str, MetricRecord]
     diagnosis: tuple[DiagnosisRecord, ...] = ()
+
+
+class PhaseRecord(_Part):
+    """One phase: its begin in the traffic's time, and its metrics, of the whole lab and of each subject alone.
+
+    `unrecovered` are the traffic entries that did not recover in one of the trials that count.
+    """
+
+    begin_ns: int
+    metrics: Mapping[str, MetricRecord]
+    subjects: Mapping[str, SubjectRecord] = Field(default_factory=dict)
+    unrecovered: tuple[str, ...] = ()
 
 
 class ExpectationRecord(_Part):
@@ -188,6 +225,7 @@ class RunRecord(_Part):
     trials: tuple[TrialRecord, ...]
     metrics: Mapping[str, MetricRecord]
     subjects: Mapping[str, SubjectRecord] = Field(default_factory=dict)
+    phases: Mapping[str, PhaseRecord] = Field(default_factory=dict)
     diagnosis: Annotated[tuple[DiagnosisRecord, ...], Field(min_length=1)]
     expectations: tuple[ExpectationRecord, ...] = ()
     comparisons: tuple[ComparisonRecord, ...] = ()
@@ -206,12 +244,20 @@ class RunRecord(_Part):
 
     @cached_property
     def figures(self) -> Mapping[str, MetricRecord]:
-        """Every metric under its whole key: `tcp.rtt_us.p99`, `tcp.rtt_us.p99@bulk`."""
-        return dict(self.metrics) | {
-            str(MetricKey(metric=name, subject=subject)): metric
-            for subject, found in self.subjects.items()
-            for name, metric in found.metrics.items()
-        }
+        """Every metric under its whole key: `tcp.rtt_us.p99`, `tcp.rtt_us.p99@bulk`, `tcp.rtt_us.p99@bulk/after`."""
+        found = _keyed(self.metrics, {name: one.metrics for name, one in self.subjects.items()})
+        for phase, part in self.phases.items():
+            found |= _keyed(part.metrics, {name: one.metrics for name, one in part.subjects.items()}, phase)
+        return found
+
+    def why_unrecovered(self, key: str) -> str | None:
+        """Say which traffic did not recover where that is why a figure is absent; None for any other reason."""
+        valid = [trial for trial in self.trials if trial.valid]
+        stuck = [names for trial in valid if (names := trial.unrecovered(key))]
+        if not stuck:
+            return None
+        named = ", ".join(dict.fromkeys(name for names in stuck for name in names))
+        return f"{named} did not recover before the traffic ended in {len(stuck)} of {len(valid)} runs"
 
     def diagnosis_of(self, key: str) -> tuple[DiagnosisRecord, ...]:
         """Return the causes that concern a figure: its traffic entry's own, else the run's."""
@@ -225,6 +271,18 @@ class RunRecord(_Part):
         except PydanticSerializationError:
             # Half a surrogate pair, of a name or message that was not UTF-8: no JSON can hold it.
             return json.dumps(_encodable(self.model_dump(by_alias=True)), separators=(",", ":"))
+
+
+def _keyed(
+    metrics: Mapping[str, T], subjects: Mapping[str, Mapping[str, T]], phase: str | None = None
+) -> dict[str, T]:  # fmt: skip
+    """Return the metrics of the whole lab and of its subjects under their whole keys."""
+    whole = {str(MetricKey(metric=name, phase=phase)): value for name, value in metrics.items()}
+    return whole | {
+        str(MetricKey(metric=name, subject=subject, phase=phase)): value
+        for subject, own in subjects.items()
+        for name, value in own.items()
+    }
 
 
 def _encodable(value: Any) -> Any:

@@ -22,7 +22,7 @@ from perfcheck.model.impairments import Impairments
 from perfcheck.model.label import label_of, point_text
 from perfcheck.model.link import LinkSpec
 from perfcheck.model.measure import Measure
-from perfcheck.model.names import HostName, Name
+from perfcheck.model.names import EntryName, HostName, Name
 from perfcheck.model.quantities import (
     Flag,
     Frozen,
@@ -105,7 +105,7 @@ class Scenario(Frozen):
     `point` holds the matrix's (key, value) pairs of this point, empty without a matrix; `line`
     and `column` of `expect` entries are kept by the loader, not here. `expected_cause` is the
     cause that `expect: diagnosis:` names (`healthy` for `none`), or None; `expected_causes` are those of single
-    traffic entries.
+    traffic entries. `phases_ns` has the begin of each phase in the traffic's time, in that order.
     """
 
     name: Name
@@ -119,6 +119,7 @@ class Scenario(Frozen):
     measure: Measure = Measure()
     repeat: int = Field(default=5, ge=1, le=1000)
     warmup_ns: int = 0
+    phases_ns: dict[EntryName, int] = Field(default_factory=dict)
     point: tuple[tuple[str, str], ...] = ()
     expect: tuple[Expectation, ...] = ()
     expected_cause: str | None = None

@@ -64,9 +64,14 @@ def headline(record: RunRecord, subject: Subject) -> str:
             entry = subject.metric.partition("@")[2]
             found = cause_text(record.diagnosis_of(subject.metric)[0])
             return f"{f'{entry}: ' if entry else ''}diagnosed {found}, expected {expected.expected}"
+        if expected.actual is None and expected.reason:
+            return f"{subject.metric}: {expected.reason}, expected {expected.expected}"
         return f"{subject.metric} is {value_text(expected.actual, subject.unit)}, expected {expected.expected}"
     compared = subject.comparison
     assert compared is not None  # noqa: S101 - a subject has one of the two
+    if compared.current is None and compared.reason:
+        before = value_text(compared.baseline, subject.unit)
+        return f"{subject.metric}: {compared.reason}, {_against(record)} {before}"
     return (
         f"{subject.metric} went from {value_text(compared.baseline, subject.unit)} to "
         f"{value_text(compared.current, subject.unit)} ({signed_pct(compared.change_pct)}), "
@@ -122,11 +127,11 @@ def _values(record: RunRecord, subject: Subject) -> Iterator[tuple[str, str]]:
     expected, compared = subject.expectation, subject.comparison
     if expected is not None:
         yield "expected", expected.expected
-        actual = expected.actual
+        actual = expected.actual if expected.actual is not None else expected.reason
     else:
         assert compared is not None  # noqa: S101 - a subject has one of the two
         yield "expected", _bound(compared, subject, _against(record))
-        actual = compared.current
+        actual = compared.current if compared.current is not None else compared.reason
     yield "actual", _actual(record, subject, actual)
     if compared is None:
         return
@@ -134,6 +139,8 @@ def _values(record: RunRecord, subject: Subject) -> Iterator[tuple[str, str]]:
         yield _against(record), compared.reason or "none"
         return
     yield _against(record), format_value(compared.baseline, subject.unit)
+    if compared.current is None:
+        return
     yield "change", _change(compared)
     yield "margin", _margin(compared)
 

@@ -13,7 +13,7 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario, subjects_of
-from perfcheck.model.subject import read_key
+from perfcheck.model.subject import MetricKey, read_key
 from perfcheck.scenario.suggest import hint
 
 
@@ -52,10 +52,10 @@ class RunOptions:
             chosen = {key: value for key, value in measure.items() if value is not None}
             update["measure"] = scenario.measure.model_copy(update=chosen)
         if self.tolerances:
-            known, metrics = subjects_of(scenario), catalogue_of(scenario)
+            metrics = catalogue_of(scenario)
             chosen_pct = {
                 key: pct for key, pct in self.tolerances
-                if key in metrics and read_key(key).subject in {None, *known}
+                if key in metrics and _is_asked_of(scenario, read_key(key))
             }  # fmt: skip
             update["tolerance_pct"] = {**scenario.tolerance_pct, **chosen_pct}
         return scenario.model_copy(update=update) if update else scenario
@@ -78,12 +78,20 @@ def check_metrics(tolerances: Iterable[tuple[str, float]], sources: Sequence[Sce
 
 
 def check_subjects(tolerances: Iterable[tuple[str, float]], scenarios: Iterable[Scenario]) -> None:
-    """Raise UsageError for a tolerance of a subject that none of the scenarios has; it names the nearest one."""
-    known = {name for scenario in scenarios for name in subjects_of(scenario)}
+    """Raise UsageError for a tolerance of a subject or phase that no scenario has; it names the nearest one."""
+    every = list(scenarios)
+    subjects = {name for scenario in every for name in subjects_of(scenario)}
+    phases = {name for scenario in every for name in scenario.phases_ns}
     for key, _ in tolerances:
-        subject = read_key(key).subject
-        if subject is not None and subject not in known:
-            raise UsageError(f"--tolerance: no scenario has a subject {subject!r}{hint(subject, known)}")
+        asked = read_key(key)
+        for what, name, known in (("subject", asked.subject, subjects), ("phase", asked.phase, phases)):
+            if name is not None and name not in known:
+                raise UsageError(f"--tolerance: no scenario has a {what} {name!r}{hint(name, known)}")
+
+
+def _is_asked_of(scenario: Scenario, key: MetricKey) -> bool:
+    """Whether the scenario has the subject and the phase of a key."""
+    return key.subject in {None, *subjects_of(scenario)} and key.phase in {None, *scenario.phases_ns}
 
 
 def _refuse_commands(scenario: Scenario) -> None:

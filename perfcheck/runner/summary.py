@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from perfcheck.analyse import INFLIGHT_SHARE, aggregate, aggregate_subjects
+from perfcheck.analyse import INFLIGHT_SHARE, aggregate, aggregate_subjects, phase_trials
 from perfcheck.compare import decided_by
 from perfcheck.diagnose import RuleSet, diagnose, with_entries
 from perfcheck.model.baseline import BaselineLookup
@@ -20,6 +21,7 @@ from perfcheck.model.record import (
     DiagnosisRecord,
     ExpectationRecord,
     MetricRecord,
+    PhaseRecord,
     RunRecord,
     ScenarioRef,
     SubjectRecord,
@@ -44,8 +46,7 @@ def summarise(
     valid = [record for record in records if record.valid]
     overhead = costs.costs(scenario, trials)
     known = catalogue_of(scenario)
-    aggregated = _with_decider(scenario, aggregate(records, known))
-    metrics = without_stopped(aggregated, records, overhead[STOPPED], known)
+    metrics = _kept(scenario, records, overhead[STOPPED], aggregate(records, known))
     subjects = _subjects(scenario, records, rules, metrics, overhead[STOPPED])
     reason = _why_invalid(scenario, trials)
     warned = {warning for trial in trials for warning in trial.warnings} | set(costs.remarks(overhead, trials))
@@ -59,6 +60,7 @@ def summarise(
         trials=records,
         metrics=metrics,
         subjects=subjects,
+        phases=_phases(scenario, records, overhead[STOPPED]),
         diagnosis=with_entries(diagnose(rules, _medians(metrics), [record.metrics for record in valid]), subjects),
         overhead=overhead,
         lost_events=sum(seen.lost_events for trial in trials for seen in trial.observations),
@@ -100,10 +102,29 @@ def _subjects(
     known = catalogue_of(scenario)
     aggregated = aggregate_subjects(trials, known)
     for name, metrics in aggregated.items():
-        kept = without_stopped(_with_decider(scenario, metrics), trials, stopped, known)
+        kept = _kept(scenario, trials, stopped, metrics)
         causes = _diagnosed(name, rules, whole, kept, trials, known) if name in measured else ()
         causes = tuple(_with_fillers(cause, name, aggregated) for cause in causes)
         found[name] = SubjectRecord(kind=subjects_of(scenario)[name], metrics=kept, diagnosis=causes)
+    return found
+
+
+def _phases(scenario: Scenario, trials: Sequence[TrialRecord], stopped: Mapping[str, str]) -> dict[str, PhaseRecord]:
+    """Return each phase's metrics, of the whole lab and of each subject."""
+    found: dict[str, PhaseRecord] = {}
+    known = catalogue_of(scenario)
+    for name, begin_ns in scenario.phases_ns.items():
+        parts = phase_trials(trials, name)
+        kept = partial(_kept, scenario, parts, stopped)
+        subjects = {
+            subject: SubjectRecord(kind=subjects_of(scenario)[subject], metrics=kept(metrics))
+            for subject, metrics in aggregate_subjects(parts, known).items()
+        }
+        valid = [trial.phases[name] for trial in trials if trial.valid and name in trial.phases]
+        unrecovered = dict.fromkeys(entry for part in valid for entry in part.unrecovered)
+        found[name] = PhaseRecord(
+            begin_ns=begin_ns, metrics=kept(aggregate(parts, known)), subjects=subjects, unrecovered=tuple(unrecovered)
+        )
     return found
 
 
@@ -135,12 +156,16 @@ def _diagnosed(
 
 
 def expectation_records(scenario: Scenario, record: RunRecord) -> Iterator[ExpectationRecord]:
-    """Judge each `expect` line on the record's medians; an unmeasured metric is INVALID with its reason."""
+    """Judge each `expect` line on the record's medians; an unmeasured metric is INVALID with its reason.
+
+    Traffic that does not recover has no time to be judged, and fails.
+    """
     for line in scenario.expect:
         metric = record.figures.get(line.metric)
         if metric is None:
-            reason = why_unmeasured(line.metric, record)
-            verdict = Verdict.INVALID
+            stuck = record.why_unrecovered(line.metric)
+            reason = stuck or why_unmeasured(line.metric, record)
+            verdict = Verdict.INVALID if stuck is None else Verdict.FAIL
         else:
             reason = None
             verdict = Verdict.PASS if line.holds(metric.value) else Verdict.FAIL
@@ -193,6 +218,13 @@ def _why_invalid(scenario: Scenario, trials: Sequence[Trial]) -> str | None:
         f"only {valid} of {len(trials)} runs count and {scenario.repeat} are needed; "
         f"the last that did not: {reasons[-1]}"
     )
+
+
+def _kept(
+    scenario: Scenario, trials: Sequence[TrialRecord], stopped: Mapping[str, str], metrics: Mapping[str, MetricRecord]
+) -> dict[str, MetricRecord]:  # fmt: skip
+    """Return the metrics as a record has them: without those of stopped collectors, and each with what decides it."""
+    return without_stopped(_with_decider(scenario, metrics), trials, stopped, catalogue_of(scenario))
 
 
 def _with_decider(scenario: Scenario, metrics: Mapping[str, MetricRecord]) -> dict[str, MetricRecord]:

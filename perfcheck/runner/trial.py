@@ -15,6 +15,7 @@ from perfcheck.analyse import (
     cross_checks,
     detail_checks,
     follow,
+    phase_metrics,
     stage_metrics,
     subject_metrics,
     timed,
@@ -36,6 +37,7 @@ from perfcheck.model.topology import bottleneck, measured_paths
 from perfcheck.runner.budget import detail_budget_pct
 from perfcheck.runner.detailing import detail_record, packet_filter
 from perfcheck.runner.watch import traffic_ends_with
+from perfcheck.system.clock import now_ns
 from perfcheck.traffic import generators
 
 GENERATOR_BOUND_PCT: Final = 95.0
@@ -62,17 +64,10 @@ class Trial:
 
 def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:
     """Drive the scenario's traffic once; TrafficError and CollectError pass through, all processes ended."""
-    scope = Scope(
-        namespaces={name: host.netns_inode for name, host in lab.hosts.items()},
-        netns_paths={name: host.netns_path for name, host in lab.hosts.items()},
-        warmup_ns=scenario.warmup_ns,
-        emulator_pids=tuple(link.pid for link in lab.links if isinstance(link, RelayLink)),
-        detail=packet_filter(scenario, lab.hosts),
-        detail_budget_pct=detail_budget_pct(scenario),
-    )
     before_s = _own_cpu_s()
     with _prepared(scenario, lab) as sessions, _let_go(core):
         lab.begin_trial(index)
+        scope = _scope(scenario, lab)
         core.begin(scope)
         reports = _driven(sessions, scope.emulator_pids, lab)
         observations = core.end()
@@ -93,6 +88,9 @@ def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:
             index=index,
             metrics=metrics,
             subjects=subject_metrics(scenario, reports, observations, links, lab.directions),
+            phases=phase_metrics(scenario, reports, observations, scope.phases_ns, core.by_phase, lab.directions)
+            if scope.phases_ns
+            else {},
             traffic_s=_traffic_s(reports),
             valid=reason is None,
             invalid_reason=reason,
@@ -111,6 +109,20 @@ def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:
             *(text for report in reports for text in report.warnings),
             *(text for seen in observations for text in seen.warnings),
         ),
+    )
+
+
+def _scope(scenario: Scenario, lab: Lab) -> Scope:
+    """Return what counts in a trial that begins now: the links have begun to count the times of their schedules."""
+    began_ns = now_ns()
+    return Scope(
+        namespaces={name: host.netns_inode for name, host in lab.hosts.items()},
+        netns_paths={name: host.netns_path for name, host in lab.hosts.items()},
+        warmup_ns=scenario.warmup_ns,
+        emulator_pids=tuple(link.pid for link in lab.links if isinstance(link, RelayLink)),
+        detail=packet_filter(scenario, lab.hosts),
+        detail_budget_pct=detail_budget_pct(scenario),
+        phases_ns={name: began_ns + begin_ns for name, begin_ns in scenario.phases_ns.items()},
     )
 
 

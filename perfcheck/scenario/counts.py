@@ -23,6 +23,7 @@ def too_many(document: Document) -> list[Problem]:
         (("links",), len(document.listing("links")), bounds.MAX_LINKS, "links"),
         (("traffic",), len(document.listing("traffic")), bounds.MAX_TRAFFIC, "entries"),
         (("matrix",), len(document.table("matrix")), bounds.MAX_POINTS, "keys"),
+        (("phases",), len(document.table("phases")), bounds.MAX_PHASES, "phases"),
         (("expect",), len(document.table("expect")), bounds.MAX_EXPECTED, "lines"),
         (("tolerance",), len(document.table("tolerance")), bounds.MAX_EXPECTED, "lines"),
         (("hosts",), sum(len(document.listing("hosts", name, "setup")) for name in hosts), bounds.MAX_SETUP,

@@ -48,7 +48,7 @@ def workload_digest(scenario: Scenario) -> str:
 
 
 def conditions(scenario: Scenario) -> Mapping[str, str]:
-    """Return what is under test: host settings, link impairments and what is measured, by path as in the file.
+    """Return what is under test: host settings, link impairments, what is measured and when, by path as in the file.
 
     It is exactly what `digest` covers and `workload_digest` does not.
     """
@@ -61,6 +61,8 @@ def conditions(scenario: Scenario) -> Mapping[str, str]:
         if traffic.command is not None and traffic.command.report is not None:
             facts += _report(f"traffic[{index}].command.report", traffic.command.report)
     facts += _measure(scenario.measure)
+    # A baseline outlives a phase that is moved, and its failures tell of that.
+    facts += [(f"phases.{name}", duration_text(begin_ns)) for name, begin_ns in scenario.phases_ns.items()]
     return MappingProxyType(dict(facts))
 
 

@@ -131,7 +131,7 @@ def _read_all(value: object, info: ValidationInfo) -> Expected:
         if len(mistakes) >= MAX_MISTAKES:
             break
         try:
-            if isinstance(name, str) and is_diagnosis(name):
+            if isinstance(name, str) and is_diagnosis(name.partition("/")[0]):
                 causes[name.partition("@")[2]] = read_cause(text)
             elif name in metrics:
                 lines.append(read_line(name, text, metrics))

@@ -244,6 +244,7 @@ def _scenario(document: ScenarioDocument, point: Point, file: str, traces: Trace
         measure=document.measure,
         repeat=document.repeat,
         warmup_ns=document.warmup_ns,
+        phases_ns=document.phases_ns,
         point=point.values,
         expect=document.expect.lines,
         expected_cause=document.expect.cause,

@@ -14,12 +14,14 @@ from perfcheck.model.bounds import (
     MAX_KEY,
     MAX_LINKS,
     MAX_NAME,
+    MAX_PHASES,
     MAX_POINTS,
     MAX_TAGS,
     MAX_TEXT,
     MAX_TRAFFIC,
 )  # fmt: skip
-from perfcheck.model.quantities import Flag, Frozen, TimeNs, Whole
+from perfcheck.model.names import EntryName
+from perfcheck.model.quantities import Flag, Frozen, ScheduleNs, TimeNs, Whole
 from perfcheck.model.scenario import HostName, HostSpec, LinkSpec, Measure, Name, Scenario, TrafficSpec
 from perfcheck.model.traffic import GENERATORS
 from perfcheck.scenario.expectations import ExpectBlock, Expected, ToleranceBlock
@@ -91,6 +93,16 @@ class ScenarioDocument(Frozen):
         alias="warmup",
         description="time at the beginning of the traffic that is not measured",
         examples=["1s"],
+    )
+    phases_ns: dict[EntryName, ScheduleNs] = Field(
+        default_factory=dict,
+        alias="phases",
+        max_length=MAX_PHASES,
+        description="start of each phase, counted from the start of each trial as in a link's schedule; it lasts until "
+        "the next one starts, the last one until the traffic ends (app.throughput_bps/restored: a metric of a phase)",
+        # JSON Schemas sort keys, and phases are in the order of time.
+        examples=[{"before": "1s", "outage": "3s", "restored": "5s"}],
+        json_schema_extra={"additionalProperties": False},
     )
     matrix: dict[Annotated[str, Field(max_length=MAX_KEY)], MatrixValues] = Field(
         default_factory=dict,

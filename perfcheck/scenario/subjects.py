@@ -1,4 +1,4 @@
-"""The subjects that keys of `expect` and `tolerance` name: each exists, and the metric has subjects of its kind."""
+"""What keys of `expect` and `tolerance` name: subjects and phases exist, and the metric is measured of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from perfcheck.model.own_metric import is_own_name, with_own
 from perfcheck.model.subject import DIAGNOSIS, MetricKey, SubjectKind, direction_name, read_key
 from perfcheck.model.traffic import GENERATORS
 from perfcheck.scenario.own_metrics import own_metrics_of, reporting
+from perfcheck.scenario.phases import check_phases, mistaken_phase
 from perfcheck.scenario.suggest import hint
 from perfcheck.scenario.tree import Document
 
@@ -26,9 +27,10 @@ def check_subjects(document: Document) -> Iterator[Problem]:
     yield from _names(document)
     subjects = subjects_of(document)
     known, reporters = with_own(own_metrics_of(document)), _reporters(document)
+    yield from check_phases(document, subjects)
     for block in ("expect", "tolerance"):
         for text, entry in document.table(block).items():
-            message = _mistake(text, subjects, block, known) or _silent(text, reporters)
+            message = _mistake(document, text, subjects, block, known) or _silent(text, reporters)
             if message is not None:
                 yield document.problem(entry.place, document.find((block, text)).path, message)
 
@@ -89,11 +91,19 @@ def _silent(text: str, reporters: Mapping[str, tuple[str, ...]]) -> str | None:
     return f"{subject} does not report {metric}, which is reported by {', '.join(having)}"
 
 
-def _mistake(text: str, subjects: Mapping[str, SubjectKind], block: str, known: Catalogue) -> str | None:
+def _mistake(
+    document: Document, text: str, subjects: Mapping[str, SubjectKind], block: str, known: Catalogue
+) -> str | None:  # fmt: skip
     try:
         key = read_key(text)
     except ValueError as error:
         return str(error) if "@" in text or "/" in text else None
+    return _mistaken_subject(key, subjects, block, known) or mistaken_phase(document, key)
+
+
+def _mistaken_subject(
+    key: MetricKey, subjects: Mapping[str, SubjectKind], block: str, known: Catalogue
+) -> str | None:  # fmt: skip
     if key.subject is None:
         return None
     kind = subjects.get(key.subject)

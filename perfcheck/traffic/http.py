@@ -34,7 +34,7 @@ from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.model.traffic import HttpSpec
 from perfcheck.system import commands
 from perfcheck.traffic.process import Child, prepared
-from perfcheck.traffic.requests import Answered, MemoryFile, arrivals, columns, request_metrics
+from perfcheck.traffic.requests import Answered, MemoryFile, arrivals, columns, request_metrics, timed
 
 FIRST_PORT: Final = 8080
 PORTS: Final = 200
@@ -124,9 +124,8 @@ class HttpSession:
         end_ns = client.end_ns or time.monotonic_ns()
         log = columns(self._log.text(), "\t", 3)
         good = succeeded(log)
-        arrived, measured_ns = arrivals(
-            good, self._warmup_us, first_sent_ns(good, client.start_ns, end_ns), self._spec.size_bytes
-        )
+        first_ns = first_sent_ns(good, client.start_ns, end_ns)
+        arrived, measured_ns = arrivals(good, self._warmup_us, first_ns, self._spec.size_bytes)
         return TrafficReport(
             generator="http",
             flows=(),
@@ -143,6 +142,7 @@ class HttpSession:
             raw={"stdout": client.stdout, "stderr": client.stderr},
             arrivals=arrived,
             measured_ns=measured_ns,
+            requests=timed(good, first_ns, self._spec.size_bytes),
             served=self._served,
         )
 

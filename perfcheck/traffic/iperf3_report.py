@@ -154,8 +154,13 @@ def _arrivals(run: Run) -> tuple[Arrival, ...]:
     zero_ns, found = _zero_ns(run), []
     for interval in _received(run):
         begin_ns, end_ns = _span_ns(zero_ns, [interval])
-        size_bytes = sum(stream.size_bytes for stream in interval.streams)
-        found.append(Arrival(begin_ns=begin_ns, end_ns=end_ns, size_bytes=size_bytes))
+        found.append(Arrival(
+            begin_ns=begin_ns, end_ns=end_ns,
+            size_bytes=sum(stream.size_bytes for stream in interval.streams),
+            datagrams=sum(stream.packets or 0 for stream in interval.streams),
+            lost=sum(stream.lost_packets or 0 for stream in interval.streams),
+            jitter_us=tuple(1000 * stream.jitter_ms for stream in interval.streams if stream.jitter_ms is not None),
+        ))  # fmt: skip
     return tuple(found)
 
 

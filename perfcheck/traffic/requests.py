@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfcheck.errors import TrafficError
-from perfcheck.model.observation import Arrival
+from perfcheck.model.observation import Arrival, Requests
 
 STEP_US: Final = 100_000.0
 """Answers are counted in steps of so much time."""
@@ -76,6 +76,13 @@ def arrivals(
     if not (sent_us >= warmup_us).any():
         return found, None
     return found, (first_ns + round(1000 * warmup_us), moments[-1])
+
+
+def timed(answered: Answered, first_ns: int, size_bytes: int = 0) -> Requests:
+    """Return the requests by CLOCK_MONOTONIC: the first was sent at `first_ns`, each answer has so many bytes."""
+    since_us = answered.sent_us - (answered.sent_us.min() if len(answered.sent_us) else 0.0)
+    sent_ns = first_ns + np.rint(1000 * since_us).astype(np.int64)
+    return Requests(sent_ns=sent_ns, latency_us=answered.latency_us, size_bytes=size_bytes)
 
 
 class MemoryFile:

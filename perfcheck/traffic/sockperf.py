@@ -27,7 +27,7 @@ from perfcheck.model.traffic import SockperfSpec
 from perfcheck.system import commands
 from perfcheck.traffic.http import GRACE_S, KEEP_BYTES, READY_S, free_port
 from perfcheck.traffic.process import Child, prepared
-from perfcheck.traffic.requests import Answered, MemoryFile, arrivals, columns, request_metrics
+from perfcheck.traffic.requests import Answered, MemoryFile, arrivals, columns, request_metrics, timed
 
 FIRST_PORT: Final = 11111
 OWN_WARMUP_NS: Final = 400_000_000
@@ -114,7 +114,8 @@ class SockperfSession:
         end_ns = client.end_ns or time.monotonic_ns()
         messages = answered(self._log.text())
         # The log's times are its own clock's; it begins after the messages that sockperf leaves out.
-        arrived, measured_ns = arrivals(messages, self._warmup_ns / 1e3, client.start_ns + OWN_WARMUP_NS)
+        first_ns = client.start_ns + OWN_WARMUP_NS
+        arrived, measured_ns = arrivals(messages, self._warmup_ns / 1e3, first_ns)
         return TrafficReport(
             generator="sockperf",
             flows=(),
@@ -131,6 +132,7 @@ class SockperfSession:
             warnings=self._warnings(),
             arrivals=arrived,
             measured_ns=measured_ns,
+            requests=timed(messages, first_ns),
             served=((self._address(), self._port),),
         )
 

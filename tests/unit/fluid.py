@@ -19,7 +19,7 @@ from perfcheck.testing import make_flow_report, make_scenario, make_tcp_socket
 from perfcheck.traffic import http
 from perfcheck.traffic.iperf3_json import Document
 from perfcheck.traffic.iperf3_report import Roles, Run, build_report
-from perfcheck.traffic.requests import Answered, arrivals, request_metrics
+from perfcheck.traffic.requests import Answered, arrivals, request_metrics, timed
 
 S: Final = 10**9
 STEP_NS: Final = 20_000_000
@@ -208,6 +208,7 @@ class World:
             generator=flow.generator, flows=(), metrics=metrics, start_ns=begin_ns,
             end_ns=begin_ns + len(steps) * STEP_NS + AFTER_NS, background=flow.background, arrivals=arrived,
             measured_ns=measured_ns,
+            requests=timed(answered, begin_ns, size_bytes if flow.generator == "http" else 0),
         )  # fmt: skip
 
     def _sockets(self) -> Sequence[TcpSocket]:

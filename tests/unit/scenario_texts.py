@@ -10,6 +10,12 @@ import yaml
 from hypothesis import strategies as st
 
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.metric import Phased
+
+METRICS: Final = sorted(
+    name for name, spec in CATALOGUE.items() if spec.layer.value in ("app", "tcp") and spec.phased is not Phased.ONLY
+)
+"""What a file without phases may expect something of."""
 
 VALID: Final = """\
 scenario: example
@@ -77,9 +83,7 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     delay, rate, loss = draw(durations), draw(rates), draw(percentages)
     duration = draw(traffic_times)
     streams, seed, repeat = draw(st.integers(1, 128)), draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 100))
-    metric = draw(
-        st.sampled_from(sorted(name for name, spec in CATALOGUE.items() if spec.layer.value in ("app", "tcp")))
-    )
+    metric = draw(st.sampled_from(METRICS))
     threshold, operator = draw(st.integers(0, 10**6)), draw(st.sampled_from(["<=", ">=", "<", ">", "==", "!="]))
     title, congestion = draw(plain_texts), draw(st.sampled_from(["cubic", "bbr", "reno"]))
     rmem = draw(st.one_of(st.integers(0, 10**9), st.just("4096 131072 6291456")))

@@ -185,3 +185,20 @@ def test_prose_is_wrapped_and_places_and_commands_are_not(advice: str, file: str
 def test_a_plain_pass_has_no_text() -> None:
     (case,) = cases(make_record())
     assert case.text == ""
+
+
+def test_what_did_not_recover_is_told_in_words_in_place_of_a_value() -> None:
+    why = "bulk did not recover before the traffic ended in 2 of 3 runs"
+    line = ExpectationRecord(
+        metric="app.recovery_ms@bulk/after", expected="<= 500ms", actual=None, verdict=Verdict.FAIL, reason=why
+    )
+    against = ComparisonRecord(
+        metric="app.recovery_ms@bulk/after", baseline=300.0, current=None, change_pct=None, detectable_pct=None,
+        verdict=Verdict.REGRESSED, reason=why, unit="ms",
+    )  # fmt: skip
+    expected, regressed = cases(make_record(expectations=(line,), comparisons=(against,), verdict=Verdict.FAIL))
+    assert expected.headline == f"app.recovery_ms@bulk/after: {why}, expected <= 500ms"
+    assert f"actual     {why}" in expected.details
+    assert regressed.headline == f"app.recovery_ms@bulk/after: {why}, baseline 300 ms"
+    assert f"actual     {why}" in regressed.details
+    assert "change" not in regressed.details

@@ -17,6 +17,7 @@ from scenario_texts import VALID, changed, documents
 from perfcheck.errors import ScenarioError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.causes import CAUSES
+from perfcheck.model.metric import Phased
 from perfcheck.scenario import json_schema, load_text
 from perfcheck.scenario.reference import insert
 from perfcheck.scenario.schema import known_keys, subschemas
@@ -38,7 +39,7 @@ BEYOND_JSON_SCHEMA: Final = frozenset({
     "policer-burst-too-small", "queue-target-of-drop-tail", "queue-target-over-interval", "schedule-and-trace",
     "schedule-changes-nothing", "schedule-out-of-order", "schedule-rate-from-nothing", "schedule-starts-with-nothing",
     "nat-no-neighbour", "nat-without-router", "via-does-not-forward", "via-goes-round", "via-no-neighbour",
-    "via-unknown-host",
+    "via-unknown-host", "phase-unknown", "phases-out-of-order",
     # Numbers inside of texts.
     "delay-infinite", "loss-over-100", "queue-half-a-packet", "rate-zero",
     # Knowledge about the kernel, and words.
@@ -113,13 +114,15 @@ def test_the_example_of_every_metric_can_stand_in_a_file(name: str) -> None:
     line = properties["expect"]["properties"][name]["examples"][0]
     tolerance = properties["tolerance"]["properties"][name]["examples"][0]
     udp = name.startswith("udp.")
+    key = f"{name}/after" if CATALOGUE[name].phased is Phased.ONLY else name
     text = changed(
-        ('tcp.rtt_us.p50: "<= 60ms"', f'{name}: "{line}"'),
+        ("expect:\n", "phases: {before: 500ms, after: 1s}\nexpect:\n"),
+        ('tcp.rtt_us.p50: "<= 60ms"', f'{key}: "{line}"'),
         ("duration: 2s", "duration: 2s, protocol: udp" if udp else "duration: 2s"),
     )
-    [scenario] = load_text(f"{text}tolerance: {{{name}: {tolerance}}}\n", "x.yaml")
+    [scenario] = load_text(f"{text}tolerance: {{{key}: {tolerance}}}\n", "x.yaml")
     assert scenario.expect[0].text == line
-    assert scenario.tolerance_pct == {name: CATALOGUE[name].margin_pct}
+    assert scenario.tolerance_pct == {key: CATALOGUE[name].margin_pct}
 
 
 def _described(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

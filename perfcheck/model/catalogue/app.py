@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec
+from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec, Phased
 
 _GENERATORS: Final = ("iperf3", "http", "sockperf", "connections", "command")
 _ASKING: Final = ("http", "sockperf")
@@ -46,47 +46,57 @@ APP: Final[tuple[MetricSpec, ...]] = (
         needs=("iperf3", "http", "sockperf", "connections"), floor=1.0,
     ),
     MetricSpec(
+        name="app.recovery_ms", unit="ms", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
+        meaning="time from the begin of a phase until the traffic is again as it was in the first phase",
+        computed="goodput (of requests: latency) within 10 % of the first phase's, and so on average over the next "
+        "0.5 s; of several entries the longest; absent where one of them does not recover",
+        source_text="iperf3: the receiver's interval reports; h2load, sockperf: one log line per request",
+        needs=("iperf3", "http", "sockperf"), margin_pct=10.0, floor=50.0, phased=Phased.ONLY,
+    ),
+    MetricSpec(
         name="app.duration_us", unit="us", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.RATE,
         meaning="duration of the transfer or the command",
         computed="warm-up included; the longest if there are several",
         source_text="CLOCK_MONOTONIC around it; iperf3 with bytes: until the last byte arrived",
-        needs=_GENERATORS, margin_pct=5.0, floor=20_000.0,
+        needs=_GENERATORS, margin_pct=5.0, floor=20_000.0, phased=Phased.NEVER,
     ),
     MetricSpec(
         name="app.errors", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="errors counted by the generators, warm-up included", source_text="the generator's report",
-        needs=_GENERATORS, margin_pct=0.0, floor=0.5,
+        needs=_GENERATORS, margin_pct=0.0, floor=0.5, phased=Phased.NEVER,
     ),
     MetricSpec(
         name="app.timeouts", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="requests that were not answered, and connections that did not end, in time, warm-up included",
         source_text="h2load: one log line per request; sockperf: dropped messages; connections: its client",
         needs=(*_ASKING, "connections"), margin_pct=0.0, floor=0.5,
+        phased=Phased.NEVER,
     ),
     MetricSpec(
         name="app.resets", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="requests aborted by the end of their connection, warm-up included",
         source_text="h2load: errored; connections: its client (RST)", needs=("http", "connections"), margin_pct=0.0,
-        floor=0.5,
+        floor=0.5, phased=Phased.NEVER,
     ),
     MetricSpec(
         name="app.refused", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="connections that the server's host or a host on the way refused, warm-up included",
         source_text="connections: its client (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH)", needs=("connections",),
-        margin_pct=0.0, floor=0.5,
+        margin_pct=0.0, floor=0.5, phased=Phased.NEVER,
     ),
     MetricSpec(
         name="app.connections_per_s", unit="per_s", layer=Layer.APP, direction=Direction.HIGHER,
         decided_by=DecidedBy.DELAY, meaning="connections that were opened, answered and closed, a second",
         computed=f"those opened after the warm-up; of several generators: all in {_TOGETHER}",
         source_text="connections: its client", needs=("connections",), margin_pct=5.0, compared=True,
+        phased=Phased.NEVER,
     ),
     *(
         MetricSpec(
             name=f"app.{name}_us.{stat}", unit="us", layer=Layer.APP, direction=Direction.LOWER,
             decided_by=DecidedBy.DELAY, meaning=f"{meaning}, {word}",
             source_text="connections: its client, CLOCK_MONOTONIC", needs=("connections",), margin_pct=5.0, floor=200.0,
-            compared=stat in {"p50", "p99"},
+            compared=stat in {"p50", "p99"}, phased=Phased.NEVER,
         )
         for name, meaning in (
             ("connect", "time from connect() to the established connection"),

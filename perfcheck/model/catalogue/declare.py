@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec
+from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec, Phased
 from perfcheck.model.subject import SubjectKind
 
 LOWER: Final = Direction.LOWER
@@ -24,7 +24,7 @@ _STATS: Final = {
 class Source:
     """Where metrics come from: what is read and by which hooks (as in MetricSpec), by which collector, and whose it is.
 
-    `subjects` are the kinds of subject whose own figures the source gives.
+    `subjects` are the kinds of subject whose own figures the source gives, `phased` says whether it tells phases apart.
     `part` is what that collector reads on some machines only, by the name of its check.
     """
 
@@ -35,6 +35,7 @@ class Source:
     decided_by: DecidedBy = DecidedBy.MACHINE
     host_wide: bool = False
     subjects: tuple[SubjectKind, ...] = ()
+    phased: Phased = Phased.ALSO
 
 
 def metric(
@@ -47,6 +48,7 @@ def metric(
         meaning=f"{meaning} (whole machine)" if source.host_wide else meaning, source_text=source.text,
         hooks=source.hooks, needs=(source.needs, source.part) if source.part else (source.needs,),
         margin_pct=margin_pct, floor=floor, host_wide=source.host_wide, overruns=overruns, subjects=source.subjects,
+        phased=source.phased,
     )  # fmt: skip
 
 

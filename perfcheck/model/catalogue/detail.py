@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from perfcheck.model.catalogue.declare import NEITHER, Source, distribution, metric
-from perfcheck.model.metric import DecidedBy, MetricSpec
+from perfcheck.model.metric import DecidedBy, MetricSpec, Phased
 
 _STATS: Final = "p50 p90 p99 p999 mean max"
 
 
 def _between(text: str, *hooks: str, decided_by: DecidedBy = DecidedBy.MACHINE) -> Source:
-    return Source(text=f"detail mode: {text}", hooks=hooks, needs="detail", decided_by=decided_by)
+    return Source(text=f"detail mode: {text}", hooks=hooks, needs="detail", decided_by=decided_by, phased=Phased.NEVER)
 
 
 _OFFERED: Final = _between("{} to the one that copies the byte", "tcp_sendmsg_locked")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from perfcheck.model.catalogue.declare import NEITHER, OF_DIRECTION, OF_HOST, Source, count, distribution, metric
-from perfcheck.model.metric import DecidedBy, MetricSpec
+from perfcheck.model.metric import DecidedBy, MetricSpec, Phased
 
 _DEPTH: Final = Source(text="{}: Qdisc.q.qlen, Qdisc.qstats.backlog", hooks=("qdisc_enqueue",), needs="qdisc")
 _SOJOURN: Final = Source(text="{} to {}", hooks=("qdisc_enqueue", "qdisc_dequeue"), needs="qdisc")
@@ -14,7 +14,11 @@ _NETLINK: Final = Source(
 )
 _DROPS: Final = Source(text="{}: reason", hooks=("kfree_skb",), needs="drops")
 _LINK: Final = Source(
-    text="the link emulator's own counts", needs="link", decided_by=DecidedBy.PATH, subjects=OF_DIRECTION
+    text="the link emulator's own counts",
+    needs="link",
+    decided_by=DecidedBy.PATH,
+    subjects=OF_DIRECTION,
+    phased=Phased.NEVER,
 )
 _WORST: Final = "of the device's queue with the longest total waiting time; an empty queue counts as 0"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfcheck.model.metric import DecidedBy, Direction, Ends, Layer, MetricSpec
+from perfcheck.model.metric import DecidedBy, Direction, Ends, Layer, MetricSpec, Phased
 
 _RTT: Final = "{}: tcp_sock.rack.rtt_us, when tcp_sock.delivered moved"
 _NONE: Final = Direction.NEITHER
@@ -215,7 +215,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
         "handshake_us", "us", ("p50", "p99", "max"), _LOW, _DELAY,
         "time from the SYN to ESTABLISHED at the connecting side, warm-up included",
         "{}", hooks=("inet_sock_set_state",),
-        floor=500.0,
+        floor=500.0, phased=Phased.NEVER,
     ),
     _tcp(
         "ce_pct", "pct", _LOW, _PATH, "delivered segments acknowledged with the echo of the CE mark (ECE)",
@@ -228,7 +228,7 @@ TCP: Final[tuple[MetricSpec, ...]] = (
     ),
     _tcp(
         "connections", "count", _NONE, _PATH, "measured connections, warm-up included", "{}",
-        hooks=("inet_sock_set_state",),
+        hooks=("inet_sock_set_state",), phased=Phased.NEVER,
     ),
     _tcp(
         "resets", "count", _LOW, _PATH, "connections that ended with a reset, warm-up included",
