@@ -30,7 +30,7 @@ UNIT := $(PYTEST) -q -p no:cacheprovider --hypothesis-profile=ci
 WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
-.PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-compare \
+.PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-series bench-compare \
 	error-rates campaign kills clean part-lint part-types part-unit part-plugin part-xdist part-kernel
 # The parts of a target run in their order, also with -j.
 .NOTPARALLEL:
@@ -47,6 +47,7 @@ help:
 	@echo 'make bench-links     compare emulated links with what was asked (BENCH="--only table --output docs/bench-links.md")'
 	@echo 'make bench-overhead  what measuring costs, next to BCC and bpftrace (BENCH="--only tools --output FILE")'
 	@echo 'make bench-detail    how fast detail mode reads its ring buffer, and that every lost record is counted'
+	@echo 'make bench-series    size of time series, how long drawing them takes, and what memory they need'
 	@echo 'make bench-compare   how long comparison and history take'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
 	@echo 'make kills           kill perfcheck 200 times at random moments and count what is left (half an hour)'
@@ -113,6 +114,9 @@ bench-overhead: setup
 
 bench-detail: setup
 	$(BENCH_PYTHON) tests/bench/bench_detail.py
+
+bench-series: setup
+	$(PYTHON) tests/bench/bench_series.py
 
 bench-compare: setup
 	$(PYTHON) tests/bench/bench_compare.py

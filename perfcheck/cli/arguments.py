@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from perfcheck.cli import commands
 from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.history import history
+from perfcheck.cli.show import show
 from perfcheck.model.printable import printable_lines
 from perfcheck.runner.option_values import count, for_argparse, path_text, percent, ref, tolerance
 from perfcheck.runner.sides import FORMS, Side
@@ -123,6 +124,9 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         help="share of one CPU that measuring may use, also while traffic runs, e.g. 10%%",
     )  # fmt: skip
     parser.add_argument(
+        "--series", type=_path, metavar="PATH", help="write time series of all runs to PATH, a Parquet file"
+    )
+    parser.add_argument(
         "--rules", action="append", default=[], type=_path, metavar="DIR",
         help="folder with more diagnosis rules; can be repeated",
     )  # fmt: skip
@@ -234,6 +238,20 @@ def _add_history(subparsers: _Subparsers) -> None:
 
 def _add_inspecting(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the commands that measure nothing."""
+    shown = subparsers.add_parser(
+        "show", help="draw time series of a run in the terminal",
+        description="Draws time series that `perfcheck run --series PATH` wrote.",
+    )  # fmt: skip
+    shown.add_argument("file", type=_path, metavar="RECORD|PARQUET", help="run records (JSON lines), or the series")
+    shown.add_argument(
+        "metrics", nargs="*", metavar="METRIC", help="metric, metric@subject or @subject (default: the most telling)"
+    )
+    shown.add_argument(
+        "--trial", type=_count, default=1, metavar="N", help="the run's trial, counted from 1 (default: 1)"
+    )
+    shown.add_argument("--run", metavar="TEXT", help="the run whose scenario or id has this in its name")
+    shown.set_defaults(command=show)
+
     metrics = subparsers.add_parser("metrics", help="list all metrics, and which of them this machine can measure")
     metrics.add_argument("pattern", nargs="?", default="", help="only metrics whose name contains this")
     metrics.add_argument("--json", action="store_true", help="print JSON")

@@ -135,7 +135,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     """Return the options that runs and pairs share."""
     return RunOptions(
         mode=arguments.mode, budget_pct=arguments.budget, tolerances=tuple(arguments.tolerance),
-        rule_dirs=tuple(arguments.rules), commands=not arguments.no_commands,
+        rule_dirs=tuple(arguments.rules), commands=not arguments.no_commands, series=arguments.series,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from perfcheck.collect.base import programs
 from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.collect.base.look import Look, Maps, grown
 from perfcheck.collect.kernel import procfs
+from perfcheck.collect.series.hosts import HostTimes
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
 
@@ -44,6 +45,10 @@ class CpuCollector(BpfCollector):
         for pid in scope.emulator_pids:
             slot = tasks[pid % TASKS]
             slot["class"], slot["cpu"], slot["pid"] = _EMULATOR, _NO_CPU, pid
+
+    def series(self) -> HostTimes:
+        """Return the source of the trial's time series."""
+        return HostTimes(self.programs.view, self.programs.hosts[:HOSTS], self._cpus)
 
     def counted(self) -> Maps:
         """Return the sums of the links' processes and of each host, and all tasks."""

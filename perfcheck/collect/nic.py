@@ -14,6 +14,7 @@ from perfcheck.collect import declared
 from perfcheck.collect.base import programs
 from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.collect.base.look import Look, Maps
+from perfcheck.collect.series.hosts import SoftirqTimes
 from perfcheck.model.flow import Histogram
 from perfcheck.model.observation import Scope
 
@@ -39,6 +40,10 @@ class NicCollector(BpfCollector):
         del scope
         for name in ("softirqs", "napi"):
             programs.forget(self.programs.view(name))
+
+    def series(self) -> SoftirqTimes:
+        """Return the source of the trial's time series."""
+        return SoftirqTimes(self.programs.view, self.programs.covered_ns)
 
     def counted(self) -> Maps:
         """Return softirqs and polls by CPU."""

@@ -10,13 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from perfcheck.collect import declared
 from perfcheck.collect import shedding as decision
 from perfcheck.collect.phases import PhaseSnapshots
+from perfcheck.collect.series.queues import HostQueues, LinkQueues
+from perfcheck.collect.series.sampler import Sampler, Sampling
+from perfcheck.collect.series.source import Charted, Source
 from perfcheck.ebpf.run_stats import RunClock, Timed
 from perfcheck.errors import CollectError, PerfcheckError
 from perfcheck.model.budget import Budget, Shedding, Spending
 from perfcheck.model.observation import Observation, Scope
 from perfcheck.model.seams import Collector, Frugal, Sampled
+from perfcheck.model.series import Samples
 from perfcheck.system.clock import now_ns
 from perfcheck.system.netns import NetnsThread
 
@@ -55,6 +60,8 @@ class Core:
         self._earlier: tuple[Shedding, ...] = ()
         self._phases: PhaseSnapshots[Snapshot] | None = None
         self._by_phase: Mapping[str, tuple[Observation, ...]] = {}
+        self._sampler: Sampler | None = None
+        self._samples: Samples | None = None
         # A collector is not stopped while it is read.
         self._reading = threading.Lock()
 
@@ -77,9 +84,10 @@ class Core:
         """Have these measure as well, from the next trial on."""
         self._running += collectors
 
-    def begin(self, scope: Scope) -> None:
-        """Begin all collectors that are not stopped, and watch what they cost."""
+    def begin(self, scope: Scope, sampling: Sampling | None = None) -> None:
+        """Begin all collectors that are not stopped, watch what they cost, and sample them where that is wanted."""
         self._stop_watching()
+        self.drop_samples()
         self._earlier += self._spending.shed
         self._stopped, self._spending, self._by_phase = {}, Spending(), {}
         self._order = [one.name for one in self._running]
@@ -90,17 +98,31 @@ class Core:
             before = set(threading.enumerate())
             collector.begin(scope)
             threads[collector.name] = [one for one in threading.enumerate() if one not in before]
+        if sampling is not None:
+            self._sampler = Sampler(self._sources(scope, sampling), sampling.interval_ns)
+            self._sampler.start()
+            threads[self._sampler.name] = [self._sampler]
         self._thread = _Governor(self, self._watch, _Meter(self._running, threads, scope.netns_paths), self._window_s)
         self._thread.start()
         if scope.phases_ns:
             self._phases = PhaseSnapshots(scope.phases_ns, self.snapshot)
             self._phases.start()
 
+    def _sources(self, scope: Scope, sampling: Sampling) -> list[Source]:
+        """Return what is sampled: each collector that can be, and the queues where netlink's collector is there."""
+        found: list[Source] = [one.series() for one in self._running if isinstance(one, Charted)]
+        if any(one.name == declared.NETLINK.name for one in self._running):
+            found.append(HostQueues(scope.netns_paths, sampling.directions))
+        if sampling.links:
+            found.append(LinkQueues(sampling.links))
+        return found
+
     def end(self) -> tuple[Observation, ...]:
         """Return what was seen since `begin`, of a collector that was stopped what it cost alone."""
         self._stop_watching()
         phases, self._phases = self._phases, None
         taken = {} if phases is None else phases.finish()
+        self._samples = self._sampler.finish() if self._sampler is not None else None
         seen = {one.name: one.end() for one in self._running} | self._stopped
         self._let_clocks_rest()
         # Only now: the last phase ends where the trial does.
@@ -122,8 +144,20 @@ class Core:
             if isinstance(one, Sampled) and one.name in first.taken and one.name in second.taken
         )
 
+    @property
+    def samples(self) -> Samples | None:
+        """What was sampled in the last trial that ended; it can be read until `drop_samples`."""
+        return self._samples
+
+    def drop_samples(self) -> None:
+        """End sampling, and remove what was sampled; safe to call twice."""
+        if self._sampler is not None:
+            self._sampler.close()
+        self._sampler = self._samples = None
+
     def abandon(self) -> None:
         """End a trial that failed: what collectors hold of the hosts would outlive them."""
+        self.drop_samples()
         with contextlib.suppress(CollectError):
             self._stop_watching()
         if self._phases is not None:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from perfcheck.model.names import HostName
-from perfcheck.model.quantities import Frozen, Percent, Whole
+from perfcheck.model.quantities import Frozen, IntervalNs, Percent, Whole
 
 
 class PacketFilter(Frozen):
@@ -45,4 +45,10 @@ class Measure(Frozen):
         "less, detail mode first (default: 1% in summary mode and 25% in detail mode, checked only "
         "while no traffic runs)",
         examples=["10%"],
+    )
+    interval_ns: IntervalNs = Field(
+        default=100_000_000,
+        alias="interval",
+        description="time between two samples of the time series that --series writes",
+        examples=["100ms"],
     )

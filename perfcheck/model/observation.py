@@ -192,3 +192,15 @@ class LinkReport:
     lateness_us: Mapping[str, float] = field(default_factory=dict)
     invalid_reason: str | None = None
     extra: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLook:
+    """The queue of one direction of a link at one moment: bytes that wait, and what was dropped since the trial began.
+
+    `losses` are packets that the loss model took, `drops` those that a queue or a policer had no room for.
+    """
+
+    size_bytes: int
+    drops: int
+    losses: int

@@ -32,6 +32,9 @@ MAX_RATE: Final = "100gbit"
 MAX_AT: Final = "3600s"
 """No traffic is longer."""
 
+MIN_INTERVAL: Final = "10ms"
+MAX_INTERVAL: Final = "10s"
+
 _NUMBER: Final = r"^\s*[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*"
 
 
@@ -120,6 +123,14 @@ parse_at_ns: Final = parser_between(parse_duration_ns, "a duration", "0s", MAX_A
 parse_link_rate_bps: Final = parser_between(parse_rate_bps, "a rate", MIN_RATE, MAX_RATE)
 parse_rate_or_outage_bps: Final = parser_between(parse_rate_bps, "0bit, or a rate", MIN_RATE, MAX_RATE, or_zero=True)
 
+parse_interval_ns: Final = parser_between(parse_duration_ns, "a duration", MIN_INTERVAL, MAX_INTERVAL)
+
+IntervalNs = Annotated[
+    int,
+    BeforeValidator(parse_interval_ns),
+    quantity_schema(DURATION_UNITS, ["100ms"], "a duration", least=MIN_INTERVAL, most=MAX_INTERVAL),
+]
+"""The time between two samples of a time series."""
 LinkDelayNs = Annotated[
     int,
     BeforeValidator(parse_link_delay_ns),

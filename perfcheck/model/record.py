@@ -203,6 +203,13 @@ class CrossCheck(_Part):
     agrees: bool
 
 
+class SeriesRecord(_Part):
+    """Where the run's time series are: a Parquet file, sampled at this interval (docs/series.md)."""
+
+    file: str
+    interval_ms: Annotated[float, Field(gt=0)]
+
+
 class RunRecord(_Part):
     """One scenario (one matrix point) run once, with everything needed to judge it again.
 
@@ -231,6 +238,7 @@ class RunRecord(_Part):
     comparisons: tuple[ComparisonRecord, ...] = ()
     changed_conditions: Mapping[str, tuple[str, str]] = Field(default_factory=dict)
     sides: tuple[str, str] | None = None
+    series: SeriesRecord | None = None
     overhead: Mapping[str, Any] = Field(default_factory=dict)
     lost_events: int = 0
     cross_checks: tuple[CrossCheck, ...] = ()

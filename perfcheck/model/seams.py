@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from perfcheck.model.link import LinkSpec
 from perfcheck.model.names import Family
-from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
+from perfcheck.model.observation import LinkReport, Observation, QueueLook, Scope, TrafficReport
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario, TrafficSpec
 
@@ -72,6 +72,17 @@ class EmulatedLink(Protocol):
 
     def close(self) -> None:
         """Take the link down; safe to call twice."""
+
+
+@runtime_checkable
+class WatchedLink(Protocol):
+    """A link whose queues can be looked at while it carries, at no cost to what it carries."""
+
+    def watch_queues(self, every_ns: int) -> None:
+        """Have the queues noted so often in all trials from the next one on; 0: not at all."""
+
+    def queues(self) -> tuple[QueueLook, QueueLook]:
+        """Return the queues of both directions as they were noted last, forward first."""
 
 
 class UndoLog(Protocol):

@@ -39,6 +39,7 @@ class PluginOptions:
     commands: bool = True
     trace_outside: bool = False
     events_path: Path | None = None
+    series_path: Path | None = None
     budget_pct: float | None = None
     debug: bool = False
 
@@ -132,6 +133,10 @@ EVENTS: Final = Option(
     flags=("--perfcheck-events",), metavar="PATH", parse=_for_argparse(_path),
     help="write events (drops, retransmissions, resets...) to PATH, one JSON object per line",
 )  # fmt: skip
+SERIES: Final = Option(
+    flags=("--perfcheck-series",), metavar="PATH", parse=_for_argparse(_path),
+    help="write time series of all runs to PATH, a Parquet file",
+)  # fmt: skip
 RULES: Final = Option(
     flags=("--perfcheck-rules",), kind="folders", metavar="DIR", parse=_for_argparse(_path),
     help="folder with more diagnosis rules; can be repeated",
@@ -147,7 +152,7 @@ DEBUG: Final = Option(
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    RULES, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, DEBUG,
+    SERIES, RULES, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, DEBUG,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -234,6 +239,7 @@ def read(config: pytest.Config) -> PluginOptions:
         # Runs of changed settings are no part of a history.
         history_dir=chosen.path(HISTORY) if sides is None else None,
         events_path=chosen.path(EVENTS),
+        series_path=chosen.path(SERIES),
         budget_pct=_value(chosen, BUDGET, _percent),
         debug=debugging(config),
     )

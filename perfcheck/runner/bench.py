@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 from perfcheck.analyse import events_of
@@ -13,14 +14,16 @@ from perfcheck.diagnose import RuleSet
 from perfcheck.errors import InvalidLink
 from perfcheck.lab import Lab
 from perfcheck.model.proof import LinkProof
-from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
+from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord, SeriesRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
 from perfcheck.model.verdict import Verdict, overall
 from perfcheck.output.events import EventLines
+from perfcheck.output.series import SeriesFile
 from perfcheck.runner import budget, detailing
 from perfcheck.runner.left_open import Line
 from perfcheck.runner.patience import Patience, await_calm
+from perfcheck.runner.series import KeepCurves
 from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial, make_trial
 from perfcheck.runner.unmeasured import now
@@ -37,9 +40,11 @@ class Bench:
 
     def __init__(
         self, scenario: Scenario, lab: Lab, core: Core, rules: RuleSet, progress: Progress,
-        unavailable: Mapping[str, str], events: EventLines | None = None,
+        unavailable: Mapping[str, str], events: EventLines | None = None, series: SeriesFile | None = None,
     ) -> None:  # fmt: skip
-        """Take what the session has made; nothing is measured yet. `events` gets the events of each trial.
+        """Take what the session has made; nothing is measured yet.
+
+        `events` gets the events of each trial, `series` its time series.
 
         `unavailable` is read when a record is made: hosts that are set up later may have modules loaded.
         """
@@ -50,6 +55,7 @@ class Bench:
         self._progress = progress
         self._unavailable = unavailable
         self._events = events
+        self._series = series
         self._run_id = uuid.uuid4().hex
         self._started_at = now()
         self._trials: list[Trial] = []
@@ -92,7 +98,7 @@ class Bench:
     def trial(self) -> bool:
         """Make one trial; gives whether it counts. The environment is that of the first one's beginning."""
         self._environment = self._environment or {**fingerprint(), **self._lab.interfaces()}
-        made = make_trial(self._scenario, self._lab, self._core, len(self._trials))
+        made = make_trial(self._scenario, self._lab, self._core, len(self._trials), self._keep_curves)
         if self._events is not None:
             self._events.write(
                 events_of(made.observations, made.followed), run_id=self._run_id, scenario=self._scenario.label,
@@ -100,6 +106,12 @@ class Bench:
             )  # fmt: skip
         self._trials.append(made.without_detail())
         return made.record.valid
+
+    @property
+    def _keep_curves(self) -> KeepCurves | None:
+        if self._series is None:
+            return None
+        return partial(self._series.write, run_id=self._run_id, trial=len(self._trials))
 
     def measure(self, runs: int, why: str = "") -> None:
         """Make trials until `runs` more count, or patience is at its end."""
@@ -126,6 +138,9 @@ class Bench:
             started_at=self._started_at, environment=environment, emulators=self._emulated,
             unavailable=dict(self._unavailable),
         )  # fmt: skip
+        if self._series is not None:
+            where = SeriesRecord(file=str(self._series.path), interval_ms=self._scenario.measure.interval_ns / 1e6)
+            record = record.model_copy(update={"series": where})
         if record.verdict is Verdict.INVALID:
             return record
         return judged(record, expectations=tuple(expectation_records(self._scenario, record)))

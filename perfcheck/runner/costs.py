@@ -18,6 +18,7 @@ def costs(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, Any]:
 
     `cpu_pct` is all of it as a share of one CPU while the traffic ran, what is read before and after it included;
     `at_rest` is what the core took while the hosts received next to nothing; `shed` is what it did less of.
+    `series_cpu_s` is the part of `user_cpu_s` that sampling time series took.
     """
     observed = [seen.overhead for trial in trials for seen in trial.observations]
     programs: dict[str, dict[str, float]] = {}
@@ -35,6 +36,7 @@ def costs(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, Any]:
     rest_cpu_s = sum(trial.spending.rest_cpu_s for trial in trials)
     maps = [sum(seen.overhead.map_bytes for seen in trial.observations) for trial in trials]
     budget = core_budget(scenario)
+    series_s = sum(trial.series_cpu_s for trial in trials)
     return {
         "programs": programs,
         "bpf_cpu_s": bpf_cpu_s,
@@ -56,6 +58,7 @@ def costs(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, Any]:
         },
         "rss_bytes": max((one.rss_bytes for one in observed), default=0) or getrusage(RUSAGE_SELF).ru_maxrss * 1024,
         "cpus": os.cpu_count(),
+        **({"series_cpu_s": series_s} if series_s else {}),
     }  # fmt: skip
 
 

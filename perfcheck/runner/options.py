@@ -23,8 +23,8 @@ class RunOptions:
 
     With `baseline_ref` baselines are read from that commit of the working directory's repository, not from the
     folder as it is. `ab` holds the texts of the two sides that are measured in pairs, instead of a baseline.
-    `events` is the file for events, `budget_pct` the share of one CPU that
-    measuring may take. `commands`: whether a scenario may run commands of its own.
+    `events` is the file for events, `series` that for time series, `budget_pct` the share of one
+    CPU that measuring may take. `commands`: whether a scenario may run commands of its own.
     """
 
     baseline: bool = False
@@ -37,6 +37,7 @@ class RunOptions:
     rule_dirs: tuple[Path, ...] = ()
     ab: tuple[str, str] | None = None
     events: Path | None = None
+    series: Path | None = None
     budget_pct: float | None = None
     commands: bool = True
 

@@ -25,6 +25,7 @@ from perfcheck.model.seams import Collector, Progress
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import untrusted
 from perfcheck.output.events import EventLines
+from perfcheck.output.series import SeriesFile
 from perfcheck.runner.bench import Bench, judged
 from perfcheck.runner.budget import core_budget
 from perfcheck.runner.measurement import Measurement
@@ -71,6 +72,7 @@ class Runner:
         self._attached: dict[str, Collector] = {}
         self._measured: WeakSet[Measurement] = WeakSet()
         self._events = EventLines(options.events) if options.events is not None else None
+        self._series = SeriesFile(options.series) if options.series is not None else None
 
     @classmethod
     def create(cls, options: RunOptions, progress: Progress | None = None) -> Self:
@@ -78,12 +80,15 @@ class Runner:
         return cls(options, progress)
 
     def __enter__(self) -> Self:
-        """Undo what a killed run left behind; missing privileges and an events file that cannot be written are told."""
+        """Undo what a killed run left behind; missing privileges and files that cannot be written are told."""
         require_privileges()
         clean()
         if self._events is not None:
             self._events.open()
             self._cleanup.callback(self._events.close)
+        if self._series is not None:
+            self._series.open()
+            self._cleanup.callback(self._series.close)
         return self
 
     def __exit__(
@@ -252,7 +257,7 @@ class Runner:
         """
         self._progress.stage(scenario, "building hosts and links", 0, scenario.repeat)
         with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
-            bench = Bench(scenario, lab, core, rules, self._progress, self._unavailable, self._events)
+            bench = Bench(scenario, lab, core, rules, self._progress, self._unavailable, self._events, self._series)
             bench.prove()
             lab.apply_settings()
             core.join(self._attached_late(scenario))

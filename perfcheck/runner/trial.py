@@ -36,6 +36,7 @@ from perfcheck.model.seams import TrafficSession
 from perfcheck.model.topology import bottleneck, measured_paths
 from perfcheck.runner.budget import detail_budget_pct
 from perfcheck.runner.detailing import detail_record, packet_filter
+from perfcheck.runner.series import KeepCurves, keep_samples, samples_dropped, sampling_of
 from perfcheck.runner.watch import traffic_ends_with
 from perfcheck.system.clock import now_ns
 from perfcheck.traffic import generators
@@ -55,6 +56,7 @@ class Trial:
     warnings: tuple[str, ...]
     followed: Followed | None = None
     spending: Spending = field(default_factory=Spending)
+    series_cpu_s: float = 0.0
 
     def without_detail(self) -> Trial:
         """Return the trial without its packets, of which there may be hundreds of megabytes, and its events."""
@@ -62,17 +64,31 @@ class Trial:
         return replace(self, followed=None, observations=kept)
 
 
-def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:
-    """Drive the scenario's traffic once; TrafficError and CollectError pass through, all processes ended."""
+def make_trial(
+    scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: KeepCurves | None = None
+) -> Trial:  # fmt: skip
+    """Drive the scenario's traffic once; TrafficError and CollectError pass through, all processes ended.
+
+    Time series are sampled where `keep_curves` takes them.
+    """
+    with samples_dropped(core):
+        return _made(scenario, lab, core, index, keep_curves)
+
+
+def _made(scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: KeepCurves | None) -> Trial:
     before_s = _own_cpu_s()
+    sampling = sampling_of(scenario, lab) if keep_curves is not None else None
     with _prepared(scenario, lab) as sessions, _let_go(core):
         lab.begin_trial(index)
         scope = _scope(scenario, lab)
-        core.begin(scope)
+        core.begin(scope, sampling)
         reports = _driven(sessions, scope.emulator_pids, lab)
         observations = core.end()
         links = lab.end_trial()
     measuring_s = _own_cpu_s() - before_s
+    series_cpu_s, left_out = (
+        keep_samples(core, scenario, reports, observations, keep_curves) if keep_curves is not None else (0.0, ())
+    )
     unseen = unmatched_flows(reports, observations)
     followed = next((follow(seen.detail) for seen in observations if seen.detail is not None), None)
     metrics = trial_metrics(scenario, reports, observations, links)
@@ -108,7 +124,9 @@ def make_trial(scenario: Scenario, lab: Lab, core: Core, index: int) -> Trial:
         warnings=(
             *(text for report in reports for text in report.warnings),
             *(text for seen in observations for text in seen.warnings),
+            *left_out,
         ),
+        series_cpu_s=series_cpu_s,
     )
 
 

@@ -127,6 +127,8 @@ class ScenarioDocument(Frozen):
 def _schema() -> dict[str, Any]:
     schema = ScenarioDocument.model_json_schema(by_alias=True, mode="validation")
     schema["properties"]["expect"].pop("default", None)
+    # Its own row has it, in the file's notation.
+    schema["properties"]["measure"]["default"].pop("interval", None)
     for model in (schema, *schema["$defs"].values()):
         model["title"] = _TITLES.get(model["title"], model["title"])
         for part in model.get("properties", {}).values():

@@ -22,18 +22,24 @@ from rich.table import Table
 
 from perfcheck.collect import prepare
 from perfcheck.collect.kernel.procfs import cpu_times
+from perfcheck.collect.series.queues import HostQueues
+from perfcheck.collect.series.sampler import Sampler
+from perfcheck.collect.series.source import Charted, Source
 from perfcheck.collect.session import Core
 from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.lab import Lab
 from perfcheck.lab.hosts import LabHost
 from perfcheck.model.budget import Budget
-from perfcheck.model.observation import Observation, Scope
+from perfcheck.model.measure import Measure
+from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.model.seams import Collector
 from perfcheck.system.clock import wait_until
 
 OFF: Final = "off"
 MODES: Final[tuple[Literal["summary", "detail"], ...]] = ("summary", "detail")
 EMPTY: Final = "empty program"
+SERIES: Final = "summary, series"
+"""The summary mode, with time series sampled every 100 ms."""
 SECONDS: Final = 2
 PACED_BPS: Final = 1_000_000_000
 PACED_SECONDS: Final = 10
@@ -63,7 +69,7 @@ def measured(
     """Return each mode's turns, one a round; `empty` attaches a program that does nothing, which has turns, too."""
     for mode in MODES:
         prepare("all", mode)
-    turns: dict[str, list[Turn]] = {name: [] for name in (OFF, EMPTY, *MODES)}
+    turns: dict[str, list[Turn]] = {name: [] for name in (OFF, EMPTY, *MODES, SERIES)}
     order = list(turns)
     for _ in range(rounds):
         order = order[1:] + order[:1]
@@ -71,23 +77,37 @@ def measured(
         with bench_saturated.saturating(lab, longest_s, bench_saturated.steady_options()) as server_pid:
             for name in order:
                 with empty() if name == EMPTY else nullcontext():
-                    turns[name].append(_turn_within(scope, name, server_pid))
+                    turns[name].append(_turn_within(lab, scope, name, server_pid))
     return turns
 
 
-def _turn_within(scope: Scope, name: str, server_pid: int) -> Turn:
+def _turn_within(lab: Lab, scope: Scope, name: str, server_pid: int) -> Turn:
     """Return a part of a transfer that goes on: the core has found its pace before goodput is looked at."""
-    with attached_core(name, "all") as attached:
+    with attached_core(MODES[0] if name == SERIES else name, "all") as attached:
         began_s = time.monotonic()
         for one in attached:
             one.begin(scope)
+        sampler = _sampler(lab, attached, scope) if name == SERIES else None
         time.sleep(bench_saturated.SETTLE_S)
         before = _busy_ticks()
         goodput_bps = bench_saturated.goodput_bps(server_pid)
         busy, total = (after - was for after, was in zip(_busy_ticks(), before, strict=True))
-        seen, seconds = tuple(one.end() for one in attached), time.monotonic() - began_s
+        seen: tuple[Observation, ...] = ()
+        if sampler is not None:
+            sampled = Overhead(user_cpu_s=sampler.finish().cpu_s)
+            seen = (Observation(collector="series", overhead=sampled),)
+            sampler.close()
+        seen, seconds = (*seen, *(one.end() for one in attached)), time.monotonic() - began_s
     cpus = len(set(_cpu_names()))
     return Turn(goodput_bps=goodput_bps, busy_cpus=cpus * busy / total, seen=seen, seconds=seconds)
+
+
+def _sampler(lab: Lab, attached: Sequence[Collector], scope: Scope) -> Sampler:
+    """Return a sampler of all collectors and the hosts' queues, which has begun."""
+    sources: list[Source] = [one.series() for one in attached if isinstance(one, Charted)]
+    sampler = Sampler([*sources, HostQueues(scope.netns_paths, lab.directions)], Measure().interval_ns)
+    sampler.start()
+    return sampler
 
 
 def turn(lab: Lab, scope: Scope, name: str, layers: Layers = "all", options: Sequence[str] = ()) -> Turn:

@@ -47,6 +47,7 @@ EVERY: Final[dict[str, Any]] = {
     "perfcheck_mode": "both",
     "perfcheck_budget": "5%",
     "perfcheck_events": "out/events.jsonl",
+    "perfcheck_series": "out/series.parquet",
     "perfcheck_rules": ["ours", "theirs"],
     "perfcheck_tolerance": ["tcp.rtt_us.p99=5%", "tcp.rtt_us.p50=6%"],
 }
@@ -119,6 +120,7 @@ def test_every_option_can_stand_in_a_file(told: Suite, form: str) -> None:
         json_path=path / "out/records.jsonl",
         history_dir=path / "kept",
         events_path=path / "out/events.jsonl",
+        series_path=path / "out/series.parquet",
         budget_pct=5.0,
         debug=True,
     )

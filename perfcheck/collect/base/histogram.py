@@ -17,6 +17,8 @@ from perfcheck.model.flow import Histogram
 SUB_BITS: Final = 5
 RTT_BUCKETS: Final = 704
 SEGS_BUCKETS: Final = 416
+BUCKETS: Final = 896
+"""Of the layers beside TCP (PC_BUCKETS): all values of 32 bits."""
 
 
 def bucket_of(value: int) -> int:

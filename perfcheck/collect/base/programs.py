@@ -31,7 +31,7 @@ MAX_HOSTS: Final = 64
 _OFF, _TRACK, _COUNT = range(3)  # enum pc_phase
 _NEVER_NS: Final = 1 << 62
 _NO_MINIMUM: Final = 0xFFFFFFFF
-BUCKETS: Final = 896  # PC_BUCKETS
+BUCKETS: Final = histogram.BUCKETS
 
 
 @functools.cache

@@ -141,11 +141,12 @@ class Looks:
 
     def timed(self, hosts: Mapping[int, str]) -> Iterator[tuple[FlowKey, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """Yield each TCP connection that the iterator saw, the moments of the looks at it, and _MEMORY at each."""
-        if not any(look.lines for look in self._looks):
+        looks = [look for look in tuple(self._looks) if look.lines]
+        if not looks:
             return
-        lines = self._lines(self._looks)
-        sizes = [len(look.lines) // self._dtype.itemsize for look in self._looks]
-        moments = np.repeat([look.taken_ns for look in self._looks], sizes)
+        lines = self._lines(looks)
+        sizes = [len(look.lines) // self._dtype.itemsize for look in looks]
+        moments = np.repeat([look.taken_ns for look in looks], sizes)
         order = np.argsort(lines["cookie"], kind="stable")
         lines, moments = lines[order], moments[order]
         _, begins = np.unique(lines["cookie"], return_index=True)

@@ -23,6 +23,7 @@ from perfcheck.collect.base.programs import LayerPrograms
 from perfcheck.collect.base.window import TOO_SHORT
 from perfcheck.collect.sockdiag import skmeminfo
 from perfcheck.collect.socket.buffers import Looks
+from perfcheck.collect.socket.series import BufferSeries
 from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.flow import Protocol
@@ -171,6 +172,12 @@ class SocketCollector:
             seen, metrics={**seen.metrics, **ends}, lost_events=lost, warnings=tuple(warnings),
             overhead=replace(overhead, user_cpu_s=time.thread_time() - started_s),
         )  # fmt: skip
+
+    def series(self) -> BufferSeries:
+        """Return the source of the trial's time series: the looks that are taken anyway."""
+        scope = self._scope
+        hosts = {inode: host for host, inode in scope.namespaces.items()} if scope is not None else {}
+        return BufferSeries(self._looks, hosts)
 
     def snapshot(self) -> int:
         """Return how often was looked."""

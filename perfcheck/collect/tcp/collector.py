@@ -48,7 +48,9 @@ import numpy.typing as npt
 from perfcheck.collect import declared
 from perfcheck.collect.base.availability import lacking
 from perfcheck.collect.base.loaded import Loaded
+from perfcheck.collect.series.source import Source
 from perfcheck.collect.tcp import decode
+from perfcheck.collect.tcp.series import open_series
 from perfcheck.collect.tcp.snapshot import TcpSnapshot, copied, sockets_between
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
@@ -192,6 +194,11 @@ class TcpCollector:
             tcp_sockets=tuple(sockets_between(first, second, self._hosts, decode.jiffy_us(), absent)),
             lost_events=second.lost - first.lost,
         )
+
+    def series(self) -> Source:
+        """Return the source of the trial's time series."""
+        loaded = self.loaded
+        return open_series(loaded.view, lambda: self._read_live_sockets(loaded), self._hosts)
 
     def _read_live_sockets(self, loaded: BpfObject) -> None:
         if _ITERATOR in loaded.programs:

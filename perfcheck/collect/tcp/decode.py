@@ -64,7 +64,7 @@ def socket_of(
     # An active open's SYN took a sequence number, which the kernel counts as a byte acknowledged.
     syn = bool(record["syn_ns"]) and bool(record["established_ns"]) and int(now["bytes_acked"]) > 0
     return TcpSocket(
-        key=_key(record, hosts),
+        key=key_of(record, hosts),
         cookie=int(record["cookie"]),
         # Neither a SYN nor an ESTABLISHED was seen of a connection that was there before the trial.
         established_ns=int(record["established_ns"]) if record["syn_ns"] or record["passive"] else 0,
@@ -86,7 +86,8 @@ def socket_of(
     )
 
 
-def _key(record: Record, hosts: Mapping[int, str]) -> FlowKey:
+def key_of(record: Record, hosts: Mapping[int, str]) -> FlowKey:
+    """Return whose a record is."""
     family, netns = int(record["family"]), int(record["netns"])
     return FlowKey(
         protocol=Protocol.TCP,

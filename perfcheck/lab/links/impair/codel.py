@@ -160,6 +160,10 @@ class ActiveQueue:
         self.free_ns = self._begin_ns + self._line.send(begins_ns - self._begin_ns, len(frame))
         return self.free_ns
 
+    def waiting_bytes(self, now_ns: int) -> int:
+        """Return how many bytes wait, the packet on the line included."""
+        return self._bytes + (self._sending if self.free_ns > now_ns else 0)
+
     def worst_bytes(self) -> int:
         """Return the longest queue since the last call, the packet on the line included."""
         worst, self._worst = self._worst, self._bytes

@@ -61,6 +61,10 @@ class CodelDirection(ImpairedDirection):
         """Return how many packets wait or are on the line."""
         return super().in_flight() + len(self._active)
 
+    def queue_bytes(self, now_ns: int) -> int:
+        """Return how many bytes wait in the queue now."""
+        return self._active.waiting_bytes(now_ns)
+
     def worst_queue_bytes(self) -> int:
         """Return the longest queue since the last call."""
         return self._active.worst_bytes()

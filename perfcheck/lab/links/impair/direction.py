@@ -144,6 +144,10 @@ class ImpairedDirection:
         """Return how many packets are on the line."""
         return len(self.line) + len(self.early)
 
+    def queue_bytes(self, now_ns: int) -> int:
+        """Return how many bytes wait in the queue now."""
+        return 0 if self._queue is None else self._queue.waiting_bytes(now_ns)
+
     def worst_queue_bytes(self) -> int:
         """Return the longest queue since the last call."""
         return 0 if self._queue is None else self._queue.worst_bytes()

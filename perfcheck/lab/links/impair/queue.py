@@ -62,6 +62,10 @@ class DropTail:
             ends.popleft()
         return len(ends)
 
+    def waiting_bytes(self, now_ns: int) -> int:
+        """Return how many bytes are still to be sent."""
+        return max(0, self.free_ns - now_ns) * self._rate_bps // BITS_NS
+
     def worst_bytes(self) -> int:
         """Return the longest queue since the last call, the packet on the line included."""
         worst = self._worst_ns * self._rate_bps // BITS_NS

@@ -130,8 +130,7 @@ class VaryingQueue:
     def enqueue(self, now_ns: int, size_bytes: int) -> int:
         """Return when its last bit has left the line, or -1 when the queue has no room for it."""
         waiting = self._waiting
-        while waiting and waiting[0][0] <= now_ns:
-            self._queued_bytes -= waiting.popleft()[1]
+        self.waiting_bytes(now_ns)
         if waiting and not self._has_room(size_bytes):
             return -1
         start = max(self.free_ns, now_ns)
@@ -140,6 +139,13 @@ class VaryingQueue:
         self._queued_bytes += size_bytes
         self._worst = max(self._worst, self._queued_bytes)
         return self.free_ns
+
+    def waiting_bytes(self, now_ns: int) -> int:
+        """Return how many bytes wait, after taking out what has left by now."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= now_ns:
+            self._queued_bytes -= waiting.popleft()[1]
+        return self._queued_bytes
 
     def _has_room(self, size_bytes: int) -> bool:
         if self._limit_packets is not None:

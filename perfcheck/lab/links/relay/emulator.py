@@ -14,8 +14,9 @@ from typing import Any, BinaryIO, Final
 from perfcheck.errors import LabError
 from perfcheck.lab.links.relay import limits
 from perfcheck.lab.links.relay.config import config_of
+from perfcheck.lab.links.relay.page import QueuePage
 from perfcheck.model.link import LinkDirection, LinkSpec
-from perfcheck.model.observation import LinkReport
+from perfcheck.model.observation import LinkReport, QueueLook
 from perfcheck.model.seams import LinkEnd, UndoLog
 from perfcheck.system import checks, commands, processes
 
@@ -48,17 +49,26 @@ class RelayEmulator:
         """Start the link's process and return when both interfaces are there; LabError says what was refused."""
         undo.note("process", PROCESS_NAME)
         parent, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with child, _memory_file(json.dumps(config_of(link, ends)).encode()) as config:
+        page, shared = QueuePage.create()
+        with child, shared, _memory_file(json.dumps(config_of(link, ends)).encode()) as config:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(BOOTSTRAP), str(child.fileno()), str(config.fileno())],
-                pass_fds=(child.fileno(), config.fileno()),
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    str(BOOTSTRAP),
+                    str(child.fileno()),
+                    str(config.fileno()),
+                    str(shared.fileno()),
+                ],
+                pass_fds=(child.fileno(), config.fileno(), shared.fileno()),
                 env={commands.TAG_VARIABLE: undo.tag},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 process_group=0,
             )
-        relay = RelayLink(index, link, process, parent)
+        relay = RelayLink(index, link, process, parent, page)
         try:
             running = processes.identify(process.pid)
             if running is not None:
@@ -73,8 +83,12 @@ class RelayEmulator:
 class RelayLink:
     """A relay process that is up; one trial at a time."""
 
-    def __init__(self, index: int, link: LinkSpec, process: subprocess.Popen[bytes], control: socket.socket) -> None:
-        """Take over the process and its control socket."""
+    def __init__(
+        self, index: int, link: LinkSpec, process: subprocess.Popen[bytes], control: socket.socket, page: QueuePage
+    ) -> None:  # fmt: skip
+        """Take over the process, its control socket, and the page in which it notes its queues."""
+        self._page = page
+        self._note_every_ns = 0
         self._index = index
         self._link = link
         self._process = process
@@ -96,8 +110,20 @@ class RelayLink:
 
     def begin_trial(self, index: int) -> None:
         """Start a trial: counters to 0 and the loss pattern back to its seed."""
-        self._send({"op": "begin", "trial": index})
+        self._send({"op": "begin", "trial": index, "note_every_ns": self._note_every_ns})
         self._receive(REPLY_TIMEOUT_S)
+
+    def watch_queues(self, every_ns: int) -> None:
+        """Have the queues noted so often in all trials from the next one on; 0: not at all."""
+        self._note_every_ns = every_ns
+
+    def queues(self) -> tuple[QueueLook, QueueLook]:
+        """Return the queues as they were noted last, forward first; the relay is not asked."""
+        first, second = (
+            QueueLook(size_bytes=size_bytes, drops=drops, losses=losses)
+            for size_bytes, drops, losses in self._page.read()
+        )
+        return first, second
 
     def end_trial(self) -> tuple[LinkReport, ...]:
         """Return the reports of both directions since begin_trial, forward first."""
@@ -111,6 +137,7 @@ class RelayLink:
     def close(self) -> None:
         """End the process, which takes both interfaces with it; safe to call twice."""
         self._control.close()
+        self._page.close()
         try:
             self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -22,6 +22,7 @@ from perfcheck.lab.links.impair.gso_direction import GsoDirection
 from perfcheck.lab.links.impair.packet_id import ETHERNET_BYTES
 from perfcheck.lab.links.impair.plan import DirectionPlan
 from perfcheck.lab.links.relay.carrier import Carrier
+from perfcheck.lab.links.relay.page import QueuePage
 from perfcheck.lab.links.relay.priority import Awake, RealTime
 from perfcheck.lab.links.relay.tap import Tap
 from perfcheck.lab.links.relay.timer import NEVER_NS, Timer
@@ -45,9 +46,12 @@ MCL_FUTURE: Final = 2
 class Relay:
     """Both directions, the control channel and the loop that serves them."""
 
-    def __init__(self, control: int, config: dict[str, Any]) -> None:
-        """Make both TAPs; OSError says what the kernel refused."""
+    def __init__(self, control: int, config: dict[str, Any], page: QueuePage) -> None:
+        """Make both TAPs; OSError says what the kernel refused. Queues are noted in `page` when a trial asks for it."""
         self._control = control
+        self._page = page
+        self._note_every_ns = 0
+        self._next_note_ns = NEVER_NS
         mtu = config["mtu"]
         whole = config["super_packets"]
         first, second = (Tap(end["netns"], end["ifname"], mtu, offloads=whole) for end in config["ends"])
@@ -74,6 +78,8 @@ class Relay:
             now = monotonic_ns()
             if now >= real_time.next_check_ns:
                 real_time.check(now, sum(carrier.direction.counts.received for carrier in carriers))
+            if now >= self._next_note_ns:
+                self._note(now)
             next_due = NEVER_NS
             for direction in self._managed:
                 direction.advance(now)
@@ -111,18 +117,31 @@ class Relay:
         message = os.read(self._control, MESSAGE_BYTES)
         if not message:
             return False
-        operation: str = json.loads(message)["op"]
+        command = json.loads(message)
+        operation: str = command["op"]
         if operation == "begin":
-            self._begin()
+            self._begin(command.get("note_every_ns", 0))
             send(self._control, {"begun": True})
         elif operation == "end":
             send(self._control, self._report())
             self._in_trial = False
+            self._next_note_ns = NEVER_NS
             self._awake.end()
         return True
 
-    def _begin(self) -> None:
+    def _note(self, now_ns: int) -> None:
+        """Write down how the queues are; due with the next beat at the latest."""
+        directions = [carrier.direction for carrier in self._carriers]
+        self._page.write([
+            (one.queue_bytes(now_ns), one.counts.dropped_queue + one.counts.dropped_policer, one.counts.dropped_loss)
+            for one in directions
+        ])  # fmt: skip
+        self._next_note_ns = now_ns + self._note_every_ns
+
+    def _begin(self, note_every_ns: int) -> None:
         self._in_trial = True
+        self._note_every_ns = note_every_ns
+        self._next_note_ns = 0 if note_every_ns else NEVER_NS
         self._awake.begin()
         for carrier in self._carriers:
             carrier.begin()
@@ -167,13 +186,14 @@ def settle_in(*, dies_with_parent: bool) -> bool:
 
 
 def main() -> int:
-    """Serve a link: argv[1] is the number of the control socket, argv[2] that of a file with the plan as JSON."""
+    """Serve a link: argv has the numbers of the control socket, of a file with the plan as JSON, and of the page."""
     control = int(sys.argv[1])
+    page = QueuePage(int(sys.argv[3]))
     with os.fdopen(int(sys.argv[2]), "rb") as file:
         config = json.load(file)
     locked = settle_in(dies_with_parent=config["dies_with_parent"])
     try:
-        relay = Relay(control, config)
+        relay = Relay(control, config, page)
     except OSError as error:
         send(control, {"error": f"{os.strerror(error.errno or errno.EIO)} ({error})"})
         return 1

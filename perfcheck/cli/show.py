@@ -1,0 +1,204 @@
+"""`perfcheck show`: time series of a run in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.text import Text
+
+from perfcheck.errors import UsageError
+from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.record import RunRecord
+from perfcheck.output import read_records
+from perfcheck.output.chart import DOTS_ACROSS, Axis, Strip, axis_lines, chart, columns_for, marks
+from perfcheck.output.rows import scenario_label
+from perfcheck.output.series import Drawn, SeriesKind, SeriesReader
+from perfcheck.output.terminal import SafeConsole, console_for
+from perfcheck.scenario.suggest import hint
+
+HOW_TO: Final = "a run writes them with `perfcheck run FILE --series PATH` (pytest: --perfcheck-series PATH)"
+_TELLING: Final = (
+    "app.throughput_bps", "app.requests_per_s", "app.latency_us.p99", "tcp.rtt_us.p50", "tcp.rtt_us.p99",
+    "tcp.cwnd_segs", "tcp.retrans_segs", "qdisc.link_queue_bytes", "cpu.busy_pct",
+)  # fmt: skip
+"""What is drawn where nothing is asked for, as far as the file has it."""
+_EVENTS: Final = (
+    ("tcp.retrans_rto_segs", "RTO"), ("qdisc.link_losses", "lost"), ("qdisc.link_drops", "drops"),
+    ("qdisc.drops", "drops"),
+)  # fmt: skip
+"""Counts that are marked below the charts where they are not 0."""
+_MAGIC: Final = b"PAR1"
+_WIDEST: Final = 160
+_IN_A_FILE: Final = 100
+_WHOLE: Final = "(all)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What is drawn: a run of a file, with what its record tells."""
+
+    file: Path
+    run_id: str
+    title: str
+    phases: tuple[tuple[str, int], ...] = ()
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Draw the metrics of one trial; UsageError names what the file has where it has not what was asked for."""
+    run = _chosen(arguments.file, arguments.run)
+    reader = SeriesReader(run.file)
+    kinds = [kind for kind in reader.kinds() if kind.run == run.run_id]
+    trial = _trial(kinds, arguments.trial, run)
+    kinds = [kind for kind in kinds if kind.trial == trial]
+    asked = _asked(arguments.metrics, kinds)
+    console = console_for()
+    width = min(console.width, _WIDEST) if console.is_terminal else _IN_A_FILE
+    for line in _lines(reader, run, trial, kinds, asked, columns_for(width)):
+        console.print(line, soft_wrap=True)
+    _tell_others(console, kinds, asked, width)
+    return 0
+
+
+def _lines(
+    reader: SeriesReader, run: _Run, trial: int, kinds: Sequence[SeriesKind], asked: Sequence[tuple[str, str | None]],
+    columns: int,
+) -> Iterator[Text]:  # fmt: skip
+    begin_ns, end_ns = reader.span_ns(run.run_id, trial)
+    axis = Axis(begin_ns=min(begin_ns, 0), end_ns=end_ns, phases=run.phases)
+    events = {name for name, _ in _EVENTS} & {kind.metric for kind in kinds}
+    wanted = dict.fromkeys([*(metric for metric, _ in asked), *sorted(events)])
+    drawn = reader.drawn(
+        run.run_id, trial, list(wanted), span_ns=(axis.begin_ns, axis.end_ns), columns=columns * DOTS_ACROSS
+    )
+    yield Text.assemble((run.title, "bold"), f"  trial {trial + 1}")
+    for metric in dict.fromkeys(metric for metric, _ in asked):
+        subjects = [subject for name, subject in asked if name == metric]
+        strips = [_strip(one) for one in drawn if one.metric == metric and (one.subject or _WHOLE) in subjects]
+        if strips:
+            yield Text()
+            yield from chart(metric, _unit(metric), strips, axis, columns)
+    shown = {subject for _, subject in asked}
+    happened = [
+        marks(one.subject or _WHOLE, word, np.nan_to_num(one.total) > 0)
+        for metric, word in _EVENTS
+        for one in drawn
+        if one.metric == metric
+        and np.nansum(one.total) > 0
+        and ((one.subject or _WHOLE) in shown or ">" in (one.subject or ""))
+    ]
+    if happened:
+        yield Text()
+        yield from happened
+    yield from axis_lines(axis, columns)
+
+
+def _strip(one: Drawn) -> Strip:
+    return Strip(subject=one.subject or _WHOLE, low=one.low, high=one.high, mean=one.mean)
+
+
+def _unit(metric: str) -> str:
+    """Return the unit of a metric, also of one that the catalogue has with a stat only."""
+    spec = CATALOGUE.get(metric) or next((CATALOGUE[name] for name in CATALOGUE if name.startswith(f"{metric}.")), None)
+    if spec is not None:
+        return spec.unit
+    return next((unit for unit in ("bytes", "pct", "us", "bps") if f"_{unit}" in metric), "count")
+
+
+def _asked(words: Sequence[str], kinds: Sequence[SeriesKind]) -> list[tuple[str, str]]:
+    """Return metrics and subjects to be drawn, in the order in which they were asked for."""
+    known = dict.fromkeys((kind.metric, kind.subject or _WHOLE) for kind in kinds)
+    if not words:
+        names = {metric for metric, _ in known}
+        words = [metric for metric in _TELLING if metric in names] or sorted(names)[:4]
+    found: list[tuple[str, str]] = []
+    for word in words:
+        metric, _, subject = word.partition("@")
+        fitting = [
+            (name, whose) for name, whose in known
+            if (not metric or name == metric or name.startswith(f"{metric}.")) and (not subject or whose == subject)
+        ]  # fmt: skip
+        if not fitting:
+            raise UsageError(_unknown(word, metric, subject, known))
+        found += [one for one in fitting if one not in found]
+    return found
+
+
+def _unknown(word: str, metric: str, subject: str, known: Iterable[tuple[str, str]]) -> str:
+    names, subjects = ({one[place] for one in known} for place in (0, 1))
+    if metric and not any(name == metric or name.startswith(f"{metric}.") for name in names):
+        return f"no series of {metric!r}{hint(metric, sorted(names))}; the file has {', '.join(sorted(names))}"
+    if subject and subject not in subjects:
+        there = ", ".join(sorted(subjects))
+        return f"no series of subject {subject!r}{hint(subject, sorted(subjects))}; there are {there}"
+    having = sorted(whose for name, whose in known if name == metric or name.startswith(f"{metric}."))
+    return f"no series of {word!r}: {metric} is of {', '.join(dict.fromkeys(having))}"
+
+
+def _trial(kinds: Sequence[SeriesKind], wanted: int, run: _Run) -> int:
+    trials = sorted({kind.trial for kind in kinds})
+    if wanted - 1 in trials:
+        return wanted - 1
+    if not trials:
+        raise UsageError(f"{run.file}: no series of run {run.run_id}; {HOW_TO}")
+    raise UsageError(f"--trial: {run.file} has trials {', '.join(str(one + 1) for one in trials)}, not {wanted}")
+
+
+def _tell_others(
+    console: SafeConsole, kinds: Sequence[SeriesKind], asked: Sequence[tuple[str, str]], width: int
+) -> None:
+    drawn = {metric for metric, _ in asked}
+    others = sorted({kind.metric for kind in kinds} - drawn)
+    if others:
+        console.print(Text(f"\nmore: {', '.join(others)}", style="dim"), width=width)
+
+
+def _chosen(file: Path, wanted: str | None) -> _Run:
+    """Return the run to be drawn: of a Parquet file, or of the record that names one."""
+    if _is_parquet(file):
+        runs = dict.fromkeys(kind.run for kind in SeriesReader(file).kinds())
+        found = [run for run in runs if wanted is None or wanted in run]
+        run_id = _one(found, wanted, [str(run) for run in runs], file)
+        return _Run(file=file, run_id=run_id, title=f"run {run_id[:12]}")
+    records = [record for record in read_records(file) if record.series is not None]
+    if not records:
+        raise UsageError(f"{file}: none of its runs has time series; {HOW_TO}")
+    labels = {record.run_id: scenario_label(record) for record in records}
+    found = [
+        record.run_id for record in records
+        if wanted is None or wanted in labels[record.run_id] or record.run_id.startswith(wanted)
+    ]  # fmt: skip
+    run_id = _one(found, wanted, list(labels.values()), file)
+    record = next(record for record in records if record.run_id == run_id)
+    return _Run(file=_series_of(record, file), run_id=run_id, title=labels[run_id])
+
+
+def _is_parquet(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False  # read_records says what is wrong
+
+
+def _one(found: Sequence[str], wanted: str | None, names: Sequence[str], file: Path) -> str:
+    if not found:
+        raise UsageError(f"--run: no run of {file} has {wanted!r} in its name; there are {', '.join(names)}")
+    if len(found) > 1 and wanted is None and len(set(names)) > 1:
+        raise UsageError(f"{file} has {len(found)} runs; choose one with --run: {', '.join(names)}")
+    return found[-1]
+
+
+def _series_of(record: RunRecord, file: Path) -> Path:
+    """Return the file of a record's series: where it was written, or beside the record."""
+    assert record.series is not None  # noqa: S101 - the caller has chosen those that have one
+    written = Path(record.series.file)
+    beside = file.parent / written.name
+    for path in (written, beside):
+        if path.is_file():
+            return path
+    raise UsageError(f"{file}: the series of this run, {written}, is not there, nor is {beside}")

@@ -1,0 +1,1 @@
+"""What is sampled while a trial runs, and by whom."""

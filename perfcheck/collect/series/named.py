@@ -1,0 +1,60 @@
+"""Sources of a few curves by name: of hosts, links' directions and the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perfcheck.collect.base import histogram
+from perfcheck.collect.base.histogram import BUCKETS
+from perfcheck.model.series import COUNT, VALUE, NamedSamples
+from perfcheck.system.spool import Spool
+
+Name = tuple[str | None, str]
+"""Subject and metric."""
+
+
+class NamedSeries:
+    """Spools values of curves, and what went into distributions of the layers' scale (bpf/layers.h)."""
+
+    def __init__(self, curves: Sequence[Name], distributions: Sequence[Name] = (), divisor: float = 1.0) -> None:
+        """Take the names; `divisor` is of the distributions' kernel unit in theirs."""
+        self._curves, self._distributions, self._divisor = tuple(curves), tuple(distributions), divisor
+        self._values, self._counts = Spool(VALUE), Spool(COUNT)
+        self._before = np.zeros((len(self._distributions), BUCKETS), np.uint32)
+        self._numbers = np.arange(len(self._curves))
+
+    def add_values(self, tick: int, values: npt.NDArray[Any]) -> None:
+        """Spool one value for each curve, in their order; a curve whose value is NaN has none."""
+        known = ~np.isnan(values)
+        rows = np.empty(int(known.sum()), VALUE)
+        rows["tick"], rows["curve"], rows["value"] = tick, self._numbers[known], values[known]
+        self._values.append(rows)
+
+    def add_counts(self, tick: int, counts: npt.NDArray[Any]) -> None:
+        """Spool by how much the distributions' buckets, one row each, have grown since the last call."""
+        grew = counts[:, :BUCKETS] - self._before
+        self._before[:] = counts[:, :BUCKETS]
+        group, bucket = np.nonzero(grew)
+        rows = np.empty(len(group), COUNT)
+        rows["tick"], rows["group"], rows["bucket"], rows["count"] = tick, group, bucket, grew[group, bucket]
+        self._counts.append(rows)
+
+    def samples(self) -> NamedSamples:
+        """Return all that was spooled."""
+        return NamedSamples(
+            curves=self._curves, values=self._values.blocks, distributions=self._distributions,
+            counts=self._counts.blocks, edges=tuple(edge / self._divisor for edge in histogram.edges(BUCKETS)),
+        )  # fmt: skip
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return nothing: all of them are sampled each time."""
+        return ()
+
+    def close(self) -> None:
+        """Remove what was spooled."""
+        self._values.close()
+        self._counts.close()

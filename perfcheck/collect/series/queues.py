@@ -1,0 +1,178 @@
+"""Depth and drops of the hosts' queues and of emulated links' queues, by link direction, at each interval."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from perfcheck.collect.kernel.rtnetlink import ROOT
+from perfcheck.collect.series.named import NamedSeries
+from perfcheck.collect.series.source import Moment
+from perfcheck.collect.sockdiag.tcp_info import NLMSG_DONE, NLMSG_ERROR, messages
+from perfcheck.errors import CollectError
+from perfcheck.model.observation import QueueLook
+from perfcheck.system.netns import NetnsThread
+
+_RTM_GETQDISC: Final = 38
+_DUMP: Final = 0x301
+_HEADER: Final = struct.Struct("=IHHII")
+_TCMSG: Final = struct.Struct("=BxxxiIII")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_QUEUE: Final = struct.Struct("=IIIII")  # gnet_stats_queue: qlen, backlog, drops, requeues, overlimits
+_REQUEST: Final = _HEADER.pack(_HEADER.size + _TCMSG.size, _RTM_GETQDISC, _DUMP, 1, 0) + _TCMSG.pack(0, 0, 0, 0, 0)
+_TCA_KIND: Final = 1
+_TCA_STATS2: Final = 7
+_TCA_STATS_QUEUE: Final = 3
+_RECEIVE_BYTES: Final = 1 << 16
+_WITHOUT_QUEUE: Final = b"noqueue"
+
+WatchedQueues = tuple[tuple[str, ...], Callable[[], Sequence[QueueLook]]]
+"""The names of a link's directions, and what looks at the queue of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootQueue:
+    """A device's root qdisc: what waits in it, and what it has dropped."""
+
+    ifindex: int
+    packets: int
+    size_bytes: int
+    drops: int
+
+
+class QdiscSocket:
+    """Asks for the root qdiscs of the network namespace in which it is made."""
+
+    def __init__(self) -> None:
+        """Open the socket, and note the interfaces' names."""
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.settimeout(1.0)
+        self.names = dict(socket.if_nameindex())
+
+    def queues(self) -> Iterator[RootQueue]:
+        """Yield the root qdiscs that queue; OSError as the kernel says it."""
+        self._socket.send(_REQUEST)
+        while True:
+            for kind, body in messages(self._socket.recv(_RECEIVE_BYTES)):
+                if kind == NLMSG_DONE:
+                    return
+                if kind == NLMSG_ERROR:
+                    number = -struct.unpack_from("=i", body)[0]
+                    raise OSError(number, os.strerror(number))
+                found = root_queue(body)
+                if found is not None:
+                    yield found
+
+    def close(self) -> None:
+        """Close the socket: an open one keeps the namespace alive."""
+        self._socket.close()
+
+
+def root_queue(body: bytes) -> RootQueue | None:
+    """Read an RTM_NEWQDISC message; None where it is no root, or one without a queue."""
+    _, ifindex, _, parent, _ = _TCMSG.unpack_from(body)
+    if parent != ROOT:
+        return None
+    attributes = dict(_attributes(body[_TCMSG.size :]))
+    if attributes.get(_TCA_KIND, b"").rstrip(b"\0") == _WITHOUT_QUEUE or _TCA_STATS2 not in attributes:
+        return None
+    queue = dict(_attributes(attributes[_TCA_STATS2])).get(_TCA_STATS_QUEUE)
+    if queue is None:
+        return None
+    packets, size_bytes, drops, _, _ = _QUEUE.unpack_from(queue)
+    return RootQueue(ifindex, packets, size_bytes, drops)
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, place)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind & 0x3FFF, data[place + _ATTRIBUTE.size : place + length]
+        place += (length + 3) & ~3
+
+
+class HostQueues(NamedSeries):
+    """The root qdiscs of the hosts' interfaces, by the link's direction that each sends into."""
+
+    def __init__(self, paths: Mapping[str, str], directions: Mapping[tuple[str, str], str]) -> None:
+        """Open a socket in each host that has a queue; `directions` are by host and interface name."""
+        self._sockets: list[tuple[QdiscSocket, dict[int, int]]] = []
+        names: list[str] = []
+        try:
+            with NetnsThread() as namespaces:
+                for host, path in paths.items():
+                    opened = namespaces.inside(path, QdiscSocket)
+                    own = {
+                        queue.ifindex: directions[host, opened.names[queue.ifindex]]
+                        for queue in opened.queues()
+                        if (host, opened.names.get(queue.ifindex, "")) in directions
+                    }
+                    self._sockets.append((opened, {ifindex: len(names) + n for n, ifindex in enumerate(own)}))
+                    names += own.values()
+        except OSError as problem:
+            self.close_sockets()
+            raise CollectError(f"the hosts' queues cannot be read: {problem.strerror}") from problem
+        super().__init__([
+            (name, f"qdisc.{metric}") for metric in ("depth_packets", "depth_bytes", "drops") for name in names
+        ])  # fmt: skip
+        self._had = np.full(len(names), -1.0)
+        self._queues = len(names)
+        for opened, own_numbers in self._sockets:
+            if not own_numbers:
+                opened.close()
+        self._sockets = [one for one in self._sockets if one[1]]
+
+    def sample(self, moment: Moment) -> None:
+        """Spool what waits now, and what was dropped since."""
+        if not self._queues:
+            return
+        found = np.full((3, self._queues), np.nan)
+        for opened, numbers in self._sockets:
+            for queue in opened.queues():
+                if (number := numbers.get(queue.ifindex)) is not None:
+                    found[:, number] = queue.packets, queue.size_bytes, queue.drops
+        drops = found[2].copy()
+        found[2] = np.where(self._had >= 0, (drops - self._had) % (1 << 32), 0)
+        self._had = drops
+        self.add_values(moment.tick, found.ravel())
+
+    def close_sockets(self) -> None:
+        """Let go of the hosts."""
+        for opened, _ in self._sockets:
+            opened.close()
+        self._sockets = []
+
+    def close(self) -> None:
+        """Let go of the hosts and remove what was spooled."""
+        self.close_sockets()
+        super().close()
+
+
+class LinkQueues(NamedSeries):
+    """The queues of emulated links that can be watched, by direction."""
+
+    def __init__(self, watched: Sequence[WatchedQueues]) -> None:
+        """Take for each link the names of its directions, and what looks at their queues."""
+        self._watched = tuple(watched)
+        names = [name for own, _ in self._watched for name in own]
+        metrics = ("link_queue_bytes", "link_drops", "link_losses")
+        super().__init__([(name, f"qdisc.{metric}") for metric in metrics for name in names])
+        self._had: np.ndarray[tuple[int, int], np.dtype[np.float64]] | None = None
+
+    def sample(self, moment: Moment) -> None:
+        """Spool what waits now, and what was dropped or lost since."""
+        looks = [look for _, look_at in self._watched for look in look_at()]
+        found = np.array([(look.size_bytes, look.drops, look.losses) for look in looks], dtype=float).reshape(-1, 3)
+        if not found.size:
+            return
+        had, self._had = self._had, found.copy()
+        found[:, 1:] -= had[:, 1:] if had is not None else 0
+        self.add_values(moment.tick, np.maximum(found, 0).T.ravel())

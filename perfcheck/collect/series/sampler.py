@@ -1,0 +1,127 @@
+"""The thread that samples all sources at equal intervals, and less often where that would take too much of a CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from perfcheck.collect.series.queues import WatchedQueues
+from perfcheck.collect.series.source import Moment, Source
+from perfcheck.model.series import BufferLooks, FlowSamples, NamedSamples, Samples
+from perfcheck.system.clock import now_ns
+
+MOST_SHARE: Final = 0.01
+"""Of one CPU, for sampling alone."""
+_WEIGHT: Final = 0.25
+"""Of the latest interval's cost in the running mean: one that was interrupted says little of the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What is to be sampled beside the collectors, and how often.
+
+    `directions` names the link's direction that each host's interface sends into; `links` has for each link that can
+    be watched the names of its directions, and what looks at their queues.
+    """
+
+    interval_ns: int
+    directions: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    links: Sequence[WatchedQueues] = ()
+
+
+class Sampler(threading.Thread):
+    """Samples from `start` on until `finish`."""
+
+    def __init__(self, sources: Sequence[Source], interval_ns: int) -> None:
+        """Take the sources, which it closes; nothing is sampled yet."""
+        super().__init__(name="series", daemon=True)
+        self._sources = list(sources)
+        self._interval_ns = interval_ns
+        self._done = threading.Event()
+        self._ticks = array("q")
+        self._began_ns = 0
+        self._longest_ns = interval_ns
+        self._cost_s = 0.0
+        self._problem: str | None = None
+        self.cpu_s = 0.0
+        """CPU time of the thread so far."""
+
+    def run(self) -> None:
+        """Sample again and again; what goes wrong ends it, and `finish` tells."""
+        try:
+            self._began_ns = before_ns = now_ns()
+            next_ns = before_ns + self._interval_ns
+            while not self._done.wait(max(next_ns - now_ns(), 0) / 1e9):
+                before_ns = self._sample(before_ns)
+                next_ns += self._step_ns()
+                # What was slept through is no reason to hurry.
+                next_ns = max(next_ns, before_ns + self._interval_ns // 2)
+            self._sample(before_ns, last=True)
+        except Exception as problem:  # noqa: BLE001 - a series that fails keeps nothing from being measured
+            self._problem = str(problem)
+
+    def _sample(self, before_ns: int, *, last: bool = False) -> int:
+        began_s = time.thread_time()
+        taken_ns = now_ns()
+        moment = Moment(tick=len(self._ticks), now_ns=taken_ns, length_ns=max(taken_ns - before_ns, 1), last=last)
+        for source in self._sources:
+            source.sample(moment)
+        self._ticks.append(moment.now_ns)
+        used_s = time.thread_time() - began_s
+        self._cost_s = used_s if moment.tick == 1 else self._cost_s + _WEIGHT * (used_s - self._cost_s)
+        self.cpu_s = time.thread_time()
+        return moment.now_ns
+
+    def _step_ns(self) -> int:
+        """Return how long the next interval is: a whole number of them, so that it takes no more than its share."""
+        times = max(math.ceil(self._cost_s * 1e9 / MOST_SHARE / self._interval_ns), 1)
+        step_ns = times * self._interval_ns
+        self._longest_ns = max(self._longest_ns, step_ns)
+        return step_ns
+
+    def finish(self) -> Samples:
+        """Sample a last time and return all of it, to be read before `close`."""
+        self._end()
+        found = [source.samples() for source in self._sources]
+        return Samples(
+            began_ns=self._began_ns,
+            ticks_ns=np.array(self._ticks, dtype=np.int64),
+            flows=tuple(one for one in found if isinstance(one, FlowSamples)),
+            named=tuple(one for one in found if isinstance(one, NamedSamples)),
+            buffers=tuple(
+                look for one in found if isinstance(one, tuple) for look in one if isinstance(look, BufferLooks)
+            ),
+            warnings=tuple(self._warnings()),
+            cpu_s=self.cpu_s,
+        )
+
+    def _warnings(self) -> list[str]:
+        found = [text for source in self._sources for text in source.warnings()]
+        if self._problem is not None:
+            found.append(f"series: it ends after {len(self._ticks):,} intervals: {self._problem}")
+        if self._longest_ns > self._interval_ns:
+            found.append(
+                f"series: intervals of up to {self._longest_ns / 1e6:g} ms instead of {self._interval_ns / 1e6:g} ms, "
+                f"so that sampling takes no more than {100 * MOST_SHARE:g} % of one CPU"
+            )
+        return found
+
+    def _end(self) -> None:
+        self._done.set()
+        if self.ident is not None:
+            self.join()
+
+    def close(self) -> None:
+        """End the thread and remove what was spooled; safe to call twice."""
+        self._end()
+        for source in self._sources:
+            with contextlib.suppress(OSError):
+                source.close()

@@ -1,0 +1,191 @@
+"""Time series as charts for a terminal: a strip of Braille dots for each subject, all on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from rich.text import Text
+
+from perfcheck.model.units import format_value
+
+DOTS_ACROSS: Final = 2
+"""Columns of dots in a character."""
+MARGIN: Final = 28
+"""Characters to the left of a strip: the subject and the scale."""
+_BLANK: Final = 0x2800
+_DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""Bits of a Braille character by row and column (Unicode, block Braille Patterns)."""
+_COLOURS: Final = ("cyan", "yellow", "green", "magenta", "blue", "red")
+_SUBJECT: Final = 14
+_TALL: Final = 4
+"""Lines of a strip, and of one of many."""
+_LOW: Final = 2
+_FEW: Final = 3
+_GAP: Final = 4.0
+"""Times the usual distance of two values: further apart, nothing is drawn between them."""
+_BOUNDARY: Final = "┊"
+_MARK_STYLE: Final = "red"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """One subject's course in columns of dots: smallest, largest and mean value of each; NaN where there is none."""
+
+    subject: str
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """The time of all strips, in ns, with the begins of phases."""
+
+    begin_ns: int
+    end_ns: int
+    phases: Sequence[tuple[str, int]] = ()
+
+    def column(self, t_ns: float, columns: int) -> int:
+        """Return the character in which a moment is."""
+        share = (t_ns - self.begin_ns) / max(self.end_ns - self.begin_ns, 1)
+        return min(max(int(share * columns), 0), columns - 1)
+
+
+def columns_for(width: int) -> int:
+    """Return how many characters of a line that wide are a strip's."""
+    return max(width - MARGIN - 1, 20)
+
+
+def chart(metric: str, unit: str, strips: Sequence[Strip], axis: Axis, columns: int) -> Iterator[Text]:
+    """Yield the lines of one metric's chart."""
+    low, high = _scale(strips)
+    yield Text.assemble((metric, "bold"), f"  {_summary(strips, unit)}")
+    strips = [_joined(strip) for strip in strips]
+    boundaries = {axis.column(begin_ns, columns) for _, begin_ns in axis.phases if begin_ns > axis.begin_ns}
+    rows = _TALL if len(strips) <= _FEW else _LOW
+    for number, strip in enumerate(strips):
+        yield from _strip(strip, unit, (low, high), rows, boundaries, _COLOURS[number % len(_COLOURS)])
+
+
+def _scale(strips: Sequence[Strip]) -> tuple[float, float]:
+    """Return the ends of the scale: from 0, where that leaves the values half of it at least."""
+    low = min((float(np.nanmin(strip.low)) for strip in strips), default=0.0)
+    high = max((float(np.nanmax(strip.high)) for strip in strips), default=0.0)
+    if 0 <= low <= high / 2 or low == high:
+        low = min(low, 0.0)
+    return low, high if high > low else low + 1
+
+
+def _summary(strips: Sequence[Strip], unit: str) -> str:
+    if len(strips) != 1:
+        return ""
+    only = strips[0]
+    return f"mean {_value(float(np.nanmean(only.mean)), unit)}"
+
+
+def _value(value: float, unit: str) -> str:
+    return format_value(value, unit) if value else "0"
+
+
+def _joined(strip: Strip) -> Strip:
+    """Return the strip as a line: columns between two values are filled, unless much is missing between them."""
+    known = np.flatnonzero(np.isfinite(strip.mean))
+    if len(known) < 2:
+        return strip
+    columns = np.arange(len(strip.mean))
+    line = np.interp(columns, known, strip.mean[known])
+    before = known[np.maximum(np.searchsorted(known, columns, side="right") - 1, 0)]
+    after = known[np.minimum(np.searchsorted(known, columns, side="left"), len(known) - 1)]
+    near = after - before <= _GAP * float(np.median(np.diff(known)))
+    near &= (columns >= known[0]) & (columns <= known[-1])
+    line[~near] = np.nan
+    low, high = np.fmin(strip.low, line), np.fmax(strip.high, line)
+    # From one column to the next without a gap.
+    step = np.append(line[1:], np.nan)
+    return Strip(
+        subject=strip.subject, low=np.fmin(low, (line + step) / 2), high=np.fmax(high, (line + step) / 2), mean=line
+    )
+
+
+def _strip(
+    strip: Strip, unit: str, scale: tuple[float, float], rows: int, boundaries: set[int], colour: str
+) -> Iterator[Text]:  # fmt: skip
+    low, high = scale
+    if float(np.nanmax(strip.high)) == float(np.nanmin(strip.low)):
+        line = Text(f"{_cut(strip.subject):<{_SUBJECT}}", style=colour)
+        line.append(f"{'always':>{MARGIN - _SUBJECT - 1}} {_value(float(np.nanmax(strip.high)), unit)}", style="dim")
+        yield line
+        return
+    cells = _cells(strip, low, high, rows)
+    labels = {0: _value(high, unit), rows - 1: _value(low, unit)}
+    for row in range(rows):
+        line = Text(f"{_cut(strip.subject) if row == 0 else '':<{_SUBJECT}}", style=colour)
+        label = labels.get(row, "")
+        line.append(f"{label:>{MARGIN - _SUBJECT - 1}}", style="dim")
+        line.append("┤", style="dim")
+        for column, cell in enumerate(cells[row].tolist()):
+            if cell != _BLANK:
+                line.append(chr(cell), style=colour)
+            else:
+                line.append(_BOUNDARY if column in boundaries else " ", style="dim")
+        line.rstrip()
+        yield line
+
+
+def _cells(strip: Strip, low: float, high: float, rows: int) -> npt.NDArray[np.int64]:
+    """Return Braille characters, with a dot for each height that the values of a column of dots took."""
+    dots = len(_DOTS) * rows
+    cells = np.full((rows, len(strip.low) // DOTS_ACROSS), _BLANK)
+    for x in np.flatnonzero(np.isfinite(strip.low)).tolist():
+        top, bottom = (
+            round((1 - (value - low) / (high - low)) * (dots - 1)) for value in (strip.high[x], strip.low[x])
+        )
+        for y in range(max(top, 0), min(bottom, dots - 1) + 1):
+            cells[y // len(_DOTS), x // DOTS_ACROSS] |= _DOTS[y % len(_DOTS)][x % DOTS_ACROSS]
+    return cells
+
+
+def _cut(subject: str) -> str:
+    return subject if len(subject) < _SUBJECT else f"{subject[: _SUBJECT - 2]}…"
+
+
+def marks(subject: str, what: str, there: npt.NDArray[np.bool_]) -> Text:
+    """Return a line that marks the columns of dots in which something happened."""
+    line = Text(f"{_cut(subject):<{_SUBJECT}}{what:>{MARGIN - _SUBJECT - 1}} ", style="dim")
+    columns = set((np.flatnonzero(there) // DOTS_ACROSS).tolist())
+    line.append("".join("▲" if column in columns else " " for column in range(max(columns) + 1)), style=_MARK_STYLE)
+    return line
+
+
+def axis_lines(axis: Axis, columns: int) -> Iterator[Text]:
+    """Yield the time axis, and above it the names of phases where they begin."""
+    if axis.phases:
+        names = [" "] * columns
+        for name, begin_ns in axis.phases:
+            place = axis.column(begin_ns, columns)
+            for offset, character in enumerate(f"{_BOUNDARY}{name}"[: columns - place]):
+                names[place + offset] = character
+        yield Text(" " * MARGIN + "".join(names).rstrip(), style="dim")
+    yield Text(" " * (MARGIN - 1) + "└" + "─" * columns, style="dim")
+    labels = [" "] * columns
+    for place, text in _times(axis, columns):
+        for offset, character in enumerate(text[: columns - place]):
+            labels[place + offset] = character
+    yield Text(" " * MARGIN + "".join(labels).rstrip(), style="dim")
+
+
+def _times(axis: Axis, columns: int) -> Iterator[tuple[int, str]]:
+    """Yield round times and their places, not closer than their texts need."""
+    length_s = max(axis.end_ns - axis.begin_ns, 1) / 1e9
+    most = max(columns // 12, 1)
+    power = 10.0 ** np.floor(np.log10(length_s / most))
+    step_s = next(nice * power for nice in (1, 2, 5, 10, 20) if length_s / (nice * power) <= most)
+    first = int(np.ceil(axis.begin_ns / 1e9 / step_s))
+    for number in range(first, int(axis.end_ns / 1e9 / step_s) + 1):
+        place = axis.column(number * step_s * 1e9, columns)
+        if place <= columns - 6:
+            yield place, f"{number * step_s:g} s"

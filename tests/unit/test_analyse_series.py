@@ -1,0 +1,102 @@
+"""Percentiles of many histograms at once, rates from arrivals, and blocks that end with a tick."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfcheck.analyse.bucket_rows import quantiles
+from perfcheck.analyse.histogram import quantile
+from perfcheck.analyse.series import arrived_by, curves, whole_ticks
+from perfcheck.collect.base import histogram
+from perfcheck.model.observation import Arrival, TrafficReport
+from perfcheck.model.series import COUNT, VALUE, NamedSamples, Samples
+from perfcheck.model.traffic import Iperf3Spec, TrafficSpec
+
+EDGES = np.array(histogram.edges(histogram.RTT_BUCKETS))
+ENTRIES = (TrafficSpec(name="bulk", iperf3=Iperf3Spec.model_validate({"from": "client", "to": "server"})),)
+counts = st.dictionaries(
+    st.tuples(st.integers(0, 2), st.integers(0, 3)),
+    st.lists(st.integers(1, 10**6), min_size=1, max_size=30),
+    max_size=8,
+)
+
+
+@given(counts, st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0]))
+def test_percentiles_of_all_are_those_of_each(values: dict[tuple[int, int], list[int]], share: float) -> None:
+    rows = np.array(
+        [
+            (tick, group, histogram.bucket_of(value), 1)
+            for (group, tick), each in values.items()
+            for value in each
+        ],
+        COUNT,
+    )  # fmt: skip
+    group, tick, found = quantiles(rows, EDGES, [share])
+    assert sorted(values) == list(zip(group.tolist(), tick.tolist(), strict=True))
+    for place, key in enumerate(sorted(values)):
+        alone = histogram.of_values("us", tuple(EDGES.tolist()), np.array(values[key]))
+        wide = histogram.of_values("us", tuple(EDGES.tolist()), np.array([0]))
+        # Without the exact extremes, which rows do not have.
+        expected = quantile(
+            type(alone)(unit="us", edges=alone.edges, counts=alone.counts, minimum=wide.minimum, maximum=1e9), share
+        )
+        assert found[place, 0] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 300), st.integers(0, 10**6)), min_size=1, max_size=20),
+    st.lists(st.integers(0, 1400), max_size=10),
+)
+def test_all_that_arrives_is_told_once(arrivals: list[tuple[int, int, int]], cuts: list[int]) -> None:
+    begins, lasted, amounts = (np.array(column) for column in zip(*arrivals, strict=True))
+    moments = np.array([0, *sorted(cuts), 1400])
+    found = arrived_by(moments, begins, lasted, amounts.astype(float))
+    assert found[0] == 0
+    assert found[-1] == pytest.approx(amounts.sum(), rel=1e-9, abs=1e-3)
+    assert (np.diff(found) >= -1e-3).all()
+    expected = [
+        sum(amount * min(max((moment - begin) / length, 0), 1) for begin, length, amount in arrivals)
+        for moment in moments.tolist()
+    ]
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-2)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=8))
+def test_blocks_end_with_a_tick(steps: list[list[int]]) -> None:
+    ticks = np.cumsum([step for block in steps for step in block])
+    blocks, place = [], 0
+    for block in steps:
+        rows = np.zeros(len(block), VALUE)
+        rows["tick"] = ticks[place : place + len(block)]
+        place += len(block)
+        blocks.append(rows)
+    found = list(whole_ticks(iter(blocks)))
+    assert np.concatenate([block["tick"] for block in found]).tolist() == ticks.tolist()
+    for before, after in itertools.pairwise(found):
+        assert before["tick"][-1] < after["tick"][0]
+
+
+def test_rates_are_told_as_finely_as_the_generator_does() -> None:
+    report = TrafficReport(
+        generator="iperf3", metrics={}, flows=(), start_ns=1000 * 10**6, end_ns=1400 * 10**6,
+        arrivals=(
+            Arrival(begin_ns=1000 * 10**6, end_ns=1200 * 10**6, size_bytes=1000, answers=4),
+            Arrival(begin_ns=1200 * 10**6, end_ns=1400 * 10**6, size_bytes=3000),
+        ),
+    )  # fmt: skip
+    ticks = np.array([1100, 1200, 1300, 1400, 1500]) * 10**6
+    named = NamedSamples(
+        curves=(("client", "cpu.busy_pct"),), values=lambda: iter([np.array([(0, 0, 7.0), (2, 0, 9.0)], VALUE)])
+    )
+    samples = Samples(began_ns=1000 * 10**6, ticks_ns=ticks, named=(named,))
+    found = {(curve.subject, curve.metric): curve for curve in curves(samples, ENTRIES, [report], [])}
+    throughput = found["bulk", "app.throughput_bps"]
+    assert throughput.t_ns.tolist() == [100 * 10**6, 200 * 10**6, 300 * 10**6, 400 * 10**6]
+    assert throughput.values == pytest.approx([40_000, 40_000, 120_000, 120_000])
+    assert found["bulk", "app.requests_per_s"].values == pytest.approx([20, 20])
+    assert found["client", "cpu.busy_pct"].t_ns.tolist() == [100 * 10**6, 300 * 10**6]

@@ -1,0 +1,171 @@
+"""What the TCP layer samples at intervals adds up to what the trial tells, and so do the curves made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tcp_maps import HOSTS, Kernel, steps
+
+from perfcheck.analyse.series import curves
+from perfcheck.collect.series.source import Moment
+from perfcheck.collect.tcp import decode
+from perfcheck.collect.tcp.series import TcpSeries
+from perfcheck.collect.tcp.snapshot import sockets_between
+from perfcheck.model.flow import TcpSocket
+from perfcheck.model.observation import FlowReport, Observation, TrafficReport
+from perfcheck.model.series import Curve, FlowSamples, Samples
+from perfcheck.model.traffic import Iperf3Spec, TrafficSpec
+
+ENTRIES = (TrafficSpec(name="bulk", iperf3=Iperf3Spec.model_validate({"from": "client", "to": "server"})),)
+
+
+@dataclass
+class Sampled:
+    """A trial that was sampled, and what the collector told of it at its end."""
+
+    samples: Samples
+    sockets: tuple[TcpSocket, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def flows(self) -> FlowSamples:
+        return self.samples.flows[0]
+
+
+def driven(trace: list[tuple[Any, ...]], most: int = 256, ports: bool = True) -> Sampled:
+    kernel = Kernel()
+    first = kernel.snapshot()
+    series = TcpSeries(
+        kernel.control[0], kernel.records, kernel.sets, kernel.bring_up_to_date,
+        lambda record: decode.key_of(record, HOSTS), most,
+    )  # fmt: skip
+    ticks: list[int] = []
+
+    def sample(last: bool = False) -> None:
+        before_ns = ticks[-1] if ticks else 10**9
+        series.sample(
+            Moment(tick=len(ticks), now_ns=kernel.now_ns, length_ns=max(kernel.now_ns - before_ns, 1), last=last)
+        )
+        ticks.append(kernel.now_ns)
+
+    for name, *arguments in trace:
+        if name == "look":
+            sample()
+        else:
+            getattr(kernel, name)(*arguments)
+        if ports:
+            kernel.records["local_port"] = np.arange(len(kernel.records)) + 40000
+    sample(last=True)
+    last = kernel.snapshot()
+    sockets = tuple(sockets_between(first, last, HOSTS, decode.jiffy_us(), frozenset()))
+    samples = Samples(began_ns=10**9, ticks_ns=np.array(ticks), flows=(read(series),))
+    return Sampled(samples, sockets, series.warnings())
+
+
+def read(series: TcpSeries) -> FlowSamples:
+    """Return the samples, read from the disk and the files closed."""
+    found = series.samples()
+    rows, rtts = list(found.rows()), list(found.rtts())
+    series.close()
+    return replace(found, rows=lambda: iter(rows), rtts=lambda: iter(rtts))
+
+
+def made(sampled: Sampled) -> dict[str, Curve]:
+    """Return the curves by their metrics, their parts joined."""
+    flows = tuple(FlowReport(sender=socket.key, receiver=socket.key) for socket in sampled.sockets)
+    report = TrafficReport(
+        generator="iperf3", metrics={}, flows=flows, start_ns=10**9, end_ns=int(sampled.samples.ticks_ns[-1])
+    )
+    seen = Observation(collector="tcp", tcp_sockets=sampled.sockets)
+    parts: dict[str, list[Curve]] = {}
+    for curve in curves(sampled.samples, ENTRIES, [report], [seen]):
+        assert curve.subject == "bulk"
+        assert len(curve.t_ns) == len(curve.values)
+        parts.setdefault(curve.metric, []).append(curve)
+    return {
+        metric: replace(
+            each[0],
+            t_ns=np.concatenate([one.t_ns for one in each]),
+            values=np.concatenate([one.values for one in each]),
+        )
+        for metric, each in parts.items()
+    }
+
+
+@given(st.lists(steps, max_size=120).map(lambda more: [("admit",), *more]), st.sampled_from([1, 2, 256]))
+def test_samples_add_up_to_the_trial_also_where_there_is_no_time_for_all(
+    trace: list[tuple[Any, ...]], most: int
+) -> None:
+    sampled = driven(trace, most)
+    if most < 256:
+        # Those that were left out are sampled in one of the ticks after.
+        sampled = driven([*trace, *[("look",)] * 4], most)
+    rtts = np.concatenate([np.zeros(0, np.uint32), *(block["count"] for block in sampled.flows.rtts())])
+    assert int(rtts.sum()) == sum(socket.rtt_us.count - socket.rtt_us.above for socket in sampled.sockets)
+    rows = list(sampled.flows.rows())
+    for socket in sampled.sockets:
+        flow = next(number for number, key in sampled.flows.keys.items() if key == socket.key)
+        last = [row for block in rows for row in block if row["flow"] == flow][-1]
+        assert int(last["retrans_fast_segs"]) == socket.counters["retrans_fast_segs"]
+        assert int(last["bytes_acked"]) == socket.whole_bytes_acked + 1 or not socket.whole_bytes_acked
+
+
+@settings(deadline=None)
+@given(st.lists(steps, max_size=120).map(lambda more: [("admit",), *more]))
+def test_curves_add_up_to_the_metrics_of_the_trial(trace: list[tuple[Any, ...]]) -> None:
+    sampled = driven(trace)
+    found = made(sampled)
+    for name in ("retrans_segs", "retrans_fast_segs", "data_segs_out"):
+        assert found[f"tcp.{name}"].values.sum() == sum(socket.counters[name] for socket in sampled.sockets)
+    lengths_ns = np.diff(np.concatenate(([10**9], sampled.samples.ticks_ns)))
+    length_of = dict(zip((sampled.samples.ticks_ns - 10**9).tolist(), np.maximum(lengths_ns, 1).tolist(), strict=True))
+    rate = found["tcp.delivery_rate_bps"]
+    acked = sum(
+        value * length_of[moment] / 8e9 for moment, value in zip(rate.t_ns.tolist(), rate.values.tolist(), strict=True)
+    )
+    # Each connection's SYN is a byte, too.
+    assert acked == pytest.approx(sum(socket.whole_bytes_acked + 1 for socket in sampled.sockets), abs=0.1)
+    for names, prefix in ((decode.STATES, "state"), (("rwnd", "sndbuf", "cwnd", "app"), "limited")):
+        if parts := [found[f"tcp.{prefix}_{name}_pct"].values for name in names if f"tcp.{prefix}_{name}_pct" in found]:
+            assert np.sum(parts, axis=0) == pytest.approx(np.full(len(parts[0]), 100.0))
+    if "tcp.rtt_us.p50" in found:
+        assert (found["tcp.rtt_us.p50"].values <= found["tcp.rtt_us.p99"].values).all()
+
+
+def test_a_connection_that_moves_no_more_is_flat_and_one_that_is_closed_ends() -> None:
+    steps = [("admit",), ("segment", 0, 20_000, 1), ("look",), ("look",), ("close", 0), ("look",), ("look",)]
+    found = made(driven(steps))
+    assert found["tcp.retrans_segs"].values.tolist() == [1.0, 0.0, 0.0]
+    assert found["tcp.srtt_us"].values.tolist() == [20_003.0] * 3
+    assert found["tcp.state_open_pct"].values[:2].tolist() == [100.0, 100.0]
+
+
+def test_what_there_is_no_time_for_is_said() -> None:
+    busy = [("admit",), ("admit",), ("admit",), *(("segment", index, 20_000, 0) for index in range(3)), ("look",)]
+    (warning,) = driven(busy, most=2).warnings
+    assert "in 1 intervals 1 connections' ends" in warning
+    assert driven(busy).warnings == ()
+
+
+def test_a_connection_from_before_the_trial_brings_nothing_along() -> None:
+    kernel = Kernel()
+    kernel.admit()
+    kernel.records["syn_ns"] = kernel.records["established_ns"] = 0
+    kernel.records["now"]["bytes_acked"] = 5_000_000
+    series = TcpSeries(
+        kernel.control[0], kernel.records, kernel.sets, kernel.bring_up_to_date,
+        lambda record: decode.key_of(record, HOSTS),
+    )  # fmt: skip
+    for tick in range(2):
+        series.sample(Moment(tick=tick, now_ns=kernel.now_ns + 10**8 * tick, length_ns=10**8))
+        kernel.segment(0, 20_000, 0)
+    last = kernel.snapshot()
+    sockets = tuple(sockets_between(last, last, HOSTS, 4000, frozenset()))
+    samples = Samples(began_ns=10**9, ticks_ns=np.array([10**9 + 10**8, 10**9 + 2 * 10**8]), flows=(read(series),))
+    found = made(Sampled(samples, sockets, ()))
+    assert found["tcp.delivery_rate_bps"].values.tolist() == [0.0, 1448 * 8 * 10]
