@@ -29,7 +29,7 @@ UNHURRIED = settings(deadline=None)
 """A busy machine is no mistake."""
 
 DIMENSIONS = st.builds(Dimension, st.integers(-3, 3), st.integers(-3, 3)) | st.sampled_from([PERCENT, BARE])
-OF_UNIT = {"us": TIME, "bps": RATE, "bytes": SIZE, "pct": PERCENT}
+OF_UNIT = {"us": TIME, "ms": TIME, "bps": RATE, "bytes": SIZE, "pct": PERCENT}
 
 
 def quantity_of(text: str, **metrics: float) -> tuple[float | None, Dimension]:
