@@ -16,7 +16,6 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.impairments import Impairments
 from perfcheck.model.link import DIRECTIONS
 from perfcheck.model.traffic import GENERATORS
-from perfcheck.model.units import parse_duration_ns
 from perfcheck.scenario.own_metrics import check_own_metrics
 from perfcheck.scenario.subjects import check_subjects
 from perfcheck.scenario.suggest import hint, nearest
@@ -189,14 +188,14 @@ def _between_hosts(document: Document, loc: Loc) -> Iterator[Problem]:
 
 
 def _times(document: Document, loc: Loc) -> Iterator[Problem]:
-    duration = _duration_ns(document, (*loc, "duration"))
+    duration = document.duration_ns(*loc, "duration")
     sized = document.get(*loc, "bytes") is not None
     length = duration if duration is not None else DEFAULT_DURATION_NS
-    start = _duration_ns(document, (*loc, "start")) or 0
+    start = document.duration_ns(*loc, "start") or 0
     if start + length > MAX_TRAFFIC_NS >= max(start, length):
         found = document.find((*loc, "duration") if duration is not None else (*loc, "start"))
         yield _at(document, found, "expected traffic that ends within an hour")
-    warmup = _duration_ns(document, ("warmup",)) or 0
+    warmup = document.duration_ns("warmup") or 0
     if not warmup or _is_true(document.get(*loc, "background")):
         return
     if sized:
@@ -306,14 +305,6 @@ def _followed(document: Document) -> Iterator[Problem]:
     if host is not None and hosts and host not in hosts:
         found = document.find(("measure", "filter", "host"))
         yield _at(document, found, f"unknown host {host!r}{hint(host, hosts)}")
-
-
-def _duration_ns(document: Document, loc: Loc) -> int | None:
-    text = document.text(*loc)
-    try:
-        return None if text is None else parse_duration_ns(text)
-    except ValueError:
-        return None
 
 
 def _is_true(node: Node | None) -> bool:

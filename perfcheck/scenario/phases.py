@@ -11,7 +11,6 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Phased
 from perfcheck.model.subject import DIAGNOSIS, MetricKey
 from perfcheck.model.traffic import GENERATORS
-from perfcheck.model.units import parse_duration_ns
 from perfcheck.scenario.notation import duration_text
 from perfcheck.scenario.suggest import hint
 from perfcheck.scenario.tree import Document, Scalar
@@ -37,7 +36,7 @@ def check_phases(document: Document, taken: Iterable[str]) -> Iterator[Problem]:
 
 
 def _out_of_time(document: Document, begins: dict[str, int]) -> Iterator[Problem]:
-    warmup_ns = _duration_ns(document, ("warmup",)) or 0
+    warmup_ns = document.duration_ns("warmup") or 0
     end_ns = _traffic_end_ns(document)
     for name, begin_ns in begins.items():
         if begin_ns < warmup_ns:
@@ -73,7 +72,7 @@ def mistaken_phase(document: Document, key: MetricKey) -> str | None:
 
 def _begins(document: Document) -> dict[str, int]:
     """Return the begin of each phase whose time can be read."""
-    found = {name: _duration_ns(document, (_PHASES, name)) for name in document.table(_PHASES)}
+    found = {name: document.duration_ns(_PHASES, name) for name in document.table(_PHASES)}
     return {name: begin_ns for name, begin_ns in found.items() if begin_ns is not None}
 
 
@@ -88,18 +87,10 @@ def _traffic_end_ns(document: Document) -> int | None:
                 continue
             if generator == "command" or document.get(*loc, "bytes") is not None:
                 return None
-            length_ns = _duration_ns(document, (*loc, "duration"))
+            length_ns = document.duration_ns(*loc, "duration")
             length_ns = DEFAULT_DURATION_NS if length_ns is None else length_ns
-            ends.append((_duration_ns(document, (*loc, "start")) or 0) + length_ns)
+            ends.append((document.duration_ns(*loc, "start") or 0) + length_ns)
     return max(ends, default=None)
-
-
-def _duration_ns(document: Document, loc: Loc) -> int | None:
-    text = document.text(*loc)
-    try:
-        return None if text is None else parse_duration_ns(text)
-    except ValueError:
-        return None
 
 
 def _at(document: Document, loc: Loc, message: str) -> Problem:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from perfcheck.errors import Problem
+from perfcheck.model.units import parse_duration_ns
 from perfcheck.system.place import Loc, Place, join, problem_at
 
 
@@ -122,6 +123,14 @@ class Document:
         """Return the text under a path, or None where there is none."""
         node = self.get(*loc)
         return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+    def duration_ns(self, *loc: str | int) -> int | None:
+        """Return the duration under a path, or None where there is none that can be read."""
+        text = self.text(*loc)
+        try:
+            return None if text is None else parse_duration_ns(text)
+        except ValueError:
+            return None
 
     def everything(self) -> Iterator[Found]:
         """Yield the root and all that is below it, in the file's order; what aliases repeat, each time."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
+from perfcheck.collect.base.declaration import Declaration
 from perfcheck.ebpf.libbpf import RunCounters
 from perfcheck.ebpf.object import BpfObject
 from perfcheck.ebpf.run_stats import RunClock
@@ -80,3 +82,29 @@ class Loaded:
         if self._object is not None:
             self._object.close()
             self._object = None
+
+
+class LoadedCollector:
+    """What collectors that load one BpfObject for themselves have in common; each makes its own `_kernel`."""
+
+    declared: ClassVar[Declaration]
+    _kernel: Loaded
+
+    @property
+    def name(self) -> str:
+        """The collector's name."""
+        return self.declared.name
+
+    @property
+    def clock(self) -> RunClock:
+        """The clock that times the programs."""
+        return self._kernel.clock
+
+    def timed_by(self, clock: RunClock) -> None:
+        """Have the programs timed together with other collectors'; before `open`."""
+        self._kernel.clock = clock
+
+    @property
+    def loaded(self) -> BpfObject:
+        """The maps and programs in the kernel; CollectError before `open`."""
+        return self._kernel.object

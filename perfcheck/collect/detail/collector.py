@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from perfcheck.collect import declared
 from perfcheck.collect.base import programs
-from perfcheck.collect.base.loaded import Loaded
+from perfcheck.collect.base.loaded import Loaded, LoadedCollector
 from perfcheck.collect.detail import hooks
 from perfcheck.collect.detail.sampling import EVERYTHING, FEW, Shed, Store, lower_keep, narrowed, told
 from perfcheck.ebpf import cache
@@ -27,7 +27,6 @@ from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.image import Image
 from perfcheck.ebpf.object import BpfObject
 from perfcheck.ebpf.ringbuf import MappedRing
-from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.detail import DetailFilter, DetailStream, Kind
 from perfcheck.model.flow import FlowKey, Protocol
@@ -48,7 +47,7 @@ _BUDGET_EVERY_S: Final = 0.2
 _PROTOCOLS: Final = {6: Protocol.TCP, 17: Protocol.UDP}
 
 
-class DetailCollector:
+class DetailCollector(LoadedCollector):
     """Follows packets; `ring_bytes` is the ring's size, a power of two, `most` how many records a trial may keep."""
 
     declared = declared.DETAIL
@@ -62,28 +61,9 @@ class DetailCollector:
         self._drain: _Drain | None = None
         self._filtered = False
 
-    @property
-    def name(self) -> str:
-        """The collector's name."""
-        return self.declared.name
-
     def check(self) -> None:
         """Raise Unavailable where BPF cannot be used."""
         check_bpf()
-
-    @property
-    def clock(self) -> RunClock:
-        """The clock that times the programs."""
-        return self._kernel.clock
-
-    def timed_by(self, clock: RunClock) -> None:
-        """Have the programs timed together with other collectors'; before `open`."""
-        self._kernel.clock = clock
-
-    @property
-    def loaded(self) -> BpfObject:
-        """The maps and programs in the kernel; CollectError before `open`."""
-        return self._kernel.object
 
     def open(self) -> None:
         """Compile (or take from the cache), load and attach; nothing is followed before `begin`."""

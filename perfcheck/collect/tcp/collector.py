@@ -47,7 +47,7 @@ import numpy.typing as npt
 
 from perfcheck.collect import declared
 from perfcheck.collect.base.availability import lacking
-from perfcheck.collect.base.loaded import Loaded
+from perfcheck.collect.base.loaded import Loaded, LoadedCollector
 from perfcheck.collect.series.source import Source
 from perfcheck.collect.tcp import decode
 from perfcheck.collect.tcp.series import open_series
@@ -56,7 +56,6 @@ from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.image import Image
 from perfcheck.ebpf.object import BpfObject
-from perfcheck.ebpf.run_stats import RunClock
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.observation import Observation, Overhead, Scope
@@ -75,7 +74,7 @@ _COUNTED_BY: Final = {
 """What counters that no metric is the sum of rest on; for the others the catalogue says it (MetricSpec.hooks)."""
 
 
-class TcpCollector:
+class TcpCollector(LoadedCollector):
     """Measures the TCP sockets of the scope's namespaces by BPF; `max_sockets` bounds the memory (13 kB each)."""
 
     declared = declared.TCP
@@ -88,11 +87,6 @@ class TcpCollector:
         self._hosts: dict[int, str] = {}
         self._paths: Mapping[str, str] = {}
         self._cpu_s = 0.0
-
-    @property
-    def name(self) -> str:
-        """The collector's name."""
-        return self.declared.name
 
     def check(self) -> None:
         """Raise Unavailable without the kernel's BTF, the right to use BPF, libbpf, or BCC."""
@@ -112,20 +106,6 @@ class TcpCollector:
     def _load(self, image: Image) -> None:
         sizes = {"records": self._max_sockets * 4, "histograms": self._max_sockets}
         self._kernel.open(lambda clock: BpfObject(image, sizes, self.declared.may_lack, clock))
-
-    @property
-    def clock(self) -> RunClock:
-        """The clock that times the programs."""
-        return self._kernel.clock
-
-    def timed_by(self, clock: RunClock) -> None:
-        """Have the programs timed together with other collectors'; before `open`."""
-        self._kernel.clock = clock
-
-    @property
-    def loaded(self) -> BpfObject:
-        """The maps and programs in the kernel; CollectError before `open`."""
-        return self._kernel.object
 
     def begin(self, scope: Scope) -> None:
         """Forget all sockets and count those of the scope's namespaces from now on."""
