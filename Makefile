@@ -51,7 +51,7 @@ help:
 	@echo 'make bench-compare   how long comparison and history take'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
 	@echo 'make kills           kill perfcheck 200 times at random moments and count what is left (half an hour)'
-	@echo 'make campaign        count false and missed decisions on this machine (more than an hour)'
+	@echo 'make campaign        count false and missed decisions on this machine (more than an hour; BENCH="--set parts")'
 
 setup:
 	@VENV=$(VENV) .ci/setup
@@ -125,7 +125,7 @@ error-rates: setup
 	@$(PYTHON) tests/unit/decision_errors.py
 
 campaign: setup
-	$(PYTHON) tests/bench/campaign.py
+	$(PYTHON) tests/bench/campaign.py $(BENCH)
 
 kills: setup
 	$(BENCH_PYTHON) tests/bench/kill_campaign.py $(BENCH)

@@ -1,7 +1,9 @@
 """How often decisions against a stored baseline are wrong on this machine: A/A builds and builds with a known fault.
 
-Each build is a line in a file, so a stopped campaign can be continued. Kinds of builds take turns, so
-a campaign that is cut off has some of each. Run it by `make campaign`; it takes more than an hour.
+Two sets of scenarios (`--set`): `whole` has faults of the whole run, `parts` faults of one phase or one traffic entry,
+which must fail the items of that part and no other. Each build is a line in a file, so a stopped campaign can be
+continued. Kinds of builds take turns, so a campaign that is cut off has some of each. Run it by `make campaign`; it
+takes more than an hour.
 Other work on the machine does no harm: it happens to users' builds, too. Half of the builds of each
 kind, and every other session of the baseline, run beside a process that takes a fifth of one CPU,
 50 ms at a time.
@@ -14,7 +16,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,83 +24,46 @@ from pathlib import Path
 from typing import Final
 
 import campaign_report
+from campaign_faults import SETS, CampaignSet
 from campaign_report import Build, Judged, Outcome, read_builds
 
 from perfcheck.errors import CouldNotMeasure
-from perfcheck.model.quantities import Loss
 from perfcheck.model.record import RunRecord
-from perfcheck.model.scenario import LinkSpec, Scenario
+from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.scenario import load_all
 
-SCENARIOS: Final = Path(__file__).parent / "campaign"
 ATTEMPTS: Final = 5
-RMEM: Final = "net.ipv4.tcp_rmem"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """A known regression, put into the one scenario that shows it."""
-
-    name: str
-    scenario: str
-    change: Callable[[Scenario], Scenario]
-
-
-def _with_link(scenario: Scenario, change: Callable[[LinkSpec], dict[str, object]]) -> Scenario:
-    links = tuple(link.model_copy(update=change(link)) for link in scenario.links)
-    return scenario.model_copy(update={"links": links})
-
-
-def _double_loss(link: LinkSpec) -> dict[str, object]:
-    loss = link.loss or Loss()
-    return {"loss": loss.model_copy(update={"p_pct": 2 * loss.p_pct})}
-
-
-def _half_rmem(scenario: Scenario) -> Scenario:
-    hosts = {}
-    for name, host in scenario.hosts.items():
-        sizes = str(host.sysctl.get(RMEM, "")).split()
-        halved = {RMEM: " ".join([sizes[0], *(str(int(size) // 2) for size in sizes[1:])])} if sizes else {}
-        hosts[name] = host.model_copy(update={"sysctl": {**host.sysctl, **halved}})
-    return scenario.model_copy(update={"hosts": hosts})
-
-
-FAULTS: Final = (
-    Fault(name="rate - 5 %", scenario="short-bulk",
-          change=lambda made: _with_link(made, lambda link: {"rate_bps": round(0.95 * (link.rate_bps or 0))})),
-    Fault(name="delay + 5 %", scenario="short-bulk",
-          change=lambda made: _with_link(made, lambda link: {"delay_ns": round(1.05 * (link.delay_ns or 0))})),
-    Fault(name="loss x 2", scenario="short-loss", change=lambda made: _with_link(made, _double_loss)),
-    Fault(name="rmem halved", scenario="short-rmem", change=_half_rmem),
-)  # fmt: skip
 
 
 def main() -> int:
     """Measure what is missing, then print the report; with `--count` only measure, and give 4 if more is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--set", choices=list(SETS), default="whole", help="scenarios and faults")
     parser.add_argument("--builds", type=int, default=100, help="A/A builds of all scenarios")
     parser.add_argument("--faults", type=int, default=20, help="builds with each fault")
     parser.add_argument("--baselines", type=int, default=3, help="baselines; builds take turns at them")
     parser.add_argument("--sessions", type=int, default=4, help="sessions in each baseline")
     parser.add_argument("--count", type=int, help="make at most so many sessions and builds now")
-    parser.add_argument("--results", type=Path, default=Path("results/campaign"), help="folder, kept between runs")
+    parser.add_argument("--results", type=Path, help="folder, kept between runs (default: results/campaign-SET)")
     parser.add_argument("--report", action="store_true", help="print the report of what there is, measure nothing")
     arguments = parser.parse_args()
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    scenarios = {file.scenarios[0].name: file.scenarios[0] for file in load_all([SCENARIOS])}
-    log = arguments.results / "builds.jsonl"
-    wanted = {campaign_report.SAME: arguments.builds} | {fault.name: arguments.faults for fault in FAULTS}
+    chosen = SETS[arguments.set]
+    results = arguments.results or Path(f"results/campaign-{chosen.name}")
+    results.mkdir(parents=True, exist_ok=True)
+    scenarios = {file.scenarios[0].name: file.scenarios[0] for file in load_all([chosen.folder])}
+    log = results / "builds.jsonl"
+    wanted = {campaign_report.SAME: arguments.builds} | {fault.name: arguments.faults for fault in chosen.faults}
     sessions = arguments.baselines * arguments.sessions
     if not arguments.report:
         left = arguments.count if arguments.count is not None else sessions + sum(wanted.values())
-        left -= _save_sessions(scenarios, arguments.results, arguments.baselines, sessions, left)
-        _measure(scenarios, wanted, arguments.results, arguments.baselines, left)
+        left -= _save_sessions(scenarios, results, arguments.baselines, sessions, left)
+        _measure(chosen, scenarios, wanted, results, arguments.baselines, left)
         if arguments.count is not None:
             return 4 if _next_kind(read_builds(log), wanted) is not None else 0
     baselines = f"{arguments.baselines} baselines of {arguments.sessions} sessions"
-    print(campaign_report.report(read_builds(log), list(scenarios.values()), baselines))
+    print(campaign_report.report(read_builds(log), chosen, list(scenarios.values()), baselines))
     return 0
 
 
@@ -143,10 +108,15 @@ def _next_kind(builds: list[Build], wanted: Mapping[str, int]) -> str | None:
 
 
 def _measure(
-    scenarios: Mapping[str, Scenario], wanted: Mapping[str, int], results: Path, baselines: int, most: int
+    chosen: CampaignSet,
+    scenarios: Mapping[str, Scenario],
+    wanted: Mapping[str, int],
+    results: Path,
+    baselines: int,
+    most: int,
 ) -> None:
     log = results / "builds.jsonl"
-    changed = {fault.name: [fault.change(scenarios[fault.scenario])] for fault in FAULTS}
+    changed = {fault.name: [fault.change(scenarios[fault.scenario])] for fault in chosen.faults}
     runs = changed | {campaign_report.SAME: list(scenarios.values())}
     for _ in range(most):
         builds = read_builds(log)

@@ -13,10 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from campaign_faults import CampaignSet, Fault
 from scipy.stats import beta
 
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.scenario import Scenario
+from perfcheck.model.subject import read_key
 from perfcheck.model.units import format_value
 from perfcheck.model.verdict import Verdict
 from perfcheck.system import fingerprint
@@ -99,16 +101,16 @@ def _build(read: dict[str, Any]) -> Build:
     return Build(**{**read, "outcomes": tuple(outcomes)})
 
 
-def report(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: str) -> str:
+def report(builds: Sequence[Build], chosen: CampaignSet, scenarios: Sequence[Scenario], baselines: str) -> str:
     """Return the page; `baselines` says what the builds were compared with."""
     if not builds:
         return "no build was made yet"
     parts = [
         "# How often a build gets the wrong verdict",
-        _how(builds, scenarios, baselines),
+        _how(builds, chosen, scenarios, baselines),
         "## Builds",
         _table(_builds_head(), _builds_rows(builds)),
-        _words_on_builds(builds),
+        _words_on_builds(builds, chosen),
         "## What could be seen",
         _WORDS_ON_METRICS,
         _table(_metrics_head(), _metrics_rows(builds, scenarios)),
@@ -133,16 +135,17 @@ def _wrapped(part: str) -> str:
     )  # fmt: skip
 
 
-def _how(builds: Sequence[Build], scenarios: Sequence[Scenario], baselines: str) -> str:
+def _how(builds: Sequence[Build], chosen: CampaignSet, scenarios: Sequence[Scenario], baselines: str) -> str:
     seen = fingerprint()
     times = sorted(datetime.fromisoformat(build.started_at) for build in builds)
     names = ", ".join(f"`{scenario.name}`" for scenario in scenarios)
     return (
         "After this page you know how often perfcheck fails a build without a reason, and how often it misses a "
-        "fault.\n\n    make campaign          # more than an hour\n\n"
-        f"This measures builds of three short scenarios ({names}, in `tests/bench/campaign/`: 2 s of traffic, "
-        f"3 runs) and judges each against one of {baselines}. A/A builds change nothing: every "
-        "REGRESSED is a false alarm. Each other build has one known fault, in the one scenario that shows it.\n\n"
+        f"fault.\n\n    make campaign BENCH='--set {chosen.name}'\n\n"
+        f"This measures builds of {len(scenarios)} short scenarios ({names}, in `tests/bench/campaign/`: 2 to 3 s of "
+        f"traffic, 3 runs) and judges each against one of {baselines}. A/A builds change nothing: every "
+        "REGRESSED is a false alarm. Each other build has one known fault, in the one scenario that shows it. "
+        f"{chosen.about}\n\n"
         f"Machine: {_machine(seen)}. {len(builds)} builds between {times[0]:%Y-%m-%d %H:%M} and "
         f"{times[-1]:%Y-%m-%d %H:%M} UTC, {sum(build.seconds for build in builds) / 60:.0f} minutes of measuring. "
         "The kinds took turns."
@@ -192,7 +195,7 @@ def bounds(hits: int, tries: int) -> tuple[float, float]:
     return low, high
 
 
-def _words_on_builds(builds: Sequence[Build]) -> str:
+def _words_on_builds(builds: Sequence[Build], chosen: CampaignSet) -> str:
     same = [build for build in builds if build.kind == SAME]
     compared = sum(len(outcome.judged) for build in same for outcome in build.outcomes)
     confirmed = sum(outcome.runs > outcome.screened for build in same for outcome in build.outcomes)
@@ -208,6 +211,12 @@ def _words_on_builds(builds: Sequence[Build]) -> str:
         )
         by = ", ".join(f"`{metric}` ({times})" for metric, times in caught.most_common())
         words.append(f"{kind}, in `{outcomes[0].scenario}`: caught by {by or 'nothing'}.")
+    for fault in chosen.faults:
+        own = [build for build in builds if build.kind == fault.name]
+        if fault.items and own:
+            right = sum(_right_items(build, fault) for build in own)
+            asked, others = (", ".join(f"`{item}`" for item in items) for items in (fault.items, fault.others))
+            words.append(f"{fault.name}: {asked} failed and {others} did not in {right} of {len(own)} builds.")
     false = [
         f"`{each.metric}` of `{outcome.scenario}` ({each.change_pct or 0:+.1f} %)"
         for build in same
@@ -217,6 +226,15 @@ def _words_on_builds(builds: Sequence[Build]) -> str:
     ]
     words.append(f"False alarms: {', '.join(false) or 'none'}.")
     return "\n".join(f"- {word}" for word in words)
+
+
+def _right_items(build: Build, fault: Fault) -> bool:
+    """Whether the items of the part that the fault concerns are REGRESSED, and none of the other part's."""
+    regressed = {
+        each.metric for outcome in build.outcomes for each in outcome.judged
+        if each.verdict == Verdict.REGRESSED.value
+    }  # fmt: skip
+    return regressed >= set(fault.items) and not regressed & set(fault.others)
 
 
 _WORDS_ON_METRICS: Final = (
@@ -235,7 +253,8 @@ def _metrics_rows(builds: Sequence[Build], scenarios: Sequence[Scenario]) -> lis
     outcomes = [outcome for build in builds if build.kind == SAME for outcome in build.outcomes]
     for scenario in scenarios:
         own = [each for outcome in outcomes if outcome.scenario == scenario.name for each in outcome.judged]
-        compared = [name for name in CATALOGUE if any(each.metric == name for each in own)]
+        order = list(CATALOGUE)
+        compared = sorted({each.metric for each in own}, key=lambda key: (order.index(read_key(key).metric), key))
         rows += [_metric_row(scenario.name, name, [each for each in own if each.metric == name]) for name in compared]
     return rows
 
@@ -261,7 +280,7 @@ def _at(metric: str, noted: Sequence[Judged]) -> str:
     known = sorted(each.detectable or 0.0 for each in noted)
     if not known:
         return ""
-    unit = CATALOGUE[metric].unit
+    unit = CATALOGUE[read_key(metric).metric].unit
     return f"at {format_value(median(known), unit)} / {format_value(_quantile(known, 0.95), unit)}"
 
 

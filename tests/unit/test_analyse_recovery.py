@@ -172,3 +172,17 @@ def test_each_phase_has_its_own_goodput() -> None:
 def test_a_phase_after_the_traffic_is_absent_and_the_last_one_ends_with_it() -> None:
     begins = {"a": 1 * S, "b": 2 * S, "c": 9 * S}
     assert phase_spans(begins, 5 * S) == {"a": (1 * S, 2 * S), "b": (2 * S, 5 * S)}
+
+
+def test_requests_that_vary_are_back_when_they_vary_as_before() -> None:
+    # In a queue that rises and falls, half a second has a median that is up to a quarter above that of two seconds.
+    wave = [(0.0, 40.0), (1.0, 40.0), (1.5, 60.0), (2.0, 40.0), (2.5, 60.0), (3.0, 900.0), (3.85, 60.0), (4.6, 40.0)]
+    report = asked(wave)
+    found = recovered_ns(report, BEFORE, 3 * S)
+    assert found is not None
+    assert 0.9 * S < found < 1.1 * S
+
+
+def test_requests_that_stay_longer_than_most_were_are_not_back() -> None:
+    steady = [(0.0, 40.0), (2.7, 60.0), (3.0, 900.0), (3.85, 60.0)]
+    assert recovered_ns(asked(steady), BEFORE, 3 * S) is None
