@@ -25,7 +25,8 @@ def recovered_ns(report: TrafficReport, reference: Span, begin_ns: int) -> int |
     """Return the time from `begin_ns` until the report's traffic is as it was in `reference`; None where never.
 
     Goodput counts that is at least 90 % of what it was, a median latency that is at most 110 % (or what three quarters
-    of the requests kept to before), each of what follows over half a second. ValueError where nothing was measured in `reference`: nobody can say what it was.
+    of the requests kept to before), each of what follows over half a second. ValueError where nothing was measured in
+    `reference`: nobody can say what it was.
     """
     if report.measured_ns is None:
         raise ValueError(f"{report.generator} measured nothing")
