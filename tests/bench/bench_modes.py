@@ -21,6 +21,7 @@ from attaching import Layers
 from rich.table import Table
 
 from perfcheck.collect import prepare
+from perfcheck.collect.events.collector import EventsCollector
 from perfcheck.collect.kernel.procfs import cpu_times
 from perfcheck.collect.series.queues import HostQueues
 from perfcheck.collect.series.sampler import Sampler
@@ -40,6 +41,8 @@ MODES: Final[tuple[Literal["summary", "detail"], ...]] = ("summary", "detail")
 EMPTY: Final = "empty program"
 SERIES: Final = "summary, series"
 """The summary mode, with time series sampled every 100 ms."""
+EVERYTHING: Final = "summary, series, events"
+"""The same, with the programs of `--events`."""
 SECONDS: Final = 2
 PACED_BPS: Final = 1_000_000_000
 PACED_SECONDS: Final = 10
@@ -69,7 +72,7 @@ def measured(
     """Return each mode's turns, one a round; `empty` attaches a program that does nothing, which has turns, too."""
     for mode in MODES:
         prepare("all", mode)
-    turns: dict[str, list[Turn]] = {name: [] for name in (OFF, EMPTY, *MODES, SERIES)}
+    turns: dict[str, list[Turn]] = {name: [] for name in (OFF, EMPTY, *MODES, SERIES, EVERYTHING)}
     order = list(turns)
     for _ in range(rounds):
         order = order[1:] + order[:1]
@@ -83,11 +86,11 @@ def measured(
 
 def _turn_within(lab: Lab, scope: Scope, name: str, server_pid: int) -> Turn:
     """Return a part of a transfer that goes on: the core has found its pace before goodput is looked at."""
-    with attached_core(MODES[0] if name == SERIES else name, "all") as attached:
+    with attached_core(name, "all") as attached:
         began_s = time.monotonic()
         for one in attached:
             one.begin(scope)
-        sampler = _sampler(lab, attached, scope) if name == SERIES else None
+        sampler = _sampler(lab, attached, scope) if name in (SERIES, EVERYTHING) else None
         time.sleep(bench_saturated.SETTLE_S)
         before = _busy_ticks()
         goodput_bps = bench_saturated.goodput_bps(server_pid)
@@ -126,12 +129,20 @@ def turn(lab: Lab, scope: Scope, name: str, layers: Layers = "all", options: Seq
 @contextmanager
 def attached_core(name: str, layers: Layers, clock: RunClock | None = None) -> Iterator[Sequence[Collector]]:
     """Return a mode's collectors, attached; none for a name that is no mode. `clock` instead of the usual one."""
-    modes = [mode for mode in MODES if mode == name]
-    if not modes:
+    mode = MODES[0] if name in (SERIES, EVERYTHING) else next((mode for mode in MODES if mode == name), None)
+    if mode is None:
         yield ()
         return
-    with attaching.attached(layers, modes[0], clock) as opened:
-        yield opened
+    with attaching.attached(layers, mode, clock) as opened:
+        if name != EVERYTHING:
+            yield opened
+            return
+        events = EventsCollector()
+        events.open()
+        try:
+            yield (*opened, events)
+        finally:
+            events.close()
 
 
 def _cpu_names() -> Iterator[str]:
@@ -199,19 +210,23 @@ class Paced:
     calls_per_s: float
 
 
-def paced(lab: Lab, scope: Scope, rounds: int) -> list[Paced]:
-    """Return transfers of PACED_SECONDS beside all layers in summary mode."""
+def paced(lab: Lab, scope: Scope, rounds: int, name: str = MODES[0]) -> list[Paced]:
+    """Return transfers of PACED_SECONDS beside all layers in summary mode, and what else `name` says."""
     prepare("all")
-    with attached_core("summary", "all") as attached:
-        return [beside(lab, scope, attached, ["-b", str(PACED_BPS)]) for _ in range(rounds)]
+    with attached_core(name, "all") as attached:
+        sampled = name in (SERIES, EVERYTHING)
+        return [beside(lab, scope, attached, ["-b", str(PACED_BPS)], sampled=sampled) for _ in range(rounds)]
 
 
-def beside(lab: Lab, scope: Scope, attached: Sequence[Collector], options: Sequence[str]) -> Paced:
-    """Return what the core took beside one transfer."""
+def beside(
+    lab: Lab, scope: Scope, attached: Sequence[Collector], options: Sequence[str], *, sampled: bool = False
+) -> Paced:
+    """Return what the core took beside one transfer, `sampled` with time series."""
     # Nothing is shed: it is the whole core's cost that is asked for.
     core = Core(attached, Budget(cpu_pct=100.0))
     began_s = time.process_time()
     core.begin(scope)
+    sampler = _sampler(lab, attached, scope) if sampled else None
     begin_s = time.process_time() - began_s
     # While the traffic runs this thread and the lab's do the benchmark's work and no other; collectors have their own.
     began_s, mine_s, clock_s = time.process_time(), _benchmarks_s(lab), time.monotonic()
@@ -219,6 +234,9 @@ def beside(lab: Lab, scope: Scope, attached: Sequence[Collector], options: Seque
     length_s = time.monotonic() - clock_s
     own_s = time.process_time() - began_s - (_benchmarks_s(lab) - mine_s)
     began_s = time.process_time()
+    if sampler is not None:
+        sampler.finish()
+        sampler.close()
     seen = core.end()
     once_s = begin_s + time.process_time() - began_s
     costs = [cost for one in seen for cost in one.overhead.programs]
@@ -238,7 +256,7 @@ def _benchmarks_s(lab: Lab) -> float:
 def paced_table(turns: dict[str, list[Paced]]) -> Table:
     """What the core took of one CPU beside traffic at a given rate, and once a trial; the goal is below 1 %."""
     table = Table(
-        "packets", "goodput Gbit/s", "BPF programs, % of a CPU", "collectors' own, % of a CPU", "sum", "largest",
+        "what runs", "goodput Gbit/s", "BPF programs, % of a CPU", "collectors' own, % of a CPU", "sum", "largest",
         "ms a trial", "of a trial of 10 s, %", "calls a second", box=None,
         title="the core, all layers in summary mode, at 1 Gbit/s: while traffic runs, and once a trial",
     )  # fmt: skip

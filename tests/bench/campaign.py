@@ -27,7 +27,7 @@ import campaign_report
 from campaign_faults import SETS, CampaignSet
 from campaign_report import Build, Judged, Outcome, read_builds
 
-from perfcheck.errors import CouldNotMeasure
+from perfcheck.errors import CouldNotMeasure, Stopped
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
@@ -92,6 +92,8 @@ def _save_session(runner: Runner, scenario: Scenario) -> None:
     for attempt in range(ATTEMPTS):
         try:
             runner.save_baseline(runner.run(scenario))
+        except Stopped:
+            raise
         except CouldNotMeasure as error:
             print(f"{scenario.name}: {error}", file=sys.stderr)
             if attempt == ATTEMPTS - 1:
@@ -142,6 +144,8 @@ def _build(kind: str, loaded: bool, baseline: int, scenarios: list[Scenario], re
         for scenario in scenarios:
             try:
                 record = runner.run(scenario)
+            except Stopped:
+                raise
             except CouldNotMeasure as error:
                 outcomes.append(Outcome(scenario=scenario.name, verdict=Verdict.INVALID.value, reason=str(error)))
                 continue
