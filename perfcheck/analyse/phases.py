@@ -30,6 +30,7 @@ def phase_metrics(
     `begins_ns` are in the order of time. `observations` cover the whole trial, those of `by_phase` one phase each;
     a collector that cannot tell phases apart has none there.
     """
+    began_ns = min(report.start_ns for report in reports)
     reports = timed(reports, observations)
     spans = phase_spans(begins_ns, max(report.end_ns for report in reports))
     found: dict[str, TrialPhase] = {}
@@ -40,6 +41,7 @@ def phase_metrics(
         found[name] = TrialPhase(
             metrics=_told(trial_metrics(scenario, parts, seen)),
             subjects={subject: told for subject, metrics in subjects.items() if (told := _told(metrics))},
+            begin_ns=span[0] - began_ns,
         )
     return _with_recovery(scenario, reports, spans, found)
 
@@ -70,9 +72,11 @@ def _with_recovery(
         measured = [entry for entry, report in entries if not report.background]
         times = [times_ms[entry] for entry in measured if entry in times_ms]
         whole = {RECOVERY: max(times)} if times and not unrecovered else {}
-        found[name] = TrialPhase(
-            metrics={**found[name].metrics, **whole}, subjects=subjects, unrecovered=tuple(unrecovered)
-        )
+        found[name] = found[name].model_copy(
+            update={
+                "metrics": {**found[name].metrics, **whole}, "subjects": subjects, "unrecovered": tuple(unrecovered),
+            }
+        )  # fmt: skip
     return found
 
 

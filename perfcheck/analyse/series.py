@@ -18,7 +18,7 @@ from perfcheck.analyse.flows import Identity, identity, measured_connections
 from perfcheck.analyse.subjects import alone
 from perfcheck.analyse.trial import timed
 from perfcheck.model.flow import FlowKey
-from perfcheck.model.observation import Observation, TrafficReport
+from perfcheck.model.observation import Observation, Timings, TrafficReport
 from perfcheck.model.series import FLOW, BufferLooks, Curve, FlowSamples, NamedSamples, Rows, Samples
 from perfcheck.model.traffic import TrafficSpec, entry_names
 
@@ -31,7 +31,10 @@ _STATE: Final = ("cwnd_segs", "ssthresh_segs", "srtt_us", "inflight_segs")
 _NO_SSTHRESH: Final = 0x7FFFFFFF
 _NONE: Final = -1
 _PERCENTILES: Final = (("p50", 0.5), ("p99", 0.99))
-_RATES: Final = (("app.throughput_bps", "size_bytes", 8), ("app.requests_per_s", "answers", 1))
+_RATES: Final = (
+    ("app.throughput_bps", "size_bytes", 8), ("app.requests_per_s", "answers", 1),
+    ("app.connections_per_s", "connections", 1),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ def curves(
     yield from _buffers(samples.buffers, ends, names, zero_ns)
     for name, report in zip(names, timed(reports, observations), strict=True):
         yield from _arrived(name, report, grid, zero_ns)
+        for timings in _timings(report):
+            yield from _timed(name, timings, grid, zero_ns)
 
 
 def _ends(
@@ -276,6 +281,37 @@ def _arrived(name: str, report: TrafficReport, grid: _Grid, zero_ns: int) -> Ite
         yield Curve(
             subject=name, metric=metric, t_ns=grid.ends_ns[inside],
             values=factor * 1e9 * arrived[inside] / grid.length_ns[inside],
+        )  # fmt: skip
+
+
+def _timings(report: TrafficReport) -> Iterator[Timings]:
+    """Yield the times of single requests, or of a generator's other single events."""
+    if report.requests is not None:
+        sent_ns, latency_us = report.requests.sent_ns, report.requests.latency_us
+        ended_ns = sent_ns + np.rint(1000 * latency_us).astype(np.int64)
+        yield Timings(metric="app.latency_us", ended_ns=ended_ns, took_us=latency_us)
+    yield from report.timings
+
+
+def _timed(name: str, timings: Timings, grid: _Grid, zero_ns: int) -> Iterator[Curve]:
+    """Yield percentiles of the times that ended in each interval, as numpy has them; no value where none ended."""
+    ended_ns = timings.ended_ns - zero_ns
+    tick = np.searchsorted(grid.ends_ns, ended_ns, side="left")
+    inside = (tick < len(grid.ends_ns)) & (ended_ns > grid.began_ns)
+    tick, took_us = tick[inside], timings.took_us[inside]
+    order = np.lexsort((took_us, tick))
+    tick, took_us = tick[order], took_us[order]
+    ticks, begins, counts = np.unique(tick, return_index=True, return_counts=True)
+    if not len(ticks):
+        return
+    for stat, share in _PERCENTILES:
+        place = share * (counts - 1)
+        below = np.floor(place).astype(np.int64)
+        above = np.minimum(below + 1, counts - 1)
+        low, high = took_us[begins + below], took_us[begins + above]
+        yield Curve(
+            subject=name, metric=f"{timings.metric}.{stat}", t_ns=grid.ends_ns[ticks],
+            values=low + (place - below) * (high - low),
         )  # fmt: skip
 
 

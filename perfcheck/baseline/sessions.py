@@ -18,7 +18,7 @@ EMULATORS: Final = "emulators"
 
 def baseline_of(record: RunRecord, file: str = "") -> Baseline:
     """Return a run record, stored in `file`, as a baseline of one session, so that two records can be compared."""
-    return replace(with_session(record, None), file=file)
+    return replace(with_session(record, None), file=file, predates=record.predates)
 
 
 def environment_of(record: RunRecord) -> dict[str, str]:

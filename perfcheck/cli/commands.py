@@ -23,7 +23,7 @@ from perfcheck.compare import changed_conditions, judge_records
 from perfcheck.errors import PerfcheckError, UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Direction, MetricSpec, Phased
-from perfcheck.model.record import RunRecord
+from perfcheck.model.record import PHASES, SUBJECTS, RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
 from perfcheck.model.subject import SubjectKind
@@ -173,6 +173,8 @@ def compare(arguments: argparse.Namespace) -> int:
     outputs = Outputs(_reports(console_for(), arguments))
     with ExitStack() as stack:
         opened(outputs, stack)
+        for file, records in ((arguments.baseline, before), (arguments.current, after)):
+            _say_older(file, records.values())
         for label, record in after.items():
             if label not in before:
                 say(f"{label}: only in {arguments.current}, not compared")
@@ -183,6 +185,13 @@ def compare(arguments: argparse.Namespace) -> int:
     for label in sorted(set(before) - set(after)):
         say(f"{label}: only in {arguments.baseline}, not compared")
     return final_status(verdicts, (), outputs.problems)
+
+
+def _say_older(file: Path, records: Iterable[RunRecord]) -> None:
+    """Say what an older perfcheck did not keep in records of a file; the rest is compared as ever."""
+    kinds = [kind for kind in (SUBJECTS, PHASES) if any(kind in record.predates for record in records)]
+    if kinds:
+        say(f"{file}: older records, made before {' and '.join(kinds)} had figures of their own")
 
 
 def _listed(labels: Iterable[str]) -> str:
@@ -201,7 +210,7 @@ def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, 
         reason = f"not compared: the run in {file} is INVALID: {reason}"
         nothing: dict[str, object] = {"comparisons": (), "expectations": (), "sides": None}
         return record.model_copy(update=nothing | {"verdict": Verdict.INVALID, "invalid_reason": reason})
-    lookup = lookup_of(baseline_of(before), record)
+    lookup = lookup_of(baseline_of(before, file), record)
     comparisons = judge_records(record, lookup, tolerance_pct)
     return record.model_copy(
         update={

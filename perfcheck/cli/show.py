@@ -9,13 +9,25 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from rich.text import Text
 
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import RunRecord
 from perfcheck.output import read_records
-from perfcheck.output.chart import DOTS_ACROSS, Axis, Strip, axis_lines, chart, columns_for, marks
+from perfcheck.output.alerts import Alert, read_alerts
+from perfcheck.output.chart import (
+    DOTS_ACROSS,
+    Axis,
+    Strip,
+    axis_lines,
+    chart,
+    columns_for,
+    lines_of_each,
+    marks,
+    phase_names,
+)
 from perfcheck.output.rows import scenario_label
 from perfcheck.output.series import Drawn, SeriesKind, SeriesReader
 from perfcheck.output.terminal import SafeConsole, console_for
@@ -23,8 +35,9 @@ from perfcheck.scenario.suggest import hint
 
 HOW_TO: Final = "a run writes them with `perfcheck run FILE --series PATH` (pytest: --perfcheck-series PATH)"
 _TELLING: Final = (
-    "app.throughput_bps", "app.requests_per_s", "app.latency_us.p99", "tcp.rtt_us.p50", "tcp.rtt_us.p99",
-    "tcp.cwnd_segs", "tcp.retrans_segs", "qdisc.link_queue_bytes", "cpu.busy_pct",
+    "app.throughput_bps", "app.requests_per_s", "app.latency_us.p50", "app.latency_us.p99", "app.connections_per_s",
+    "app.first_byte_us.p99", "tcp.rtt_us.p50", "tcp.rtt_us.p99", "tcp.cwnd_segs", "tcp.retrans_segs",
+    "qdisc.link_queue_bytes", "cpu.busy_pct",
 )  # fmt: skip
 """What is drawn where nothing is asked for, as far as the file has it."""
 _EVENTS: Final = (
@@ -36,16 +49,29 @@ _MAGIC: Final = b"PAR1"
 _WIDEST: Final = 160
 _IN_A_FILE: Final = 100
 _WHOLE: Final = "(all)"
+_MOST_MARKED: Final = 24
+"""Lines of alerts: nine kinds in several hosts are fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """What is drawn: a run of a file, with what its record tells."""
+    """What is drawn: a run of a file, and its record, where that was given and not the series alone."""
 
     file: Path
     run_id: str
     title: str
-    phases: tuple[tuple[str, int], ...] = ()
+    record: RunRecord | None = None
+    folder: Path = Path()
+
+    def phases(self, trial: int) -> tuple[tuple[str, int], ...]:
+        """Return each phase's begin in the trial, in ns; that of the scenario where the trial does not say it."""
+        if self.record is None:
+            return ()
+        found = next((one.phases for one in self.record.trials if one.index == trial), {})
+        begins = ((name, found[name].begin_ns if name in found else None) for name in self.record.phases)
+        return tuple(
+            (name, self.record.phases[name].begin_ns if begin_ns is None else begin_ns) for name, begin_ns in begins
+        )
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -69,19 +95,22 @@ def _lines(
     columns: int,
 ) -> Iterator[Text]:  # fmt: skip
     begin_ns, end_ns = reader.span_ns(run.run_id, trial)
-    axis = Axis(begin_ns=min(begin_ns, 0), end_ns=end_ns, phases=run.phases)
+    phases = [(name, begin_ns) for name, begin_ns in run.phases(trial) if begin_ns < end_ns]
+    axis = Axis(begin_ns=min(begin_ns, 0), end_ns=end_ns, phases=phases)
     events = {name for name, _ in _EVENTS} & {kind.metric for kind in kinds}
     wanted = dict.fromkeys([*(metric for metric, _ in asked), *sorted(events)])
     drawn = reader.drawn(
         run.run_id, trial, list(wanted), span_ns=(axis.begin_ns, axis.end_ns), columns=columns * DOTS_ACROSS
     )
     yield Text.assemble((run.title, "bold"), f"  trial {trial + 1}")
+    yield from phase_names(axis, columns)
+    rows = lines_of_each(len(asked))
     for metric in dict.fromkeys(metric for metric, _ in asked):
         subjects = [subject for name, subject in asked if name == metric]
         strips = [_strip(one) for one in drawn if one.metric == metric and (one.subject or _WHOLE) in subjects]
         if strips:
             yield Text()
-            yield from chart(metric, _unit(metric), strips, axis, columns)
+            yield from chart(metric, _unit(metric), strips, axis, columns, rows)
     shown = {subject for _, subject in asked}
     happened = [
         marks(one.subject or _WHOLE, word, np.nan_to_num(one.total) > 0)
@@ -91,10 +120,36 @@ def _lines(
         and np.nansum(one.total) > 0
         and ((one.subject or _WHOLE) in shown or ">" in (one.subject or ""))
     ]
-    if happened:
+    told = [*happened, *_alerts(run, trial, axis, columns)]
+    if told:
         yield Text()
-        yield from happened
+        yield from told
     yield from axis_lines(axis, columns)
+
+
+def _alerts(run: _Run, trial: int, axis: Axis, columns: int) -> Iterator[Text]:
+    """Yield a line for each kind of alert and host, as far as the run has a file of events."""
+    record = run.record
+    began_ns = next((one.began_ns for one in record.trials if one.index == trial), None) if record is not None else None
+    if record is None or record.events is None or began_ns is None:
+        return
+    path = _there(Path(record.events.file), run.folder)
+    if path is None:
+        yield Text(f"events: no {record.events.file}; a run without any leaves none", style="dim")
+        return
+    dots = columns * DOTS_ACROSS
+    found: dict[tuple[str, str], npt.NDArray[np.bool_]] = {}
+    for alert in read_alerts(path, run_id=run.run_id, trial=trial):
+        there = found.setdefault(_line_of(alert), np.zeros(dots, bool))
+        there[axis.column(alert.ns - began_ns, dots)] = True
+    for (host, kind), there in sorted(found.items())[:_MOST_MARKED]:
+        yield marks(host or _WHOLE, kind, there)
+    if len(found) > _MOST_MARKED:
+        yield Text(f"and {len(found) - _MOST_MARKED:,} more kinds of alerts", style="dim")
+
+
+def _line_of(alert: Alert) -> tuple[str, str]:
+    return alert.host, alert.kind.replace("_", " ")
 
 
 def _strip(one: Drawn) -> Strip:
@@ -164,9 +219,11 @@ def _chosen(file: Path, wanted: str | None) -> _Run:
         found = [run for run in runs if wanted is None or wanted in run]
         run_id = _one(found, wanted, [str(run) for run in runs], file)
         return _Run(file=file, run_id=run_id, title=f"run {run_id[:12]}")
-    records = [record for record in read_records(file) if record.series is not None]
+    every = read_records(file)
+    records = [record for record in every if record.series is not None]
     if not records:
-        raise UsageError(f"{file}: none of its runs has time series; {HOW_TO}")
+        older = "; its records are older than time series" if any(record.predates for record in every) else ""
+        raise UsageError(f"{file}: none of its runs has time series{older}; {HOW_TO}")
     labels = {record.run_id: scenario_label(record) for record in records}
     found = [
         record.run_id for record in records
@@ -174,7 +231,9 @@ def _chosen(file: Path, wanted: str | None) -> _Run:
     ]  # fmt: skip
     run_id = _one(found, wanted, list(labels.values()), file)
     record = next(record for record in records if record.run_id == run_id)
-    return _Run(file=_series_of(record, file), run_id=run_id, title=labels[run_id])
+    return _Run(
+        file=_series_of(record, file), run_id=run_id, title=labels[run_id], record=record, folder=file.parent
+    )  # fmt: skip
 
 
 def _is_parquet(file: Path) -> bool:
@@ -197,8 +256,14 @@ def _series_of(record: RunRecord, file: Path) -> Path:
     """Return the file of a record's series: where it was written, or beside the record."""
     assert record.series is not None  # noqa: S101 - the caller has chosen those that have one
     written = Path(record.series.file)
-    beside = file.parent / written.name
-    for path in (written, beside):
-        if path.is_file():
-            return path
-    raise UsageError(f"{file}: the series of this run, {written}, is not there, nor is {beside}")
+    found = _there(written, file.parent)
+    if found is None:
+        raise UsageError(
+            f"{file}: the series of this run, {written}, is not there, nor is {file.parent / written.name}"
+        )
+    return found
+
+
+def _there(written: Path, folder: Path) -> Path | None:
+    """Return a file that a record names: where it was written, or beside the record."""
+    return next((path for path in (written, folder / written.name) if path.is_file()), None)

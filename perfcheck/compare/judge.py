@@ -14,7 +14,7 @@ from perfcheck.model.baseline import Baseline, BaselineLookup, differences
 from perfcheck.model.catalogue import Catalogue
 from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.metric import DecidedBy, Layer, MetricSpec
-from perfcheck.model.record import ComparisonRecord, RunRecord, TrialRecord
+from perfcheck.model.record import PHASES, SUBJECTS, ComparisonRecord, RunRecord, TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.subject import read_key
 from perfcheck.model.traffic import GENERATORS
@@ -39,12 +39,14 @@ def _wanted(named: AbstractSet[str], known: Catalogue) -> tuple[str, ...]:
 def planned_metrics(scenario: Scenario, lookup: BaselineLookup) -> tuple[str, ...]:
     """Name the metrics that a run will compare, as far as that is known before it.
 
-    With a baseline: what it holds. Without one: what the scenario's traffic can produce.
+    With a baseline: what it holds, and what the scenario asks of subjects and phases, which an older file lacks.
+    Without one: what the scenario's traffic can produce.
     """
     wanted = wanted_metrics(scenario)
     found = lookup.found
     if found is not None:
-        return tuple(name for name in wanted if name in found.metrics())
+        held = found.metrics()
+        return tuple(name for name in wanted if name in held or not read_key(name).whole)
     protocols: set[str] = {spec.protocol for spec in scenario.traffic}
     generators = {spec.generator for spec in scenario.traffic if not spec.background}
     known = catalogue_of(scenario)
@@ -82,16 +84,24 @@ def judge_records(
     """Compare a stored record with another that stands for the baseline; the scenario's file is not needed.
 
     Compared are the metrics compared by default, those with a tolerance and those that the record's
-    `expect` lines name.
+    `expect` lines name. A subject or phase that one of the two is too old to tell of has no baseline, never a verdict.
     """
     tolerances = dict(tolerance_pct or {})
     known = catalogue_of(record)
+    named: set[str] = {name for name in (*tolerances, *(line.metric for line in record.expectations)) if name in known}
+    found = lookup.found
+    unanswered: set[str] = set()
+    if found is not None:
+        # What the other one was asked would otherwise not even be mentioned.
+        other = {name for name in found.metrics() if name in known}
+        unanswered = {name for name in named | other if older_than(name, record, found) is not None}
+        named |= unanswered
     terms = [
         _Terms(spec=known[name], tolerance_pct=tolerances.get(name), decided_by=_recorded_decider(record, name),
                screened_runs=None, confirmed=False)
-        for name in _wanted(tolerances.keys() | {line.metric for line in record.expectations}, known)
+        for name in _wanted(named, known)
     ]  # fmt: skip
-    return _judge(terms, record, lookup)
+    return _judge(terms, record, lookup, unanswered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +120,37 @@ def _recorded_decider(record: RunRecord, metric: str) -> DecidedBy:
     return DecidedBy(measured.decided_by) if measured is not None and measured.decided_by else DecidedBy.MACHINE
 
 
-def _judge(every: Sequence[_Terms], record: RunRecord, lookup: BaselineLookup) -> tuple[ComparisonRecord, ...]:
+def _judge(
+    every: Sequence[_Terms], record: RunRecord, lookup: BaselineLookup, unanswered: AbstractSet[str] = frozenset()
+) -> tuple[ComparisonRecord, ...]:  # fmt: skip
+    """Compare what the run or its baseline has; what an older record cannot answer is told as well."""
     found = lookup.found
     known = record.figures.keys() | (found.metrics() if found is not None else set())
-    return tuple(_judge_metric(terms, record, lookup) for terms in every if terms.spec.name in known)
+    return tuple(
+        _unjudged(terms.spec, Verdict.NO_BASELINE, str(found and older_than(terms.spec.name, record, found)), record)
+        if terms.spec.name in unanswered
+        else _judge_metric(terms, record, lookup)
+        for terms in every
+        if terms.spec.name in known | unanswered
+    )
+
+
+def older_than(key: str, record: RunRecord, baseline: Baseline) -> str | None:
+    """Say which side is too old to tell of a key's subject or phase; None where neither is, or it has the figure."""
+    for what, predates, has in (
+        ("this run", record.predates, key in record.figures),
+        (baseline.file or "the baseline", baseline.predates, key in baseline.metrics()),
+    ):
+        if not has and (reason := _too_old(what, key, predates)) is not None:
+            return reason
+    return None
+
+
+def _too_old(what: str, key: str, predates: Sequence[str]) -> str | None:
+    asked = read_key(key)
+    kinds = {SUBJECTS: asked.subject, PHASES: asked.phase}
+    kind = next((kind for kind, name in kinds.items() if name is not None and kind in predates), None)
+    return None if kind is None else f"{what} is an older record, made before {kind} had figures of their own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +218,17 @@ def _judge_metric(terms: _Terms, record: RunRecord, lookup: BaselineLookup) -> C
 def _why_not_comparable(terms: _Terms, found: Baseline, lookup: BaselineLookup) -> str | None:
     if lookup.like is None and terms.decided_by is DecidedBy.MACHINE:
         return _unlike(lookup)
-    return None if found.sessions_of(terms.spec.name) else f"new: {found.file or 'the baseline'} does not have it yet"
+    if found.sessions_of(terms.spec.name):
+        return None
+    where, name = found.file or "the baseline", terms.spec.name
+    if (older := _too_old(where, name, found.predates)) is not None:
+        return older
+    # Names of a file are any text: whether one is a key of a subject or phase is seen without reading it.
+    if read_key(name).whole or any({"@", "/"} & set(each) for each in found.metrics()):
+        return f"new: {where} does not have it yet"
+    # The file does not say which: it has no mark of the perfcheck that wrote it.
+    why = "the scenario asked for no others then, or the file is older than these"
+    return f"new: {where} has figures of the whole run only: {why}"
 
 
 def _unrecovered(trials: Sequence[TrialRecord], metric: str) -> bool:

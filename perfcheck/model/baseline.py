@@ -29,7 +29,8 @@ class Baseline:
     """One baseline file: a scenario (one matrix point) on one environment, in several sessions, oldest first.
 
     `environment` is the fingerprint as a flat map of texts, `conditions` the scenario's link and
-    host settings at the time of the last save.
+    host settings at the time of the last save. `predates` are the kinds of figures (`subjects`, `phases`) that a
+    record which stands for a baseline is older than; a file does not tell.
     """
 
     file: str
@@ -40,6 +41,7 @@ class Baseline:
     conditions: Mapping[str, str]
     sessions: tuple[BaselineSession, ...]
     accepted: tuple[AcceptedChange, ...] = ()
+    predates: tuple[str, ...] = ()
 
     def sessions_of(self, metric: str) -> tuple[tuple[float, ...], ...]:
         """Return the values of one metric, a tuple for each session that has any and still counts."""

@@ -82,6 +82,18 @@ class Requests:
     size_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Timings:
+    """Every value of one metric of times, warm-up included; `metric` is its name without the stat (`app.connect_us`).
+
+    When each ended (CLOCK_MONOTONIC), and how long it took.
+    """
+
+    metric: str
+    ended_ns: npt.NDArray[np.int64]
+    took_us: npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficReport:
     """What one generator reports of one trial.
@@ -94,7 +106,7 @@ class TrafficReport:
     begins where the generator's own clock begins. `measured_ns` are begin and end of the time that the
     metrics cover. A generator that tells neither is taken to have kept its rates from `start_ns` to `end_ns`.
     `zero_ns` is where the generator's own clock begins, where that is not the first arrival's begin. `requests` are
-    those of a generator that asks and is answered.
+    those of a generator that asks and is answered; `timings` are other times of single events.
     `served` are addresses and ports of its server, where it names no flows: so much is known of whose they are.
     `invalid_reason` says why the trial does not count, where the generator did not report what it was to report.
     """
@@ -112,6 +124,7 @@ class TrafficReport:
     measured_ns: tuple[int, int] | None = None
     zero_ns: int | None = None
     requests: Requests | None = None
+    timings: tuple[Timings, ...] = ()
     served: tuple[tuple[str, int], ...] = ()
     invalid_reason: str | None = None
 

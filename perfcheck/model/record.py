@@ -18,6 +18,9 @@ from perfcheck.model.verdict import Verdict
 
 T = TypeVar("T")
 
+SUBJECTS: Final = "subjects"
+PHASES: Final = "phases"
+"""The record's fields that older records lack."""
 RECOVERY: Final = "app.recovery_ms"
 """The metric that is absent where traffic did not recover; a record says so beside it."""
 
@@ -68,6 +71,7 @@ class DetailRecord(_Part):
 class TrialPhase(_Part):
     """One phase of one trial: metric values of the whole lab and of each subject alone.
 
+    `begin_ns` is when it began, after the trial's first traffic did; None: not said, as in older records.
     `unrecovered` names the measured traffic entries that did not get back to what they were before the traffic ended:
     they have no `app.recovery_ms`, and with them the phase has none.
     """
@@ -75,12 +79,14 @@ class TrialPhase(_Part):
     metrics: Mapping[str, float] = Field(default_factory=dict)
     subjects: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     unrecovered: tuple[str, ...] = ()
+    begin_ns: int | None = None
 
 
 class TrialRecord(_Part):
     """One trial: metric values by name, and why it does not count where it does not.
 
-    `traffic_s` is the time from the first generator's start to the last one's end. `subjects` has the metrics of
+    `began_ns` is when the first generator started (CLOCK_MONOTONIC, as events have it; None in older records),
+    `traffic_s` the time from there to the last one's end. `subjects` has the metrics of
     each subject alone, `phases` those of each phase. `detail` is there in detail mode only.
     """
 
@@ -89,6 +95,7 @@ class TrialRecord(_Part):
     subjects: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     phases: Mapping[str, TrialPhase] = Field(default_factory=dict)
     traffic_s: float = 0.0
+    began_ns: int | None = None
     valid: bool = True
     invalid_reason: str | None = None
     detail: DetailRecord | None = None
@@ -210,6 +217,12 @@ class SeriesRecord(_Part):
     interval_ms: Annotated[float, Field(gt=0)]
 
 
+class EventsRecord(_Part):
+    """Where the run's events are: JSON lines, of all runs of a session. Without any event there is no file."""
+
+    file: str
+
+
 class RunRecord(_Part):
     """One scenario (one matrix point) run once, with everything needed to judge it again.
 
@@ -239,6 +252,7 @@ class RunRecord(_Part):
     changed_conditions: Mapping[str, tuple[str, str]] = Field(default_factory=dict)
     sides: tuple[str, str] | None = None
     series: SeriesRecord | None = None
+    events: EventsRecord | None = None
     overhead: Mapping[str, Any] = Field(default_factory=dict)
     lost_events: int = 0
     cross_checks: tuple[CrossCheck, ...] = ()
@@ -257,6 +271,14 @@ class RunRecord(_Part):
         for phase, part in self.phases.items():
             found |= _keyed(part.metrics, {name: one.metrics for name, one in part.subjects.items()}, phase)
         return found
+
+    @property
+    def predates(self) -> tuple[str, ...]:
+        """Return which kinds of figures an older perfcheck did not keep when it wrote this record.
+
+        A record always has the keys of what was known, be they empty.
+        """
+        return tuple(kind for kind in (SUBJECTS, PHASES) if kind not in self.model_fields_set)
 
     def why_unrecovered(self, key: str) -> str | None:
         """Say which traffic did not recover where that is why a figure is absent; None for any other reason."""

@@ -21,10 +21,12 @@ _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bits of a Braille character by row and column (Unicode, block Braille Patterns)."""
 _COLOURS: Final = ("cyan", "yellow", "green", "magenta", "blue", "red")
 _SUBJECT: Final = 14
-_TALL: Final = 4
-"""Lines of a strip, and of one of many."""
+_HEIGHTS: Final = ((6, 4), (12, 3))
+"""Of so many strips at most each has so many lines."""
 _LOW: Final = 2
-_FEW: Final = 3
+"""Lines of a strip of many."""
+_LABEL_ROOM: Final = 8
+"""Characters from one time on the axis to the next, at least."""
 _GAP: Final = 4.0
 """Times the usual distance of two values: further apart, nothing is drawn between them."""
 _BOUNDARY: Final = "┊"
@@ -60,13 +62,21 @@ def columns_for(width: int) -> int:
     return max(width - MARGIN - 1, 20)
 
 
-def chart(metric: str, unit: str, strips: Sequence[Strip], axis: Axis, columns: int) -> Iterator[Text]:
-    """Yield the lines of one metric's chart."""
+def lines_of_each(strips: int) -> int:
+    """Return how many lines each of so many strips has, so that all of them can be looked at together."""
+    return next((lines for most, lines in _HEIGHTS if strips <= most), _LOW)
+
+
+def chart(
+    metric: str, unit: str, strips: Sequence[Strip], axis: Axis, columns: int, rows: int = _HEIGHTS[0][1]
+) -> Iterator[Text]:  # fmt: skip
+    """Yield the lines of one metric's chart, `rows` of them a strip."""
     low, high = _scale(strips)
-    yield Text.assemble((metric, "bold"), f"  {_summary(strips, unit)}")
+    title = Text(metric, style="bold")
+    title.append(_means(strips, unit, MARGIN + columns - len(metric)), style="not bold dim")
+    yield title
     strips = [_joined(strip) for strip in strips]
     boundaries = {axis.column(begin_ns, columns) for _, begin_ns in axis.phases if begin_ns > axis.begin_ns}
-    rows = _TALL if len(strips) <= _FEW else _LOW
     for number, strip in enumerate(strips):
         yield from _strip(strip, unit, (low, high), rows, boundaries, _COLOURS[number % len(_COLOURS)])
 
@@ -80,11 +90,16 @@ def _scale(strips: Sequence[Strip]) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
-def _summary(strips: Sequence[Strip], unit: str) -> str:
-    if len(strips) != 1:
-        return ""
-    only = strips[0]
-    return f"mean {_value(float(np.nanmean(only.mean)), unit)}"
+def _means(strips: Sequence[Strip], unit: str, room: int) -> str:
+    """Return the mean of each strip, of as many as there is room for."""
+    text = "  mean "
+    for number, strip in enumerate(strips):
+        name = f"{_cut(strip.subject)} " if len(strips) > 1 else ""
+        more = f"{', ' if number else ''}{name}{_value(float(np.nanmean(strip.mean)), unit)}"
+        if len(text) + len(more) > room - len(", …"):
+            return f"{text}, …" if number else ""
+        text += more
+    return text
 
 
 def _value(value: float, unit: str) -> str:
@@ -155,37 +170,48 @@ def _cut(subject: str) -> str:
 
 def marks(subject: str, what: str, there: npt.NDArray[np.bool_]) -> Text:
     """Return a line that marks the columns of dots in which something happened."""
-    line = Text(f"{_cut(subject):<{_SUBJECT}}{what:>{MARGIN - _SUBJECT - 1}} ", style="dim")
+    subject = _cut(subject)
+    room = MARGIN - 2 - len(subject)
+    what = what if len(what) <= room else f"{what[: room - 1]}…"
+    line = Text(f"{subject} {what:>{room}} ", style="dim")
     columns = set((np.flatnonzero(there) // DOTS_ACROSS).tolist())
     line.append("".join("▲" if column in columns else " " for column in range(max(columns) + 1)), style=_MARK_STYLE)
     return line
 
 
+def phase_names(axis: Axis, columns: int) -> Iterator[Text]:
+    """Yield a line with the name of each phase where it begins; none without phases."""
+    if not axis.phases:
+        return
+    names = [" "] * columns
+    begins = [axis.column(begin_ns, columns) for _, begin_ns in axis.phases]
+    for (name, _), place, end in zip(axis.phases, begins, [*begins[1:], columns], strict=True):
+        text = f"{_BOUNDARY}{name}"
+        room = max(end - place, 1)
+        text = text if len(text) <= room else f"{text[: max(room - 1, 1)]}…"
+        names[place : place + min(len(text), room)] = text[:room]
+    yield Text(" " * MARGIN + "".join(names).rstrip(), style="dim")
+
+
 def axis_lines(axis: Axis, columns: int) -> Iterator[Text]:
     """Yield the time axis, and above it the names of phases where they begin."""
-    if axis.phases:
-        names = [" "] * columns
-        for name, begin_ns in axis.phases:
-            place = axis.column(begin_ns, columns)
-            for offset, character in enumerate(f"{_BOUNDARY}{name}"[: columns - place]):
-                names[place + offset] = character
-        yield Text(" " * MARGIN + "".join(names).rstrip(), style="dim")
-    yield Text(" " * (MARGIN - 1) + "└" + "─" * columns, style="dim")
-    labels = [" "] * columns
+    yield from phase_names(axis, columns)
+    line, labels = ["─"] * columns, [" "] * columns
     for place, text in _times(axis, columns):
-        for offset, character in enumerate(text[: columns - place]):
-            labels[place + offset] = character
+        line[place] = "┬"
+        labels[place : place + len(text)] = text
+    yield Text(" " * (MARGIN - 1) + "└" + "".join(line), style="dim")
     yield Text(" " * MARGIN + "".join(labels).rstrip(), style="dim")
 
 
 def _times(axis: Axis, columns: int) -> Iterator[tuple[int, str]]:
     """Yield round times and their places, not closer than their texts need."""
     length_s = max(axis.end_ns - axis.begin_ns, 1) / 1e9
-    most = max(columns // 12, 1)
+    most = max(columns // _LABEL_ROOM, 1)
     power = 10.0 ** np.floor(np.log10(length_s / most))
     step_s = next(nice * power for nice in (1, 2, 5, 10, 20) if length_s / (nice * power) <= most)
     first = int(np.ceil(axis.begin_ns / 1e9 / step_s))
     for number in range(first, int(axis.end_ns / 1e9 / step_s) + 1):
-        place = axis.column(number * step_s * 1e9, columns)
-        if place <= columns - 6:
-            yield place, f"{number * step_s:g} s"
+        place, text = axis.column(number * step_s * 1e9, columns), f"{number * step_s:g} s"
+        if place + len(text) <= columns:
+            yield place, text

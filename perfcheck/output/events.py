@@ -27,6 +27,11 @@ class EventLines:
         self._problem: str | None = None
         self._written = False
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def open(self) -> None:
         """Begin the file anew; UsageError where it cannot be written."""
         try:

@@ -14,7 +14,7 @@ from perfcheck.diagnose import RuleSet
 from perfcheck.errors import InvalidLink
 from perfcheck.lab import Lab
 from perfcheck.model.proof import LinkProof
-from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord, SeriesRecord
+from perfcheck.model.record import ComparisonRecord, EventsRecord, ExpectationRecord, RunRecord, SeriesRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
 from perfcheck.model.verdict import Verdict, overall
@@ -141,6 +141,8 @@ class Bench:
         if self._series is not None:
             where = SeriesRecord(file=str(self._series.path), interval_ms=self._scenario.measure.interval_ns / 1e6)
             record = record.model_copy(update={"series": where})
+        if self._events is not None:
+            record = record.model_copy(update={"events": EventsRecord(file=str(self._events.path))})
         if record.verdict is Verdict.INVALID:
             return record
         return judged(record, expectations=tuple(expectation_records(self._scenario, record)))

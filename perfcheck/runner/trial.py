@@ -108,6 +108,7 @@ def _made(scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: Kee
             if scope.phases_ns
             else {},
             traffic_s=_traffic_s(reports),
+            began_ns=_began_ns(reports),
             valid=reason is None,
             invalid_reason=reason,
             detail=detail_record(followed) if followed is not None else None,
@@ -210,7 +211,12 @@ def generator_bound(scenario: Scenario, reports: Sequence[TrafficReport]) -> tup
 
 
 def _traffic_s(reports: Sequence[TrafficReport]) -> float:
-    return (max(report.end_ns for report in reports) - min(report.start_ns for report in reports)) / 1e9
+    return (max(report.end_ns for report in reports) - _began_ns(reports)) / 1e9
+
+
+def _began_ns(reports: Sequence[TrafficReport]) -> int:
+    """Return when the first generator started: time series count from there."""
+    return min(report.start_ns for report in reports)
 
 
 def _own_cpu_s() -> float:

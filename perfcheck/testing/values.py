@@ -159,6 +159,9 @@ def make_record(
             key: MetricRecord(value=statistics.median(each), unit=known[key].unit, per_trial=tuple(each))
             for key, each in values.items()
         },
+        # Empty, but there: a record without them is taken for an older one's.
+        "subjects": {},
+        "phases": {},
         "diagnosis": (DiagnosisRecord(cause="healthy", confidence=0.9),),
         "verdict": verdict,
     }

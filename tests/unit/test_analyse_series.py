@@ -13,7 +13,7 @@ from perfcheck.analyse.bucket_rows import quantiles
 from perfcheck.analyse.histogram import quantile
 from perfcheck.analyse.series import arrived_by, curves, whole_ticks
 from perfcheck.collect.base import histogram
-from perfcheck.model.observation import Arrival, TrafficReport
+from perfcheck.model.observation import Arrival, Requests, Timings, TrafficReport
 from perfcheck.model.series import COUNT, VALUE, NamedSamples, Samples
 from perfcheck.model.traffic import Iperf3Spec, TrafficSpec
 
@@ -100,3 +100,34 @@ def test_rates_are_told_as_finely_as_the_generator_does() -> None:
     assert throughput.values == pytest.approx([40_000, 40_000, 120_000, 120_000])
     assert found["bulk", "app.requests_per_s"].values == pytest.approx([20, 20])
     assert found["client", "cpu.busy_pct"].t_ns.tolist() == [100 * 10**6, 300 * 10**6]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.integers(1, 300)), min_size=1, max_size=40),
+    st.lists(st.integers(1, 1500), min_size=1, max_size=6, unique=True),
+)
+def test_latencies_are_those_of_the_answers_that_ended_in_an_interval(
+    requests: list[tuple[int, int]], ticks: list[int]
+) -> None:
+    millisecond = 10**6
+    sent, took = (np.array(column, np.int64) for column in zip(*requests, strict=True))
+    took_us = took.astype(np.float64) * 1000
+    report = TrafficReport(
+        generator="http", metrics={}, flows=(), start_ns=0, end_ns=2000 * millisecond,
+        requests=Requests(sent_ns=sent * millisecond, latency_us=took_us),
+        timings=(Timings(metric="app.connect_us", ended_ns=(sent + took) * millisecond, took_us=took_us),),
+    )  # fmt: skip
+    edges = [0, *sorted(ticks)]
+    samples = Samples(began_ns=0, ticks_ns=np.array(edges[1:]) * millisecond)
+    found = {curve.metric: curve for curve in curves(samples, ENTRIES, [report], [])}
+    ended = sent + took
+    for name in ("app.latency_us", "app.connect_us"):
+        for stat, share in (("p50", 50), ("p99", 99)):
+            expected = {
+                end * millisecond: np.percentile(took_us[(ended > begin) & (ended <= end)], share)
+                for begin, end in itertools.pairwise(edges)
+                if ((ended > begin) & (ended <= end)).any()
+            }
+            curve = found.get(f"{name}.{stat}")
+            told = {} if curve is None else dict(zip(curve.t_ns.tolist(), curve.values.tolist(), strict=True))
+            assert told == pytest.approx(expected)

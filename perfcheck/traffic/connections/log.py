@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfcheck.errors import TrafficError
-from perfcheck.model.observation import Arrival
+from perfcheck.model.observation import Arrival, Timings
 from perfcheck.traffic.connections.client import COLUMNS, DONE, OTHER, REFUSED, RESET, TIMED_OUT
 from perfcheck.traffic.requests import PERCENTILES, Answered, arrivals
 
@@ -38,6 +38,10 @@ class ConnectionLog:
     def done(self) -> npt.NDArray[np.bool_]:
         """Which connections were answered and closed."""
         return np.equal(self.outcome, DONE)
+
+    def times_ns(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the times of all connections by metric, without the stat; -1 for what did not come so far."""
+        return {"app.connect_us": self.connect_ns, "app.first_byte_us": self.first_byte_ns}
 
     def counts(self) -> dict[str, int]:
         """Return how many connections were opened, established and done, and how many failed by the kind of failure."""
@@ -73,11 +77,19 @@ def connection_metrics(log: ConnectionLog, warmup_ns: int, duration_ns: int) -> 
         return found
     measured = log.begin_ns >= log.begin_ns.min() + warmup_ns
     found["app.connections_per_s"] = int((measured & log.done).sum()) * 1e9 / (duration_ns - warmup_ns)
-    for name, times_ns in (("connect", log.connect_ns), ("first_byte", log.first_byte_ns)):
+    for name, times_ns in log.times_ns().items():
         times_us = times_ns[measured & (times_ns >= 0)] / 1e3
         if len(times_us):
-            found |= _distribution(f"app.{name}_us", times_us)
+            found |= _distribution(name, times_us)
     return found
+
+
+def connection_timings(log: ConnectionLog) -> tuple[Timings, ...]:
+    """Return each connection's times, warm-up included, of those that came so far."""
+    return tuple(
+        Timings(metric=name, ended_ns=(log.begin_ns + times_ns)[times_ns >= 0], took_us=times_ns[times_ns >= 0] / 1e3)
+        for name, times_ns in log.times_ns().items()
+    )
 
 
 def _distribution(name: str, values: npt.NDArray[np.float64]) -> dict[str, float]:

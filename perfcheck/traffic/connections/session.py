@@ -29,7 +29,13 @@ from perfcheck.model.scenario import TrafficSpec
 from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.model.traffic import ConnectionsSpec
 from perfcheck.traffic.connections import client, server
-from perfcheck.traffic.connections.log import ConnectionLog, connection_arrivals, connection_metrics, read_log
+from perfcheck.traffic.connections.log import (
+    ConnectionLog,
+    connection_arrivals,
+    connection_metrics,
+    connection_timings,
+    read_log,
+)
 from perfcheck.traffic.http import KEEP_BYTES, READY_S, free_port
 from perfcheck.traffic.process import Child, prepared
 from perfcheck.traffic.requests import MemoryFile
@@ -127,6 +133,7 @@ class ConnectionsSession:
             warnings=_warnings(log),
             arrivals=arrived,
             measured_ns=measured_ns,
+            timings=connection_timings(log),
             served=((self._address, self._port),),
         )
 
