@@ -47,7 +47,7 @@ help:
 	@echo 'make bench-links     compare emulated links with what was asked (BENCH="--only table --output docs/bench-links.md")'
 	@echo 'make bench-overhead  what measuring costs, next to BCC and bpftrace (BENCH="--only tools --output FILE")'
 	@echo 'make bench-detail    how fast detail mode reads its ring buffer, and that every lost record is counted'
-	@echo 'make bench-series    size of time series, how long drawing them takes, and what memory they need'
+	@echo 'make bench-series    size of time series, how long drawing takes, what memory they need, what a tick costs'
 	@echo 'make bench-compare   how long comparison and history take'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
 	@echo 'make kills           kill perfcheck 200 times at random moments and count what is left (half an hour)'
@@ -117,6 +117,7 @@ bench-detail: setup
 
 bench-series: setup
 	$(PYTHON) tests/bench/bench_series.py
+	$(BENCH_PYTHON) tests/bench/bench_sampling.py
 
 bench-compare: setup
 	$(PYTHON) tests/bench/bench_compare.py

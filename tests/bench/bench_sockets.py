@@ -1,4 +1,7 @@
-"""Many connections that take turns: `server` echoes, `client ADDRESS N SECONDS` sends 100 bytes over each in turn."""
+"""Many connections: `server` echoes, `client ADDRESS N SECONDS` sends 100 bytes over each in turn.
+
+`idle ADDRESS N` sends them once over each, and keeps the connections until standard input ends.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +60,21 @@ def drive(address: str, count: int, seconds: float) -> None:
     print(turns, flush=True)
 
 
+def rest(address: str, count: int) -> None:
+    """Open the connections, let each have one turn, say `ready`, and do nothing more."""
+    connections = [socket.create_connection((address, PORT)) for _ in range(count)]
+    for connection in connections:
+        connection.sendall(MESSAGE)
+        connection.recv(4096)
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
 if __name__ == "__main__":
     _raise_limit()
     if sys.argv[1] == "server":
         serve()
+    elif sys.argv[1] == "idle":
+        rest(sys.argv[2], int(sys.argv[3]))
     else:
         drive(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

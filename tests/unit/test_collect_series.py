@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfcheck.collect.kernel.rtnetlink import ROOT
+from perfcheck.collect.series.copies import MOST_BYTES, Copies
 from perfcheck.collect.series.hosts import HostTimes
 from perfcheck.collect.series.named import NamedSeries
 from perfcheck.collect.series.queues import LinkQueues, root_queue
 from perfcheck.collect.series.sampler import Sampler, Sampling
-from perfcheck.collect.series.source import Moment
+from perfcheck.collect.series.source import BATCH, Moment
 from perfcheck.collect.session import Core
 from perfcheck.lab.links.impair.queue import BITS_NS, DropTail
 from perfcheck.lab.links.relay.page import QueuePage
@@ -37,6 +38,7 @@ class Ticking:
     busy_s: float = 0.0
     fails: int | None = None
     moments: list[Moment] = field(default_factory=list)
+    spooled: list[int] = field(default_factory=list)
     closed: int = 0
 
     def sample(self, moment: Moment) -> None:
@@ -46,6 +48,9 @@ class Ticking:
         until_s = time.thread_time() + self.busy_s
         while time.thread_time() < until_s:
             pass
+
+    def spool(self) -> None:
+        self.spooled.append(len(self.moments))
 
     def samples(self) -> NamedSamples:
         return NamedSamples()
@@ -94,9 +99,47 @@ def test_a_series_that_fails_ends_and_says_so() -> None:
     sampler.start()
     sampler.join(10)
     samples = sampler.finish()
-    assert len(samples.ticks_ns) == 2
+    # What others had copied at the tick at which it failed has a time, too.
+    assert len(samples.ticks_ns) == 3
+    assert source.spooled == [2]
     assert any("ends after 2 intervals" in text and "No space left" in text for text in samples.warnings)
     sampler.close()
+
+
+def test_what_was_copied_before_a_failure_is_told() -> None:
+    looks = iter([(QueueLook(size_bytes=10 * tick, drops=0, losses=0),) for tick in range(9)])
+    queues = LinkQueues([(("client>server",), lambda: next(looks))])
+    sampler = Sampler([queues, Ticking(fails=5)], INTERVAL_NS)
+    sampler.start()
+    sampler.join(10)
+    samples = sampler.finish()
+    (rows,) = samples.named[0].values()
+    # The tick at which the other one failed, too.
+    assert rows["value"][rows["curve"] == 0].tolist() == [0, 10, 20, 30, 40, 50]
+    assert int(rows["tick"].max()) < len(samples.ticks_ns)
+    assert any("ends after 5 intervals" in text for text in samples.warnings)
+    sampler.close()
+
+
+def test_a_batch_is_decoded_when_it_is_full_and_at_the_end() -> None:
+    source = Ticking()
+    sampler = Sampler([source], INTERVAL_NS)
+    sampler.start()
+    assert wait_until(lambda: len(source.moments) >= BATCH + 2, timeout_s=20)
+    sampler.finish()
+    assert source.spooled == [*range(BATCH, len(source.moments), BATCH), len(source.moments)]
+    sampler.close()
+
+
+def test_copies_of_much_memory_are_few() -> None:
+    memory = np.arange(3 * MOST_BYTES // 8 // 4, dtype=np.uint64)
+    copies = Copies(memory)
+    copies.take()
+    assert copies.full
+    memory += 1
+    assert int(copies.taken()[0, -1]) == len(memory) - 1
+    assert not copies.full
+    assert Copies(memory[:8]).taken().shape == (0, 8)
 
 
 @dataclass(kw_only=True)
@@ -150,6 +193,7 @@ def test_a_root_queue_is_read() -> None:
 
 
 def values_of(source: NamedSeries) -> dict[tuple[str | None, str], list[float]]:
+    source.spool()
     samples = source.samples()
     rows = np.concatenate(list(samples.values()))
     source.close()
@@ -222,6 +266,7 @@ def test_a_hosts_time_on_the_cpus_is_told_with_what_is_under_way() -> None:
     sums["busy_ns"][2], sums["busy_ns"][5], sums["waited_ns"][5] = 1200, 200, 600
     sums["delay_ns"]["counts"][5][10] = 1
     source.sample(Moment(tick=2, now_ns=3000, length_ns=1000))
+    source.spool()
     samples = source.samples()
     (counts,) = samples.counts()
     assert [(int(row["tick"]), samples.distributions[row["group"]], int(row["count"])) for row in counts] == [

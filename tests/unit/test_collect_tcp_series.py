@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from perfcheck.collect.tcp.series import TcpSeries
 from perfcheck.collect.tcp.snapshot import sockets_between
 from perfcheck.model.flow import TcpSocket
 from perfcheck.model.observation import FlowReport, Observation, TrafficReport
-from perfcheck.model.series import Curve, FlowSamples, Samples
+from perfcheck.model.series import Curve, FlowSamples, Rows, Samples
 from perfcheck.model.traffic import Iperf3Spec, TrafficSpec
 
 ENTRIES = (TrafficSpec(name="bulk", iperf3=Iperf3Spec.model_validate({"from": "client", "to": "server"})),)
@@ -37,7 +38,8 @@ class Sampled:
         return self.samples.flows[0]
 
 
-def driven(trace: list[tuple[Any, ...]], most: int = 256, ports: bool = True) -> Sampled:
+def driven(trace: list[tuple[Any, ...]], most: int = 256, ports: bool = True, batch: int = 0) -> Sampled:
+    """Sample a trial at each `look`; spool every `batch` ticks, or where there is no more room."""
     kernel = Kernel()
     first = kernel.snapshot()
     series = TcpSeries(
@@ -52,6 +54,8 @@ def driven(trace: list[tuple[Any, ...]], most: int = 256, ports: bool = True) ->
             Moment(tick=len(ticks), now_ns=kernel.now_ns, length_ns=max(kernel.now_ns - before_ns, 1), last=last)
         )
         ticks.append(kernel.now_ns)
+        if batch and not len(ticks) % batch:
+            series.spool()
 
     for name, *arguments in trace:
         if name == "look":
@@ -69,6 +73,7 @@ def driven(trace: list[tuple[Any, ...]], most: int = 256, ports: bool = True) ->
 
 def read(series: TcpSeries) -> FlowSamples:
     """Return the samples, read from the disk and the files closed."""
+    series.spool()
     found = series.samples()
     rows, rtts = list(found.rows()), list(found.rtts())
     series.close()
@@ -113,6 +118,36 @@ def test_samples_add_up_to_the_trial_also_where_there_is_no_time_for_all(
         last = [row for block in rows for row in block if row["flow"] == flow][-1]
         assert int(last["retrans_fast_segs"]) == socket.counters["retrans_fast_segs"]
         assert int(last["bytes_acked"]) == socket.whole_bytes_acked + 1 or not socket.whole_bytes_acked
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.one_of(steps, st.just(("look",))), max_size=150).map(lambda more: [("admit",), *more]),
+    st.integers(2, 15), st.sampled_from([1, 2, 256]),
+)  # fmt: skip
+def test_how_many_ticks_are_decoded_at_once_changes_nothing(
+    trace: list[tuple[Any, ...]], batch: int, most: int
+) -> None:  # fmt: skip
+    # Beyond 16 looks there is no more room; the last batch is seldom a whole one.
+    alone, some, full = (driven(trace, most, batch=ticks).flows for ticks in (1, batch, 0))
+    assert joined(alone.rows()) == joined(some.rows()) == joined(full.rows())
+    assert joined(alone.rtts()) == joined(some.rtts()) == joined(full.rtts())
+
+
+def joined(blocks: Iterator[Rows]) -> list[tuple[Any, ...]]:
+    """Return all rows, by tick, flow and what else they have."""
+    return sorted(tuple(map(str, row)) for block in blocks for row in block)
+
+
+@pytest.mark.parametrize("ticks", [15, 16, 17, 33])
+def test_nothing_is_lost_at_the_end_of_a_batch(ticks: int) -> None:
+    found = driven([("admit",), *(step for _ in range(ticks - 1) for step in (("segment", 0, 20_000, 0), ("look",)))])
+    (rows,) = found.flows.rows()
+    assert rows["tick"].tolist() == list(range(ticks))
+    (rtts,) = found.flows.rtts()
+    # One round trip in each interval, but for the last one.
+    assert rtts["tick"].tolist() == list(range(ticks - 1))
+    assert rtts["count"].tolist() == [1] * (ticks - 1)
 
 
 @settings(deadline=None)

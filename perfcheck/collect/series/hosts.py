@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from perfcheck.collect.series.copies import Copies
 from perfcheck.collect.series.named import NamedSeries
 from perfcheck.collect.series.source import Moment
 
@@ -26,41 +27,65 @@ class HostTimes(NamedSeries):
             [(host, f"cpu.{name}") for name in ("busy_pct", "runq_wait_pct") for host in hosts],
             [(host, "cpu.runq_delay_us") for host in hosts], divisor=1000.0,
         )  # fmt: skip
-        self._sums = view("cpus")[cpus : (1 + len(hosts)) * cpus].reshape(len(hosts), cpus)
-        self._tasks, self._scope = view("tasks"), view("scope")
-        self._had = np.zeros((2, len(hosts)))
+        self._sums = Copies(view("cpus")[cpus : (1 + len(hosts)) * cpus].reshape(len(hosts), cpus))
+        self._all_tasks, self._opened = view("tasks"), view("scope")["window_ns"]
+        self._tasks: list[npt.NDArray[Any]] = []
+        self._moments: list[tuple[Moment, int]] = []
+        self._had = np.zeros((2, 1, len(hosts)))
         self._known = np.zeros(0, np.int64)
 
     def sample(self, moment: Moment) -> None:
-        """Spool shares of the interval, and the waits that ended in it."""
-        opened_ns = int(self._scope[0]["window_ns"])
+        """Copy the sums, and what tasks are doing."""
+        opened_ns = int(self._opened[0])
         if not 0 < opened_ns <= moment.now_ns:
             return
-        spent = np.stack([self._sums[name].sum(axis=1, dtype=float) for name in ("busy_ns", "waited_ns")])
+        self._sums.take()
         if not moment.tick % _SELDOM or not self._known.size:
             # All tasks' slots are half a megabyte.
-            self._known = np.flatnonzero(self._tasks["pid"])
-        spent += self._under_way(moment.now_ns, opened_ns, spent.shape[1])
-        # A wait that is under way is an estimate until it ends.
-        busy_ns, waited_ns = np.maximum(spent - self._had, 0)
-        self._had = spent
-        runnable_ns = busy_ns + waited_ns
-        busy_pct = 100 * busy_ns / min(moment.length_ns, moment.now_ns - opened_ns)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            self.add_values(moment.tick, np.concatenate([busy_pct, 100 * waited_ns / runnable_ns]))
-        self.add_counts(moment.tick, self._sums["delay_ns"]["counts"].sum(axis=1, dtype=np.uint32))
+            self._known = np.flatnonzero(self._all_tasks["pid"])
+        self._tasks.append(self._all_tasks[self._known])
+        self._moments.append((moment, opened_ns))
+        if self._sums.full:
+            self.spool()
 
-    def _under_way(self, now_ns: int, opened_ns: int, hosts: int) -> npt.NDArray[np.float64]:
-        """Return what the tasks of each host have been doing since their last switch: running, and waiting."""
-        tasks = self._tasks[self._known]
-        tasks = tasks[tasks["pid"] > 0]
-        in_ns, out_ns = tasks["in_ns"].astype(np.int64), tasks["out_ns"].astype(np.int64)
-        spent_ns = np.maximum(now_ns - np.maximum(np.maximum(in_ns, out_ns), opened_ns), 0)
-        found = []
-        for doing in (in_ns > out_ns, (out_ns > in_ns) & (tasks["forced"] > 0)):
-            classes = tasks["class"][doing]
-            found.append(np.bincount(classes, spent_ns[doing], minlength=hosts + 1)[1 : hosts + 1])
-        return np.stack(found)
+    def spool(self) -> None:
+        """Spool shares of the intervals, and the waits that ended in them."""
+        moments, self._moments = self._moments, []
+        tasks, self._tasks = self._tasks, []
+        sums = self._sums.taken()
+        if not moments:
+            return
+        spent = np.stack([sums[name].sum(axis=2, dtype=float) for name in ("busy_ns", "waited_ns")])
+        spent += _under_way(tasks, moments, spent.shape[2])
+        # A wait that is under way is an estimate until it ends.
+        busy_ns, waited_ns = np.maximum(np.diff(spent, axis=1, prepend=self._had), 0)
+        self._had = spent[:, -1:]
+        runnable_ns = busy_ns + waited_ns
+        lengths_ns = np.array([min(moment.length_ns, moment.now_ns - opened_ns) for moment, opened_ns in moments])
+        ticks = [moment.tick for moment, _ in moments]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            busy_pct, wait_pct = 100 * busy_ns / lengths_ns[:, None], 100 * waited_ns / runnable_ns
+        self.add_values(ticks, np.concatenate([busy_pct, wait_pct], axis=1))
+        self.add_counts(ticks, sums["delay_ns"]["counts"].sum(axis=2, dtype=np.uint32))
+
+
+def _under_way(
+    copied: Sequence[npt.NDArray[Any]], moments: Sequence[tuple[Moment, int]], hosts: int
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Return what the tasks of each host had been doing since their last switch: running and waiting, by tick."""
+    tasks = np.concatenate(copied)
+    at = np.repeat(np.arange(len(copied)), [len(each) for each in copied])
+    known = (tasks["pid"] > 0) & (tasks["class"] <= hosts)
+    tasks, at = tasks[known], at[known]
+    now_ns, opened_ns = np.array([(moment.now_ns, opened_ns) for moment, opened_ns in moments]).T
+    in_ns, out_ns = tasks["in_ns"].astype(np.int64), tasks["out_ns"].astype(np.int64)
+    spent_ns = np.maximum(now_ns[at] - np.maximum(np.maximum(in_ns, out_ns), opened_ns[at]), 0)
+    place = at * (hosts + 1) + tasks["class"]
+    found = []
+    for doing in (in_ns > out_ns, (out_ns > in_ns) & (tasks["forced"] > 0)):
+        summed = np.bincount(place[doing], spent_ns[doing], minlength=len(copied) * (hosts + 1))
+        found.append(summed.reshape(len(copied), hosts + 1)[:, 1:])
+    return np.stack(found)
 
 
 class SoftirqTimes(NamedSeries):
@@ -72,21 +97,34 @@ class SoftirqTimes(NamedSeries):
             [(None, f"nic.{name}_softirq_pct") for name, _ in _VECTORS],
             [(None, f"nic.{name}_softirq_delay_us") for name, _ in _VECTORS], divisor=1000.0,
         )  # fmt: skip
-        softirqs = view("softirqs")
-        self._softirqs = softirqs.reshape(len(softirqs) // 2, 2)
+        softirqs = view("softirqs").reshape(-1, 2)
+        self._softirqs = Copies(softirqs)
         self._covered_ns = covered_ns
-        self._had_ns = np.zeros(self._softirqs.shape)
+        self._watched: list[tuple[int, int]] = []
+        self._had_ns = np.zeros((1, *softirqs.shape))
         self._had_covered_ns = 0
 
     def sample(self, moment: Moment) -> None:
-        """Spool the interval's shares and delays; nothing where nobody watched."""
+        """Copy what was counted; nothing where nobody watched."""
         covered_ns = self._covered_ns()
         watched_ns = min(covered_ns - self._had_covered_ns, moment.length_ns)
         if watched_ns <= 0:
             return
         self._had_covered_ns = covered_ns
-        run_ns = self._softirqs["run_ns"]["spread"]["total"].astype(float)
-        grew = np.maximum(run_ns - self._had_ns, 0).max(axis=0)
-        self._had_ns = run_ns
-        self.add_values(moment.tick, np.minimum(100 * grew / watched_ns, 100))
-        self.add_counts(moment.tick, self._softirqs["delay_ns"]["counts"].sum(axis=0, dtype=np.uint32))
+        self._softirqs.take()
+        self._watched.append((moment.tick, watched_ns))
+        if self._softirqs.full:
+            self.spool()
+
+    def spool(self) -> None:
+        """Spool the intervals' shares and delays."""
+        watched, self._watched = self._watched, []
+        softirqs = self._softirqs.taken()
+        if not watched:
+            return
+        ticks, watched_ns = zip(*watched, strict=True)
+        run_ns = softirqs["run_ns"]["spread"]["total"].astype(float)
+        grew = np.maximum(np.diff(run_ns, axis=0, prepend=self._had_ns), 0).max(axis=1)
+        self._had_ns = run_ns[-1:]
+        self.add_values(ticks, np.minimum(100 * grew / np.array(watched_ns)[:, None], 100))
+        self.add_counts(ticks, softirqs["delay_ns"]["counts"].sum(axis=1, dtype=np.uint32))

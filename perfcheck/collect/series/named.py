@@ -25,22 +25,26 @@ class NamedSeries:
         self._curves, self._distributions, self._divisor = tuple(curves), tuple(distributions), divisor
         self._values, self._counts = Spool(VALUE), Spool(COUNT)
         self._before = np.zeros((len(self._distributions), BUCKETS), np.uint32)
-        self._numbers = np.arange(len(self._curves))
 
-    def add_values(self, tick: int, values: npt.NDArray[Any]) -> None:
-        """Spool one value for each curve, in their order; a curve whose value is NaN has none."""
-        known = ~np.isnan(values)
-        rows = np.empty(int(known.sum()), VALUE)
-        rows["tick"], rows["curve"], rows["value"] = tick, self._numbers[known], values[known]
+    def add_values(self, ticks: Sequence[int], values: npt.NDArray[Any]) -> None:
+        """Spool one row of values a tick, in the curves' order; a curve whose value is NaN has none."""
+        at, curve = np.nonzero(~np.isnan(values))
+        rows = np.empty(len(at), VALUE)
+        rows["tick"], rows["curve"], rows["value"] = np.asarray(ticks)[at], curve, values[at, curve]
         self._values.append(rows)
 
-    def add_counts(self, tick: int, counts: npt.NDArray[Any]) -> None:
-        """Spool by how much the distributions' buckets, one row each, have grown since the last call."""
-        grew = counts[:, :BUCKETS] - self._before
-        self._before[:] = counts[:, :BUCKETS]
-        group, bucket = np.nonzero(grew)
-        rows = np.empty(len(group), COUNT)
-        rows["tick"], rows["group"], rows["bucket"], rows["count"] = tick, group, bucket, grew[group, bucket]
+    def add_counts(self, ticks: Sequence[int], counts: npt.NDArray[np.uint32]) -> None:
+        """Spool by how much the distributions' buckets have grown from tick to tick.
+
+        `counts` are by tick, distribution and bucket; the first tick's growth is since the last call.
+        """
+        both = np.concatenate([self._before[None], counts[:, :, :BUCKETS]])
+        self._before = both[-1]
+        grew = np.diff(both, axis=0)
+        at, group, bucket = np.nonzero(grew)
+        rows = np.empty(len(at), COUNT)
+        rows["tick"], rows["group"], rows["bucket"] = np.asarray(ticks)[at], group, bucket
+        rows["count"] = grew[at, group, bucket]
         self._counts.append(rows)
 
     def samples(self) -> NamedSamples:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -29,15 +29,16 @@ _REQUEST: Final = _HEADER.pack(_HEADER.size + _TCMSG.size, _RTM_GETQDISC, _DUMP,
 _TCA_KIND: Final = 1
 _TCA_STATS2: Final = 7
 _TCA_STATS_QUEUE: Final = 3
-_RECEIVE_BYTES: Final = 1 << 16
+_RECEIVE_BYTES: Final = 1 << 13
+"""More than a message of a dump ever has; the kernel reserves as much memory as is asked for."""
+_TIMEOUT: Final = struct.pack("ll", 1, 0)
 _WITHOUT_QUEUE: Final = b"noqueue"
 
 WatchedQueues = tuple[tuple[str, ...], Callable[[], Sequence[QueueLook]]]
 """The names of a link's directions, and what looks at the queue of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class RootQueue:
+class RootQueue(NamedTuple):
     """A device's root qdisc: what waits in it, and what it has dropped."""
 
     ifindex: int
@@ -52,7 +53,8 @@ class QdiscSocket:
     def __init__(self) -> None:
         """Open the socket, and note the interfaces' names."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        self._socket.settimeout(1.0)
+        # The kernel keeps the time: Python would ask it before each message whether there is one.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
         self.names = dict(socket.if_nameindex())
 
     def queues(self) -> Iterator[RootQueue]:
@@ -79,24 +81,27 @@ def root_queue(body: bytes) -> RootQueue | None:
     _, ifindex, _, parent, _ = _TCMSG.unpack_from(body)
     if parent != ROOT:
         return None
-    attributes = dict(_attributes(body[_TCMSG.size :]))
-    if attributes.get(_TCA_KIND, b"").rstrip(b"\0") == _WITHOUT_QUEUE or _TCA_STATS2 not in attributes:
+    attributes = _attributes(body, _TCMSG.size, len(body))
+    at, end = attributes.get(_TCA_KIND, (0, 0))
+    if body[at:end].rstrip(b"\0") == _WITHOUT_QUEUE or _TCA_STATS2 not in attributes:
         return None
-    queue = dict(_attributes(attributes[_TCA_STATS2])).get(_TCA_STATS_QUEUE)
-    if queue is None:
+    at, end = _attributes(body, *attributes[_TCA_STATS2]).get(_TCA_STATS_QUEUE, (0, 0))
+    if end - at < _QUEUE.size:
         return None
-    packets, size_bytes, drops, _, _ = _QUEUE.unpack_from(queue)
+    packets, size_bytes, drops, _, _ = _QUEUE.unpack_from(body, at)
     return RootQueue(ifindex, packets, size_bytes, drops)
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    place = 0
-    while place + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, place)
+def _attributes(data: bytes, at: int, end: int) -> dict[int, tuple[int, int]]:
+    """Return where the contents of attributes begin and end, by their kinds."""
+    found = {}
+    while at + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
         if length < _ATTRIBUTE.size:
-            return
-        yield kind & 0x3FFF, data[place + _ATTRIBUTE.size : place + length]
-        place += (length + 3) & ~3
+            break
+        found[kind & 0x3FFF] = (at + _ATTRIBUTE.size, min(at + length, end))
+        at += (length + 3) & ~3
+    return found
 
 
 class HostQueues(NamedSeries):
@@ -123,26 +128,36 @@ class HostQueues(NamedSeries):
         super().__init__([
             (name, f"qdisc.{metric}") for metric in ("depth_packets", "depth_bytes", "drops") for name in names
         ])  # fmt: skip
-        self._had = np.full(len(names), -1.0)
+        self._had = np.full((1, len(names)), -1.0)
         self._queues = len(names)
+        self._nothing = [math.nan] * (3 * len(names))
+        self._found: list[tuple[int, list[float]]] = []
         for opened, own_numbers in self._sockets:
             if not own_numbers:
                 opened.close()
         self._sockets = [one for one in self._sockets if one[1]]
 
     def sample(self, moment: Moment) -> None:
-        """Spool what waits now, and what was dropped since."""
+        """Note what waits now, and what was dropped so far."""
         if not self._queues:
             return
-        found = np.full((3, self._queues), np.nan)
+        found = self._nothing.copy()
         for opened, numbers in self._sockets:
             for queue in opened.queues():
                 if (number := numbers.get(queue.ifindex)) is not None:
-                    found[:, number] = queue.packets, queue.size_bytes, queue.drops
-        drops = found[2].copy()
-        found[2] = np.where(self._had >= 0, (drops - self._had) % (1 << 32), 0)
-        self._had = drops
-        self.add_values(moment.tick, found.ravel())
+                    found[number :: self._queues] = queue[1:]
+        self._found.append((moment.tick, found))
+
+    def spool(self) -> None:
+        """Spool what waited, and what was dropped in each interval."""
+        found, self._found = self._found, []
+        if not found:
+            return
+        values = np.array([each for _, each in found]).reshape(len(found), 3, self._queues)
+        both = np.concatenate([self._had, values[:, 2]])
+        self._had = both[-1:]
+        values[:, 2] = np.where(both[:-1] >= 0, np.diff(both, axis=0) % (1 << 32), 0)
+        self.add_values([tick for tick, _ in found], values.reshape(len(found), -1))
 
     def close_sockets(self) -> None:
         """Let go of the hosts."""
@@ -165,14 +180,24 @@ class LinkQueues(NamedSeries):
         names = [name for own, _ in self._watched for name in own]
         metrics = ("link_queue_bytes", "link_drops", "link_losses")
         super().__init__([(name, f"qdisc.{metric}") for metric in metrics for name in names])
-        self._had: np.ndarray[tuple[int, int], np.dtype[np.float64]] | None = None
+        # What was dropped before the first tick is told with it.
+        self._had = np.zeros((1, len(names), 3))
+        self._found: list[tuple[int, list[QueueLook]]] = []
 
     def sample(self, moment: Moment) -> None:
-        """Spool what waits now, and what was dropped or lost since."""
-        looks = [look for _, look_at in self._watched for look in look_at()]
-        found = np.array([(look.size_bytes, look.drops, look.losses) for look in looks], dtype=float).reshape(-1, 3)
-        if not found.size:
+        """Note what waits now, and what was dropped or lost so far."""
+        if looks := [look for _, look_at in self._watched for look in look_at()]:
+            self._found.append((moment.tick, looks))
+
+    def spool(self) -> None:
+        """Spool what waited, and what was dropped or lost in each interval."""
+        found, self._found = self._found, []
+        if not found:
             return
-        had, self._had = self._had, found.copy()
-        found[:, 1:] -= had[:, 1:] if had is not None else 0
-        self.add_values(moment.tick, np.maximum(found, 0).T.ravel())
+        values = np.array(
+            [[(look.size_bytes, look.drops, look.losses) for look in looks] for _, looks in found], dtype=float
+        )
+        both = np.concatenate([self._had, values])
+        values[:, :, 1:] = np.diff(both[:, :, 1:], axis=0)
+        self._had = both[-1:]
+        self.add_values([tick for tick, _ in found], np.maximum(values, 0).transpose(0, 2, 1).reshape(len(found), -1))

@@ -7,14 +7,14 @@ import math
 import threading
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from perfcheck.collect.series.queues import WatchedQueues
-from perfcheck.collect.series.source import Moment, Source
+from perfcheck.collect.series.source import BATCH, Moment, Source
 from perfcheck.model.series import BufferLooks, FlowSamples, NamedSamples, Samples
 from perfcheck.system.clock import now_ns
 
@@ -47,42 +47,64 @@ class Sampler(threading.Thread):
         self._interval_ns = interval_ns
         self._done = threading.Event()
         self._ticks = array("q")
+        self._whole = 0
         self._began_ns = 0
         self._longest_ns = interval_ns
-        self._cost_s = 0.0
-        self._problem: str | None = None
+        self._cost_s = self._spooling_s = 0.0
+        self._problem: tuple[int, str] | None = None
         self.cpu_s = 0.0
         """CPU time of the thread so far."""
 
     def run(self) -> None:
         """Sample again and again; what goes wrong ends it, and `finish` tells."""
-        try:
+        with self._told():
             self._began_ns = before_ns = now_ns()
             next_ns = before_ns + self._interval_ns
             while not self._done.wait(max(next_ns - now_ns(), 0) / 1e9):
                 before_ns = self._sample(before_ns)
+                if not len(self._ticks) % BATCH:
+                    self._spool()
                 next_ns += self._step_ns()
                 # What was slept through is no reason to hurry.
                 next_ns = max(next_ns, before_ns + self._interval_ns // 2)
             self._sample(before_ns, last=True)
+        # Whatever went wrong, what was copied before is worth telling.
+        for source in self._sources:
+            with self._told():
+                source.spool()
+        self.cpu_s = time.thread_time()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as problem:  # noqa: BLE001 - a series that fails keeps nothing from being measured
-            self._problem = str(problem)
+            self._problem = self._problem or (self._whole, str(problem))
 
     def _sample(self, before_ns: int, *, last: bool = False) -> int:
         began_s = time.thread_time()
         taken_ns = now_ns()
         moment = Moment(tick=len(self._ticks), now_ns=taken_ns, length_ns=max(taken_ns - before_ns, 1), last=last)
+        # Also where a source fails: what others copied before is of this tick.
+        self._ticks.append(moment.now_ns)
         for source in self._sources:
             source.sample(moment)
-        self._ticks.append(moment.now_ns)
+        self._whole += 1
         used_s = time.thread_time() - began_s
         self._cost_s = used_s if moment.tick == 1 else self._cost_s + _WEIGHT * (used_s - self._cost_s)
         self.cpu_s = time.thread_time()
         return moment.now_ns
 
+    def _spool(self) -> None:
+        began_s = time.thread_time()
+        for source in self._sources:
+            source.spool()
+        self._spooling_s = (time.thread_time() - began_s) / BATCH
+
     def _step_ns(self) -> int:
         """Return how long the next interval is: a whole number of them, so that it takes no more than its share."""
-        times = max(math.ceil(self._cost_s * 1e9 / MOST_SHARE / self._interval_ns), 1)
+        cost_s = self._cost_s + self._spooling_s
+        times = max(math.ceil(cost_s * 1e9 / MOST_SHARE / self._interval_ns), 1)
         step_ns = times * self._interval_ns
         self._longest_ns = max(self._longest_ns, step_ns)
         return step_ns
@@ -106,7 +128,8 @@ class Sampler(threading.Thread):
     def _warnings(self) -> list[str]:
         found = [text for source in self._sources for text in source.warnings()]
         if self._problem is not None:
-            found.append(f"series: it ends after {len(self._ticks):,} intervals: {self._problem}")
+            ticks, text = self._problem
+            found.append(f"series: it ends after {ticks:,} intervals: {text}")
         if self._longest_ns > self._interval_ns:
             found.append(
                 f"series: intervals of up to {self._longest_ns / 1e6:g} ms instead of {self._interval_ns / 1e6:g} ms, "

@@ -1,11 +1,17 @@
-"""What a sampler asks at each interval."""
+"""What a sampler asks at each interval.
+
+A tick only copies. What was copied at several ticks is decoded at once: that costs little more than to decode one.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from perfcheck.model.series import BufferLooks, FlowSamples, NamedSamples
+
+BATCH: Final = 16
+"""Ticks that are decoded at once, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,10 +25,16 @@ class Moment:
 
 
 class Source(Protocol):
-    """What is sampled of one layer in one trial. `sample` runs in the sampler's thread, the rest after its end."""
+    """What is sampled of one layer in one trial.
+
+    `sample` and `spool` run in the sampler's thread, the rest after its end.
+    """
 
     def sample(self, moment: Moment) -> None:
-        """Spool what there is to tell of the interval that ends now."""
+        """Copy what there is to tell of the interval that ends now; spool where there is no more room for copies."""
+
+    def spool(self) -> None:
+        """Decode what was copied since, and put it on the disk; called every BATCH ticks, and at the end."""
 
     def samples(self) -> FlowSamples | NamedSamples | tuple[BufferLooks, ...]:
         """Return all that was spooled; it can be read until `close`."""

@@ -21,6 +21,9 @@ class BufferSeries:
     def sample(self, moment: Moment) -> None:
         """Do nothing."""
 
+    def spool(self) -> None:
+        """Do nothing."""
+
     def samples(self) -> tuple[BufferLooks, ...]:
         """Return each TCP connection's memory in use, in per cent of the buffers' sizes."""
         found = []

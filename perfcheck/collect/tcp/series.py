@@ -1,7 +1,7 @@
 """The TCP layer's time series: of each connection that moved, its counters and state, and which round trips it had.
 
-What lies in the maps is copied as it is; rates, shares and percentiles are computed when the trial is over. With many
-connections only those are looked at that received a segment since.
+What lies in the maps is copied as it is (collect/tcp/copies.py). Rates, shares and percentiles are computed when the
+trial is over. With many connections only those are looked at that received a segment since.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from perfcheck.collect.base import histogram
 from perfcheck.collect.series.source import Moment
 from perfcheck.collect.tcp import decode
+from perfcheck.collect.tcp.copies import Copies, Taken
 from perfcheck.model.flow import FlowKey
 from perfcheck.model.series import COUNT, FLOW, FlowSamples
 from perfcheck.system.spool import Spool
@@ -24,10 +25,8 @@ _SPOOLED: Final = (
     "ssthresh_segs", "syn_ns", "passive", "state_ns", "state_since_ns", "state", "sndbuf_ns", "sndbuf_last_ns",
     "histogram", "pending", "samples",
 )  # fmt: skip
-_PREFIX: Final = 8
-"""Bytes of tick and flow before them."""
-_SELDOM: Final = 10
-"""One tick in so many looks at all buckets."""
+_PREFIX: Final = 2
+"""Words of tick and flow before them."""
 MOST: Final = 256
 """Connections' ends that are sampled at one tick; each takes some 3 us."""
 _NOW: Final = ("bytes_acked", "bytes_received", "data_segs_out", "retrans_segs", "lost_segs", "rwnd_limited_jiffies")
@@ -47,56 +46,47 @@ class TcpSeries:
     ) -> None:  # fmt: skip
         """Take the mapped arrays; the trial has begun."""
         self._control, self._records = control, records
-        self._counts, self._sent = sets["times"]["rtt"], records["now"]["data_segs_out"]
+        self._sent = records["now"]["data_segs_out"]
         self._read_live, self._key_of, self._most = read_live, key_of, most
-        self._packed, self._bytes = packed(records.dtype)
+        self._packed, self._words = packed(records.dtype)
         self._rows, self._rtts = Spool(self._packed), Spool(COUNT)
+        rtts = sets["times"]["rtt"]
+        self._copies, self._buckets = Copies(records, rtts), rtts.shape[1]
+        self._count = 0
         self._done = np.zeros(0, bool)
         self._silent = np.zeros(0, bool)
         self._last_ns = np.zeros(0, np.uint64)
         self._sampled = np.zeros(0, np.int64)
-        self._before = np.zeros((0, self._counts.shape[1]), np.int32)
-        self._range = (0, 0)
-        self._places = np.arange(records.dtype["samples"].shape[0])
+        self._here = np.zeros(0, np.int64)
+        self._looked = False
+        self._asleep = np.zeros(0, np.int64)
+        self._before = np.zeros((0, self._buckets), np.int32)
+        self._last_tick = -1
         self._left_out = self._ticks_short = 0
-        self._crowded = False
 
     def sample(self, moment: Moment) -> None:
-        """Spool the connections that are there, or those that moved where there are many."""
+        """Copy the connections that are there, or those that moved where there are many."""
         self._read_live()
+        if moment.last:
+            self._last_tick = moment.tick
         chosen = self._chosen(moment)
-        if not chosen.size:
-            return
-        rows, counts, numbers, begin = self._copied(chosen, moment)
-        ready = (rows["family"] > 0) & (rows["end_ns"] > 0)
-        if not ready.all():
-            chosen, rows, counts, numbers = chosen[ready], rows[ready], counts[ready], numbers[ready]
-        self._note(chosen, rows, moment.tick)
-        spooled = np.empty(len(rows), self._packed)
-        spooled["tick"], spooled["flow"] = moment.tick, chosen
-        copied = rows.view(np.uint8).reshape(len(rows), -1)[:, self._bytes]
-        spooled.view(np.uint8).reshape(len(rows), -1)[:, _PREFIX:] = copied
-        self._rows.append(spooled)
-        self._spool_rtts(counts, numbers, chosen, begin, moment.tick)
+        if chosen.size:
+            self._copies.take(moment.tick, chosen)
+        if self._copies.full or not self._looked:
+            self.spool()
 
     def _chosen(self, moment: Moment) -> npt.NDArray[np.int64]:
-        """Return the indices of the records to be sampled."""
-        count = min(int(self._control["records"]), len(self._records))
-        if count > len(self._done):
-            more = max(count, 2 * len(self._done)) - len(self._done)
-            self._done = np.append(self._done, np.zeros(more, bool))
-            self._silent = np.append(self._silent, np.zeros(more, bool))
-            self._last_ns = np.append(self._last_ns, np.zeros(more, np.uint64))
-            self._sampled = np.append(self._sampled, np.full(more, -1, np.int64))
-        silent = np.flatnonzero(self._silent[:count])
-        if silent.size:
-            self._silent[silent] = (self._sent[silent] == 0) & (not moment.last)
-        here: npt.NDArray[np.int64] = np.flatnonzero(~(self._done[:count] | self._silent[:count]))
-        self._crowded = len(here) > self._most
-        if not self._crowded:
+        """Return the indices of the records to be sampled; from tick to tick some are added, until `spool`."""
+        if self._looked and self._came(moment) > self._most:
+            self.spool()
+        if not self._looked:
+            self._look(moment)
+        here = self._here
+        if len(here) <= self._most:
             return here
+        self._looked = False
         moved = self._records["last_ns"][here] != self._last_ns[here]
-        here = np.array(here[moved | (self._records["closed"][here] != 0)])
+        here = here[moved | (self._records["closed"][here] != 0)]
         if len(here) <= self._most:
             return here
         self._left_out += len(here) - self._most
@@ -104,75 +94,103 @@ class TcpSeries:
         waited: npt.NDArray[np.int64] = here[np.argsort(self._sampled[here], kind="stable")[: self._most]]
         return waited
 
-    def _copied(
-        self, chosen: npt.NDArray[np.int64], moment: Moment
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[np.int64], int]:  # fmt: skip
-        """Return copies of records, their round trips by bucket, the numbers of their histograms, and the first bucket.
+    def _look(self, moment: Moment) -> None:
+        """Find out which records there are to be sampled, and which have not sent anything yet."""
+        self._grow()
+        self._looked = True
+        known = ~self._done[: self._count]
+        silent = self._silent[: self._count]
+        self._here, self._asleep = np.flatnonzero(known & ~silent), np.flatnonzero(known & silent)
+        if len(self._here) + len(self._asleep) <= self._most:
+            # To copy them costs less than to ask at each tick whether they have sent.
+            self._here, self._asleep = np.flatnonzero(known), self._asleep[:0]
+        self._came(moment)
 
-        Only buckets in which there was something lately are read; those that are new are with the next tick.
-        """
-        # Where not all are sampled, the next time may be the last for one of them.
-        seldom = moment.last or self._crowded or not moment.tick % _SELDOM or not self._range[1]
-        begin, end = (0, self._counts.shape[1]) if seldom else self._range
-        rows = self._records[chosen]
-        numbers = rows["histogram"].astype(np.int64) - 1
-        counts = self._gathered(numbers, begin, end)
-        # What the kernel counted while it was copied would be counted twice, or not at all.
-        live = self._records["pending"][chosen] != rows["pending"]
-        if live.any():
-            moved = np.flatnonzero(live)
-            rows[moved] = self._records[chosen[moved]]
-            numbers[moved] = rows["histogram"][moved].astype(np.int64) - 1
-            counts[moved] = self._gathered(numbers[moved], begin, end)
-        self._add_pending(rows, counts, numbers, begin)
-        spread = rows["rtt_spread"]
-        if (known := spread["maximum"] > 0).any():
-            low, high = histogram.buckets_of(np.array([spread["minimum"][known].min(), spread["maximum"].max()]))
-            self._range = (min(int(low), counts.shape[1]), min(int(high) + 1, self._counts.shape[1]))
-        return rows, counts, numbers, begin
+    def _came(self, moment: Moment) -> int:
+        """Add the records that are new or send for the first time; return how many there are."""
+        before = self._count
+        if self._grow() > before:
+            self._here = np.append(self._here, np.arange(before, self._count))
+        if self._asleep.size:
+            awake = (self._sent[self._asleep] > 0) | moment.last
+            if awake.any():
+                self._here = np.append(self._here, self._asleep[awake])
+                self._asleep = self._asleep[~awake]
+        return len(self._here)
 
-    def _gathered(self, numbers: npt.NDArray[np.int64], begin: int, end: int) -> npt.NDArray[np.int32]:
-        counts = np.zeros((len(numbers), end - begin), np.int32)
-        known = (numbers >= 0) & (numbers < len(self._counts))
-        counts[known] = self._counts[numbers[known], begin:end]
-        return counts
+    def _grow(self) -> int:
+        self._count = count = min(int(self._control["records"]), len(self._records))
+        if count > len(self._done):
+            more = max(count, 2 * len(self._done)) - len(self._done)
+            self._done = np.append(self._done, np.zeros(more, bool))
+            self._silent = np.append(self._silent, np.zeros(more, bool))
+            self._last_ns = np.append(self._last_ns, np.zeros(more, np.uint64))
+            self._sampled = np.append(self._sampled, np.full(more, -1, np.int64))
+        return count
 
-    def _add_pending(
-        self, rows: npt.NDArray[Any], counts: npt.NDArray[np.int32], numbers: npt.NDArray[np.int64], begin: int
-    ) -> None:  # fmt: skip
-        values = rows["samples"]["rtt"]
-        waiting = (self._places < rows["pending"][:, None]) & (values != decode.NO_VALUE)
-        waiting &= ((numbers >= 0) & (numbers < len(self._counts)))[:, None]
-        row, place = np.nonzero(waiting)
-        buckets = histogram.buckets_of(values[row, place]) - begin
-        within = (buckets >= 0) & (buckets < counts.shape[1])
-        np.add.at(counts, (row[within], buckets[within]), 1)
-
-    def _note(self, chosen: npt.NDArray[np.int64], rows: npt.NDArray[Any], tick: int) -> None:
-        self._sampled[chosen] = tick
-        self._last_ns[chosen] = rows["last_ns"]
-        self._done[chosen] = rows["closed"] != 0
-        self._silent[chosen] = (rows["now"]["data_segs_out"] == 0) & (rows["closed"] == 0)
-
-    def _spool_rtts(
-        self, counts: npt.NDArray[np.int32], numbers: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64],
-        begin: int, tick: int,
-    ) -> None:  # fmt: skip
-        known = np.flatnonzero((numbers >= 0) & (numbers < len(self._counts)))
-        if not known.size:
+    def spool(self) -> None:
+        """Spool the rows that were copied, and the round trips that came with each."""
+        self._looked = False
+        taken = self._copies.taken()
+        if taken is None:
             return
-        numbers, counts = numbers[known], counts[known]
-        if int(numbers.max()) >= len(self._before):
-            more = max(int(numbers.max()) + 1, 2 * len(self._before)) - len(self._before)
-            self._before = np.append(self._before, np.zeros((more, self._counts.shape[1]), np.int32), axis=0)
+        tick, place = np.nonzero(self._wanted(taken))
+        if not tick.size:
+            return
+        rows, flows = taken.rows[tick, place], taken.flows[place]
+        self._note(flows, rows, taken.ticks[tick])
+        spooled = np.empty(len(rows), self._packed)
+        words = spooled.view(np.uint32).reshape(len(rows), -1)
+        words[:, 0], words[:, 1] = taken.ticks[tick], flows
+        words[:, _PREFIX:] = rows.view(np.uint32).reshape(len(rows), -1)[:, self._words]
+        self._rows.append(spooled)
+        self._spool_rtts(taken, tick, place)
+
+    def _wanted(self, taken: Taken) -> npt.NDArray[np.bool_]:
+        """Return by tick and place which copies are rows: those that have sent, of others the first and the last."""
+        rows = taken.rows
+        ready = taken.there & (rows["family"] > 0) & (rows["end_ns"] > 0)
+        first = ready & (np.cumsum(ready, axis=0) == 1) & (self._sampled[taken.flows] < 0)
+        last = (taken.ticks == self._last_tick)[:, None]
+        wanted = ready & ((rows["now"]["data_segs_out"] > 0) | first | last)
+        closed = wanted & (rows["closed"] != 0)
+        # A connection's end is told once.
+        found: npt.NDArray[np.bool_] = wanted & (np.cumsum(closed, axis=0) - closed == 0)
+        return found
+
+    def _note(self, flows: npt.NDArray[np.int64], rows: npt.NDArray[Any], ticks: npt.NDArray[np.int64]) -> None:
+        # Of each flow the last row counts.
+        self._sampled[flows] = ticks
+        self._last_ns[flows] = rows["last_ns"]
+        self._done[flows] = rows["closed"] != 0
+        self._silent[flows] = (rows["now"]["data_segs_out"] == 0) & (rows["closed"] == 0)
+
+    def _spool_rtts(self, taken: Taken, tick: npt.NDArray[np.int64], place: npt.NDArray[np.int64]) -> None:
+        number = taken.rows["histogram"][tick, place].astype(np.int64) - 1
+        known = (number >= 0) & (number < taken.sets)
+        if not known.any():
+            return
+        tick, place, number = tick[known], place[known], number[known]
+        if int(number.max()) >= len(self._before):
+            more = max(int(number.max()) + 1, 2 * len(self._before)) - len(self._before)
+            self._before = np.append(self._before, np.zeros((more, self._before.shape[1]), np.int32), axis=0)
+        begin, counts = taken.counted(tick, place)
+        # Flows by the number of their histograms.
+        numbers, column = np.unique(number, return_inverse=True)
+        flow_of = np.zeros(len(numbers), np.int64)
+        flow_of[column] = taken.flows[place]
         span = slice(begin, begin + counts.shape[1])
+        so_far = np.zeros((len(taken.ticks) + 1, len(numbers), counts.shape[1]), np.int32)
+        so_far[0] = self._before[numbers, span]
+        so_far[tick + 1, column] = counts
         # A copy that the kernel wrote into may be a few values short: they are with the next.
-        grew = np.maximum(counts - self._before[numbers, span], 0)
-        self._before[numbers, span] += grew
-        row, bucket = np.nonzero(grew)
-        found = np.empty(len(row), COUNT)
-        found["tick"], found["group"], found["bucket"] = tick, chosen[known][row], bucket + begin
-        found["count"] = grew[row, bucket]
+        np.maximum.accumulate(so_far, axis=0, out=so_far)
+        self._before[numbers, span] = so_far[-1]
+        grew = np.diff(so_far, axis=0)
+        at, column, bucket = np.nonzero(grew)
+        found = np.empty(len(at), COUNT)
+        found["tick"], found["group"], found["bucket"] = taken.ticks[at], flow_of[column], bucket + begin
+        found["count"] = grew[at, column, bucket]
         self._rtts.append(found)
 
     def samples(self) -> FlowSamples:
@@ -183,7 +201,7 @@ class TcpSeries:
             keys={int(index): self._key_of(self._records[index]) for index in named},
             rows=lambda: map(flow_rows, self._rows.blocks()),
             rtts=self._rtts.blocks,
-            edges_us=histogram.edges(self._counts.shape[1]),
+            edges_us=histogram.edges(self._buckets),
             jiffy_us=decode.jiffy_us(),
         )
 
@@ -205,11 +223,12 @@ class TcpSeries:
 
 
 def packed(record: np.dtype[Any]) -> tuple[np.dtype[Any], npt.NDArray[np.int64]]:
-    """Return the type of spooled rows, and which bytes of a `pc_record` follow tick and flow in them."""
+    """Return the type of spooled rows, and which 32-bit words of a `pc_record` follow tick and flow in them."""
     fields: Mapping[str, Any] = record.fields or {}
     members = [(name, fields[name][0]) for name in _SPOOLED]
     places = [
-        np.arange(fields[name][1], fields[name][1] + fields[name][0].itemsize, dtype=np.int64) for name in _SPOOLED
+        np.arange(fields[name][1], fields[name][1] + fields[name][0].itemsize, 4, dtype=np.int64) // 4
+        for name in _SPOOLED
     ]
     return np.dtype([("tick", "u4"), ("flow", "u4"), *members]), np.concatenate(places)
 
