@@ -11,7 +11,7 @@ from perfcheck.analyse.subjects import subject_metrics
 from perfcheck.analyse.trial import timed, trial_metrics
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Metrics, Phased
-from perfcheck.model.observation import Observation, TrafficReport
+from perfcheck.model.observation import LinkReport, Observation, TrafficReport
 from perfcheck.model.record import RECOVERY, TrialPhase
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.traffic import entry_names
@@ -24,11 +24,13 @@ def phase_metrics(
     begins_ns: Mapping[str, int],
     by_phase: Mapping[str, Sequence[Observation]],
     directions: Mapping[tuple[str, str], str] | None = None,
+    links: Mapping[str, Sequence[LinkReport]] | None = None,
 ) -> dict[str, TrialPhase]:
     """Return what was measured in each phase that began before all traffic had ended.
 
     `begins_ns` are in the order of time. `observations` cover the whole trial, those of `by_phase` one phase each;
-    a collector that cannot tell phases apart has none there.
+    a collector that cannot tell phases apart has none there. `links` are what links did in each phase, of those that
+    can tell.
     """
     began_ns = min(report.start_ns for report in reports)
     reports = timed(reports, observations)
@@ -37,9 +39,10 @@ def phase_metrics(
     for name, span in spans.items():
         parts = [cut(report, span) for report in reports]
         seen = by_phase.get(name, ())
-        subjects = subject_metrics(scenario, parts, seen, directions=directions)
+        carried = (links or {}).get(name, ())
+        subjects = subject_metrics(scenario, parts, seen, carried, directions)
         found[name] = TrialPhase(
-            metrics=_told(trial_metrics(scenario, parts, seen)),
+            metrics=_told(trial_metrics(scenario, parts, seen, carried)),
             subjects={subject: told for subject, metrics in subjects.items() if (told := _told(metrics))},
             begin_ns=span[0] - began_ns,
         )

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,7 +19,7 @@ from perfcheck.collect.series.source import Charted, Source
 from perfcheck.ebpf.run_stats import RunClock, Timed
 from perfcheck.errors import CollectError, PerfcheckError
 from perfcheck.model.budget import Budget, Shedding, Spending
-from perfcheck.model.observation import Observation, Scope
+from perfcheck.model.observation import Observation, QueueLook, Scope
 from perfcheck.model.seams import Collector, Frugal, Sampled
 from perfcheck.model.series import Samples
 from perfcheck.system.clock import now_ns
@@ -27,6 +27,7 @@ from perfcheck.system.netns import NetnsThread
 
 WINDOW_S: Final = 1.0
 _OWN: Final = "budget"
+Queues = tuple[QueueLook, ...]
 _TROUBLE: Final = (PerfcheckError, OSError, RuntimeError)
 _DEVICES: Final = "/proc/thread-self/net/dev"
 _READ_BYTES: Final = 1 << 16
@@ -36,10 +37,11 @@ _CLOCK_OF_THREAD: Final = 6  # CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED (include
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What all collectors that can be read meanwhile had counted at one moment, by their names."""
+    """What all collectors that can be read meanwhile had counted at one moment, by their names, and links' queues."""
 
     taken_ns: int
     taken: Mapping[str, object]
+    queues: Queues = ()
 
 
 class Core:
@@ -60,6 +62,8 @@ class Core:
         self._earlier: tuple[Shedding, ...] = ()
         self._phases: PhaseSnapshots[Snapshot] | None = None
         self._by_phase: Mapping[str, tuple[Observation, ...]] = {}
+        self._queues_by_phase: Mapping[str, tuple[Queues, Queues]] = {}
+        self._look_at_queues: Callable[[], Queues] | None = None
         self._sampler: Sampler | None = None
         self._samples: Samples | None = None
         # A collector is not stopped while it is read.
@@ -76,6 +80,11 @@ class Core:
         return self._by_phase
 
     @property
+    def queues_by_phase(self) -> Mapping[str, tuple[Queues, Queues]]:
+        """The links' queues when each phase of the last trial that ended began, and when it ended."""
+        return self._queues_by_phase
+
+    @property
     def shed_collectors(self) -> frozenset[str]:
         """Names of the collectors that do less than they could."""
         return frozenset(one.collector for one in (*self._earlier, *self._spending.shed))
@@ -84,12 +93,18 @@ class Core:
         """Have these measure as well, from the next trial on."""
         self._running += collectors
 
-    def begin(self, scope: Scope, sampling: Sampling | None = None) -> None:
-        """Begin all collectors that are not stopped, watch what they cost, and sample them where that is wanted."""
+    def begin(
+        self, scope: Scope, sampling: Sampling | None = None, queues: Callable[[], Queues] | None = None
+    ) -> None:  # fmt: skip
+        """Begin all collectors that are not stopped, watch what they cost, and sample them where that is wanted.
+
+        `queues` looks at the links' queues, for phases.
+        """
         self._stop_watching()
         self.drop_samples()
         self._earlier += self._spending.shed
-        self._stopped, self._spending, self._by_phase = {}, Spending(), {}
+        self._stopped, self._spending, self._by_phase, self._queues_by_phase = {}, Spending(), {}, {}
+        self._look_at_queues = queues
         self._order = [one.name for one in self._running]
         for clock in self._clocks():
             clock.renew()
@@ -127,6 +142,7 @@ class Core:
         self._let_clocks_rest()
         # Only now: the last phase ends where the trial does.
         self._by_phase = {name: self.between(first, last) for name, (first, last) in taken.items()}
+        self._queues_by_phase = {name: (first.queues, last.queues) for name, (first, last) in taken.items()}
         return tuple(seen[name] for name in self._order)
 
     def snapshot(self) -> Snapshot:
@@ -134,7 +150,7 @@ class Core:
         with self._reading:
             taken_ns = now_ns()
             taken = {one.name: one.snapshot() for one in self._running if isinstance(one, Sampled)}
-        return Snapshot(taken_ns=taken_ns, taken=taken)
+        return Snapshot(taken_ns=taken_ns, taken=taken, queues=self._look_at_queues() if self._look_at_queues else ())
 
     def between(self, first: Snapshot, second: Snapshot) -> tuple[Observation, ...]:
         """Return what was seen between two snapshots of the trial, by the collectors that both have."""

@@ -211,9 +211,12 @@ class LinkReport:
 class QueueLook:
     """The queue of one direction of a link at one moment: bytes that wait, and what was dropped since the trial began.
 
-    `losses` are packets that the loss model took, `drops` those that a queue or a policer had no room for.
+    `losses` are packets that the loss model took, `drops` those that the queue had no room for, `policed` those that
+    the policer dropped; `received` counts them all.
     """
 
     size_bytes: int
     drops: int
     losses: int
+    policed: int = 0
+    received: int = 0

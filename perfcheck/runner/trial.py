@@ -36,6 +36,7 @@ from perfcheck.model.seams import TrafficSession
 from perfcheck.model.topology import bottleneck, measured_paths
 from perfcheck.runner.budget import detail_budget_pct
 from perfcheck.runner.detailing import detail_record, packet_filter
+from perfcheck.runner.phases import links_between, watch_links
 from perfcheck.runner.series import KeepCurves, keep_samples, samples_dropped, sampling_of
 from perfcheck.runner.watch import traffic_ends_with
 from perfcheck.system.clock import now_ns
@@ -57,11 +58,12 @@ class Trial:
     followed: Followed | None = None
     spending: Spending = field(default_factory=Spending)
     series_cpu_s: float = 0.0
+    reports: tuple[TrafficReport, ...] = ()
 
     def without_detail(self) -> Trial:
-        """Return the trial without its packets, of which there may be hundreds of megabytes, and its events."""
+        """Return the trial without its packets, of which there may be hundreds of megabytes, events and requests."""
         kept = tuple(replace(seen, detail=None, events=None) for seen in self.observations)
-        return replace(self, followed=None, observations=kept)
+        return replace(self, followed=None, observations=kept, reports=())
 
 
 def make_trial(
@@ -78,10 +80,11 @@ def make_trial(
 def _made(scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: KeepCurves | None) -> Trial:
     before_s = _own_cpu_s()
     sampling = sampling_of(scenario, lab) if keep_curves is not None else None
+    watched = watch_links(scenario, lab.links) if scenario.phases_ns else None
     with _prepared(scenario, lab) as sessions, _let_go(core):
         lab.begin_trial(index)
         scope = _scope(scenario, lab)
-        core.begin(scope, sampling)
+        core.begin(scope, sampling, watched)
         reports = _driven(sessions, scope.emulator_pids, lab)
         observations = core.end()
         links = lab.end_trial()
@@ -104,7 +107,15 @@ def _made(scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: Kee
             index=index,
             metrics=metrics,
             subjects=subject_metrics(scenario, reports, observations, links, lab.directions),
-            phases=phase_metrics(scenario, reports, observations, scope.phases_ns, core.by_phase, lab.directions)
+            phases=phase_metrics(
+                scenario,
+                reports,
+                observations,
+                scope.phases_ns,
+                core.by_phase,
+                lab.directions,
+                {name: links_between(*looks) for name, looks in core.queues_by_phase.items()},
+            )
             if scope.phases_ns
             else {},
             traffic_s=_traffic_s(reports),
@@ -120,6 +131,7 @@ def _made(scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: Kee
         ),
         observations=_charged(observations, measuring_s),
         links=links,
+        reports=reports,
         followed=followed,
         spending=core.spending,
         warnings=(

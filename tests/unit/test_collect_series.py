@@ -203,7 +203,7 @@ def values_of(source: NamedSeries) -> dict[tuple[str | None, str], list[float]]:
 def test_a_links_queue_is_told_by_direction() -> None:
     looks = iter([
         (QueueLook(size_bytes=1500, drops=2, losses=1), QueueLook(size_bytes=0, drops=0, losses=0)),
-        (QueueLook(size_bytes=3000, drops=7, losses=1), QueueLook(size_bytes=60, drops=0, losses=4)),
+        (QueueLook(size_bytes=3000, drops=4, policed=3, losses=1), QueueLook(size_bytes=60, drops=0, losses=4)),
     ])  # fmt: skip
     source = LinkQueues([(("client>server", "server>client"), lambda: next(looks))])
     for tick in range(2):
@@ -222,9 +222,9 @@ def test_the_page_holds_what_the_relay_noted() -> None:
     page, file = QueuePage.create()
     with file:
         other = QueuePage(file.fileno())
-    assert page.read() == ((0, 0, 0), (0, 0, 0))
-    other.write([(1, 2, 3), (4, 5, 6)])
-    assert page.read() == ((1, 2, 3), (4, 5, 6))
+    assert page.read() == ((0, 0, 0, 0, 0), (0, 0, 0, 0, 0))
+    other.write([(1, 2, 3, 4, 5), (6, 7, 8, 9, 10)])
+    assert page.read() == ((1, 2, 3, 4, 5), (6, 7, 8, 9, 10))
     page.close()
     other.close()
 

@@ -89,7 +89,8 @@ PHASES = "{before: 500ms, after: 1s}"
         ("app.recovery_ms/before",
          "app.recovery_ms compares with the first phase, which is before: ask it of a later one"),
         ("app.errors/after", "app.errors is measured over the whole time only: leave out /after"),
-        ("qdisc.link_drops/after", "qdisc.link_drops is measured over the whole time only: leave out /after"),
+        ("qdisc.link_queue_bytes.max/after",
+         "qdisc.link_queue_bytes.max is measured over the whole time only: leave out /after"),
         ("tcp.rtt_us.p5/after", "unknown metric; did you mean 'tcp.rtt_us.p50/after'?"),
     ],
 )  # fmt: skip

@@ -195,7 +195,8 @@ class LinkQueues(NamedSeries):
         if not found:
             return
         values = np.array(
-            [[(look.size_bytes, look.drops, look.losses) for look in looks] for _, looks in found], dtype=float
+            [[(look.size_bytes, look.drops + look.policed, look.losses) for look in looks] for _, looks in found],
+            dtype=float,
         )
         both = np.concatenate([self._had, values])
         values[:, :, 1:] = np.diff(both[:, :, 1:], axis=0)

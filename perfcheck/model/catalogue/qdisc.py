@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from perfcheck.model.catalogue.declare import NEITHER, OF_DIRECTION, OF_HOST, Source, count, distribution, metric
@@ -18,8 +19,8 @@ _LINK: Final = Source(
     needs="link",
     decided_by=DecidedBy.PATH,
     subjects=OF_DIRECTION,
-    phased=Phased.NEVER,
 )
+_WHOLE: Final = replace(_LINK, phased=Phased.NEVER)
 _WORST: Final = "of the device's queue with the longest total waiting time; an empty queue counts as 0"
 
 QDISC: Final[tuple[MetricSpec, ...]] = (
@@ -46,5 +47,5 @@ QDISC: Final[tuple[MetricSpec, ...]] = (
            "packets dropped, as a share of packets given to the queue of the worst emulated link, warm-up included",
            _LINK, floor=0.1),
     metric("qdisc.link_queue_bytes.max", "bytes", "largest backlog of any emulated link's queue, warm-up included",
-           _LINK, floor=3000.0),
+           _WHOLE, floor=3000.0),
 )  # fmt: skip

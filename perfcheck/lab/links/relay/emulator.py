@@ -120,8 +120,8 @@ class RelayLink:
     def queues(self) -> tuple[QueueLook, QueueLook]:
         """Return the queues as they were noted last, forward first; the relay is not asked."""
         first, second = (
-            QueueLook(size_bytes=size_bytes, drops=drops, losses=losses)
-            for size_bytes, drops, losses in self._page.read()
+            QueueLook(size_bytes=size_bytes, received=received, drops=drops, policed=policed, losses=losses)
+            for size_bytes, received, drops, policed, losses in self._page.read()
         )
         return first, second
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Final
 
 PAGE_BYTES: Final = 4096
-_NOTE: Final = struct.Struct("=6Q")
-"""Of each direction: bytes that wait, packets dropped by queue or policer, packets lost."""
+_NOTE: Final = struct.Struct("=10Q")
+"""Of each direction: bytes that wait, packets received, dropped by the queue, dropped by the policer, lost."""
 
-Note = tuple[int, int, int]
+Note = tuple[int, int, int, int, int]
 
 
 class QueuePage:
@@ -40,7 +40,7 @@ class QueuePage:
     def read(self) -> tuple[Note, Note]:
         """Return what was noted last."""
         noted = _NOTE.unpack_from(self._memory)
-        return noted[:3], noted[3:]
+        return noted[:5], noted[5:]
 
     def close(self) -> None:
         """Let go of the page."""

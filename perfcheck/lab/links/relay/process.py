@@ -133,7 +133,8 @@ class Relay:
         """Write down how the queues are; due with the next beat at the latest."""
         directions = [carrier.direction for carrier in self._carriers]
         self._page.write([
-            (one.queue_bytes(now_ns), one.counts.dropped_queue + one.counts.dropped_policer, one.counts.dropped_loss)
+            (one.queue_bytes(now_ns), one.counts.received, one.counts.dropped_queue, one.counts.dropped_policer,
+             one.counts.dropped_loss)
             for one in directions
         ])  # fmt: skip
         self._next_note_ns = now_ns + self._note_every_ns
@@ -141,10 +142,13 @@ class Relay:
     def _begin(self, note_every_ns: int) -> None:
         self._in_trial = True
         self._note_every_ns = note_every_ns
-        self._next_note_ns = 0 if note_every_ns else NEVER_NS
         self._awake.begin()
         for carrier in self._carriers:
             carrier.begin()
+        self._next_note_ns = NEVER_NS
+        if note_every_ns:
+            # Before the answer: nobody takes what is left of the trial before for this one's.
+            self._note(monotonic_ns())
         self._cpu_start_ns = process_time_ns()
         self._wall_start_ns = monotonic_ns()
 
