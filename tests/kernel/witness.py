@@ -99,6 +99,9 @@ class TickWitness(Witness):
         assert moment.tick == len(self.at_ticks)
         self.at_ticks.append(self._answer())
 
+    def spool(self) -> None:
+        pass
+
     def samples(self) -> tuple[BufferLooks, ...]:
         return ()
 
