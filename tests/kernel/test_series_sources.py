@@ -172,6 +172,9 @@ class TcLook:
         del moment
         self.looks.append(self.ask())
 
+    def spool(self) -> None:
+        """Nothing is kept back."""
+
     def samples(self) -> tuple[BufferLooks, ...]:
         return ()
 
