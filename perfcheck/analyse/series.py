@@ -30,6 +30,8 @@ _COUNTS: Final = (
 _STATE: Final = ("cwnd_segs", "ssthresh_segs", "srtt_us", "inflight_segs")
 _NO_SSTHRESH: Final = 0x7FFFFFFF
 _NONE: Final = -1
+_DUST: Final = 1e-11
+"""A smaller share of all that arrived is rounding of sums."""
 _PERCENTILES: Final = (("p50", 0.5), ("p99", 0.99))
 _RATES: Final = (
     ("app.throughput_bps", "size_bytes", 8), ("app.requests_per_s", "answers", 1),
@@ -277,6 +279,7 @@ def _arrived(name: str, report: TrafficReport, grid: _Grid, zero_ns: int) -> Ite
         amounts = np.array([getattr(one, member) for one in told], dtype=float)
         edges = np.concatenate(([grid.began_ns], grid.ends_ns))
         arrived = np.diff(arrived_by(edges, begins, lasted, amounts))
+        arrived[arrived < _DUST * amounts.sum()] = 0
         inside = (grid.ends_ns > int(begins.min())) & (edges[:-1] < int((begins + lasted).max()))
         yield Curve(
             subject=name, metric=metric, t_ns=grid.ends_ns[inside],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -142,11 +143,12 @@ def _strip(
         label = labels.get(row, "")
         line.append(f"{label:>{MARGIN - _SUBJECT - 1}}", style="dim")
         line.append("┤", style="dim")
-        for column, cell in enumerate(cells[row].tolist()):
-            if cell != _BLANK:
-                line.append(chr(cell), style=colour)
+        # Neighbours of one style are one piece: a terminal gets the style once.
+        for empty, piece in groupby(enumerate(cells[row].tolist()), key=lambda one: one[1] == _BLANK):
+            if empty:
+                line.append("".join(_BOUNDARY if column in boundaries else " " for column, _ in piece), style="dim")
             else:
-                line.append(_BOUNDARY if column in boundaries else " ", style="dim")
+                line.append("".join(chr(cell) for _, cell in piece), style=colour)
         line.rstrip()
         yield line
 

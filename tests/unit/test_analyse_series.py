@@ -102,6 +102,26 @@ def test_rates_are_told_as_finely_as_the_generator_does() -> None:
     assert found["client", "cpu.busy_pct"].t_ns.tolist() == [100 * 10**6, 300 * 10**6]
 
 
+@given(st.lists(st.one_of(st.just(0), st.integers(1, 10**10)), min_size=1, max_size=40), st.integers(1, 99_999_999))
+def test_where_nothing_arrived_the_rate_is_0_and_never_below(sizes: list[int], apart_ns: int) -> None:
+    lasted = 100_000_000
+    report = TrafficReport(
+        generator="iperf3", metrics={}, flows=(), start_ns=0, end_ns=len(sizes) * lasted,
+        arrivals=tuple(
+            Arrival(begin_ns=number * lasted, end_ns=(number + 1) * lasted, size_bytes=size)
+            for number, size in enumerate(sizes)
+        ),
+    )  # fmt: skip
+    ticks = np.arange(1, len(sizes) + 1) * lasted + apart_ns
+    samples = Samples(began_ns=0, ticks_ns=ticks)
+    for curve in curves(samples, ENTRIES, [report], []):
+        for end_ns, rate_bps in zip(curve.t_ns.tolist(), curve.values.tolist(), strict=True):
+            begin_ns = 0 if end_ns == ticks[0] else end_ns - lasted
+            there = any(sizes[begin_ns // lasted : -(-end_ns // lasted)])
+            assert rate_bps >= 0
+            assert there or rate_bps == 0
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 900), st.integers(1, 300)), min_size=1, max_size=40),
     st.lists(st.integers(1, 1500), min_size=1, max_size=6, unique=True),
