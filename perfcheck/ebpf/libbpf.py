@@ -268,9 +268,13 @@ class Libbpf:
         self._call("bpf_obj_get_info_by_fd", _fd(link_fd), info, ctypes.byref(size))
         return info.raw[: size.value]
 
+    def open_iterator(self, link_fd: int) -> int:
+        """Return a descriptor whose first read(2) runs an iterator's program for each element."""
+        return self._call("bpf_iter_create", _fd(link_fd))
+
     def run_iterator(self, link_fd: int) -> bytes:
         """Run an iterator's program once for each element; give what it wrote (bpf_seq_write)."""
-        fd = self._call("bpf_iter_create", _fd(link_fd))
+        fd = self.open_iterator(link_fd)
         written = bytearray()
         try:
             while part := os.read(fd, _READ_BYTES):

@@ -201,6 +201,10 @@ class BpfObject:
         """Run an iterator's program once for each element; give what it wrote."""
         return self._lib.run_iterator(self.programs[target].link_fd)
 
+    def open_iterator(self, target: str) -> int:
+        """Return a descriptor whose first read(2) runs an iterator's program; it is good for one."""
+        return self._lib.open_iterator(self.programs[target].link_fd)
+
     def detach(self, target: str) -> int:
         """Let a program run no more; gives its descriptor, by which it may be attached again."""
         program = self.programs[target]

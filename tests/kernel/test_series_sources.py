@@ -173,7 +173,7 @@ class TcLook:
         self.looks.append(self.ask())
 
     def spool(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is left to decode."""
 
     def samples(self) -> tuple[BufferLooks, ...]:
         return ()

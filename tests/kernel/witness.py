@@ -100,7 +100,7 @@ class TickWitness(Witness):
         self.at_ticks.append(self._answer())
 
     def spool(self) -> None:
-        pass
+        """Nothing is left to decode."""
 
     def samples(self) -> tuple[BufferLooks, ...]:
         return ()

@@ -111,6 +111,9 @@ class Kernel:
 
     def slow_start(self, record: npt.NDArray[Any], rtt_us: int) -> None:
         """These samples do not wait: they are added at once."""
+        if record["histogram"] > len(self.sets):
+            record["lost_samples"] += 1
+            return
         spread, bucket = record["slow_rtt_spread"], histogram.bucket_of(rtt_us)
         spread["total"] += rtt_us
         spread["minimum"], spread["maximum"] = min(spread["minimum"], rtt_us), max(spread["maximum"], rtt_us)

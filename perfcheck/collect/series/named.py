@@ -36,14 +36,18 @@ class NamedSeries:
     def add_counts(self, ticks: Sequence[int], counts: npt.NDArray[np.uint32]) -> None:
         """Spool by how much the distributions' buckets have grown from tick to tick.
 
-        `counts` are by tick, distribution and bucket; the first tick's growth is since the last call.
+        `counts` are by tick, distribution, part and bucket, the parts being added up; the first tick's growth is since
+        the last call.
         """
-        both = np.concatenate([self._before[None], counts[:, :, :BUCKETS]])
-        self._before = both[-1]
+        last = counts[-1, :, :, :BUCKETS].sum(axis=1, dtype=np.uint32)
+        # Few buckets grow: the others were at the first tick what they are at the last one.
+        grown = np.flatnonzero((last != self._before).any(axis=0))
+        both = np.concatenate([self._before[None, :, grown], counts[..., grown].sum(axis=2, dtype=np.uint32)])
+        self._before = last
         grew = np.diff(both, axis=0)
         at, group, bucket = np.nonzero(grew)
         rows = np.empty(len(at), COUNT)
-        rows["tick"], rows["group"], rows["bucket"] = np.asarray(ticks)[at], group, bucket
+        rows["tick"], rows["group"], rows["bucket"] = np.asarray(ticks)[at], group, grown[bucket]
         rows["count"] = grew[at, group, bucket]
         self._counts.append(rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import socket
@@ -31,6 +32,10 @@ _TCA_STATS2: Final = 7
 _TCA_STATS_QUEUE: Final = 3
 _RECEIVE_BYTES: Final = 1 << 13
 """More than a message of a dump ever has; the kernel reserves as much memory as is asked for."""
+_ECHO: Final = 0x9
+"""A request whose answer goes to who asks: some kernels tell it to listeners alone otherwise."""
+_GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.EINVAL})
+"""How the kernel says that a device, or its qdisc, is there no more, or has become one that cannot queue."""
 _TIMEOUT: Final = struct.pack("ll", 1, 0)
 _WITHOUT_QUEUE: Final = b"noqueue"
 
@@ -56,24 +61,47 @@ class QdiscSocket:
         # The kernel keeps the time: Python would ask it before each message whether there is one.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
         self.names = dict(socket.if_nameindex())
+        self._watched = 0
+        self._request = b""
 
-    def queues(self) -> Iterator[RootQueue]:
-        """Yield the root qdiscs that queue; OSError as the kernel says it."""
+    def queues(self) -> list[RootQueue]:
+        """Return the root qdiscs that queue; OSError as the kernel says it."""
         self._socket.send(_REQUEST)
-        while True:
-            for kind, body in messages(self._socket.recv(_RECEIVE_BYTES)):
-                if kind == NLMSG_DONE:
-                    return
-                if kind == NLMSG_ERROR:
-                    number = -struct.unpack_from("=i", body)[0]
-                    raise OSError(number, os.strerror(number))
-                found = root_queue(body)
-                if found is not None:
-                    yield found
+        found: list[RootQueue] = []
+        done = False
+        while not done:
+            answer = self._socket.recv(_RECEIVE_BYTES)
+            found += root_queues(answer)
+            done = any(kind == NLMSG_DONE for kind, _ in messages(answer))
+        return found
+
+    def watch(self, devices: Sequence[int]) -> None:
+        """Have `look` ask for the root qdiscs of these devices."""
+        self._watched = len(devices)
+        self._request = b"".join(
+            _HEADER.pack(_HEADER.size + _TCMSG.size, _RTM_GETQDISC, _ECHO, 1, 0) + _TCMSG.pack(0, device, 0, ROOT, 0)
+            for device in devices
+        )
+
+    def look(self) -> list[bytes]:
+        """Return the kernel's answers, one for each device, to be read by `root_queues`."""
+        self._socket.send(self._request)
+        return [self._socket.recv(_RECEIVE_BYTES) for _ in range(self._watched)]
 
     def close(self) -> None:
         """Close the socket: an open one keeps the namespace alive."""
         self._socket.close()
+
+
+def root_queues(answer: bytes) -> Iterator[RootQueue]:
+    """Yield the root qdiscs that queue, of what a socket received; OSError as the kernel says it."""
+    for kind, body in messages(answer):
+        if kind == NLMSG_ERROR:
+            number = -struct.unpack_from("=i", body)[0]
+            if number not in _GONE:
+                raise OSError(number, os.strerror(number))
+        elif kind != NLMSG_DONE and (found := root_queue(body)) is not None:
+            yield found
 
 
 def root_queue(body: bytes) -> RootQueue | None:
@@ -131,33 +159,38 @@ class HostQueues(NamedSeries):
         self._had = np.full((1, len(names)), -1.0)
         self._queues = len(names)
         self._nothing = [math.nan] * (3 * len(names))
-        self._found: list[tuple[int, list[float]]] = []
+        self._answers: list[tuple[int, list[list[bytes]]]] = []
         for opened, own_numbers in self._sockets:
-            if not own_numbers:
+            if own_numbers:
+                opened.watch(tuple(own_numbers))
+            else:
                 opened.close()
         self._sockets = [one for one in self._sockets if one[1]]
+        self._looks = [opened.look for opened, _ in self._sockets]
 
     def sample(self, moment: Moment) -> None:
-        """Note what waits now, and what was dropped so far."""
-        if not self._queues:
-            return
-        found = self._nothing.copy()
-        for opened, numbers in self._sockets:
-            for queue in opened.queues():
-                if (number := numbers.get(queue.ifindex)) is not None:
-                    found[number :: self._queues] = queue[1:]
-        self._found.append((moment.tick, found))
+        """Ask what waits now, and what was dropped so far."""
+        if self._looks:
+            self._answers.append((moment.tick, [look() for look in self._looks]))
 
     def spool(self) -> None:
         """Spool what waited, and what was dropped in each interval."""
-        found, self._found = self._found, []
-        if not found:
+        answers, self._answers = self._answers, []
+        if not answers:
             return
-        values = np.array([each for _, each in found]).reshape(len(found), 3, self._queues)
+        values = np.array([self._row_of(each) for _, each in answers]).reshape(len(answers), 3, self._queues)
         both = np.concatenate([self._had, values[:, 2]])
         self._had = both[-1:]
         values[:, 2] = np.where(both[:-1] >= 0, np.diff(both, axis=0) % (1 << 32), 0)
-        self.add_values([tick for tick, _ in found], values.reshape(len(found), -1))
+        self.add_values([tick for tick, _ in answers], values.reshape(len(answers), -1))
+
+    def _row_of(self, answers: Sequence[Sequence[bytes]]) -> list[float]:
+        """Read one tick's answers, which come by host and device."""
+        found = self._nothing.copy()
+        for (_, numbers), each in zip(self._sockets, answers, strict=True):
+            for queue in (queue for answer in each for queue in root_queues(answer)):
+                found[numbers[queue.ifindex] :: self._queues] = queue[1:]
+        return found
 
     def close_sockets(self) -> None:
         """Let go of the hosts."""

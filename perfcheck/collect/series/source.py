@@ -10,7 +10,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from perfcheck.model.series import BufferLooks, FlowSamples, NamedSamples
 
-BATCH: Final = 16
+BATCH: Final = 64
 """Ticks that are decoded at once, at most."""
 
 

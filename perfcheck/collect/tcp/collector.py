@@ -50,6 +50,7 @@ from perfcheck.collect.base.availability import lacking
 from perfcheck.collect.base.loaded import Loaded, LoadedCollector
 from perfcheck.collect.series.source import Source
 from perfcheck.collect.tcp import decode
+from perfcheck.collect.tcp.reads import LiveReads
 from perfcheck.collect.tcp.series import open_series
 from perfcheck.collect.tcp.snapshot import TcpSnapshot, copied, sockets_between
 from perfcheck.ebpf import cache
@@ -178,7 +179,10 @@ class TcpCollector(LoadedCollector):
     def series(self) -> Source:
         """Return the source of the trial's time series."""
         loaded = self.loaded
-        return open_series(loaded.view, lambda: self._read_live_sockets(loaded), self._hosts)
+        if _ITERATOR not in loaded.programs:
+            return open_series(loaded.view, lambda: self._read_live_sockets(loaded), self._hosts)
+        reads = LiveReads(lambda: loaded.open_iterator(_ITERATOR))
+        return open_series(loaded.view, reads.read, self._hosts, reads.close)
 
     def _read_live_sockets(self, loaded: BpfObject) -> None:
         if _ITERATOR in loaded.programs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfcheck.collect.base import histogram
-from perfcheck.collect.series.source import BATCH
+from perfcheck.collect.series.copies import FEW_TICKS
 from perfcheck.collect.tcp import decode
 
 _SPARE: Final = 8
@@ -23,15 +24,17 @@ _FEW: Final = 32
 class Taken:
     """What was copied: `rows` are `pc_record`s by tick and flow; `there` says which are in use.
 
-    `counts` are round trips by tick, flow and bucket, of flows that have a histogram, without the samples that were
-    pending. `sets` is the number of histograms that there are.
+    `counts_of` gives round trips by row and bucket, for the rows' ticks and flows (by their places in `flows`) and a
+    span of the `buckets` that there are; the flows must have a histogram. Samples that were pending are not in it.
+    `sets` is the number of histograms that there are.
     """
 
     ticks: npt.NDArray[np.int64]
     flows: npt.NDArray[np.int64]
     rows: npt.NDArray[Any]
     there: npt.NDArray[np.bool_]
-    counts: npt.NDArray[np.int32]
+    counts_of: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64], slice], npt.NDArray[np.int32]]
+    buckets: int
     sets: int
 
     def counted(
@@ -42,19 +45,19 @@ class Taken:
         values = rows["samples"]["rtt"]
         row, one = np.nonzero((np.arange(values.shape[1]) < rows["pending"][:, None]) & (values != decode.NO_VALUE))
         buckets = histogram.buckets_of(values[row, one])
-        within = buckets < self.counts.shape[2]
+        within = buckets < self.buckets
         row, buckets = row[within], buckets[within]
-        begin, end = reach(rows["rtt_spread"], self.counts.shape[2])
+        begin, end = reach(rows["rtt_spread"], self.buckets)
         if buckets.size:
             begin, end = min(begin, int(buckets.min())), max(end, int(buckets.max()) + 1)
         end = max(begin, end)
-        counts = self.counts[tick, place, begin:end]
+        counts = self.counts_of(tick, place, slice(begin, end))
         np.add.at(counts, (row, buckets - begin), 1)
         return begin, counts
 
 
 class Copies:
-    """Copies at up to BATCH ticks; what is copied at one of them is copied at the next ones, too."""
+    """Copies at up to FEW_TICKS; what is copied at one of them is copied at the next ones, too."""
 
     def __init__(self, records: npt.NDArray[Any], counts: npt.NDArray[Any]) -> None:
         """Take the mapped records, and the histograms' counts of round trips, by histogram and bucket."""
@@ -66,17 +69,19 @@ class Copies:
         self._flows = np.zeros(0, np.int64)
         self._known = self._numbers = np.zeros(0, np.uint32)
         self._places = np.zeros(0, np.int64)
+        self._own: npt.NDArray[Any] = np.zeros((0, 0), records.dtype)
+        self._own_counts = np.zeros((0, 0, counts.shape[1]), np.int32)
         self._make_room(_SPARE)
 
     @property
     def full(self) -> bool:
         """Whether there is no room for another tick."""
-        return len(self._ticks) == BATCH
+        return len(self._ticks) == FEW_TICKS
 
     def _make_room(self, flows: int) -> None:
         """Have room for so many flows, and keep what was copied."""
-        rows = np.zeros((BATCH, flows), self._records.dtype)
-        counts = np.zeros((BATCH, flows, self._counts.shape[1]), np.int32)
+        rows: npt.NDArray[Any] = np.zeros((FEW_TICKS, flows), self._records.dtype)
+        counts = np.zeros((FEW_TICKS, flows, self._counts.shape[1]), np.int32)
         if self._ticks:
             held = self._own.shape[1]
             rows[:, :held], counts[:, :held] = self._own, self._own_counts
@@ -122,9 +127,11 @@ class Copies:
         if not self._ticks:
             return None
         count, size = len(self._ticks), self._sizes[-1]
+        counts = self._own_counts[:count, :size]
         found = Taken(
             ticks=np.array(self._ticks), flows=self._flows, rows=self._own[:count, :size],
-            there=np.arange(size) < np.array(self._sizes)[:, None], counts=self._own_counts[:count, :size],
+            there=np.arange(size) < np.array(self._sizes)[:, None],
+            counts_of=lambda tick, place, span: counts[tick, place, span], buckets=counts.shape[2],
             sets=len(self._counts),
         )  # fmt: skip
         self._ticks, self._sizes = [], []

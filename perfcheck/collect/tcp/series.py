@@ -1,7 +1,8 @@
 """The TCP layer's time series: of each connection that moved, its counters and state, and which round trips it had.
 
-What lies in the maps is copied as it is (collect/tcp/copies.py). Rates, shares and percentiles are computed when the
-trial is over. With many connections only those are looked at that received a segment since.
+What lies in the maps is copied as it is: all of it where that is little (collect/tcp/whole.py), and some of it with
+many connections (collect/tcp/copies.py), of which only those are looked at that received a segment since. Rates, shares
+and percentiles are computed when the trial is over.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from perfcheck.collect.base import histogram
 from perfcheck.collect.series.source import Moment
 from perfcheck.collect.tcp import decode
 from perfcheck.collect.tcp.copies import Copies, Taken
+from perfcheck.collect.tcp.whole import WholeCopies
 from perfcheck.model.flow import FlowKey
 from perfcheck.model.series import COUNT, FLOW, FlowSamples
 from perfcheck.system.spool import Spool
@@ -37,21 +39,24 @@ _LIKE: Final = ("window_ns", "pacing_total", "pacing_samples", "cwnd_segs", "sst
 class TcpSeries:
     """Samples the records that the TCP collector's programs fill; `read_live` brings those of live sockets up to date.
 
-    `key_of` decodes a record's addresses. Ends that have sent no data are left aside until they do.
+    `key_of` decodes a record's addresses. Ends that have sent no data are left aside until they do. `let_go` is called
+    at the end, once or more.
     """
 
     def __init__(
         self, control: npt.NDArray[Any], records: npt.NDArray[Any], sets: npt.NDArray[Any],
         read_live: Callable[[], None], key_of: Callable[[decode.Record], FlowKey], most: int = MOST,
+        let_go: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         """Take the mapped arrays; the trial has begun."""
         self._control, self._records = control, records
         self._sent = records["now"]["data_segs_out"]
-        self._read_live, self._key_of, self._most = read_live, key_of, most
+        self._read_live, self._key_of, self._most, self._let_go = read_live, key_of, most, let_go
         self._packed, self._words = packed(records.dtype)
         self._rows, self._rtts = Spool(self._packed), Spool(COUNT)
         rtts = sets["times"]["rtt"]
-        self._copies, self._buckets = Copies(records, rtts), rtts.shape[1]
+        self._whole, self._copies = WholeCopies(control, records, sets), Copies(records, rtts)
+        self._room, self._buckets = min(most, len(records)), rtts.shape[1]
         self._count = 0
         self._done = np.zeros(0, bool)
         self._silent = np.zeros(0, bool)
@@ -69,6 +74,18 @@ class TcpSeries:
         self._read_live()
         if moment.last:
             self._last_tick = moment.tick
+        count = self._whole.in_use
+        if count <= self._room:
+            if count:
+                if not self._whole.fits(count):
+                    self.spool()
+                    self._whole.make_room(count)
+                self._whole.take(moment.tick, count)
+                if self._whole.full:
+                    self.spool()
+            return
+        if self._whole.holds:
+            self.spool()
         chosen = self._chosen(moment)
         if chosen.size:
             self._copies.take(moment.tick, chosen)
@@ -81,7 +98,7 @@ class TcpSeries:
             self.spool()
         if not self._looked:
             self._look(moment)
-        here = self._here
+        here: npt.NDArray[np.int64] = self._here
         if len(here) <= self._most:
             return here
         self._looked = False
@@ -131,7 +148,8 @@ class TcpSeries:
     def spool(self) -> None:
         """Spool the rows that were copied, and the round trips that came with each."""
         self._looked = False
-        taken = self._copies.taken()
+        self._grow()
+        taken = self._whole.taken(self._done) or self._copies.taken()
         if taken is None:
             return
         tick, place = np.nonzero(self._wanted(taken))
@@ -218,6 +236,7 @@ class TcpSeries:
 
     def close(self) -> None:
         """Remove what was spooled."""
+        self._let_go()
         self._rows.close()
         self._rtts.close()
 
@@ -262,9 +281,11 @@ def flow_rows(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def open_series(
-    view: Callable[[str], npt.NDArray[Any]], read_live: Callable[[], None], hosts: Mapping[int, str]
-) -> TcpSeries:
+    view: Callable[[str], npt.NDArray[Any]], read_live: Callable[[], None], hosts: Mapping[int, str],
+    let_go: Callable[[], None] = lambda: None,
+) -> TcpSeries:  # fmt: skip
     """Return the source of a trial that was begun; `view` gives an array map's elements."""
     return TcpSeries(
-        view("control")[0], view("records"), view("histograms"), read_live, lambda record: decode.key_of(record, hosts)
-    )
+        view("control")[0], view("records"), view("histograms"), read_live,
+        lambda record: decode.key_of(record, hosts), let_go=let_go,
+    )  # fmt: skip
