@@ -9,6 +9,8 @@ BENCH_PYTHON := PYTHONPATH=$(CURDIR)/tests/support $(PYTHON)
 DEMO ?= scenarios/
 # Arguments of bench-links and bench-overhead.
 BENCH ?=
+# Arguments of campaign-faults.
+CAMPAIGN ?=
 
 # What `make distros` tries, and where.
 DISTROS ?= bookworm trixie
@@ -31,7 +33,7 @@ WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-series bench-compare \
-	error-rates campaign kills clean part-lint part-types part-unit part-plugin part-xdist part-kernel
+	error-rates campaign campaign-faults kills clean part-lint part-types part-unit part-plugin part-xdist part-kernel
 # The parts of a target run in their order, also with -j.
 .NOTPARALLEL:
 
@@ -52,6 +54,7 @@ help:
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
 	@echo 'make kills           kill perfcheck 200 times at random moments and count what is left (half an hour)'
 	@echo 'make campaign        count false and missed decisions on this machine (more than an hour; BENCH="--set parts")'
+	@echo 'make campaign-faults measure the fault matrix, run by run (hours; resumable; CAMPAIGN="--count 50")'
 
 setup:
 	@VENV=$(VENV) .ci/setup
@@ -127,6 +130,9 @@ error-rates: setup
 
 campaign: setup
 	$(PYTHON) tests/bench/campaign.py $(BENCH)
+
+campaign-faults: setup
+	$(PYTHON) tests/bench/fault_campaign.py $(CAMPAIGN)
 
 kills: setup
 	$(BENCH_PYTHON) tests/bench/kill_campaign.py $(BENCH)

@@ -6,6 +6,7 @@ PerfcheckError                 exit status 3 unless a subclass says otherwise
 ├── FileError                  2: a file of the user's is wrong; carries where
 │   ├── ScenarioError          2: a scenario file
 │   ├── RuleError              2: a diagnosis rule file
+│   ├── FaultError             2: a data file of the fault matrix
 │   ├── BaselineError          2: a baseline file cannot be read
 │   └── RecordError            2: a stored run record cannot be read
 ├── OutputError                3: a report, record or history could not be written after measuring
@@ -86,6 +87,10 @@ class ScenarioError(FileError):
 
 class RuleError(FileError):
     """A diagnosis rule names an unknown metric or unit, or cannot be parsed."""
+
+
+class FaultError(FileError):
+    """A data file of the fault matrix is malformed, or names what no file has."""
 
 
 class BaselineError(FileError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from perfcheck.cli import commands
 from perfcheck.cli.calibration import calibrate
+from perfcheck.cli.faults import list_faults, run_faults, write_fault
 from perfcheck.cli.history import history
 from perfcheck.cli.show import show
 from perfcheck.model.printable import printable_lines
@@ -39,6 +40,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     _add_pairs(subparsers)
     _add_calibrate(subparsers)
     _add_history(subparsers)
+    _add_faults(subparsers)
 
     _add_inspecting(subparsers)
     return parser.parse_args(list(argv))
@@ -234,6 +236,28 @@ def _add_history(subparsers: _Subparsers) -> None:
     past.add_argument("--scenario", metavar="NAME", help="only this scenario")
     past.add_argument("--html", type=_path, metavar="PATH", help="write an HTML page with plots to PATH as well")
     past.set_defaults(command=history)
+
+
+def _add_faults(subparsers: _Subparsers) -> None:
+    faults = subparsers.add_parser(
+        "faults", help="the fault matrix: known causes, each by several means, beside healthy twins",
+        description="Lists, runs and writes scenarios with a known fault (docs/faults.md).",
+    )  # fmt: skip
+    actions = faults.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="list the injectors of all causes, or of one")
+    listing.add_argument("cause", nargs="?", metavar="CAUSE", help="only this cause, e.g. random_loss")
+    listing.add_argument("--names", action="store_true", help="print the name of each combination instead")
+    listing.set_defaults(command=list_faults)
+    running = actions.add_parser("run", help="measure faults and their twins, and compare what is named")
+    running.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="a fault, or the begin of several: random_loss, random_loss/nft-random (default: one of each injector)",
+    )  # fmt: skip
+    running.add_argument("--json", type=_path, metavar="PATH", help="append the runs to PATH, one JSON object a line")
+    running.set_defaults(command=run_faults, judges=True)
+    writing = actions.add_parser("write", help="print the scenario file of a fault")
+    writing.add_argument("name", metavar="NAME", help="a whole name, as `perfcheck faults list --names` prints it")
+    writing.set_defaults(command=write_fault)
 
 
 def _add_inspecting(subparsers: argparse._SubParsersAction[Parser]) -> None:

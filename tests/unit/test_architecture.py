@@ -24,10 +24,11 @@ ALLOWED: Final = {
     **dict.fromkeys(STAGES, COMMON),
     "collect": COMMON | {"ebpf"},
     "testing": COMMON,
-    "runner": COMMON | STAGES,
+    "faults": COMMON | {"scenario"},
+    "runner": COMMON | STAGES | {"faults"},
     "api": COMMON | STAGES | {"runner"},
     "plugin": COMMON | STAGES | {"runner", "api"},
-    "cli": COMMON | STAGES | {"runner", "api"},
+    "cli": COMMON | STAGES | {"faults", "runner", "api"},
     "version": frozenset(),
     "__init__": frozenset({"api", "errors", "version"}),
 }
