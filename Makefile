@@ -33,7 +33,8 @@ WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-series bench-compare \
-	error-rates campaign campaign-faults kills clean part-lint part-types part-unit part-plugin part-xdist part-kernel
+	error-rates campaign campaign-faults fit-diagnosis report-diagnosis kills clean part-lint part-types part-unit part-plugin part-xdist \
+	part-kernel
 # The parts of a target run in their order, also with -j.
 .NOTPARALLEL:
 
@@ -52,6 +53,8 @@ help:
 	@echo 'make bench-series    size of time series, how long drawing takes, what memory they need, what a tick costs'
 	@echo 'make bench-compare   how long comparison and history take'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
+	@echo 'make fit-diagnosis   fit the numbers of the diagnosis on runs with known faults (BENCH="--runs FILE")'
+	@echo 'make report-diagnosis  how good the diagnosis is on faults that it was not fitted on (BENCH="--runs FILE")'
 	@echo 'make kills           kill perfcheck 200 times at random moments and count what is left (half an hour)'
 	@echo 'make campaign        count false and missed decisions on this machine (more than an hour; BENCH="--set parts")'
 	@echo 'make campaign-faults measure the fault matrix, run by run (hours; resumable; CAMPAIGN="--count 50")'
@@ -133,6 +136,12 @@ campaign: setup
 
 campaign-faults: setup
 	$(PYTHON) tests/bench/fault_campaign.py $(CAMPAIGN)
+
+fit-diagnosis: setup
+	$(PYTHON) tests/bench/fit_diagnosis.py $(BENCH)
+
+report-diagnosis: setup
+	$(PYTHON) tests/bench/report_diagnosis.py $(BENCH)
 
 kills: setup
 	$(BENCH_PYTHON) tests/bench/kill_campaign.py $(BENCH)

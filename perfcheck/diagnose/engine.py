@@ -9,7 +9,8 @@ from typing import Literal
 
 from perfcheck.diagnose.condition import Condition
 from perfcheck.diagnose.evaluation import Reading, facts, holds, why_unknown
-from perfcheck.diagnose.rule import Judged, Rule, RuleSet, Symptom
+from perfcheck.diagnose.rule import Evidence, Judged, Rule, Symptom
+from perfcheck.diagnose.ruleset import RuleSet
 from perfcheck.model.metric import Metrics
 
 State = Literal["holds", "fails", "not applicable"]
@@ -32,6 +33,11 @@ class Outcome:
     def factor(self) -> float:
         """What a weight is multiplied by: 1 where it held in every trial, 1/2 where only the medians say so."""
         return (1 + self.share) / 2 if self.state == "holds" else 0.0
+
+    @property
+    def state_of_bit(self) -> float | None:
+        """How far the condition is on: its factor, or None where it could not be judged."""
+        return None if self.state == "not applicable" else self.factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +62,35 @@ class SymptomOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """Every rule and symptom on one run, those that could not be judged included."""
+class EvidenceOutcome:
+    """One entry of evidence on one run; `sentence` says what was seen, or what was not."""
 
+    evidence: Evidence
+    outcome: Outcome
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Every rule, symptom and entry of evidence on one run, those that could not be judged included."""
+
+    rule_set: RuleSet
     rules: tuple[RuleOutcome, ...]
     symptoms: tuple[SymptomOutcome, ...]
+    evidence: tuple[EvidenceOutcome, ...]
     measured: int
+
+    def states(self) -> dict[str, float | None]:
+        """Return how far each condition holds, 0 to 1, by name; None where it could not be judged.
+
+        A rule with evidence against it that takes half of its weight or more counts as one that does not hold.
+        """
+        found = {each.evidence.name: each.outcome.state_of_bit for each in self.evidence}
+        found |= {each.symptom.name: each.outcome.state_of_bit for each in self.symptoms}
+        for each in self.rules:
+            refuted = each.outcome.state == "holds" and each.strength <= each.rule.weight * each.outcome.factor / 2
+            found[each.rule.name] = 0.0 if refuted else each.outcome.state_of_bit
+        return found
 
 
 def judge(
@@ -70,8 +99,10 @@ def judge(
     """Apply every rule to the medians `metrics` and to each trial; values are in the metrics' own units."""
     reading = Reading(metrics=metrics, trials=tuple(trials), baseline=baseline or {})
     return Judgement(
+        rule_set=rules,
         rules=tuple(_judge_rule(rule, reading) for rule in rules.rules),
         symptoms=tuple(_judge_symptom(symptom, reading) for symptom in rules.symptoms),
+        evidence=tuple(_judge_evidence(each, reading) for each in rules.evidence),
         measured=len(metrics),
     )
 
@@ -103,6 +134,15 @@ def _judge_symptom(symptom: Symptom, reading: Reading) -> SymptomOutcome:
         symptom=symptom, outcome=outcome, strength=symptom.weight * outcome.factor,
         evidence=_sentence(symptom.evidence, outcome, reading),
     )  # fmt: skip
+
+
+def _judge_evidence(evidence: Evidence, reading: Reading) -> EvidenceOutcome:
+    outcome = _outcome(evidence.condition, evidence.judged, reading)
+    sentence = _sentence(evidence.sentence, outcome, reading)
+    if outcome.state == "fails":
+        seen = ", ".join(facts(evidence.condition, reading, wanted=False))
+        sentence = f"not so: {evidence.sentence}: {seen}" if seen else f"not so: {evidence.sentence}"
+    return EvidenceOutcome(evidence=evidence, outcome=outcome, sentence=sentence)
 
 
 def _outcome(condition: Condition, judged: Judged, reading: Reading) -> Outcome:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from perfcheck.diagnose.rule import Rule, RuleSet
+from perfcheck.diagnose.rule import Rule
+from perfcheck.diagnose.ruleset import RuleSet
 from perfcheck.model.causes import CAUSES
 
 
 def explain(rules: RuleSet) -> str:
-    """Return all terms, symptoms and rules as Markdown, causes in the order of the catalogue of causes."""
-    return "\n".join([*_terms(rules), *_symptoms(rules), *_causes(rules)]) + "\n"
+    """Return all terms, symptoms, evidence and rules as Markdown, causes in the order of the catalogue of causes."""
+    return "\n".join([*_terms(rules), *_symptoms(rules), *_evidence(rules), *_priors(rules), *_causes(rules)]) + "\n"
 
 
 def _terms(rules: RuleSet) -> Iterator[str]:
@@ -30,6 +31,34 @@ def _symptoms(rules: RuleSet) -> Iterator[str]:
     yield "|---|---|---|"
     for symptom in rules.symptoms:
         yield f"| {symptom.symptom}: {symptom.evidence} | {symptom.weight:g} | `{_cell(symptom.text)}` |"
+
+
+def _evidence(rules: RuleSet) -> Iterator[str]:
+    if not rules.evidence:
+        return
+    yield ""
+    yield "### Evidence"
+    for each in rules.evidence:
+        said = ", ".join(f"{cause} {strength:g}" for cause, strength in each.says.items())
+        often = ", in any run" if each.judged == "any_trial" else ""
+        layer = f"{each.layer}; " if each.layer else ""
+        yield ""
+        yield f"**{each.name}** ({layer}{said}; leak {each.leak:g}{often}): {each.sentence}."
+        yield ""
+        yield f"    {each.text}"
+
+
+def _priors(rules: RuleSet) -> Iterator[str]:
+    stated = [rules.causes[cause] for cause in CAUSES if cause in rules.causes]
+    if not stated:
+        return
+    yield ""
+    yield "### Causes before anything is measured"
+    yield ""
+    yield "| cause | prior | severity | advice where no rule has its own |"
+    yield "|---|---|---|---|"
+    for cause in stated:
+        yield f"| {cause.name} | {rules.prior(cause.name):g} | {cause.severity or ''} | {_cell(cause.advice or '')} |"
 
 
 def _causes(rules: RuleSet) -> Iterator[str]:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from perfcheck.diagnose.condition import Condition
-from perfcheck.diagnose.parsing import MAX_NAME, ConditionError, Terms, parse_condition, parse_term
+from perfcheck.diagnose.digest import digest_of
+from perfcheck.diagnose.fitted import NOT_FITTED, Fitted, FittedForm, fitted_of
+from perfcheck.diagnose.located import nearest, translated
+from perfcheck.diagnose.parsing import ConditionError, Terms, parse_condition, parse_term
 from perfcheck.diagnose.rule import (
+    Cause,
+    CauseForm,
     Counter,
     CounterForm,
+    Evidence,
+    EvidenceForm,
     Rule,
     RuleFileForm,
     RuleForm,
-    RuleSet,
     Symptom,
     SymptomForm,
     Term,
     TermForm,
 )
+from perfcheck.diagnose.ruleset import RuleSet
 from perfcheck.errors import FileError, Problem, RuleError, UnreadableFile
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.causes import CAUSES
@@ -44,34 +49,36 @@ MAX_RULES: Final = 500
 """Rules and symptoms of all files together."""
 MAX_TERMS: Final = 200
 _BOUNDS: Final = YamlBounds(characters=MAX_FILE_BYTES, values=10_000, depth=16, scalar=4000)
+_BOUNDS_OF_NUMBERS: Final = YamlBounds(characters=1_000_000, values=100_000, depth=8, scalar=200)
 _SUFFIXES: Final = (".yaml", ".yml")
-_FORMS: Final[Mapping[str, type[BaseModel]]] = {
-    "terms": TermForm,
-    "rules": RuleForm,
-    "symptoms": SymptomForm,
-    "against": CounterForm,
-}
-_EXPECTED: Final[Mapping[str, str]] = {
-    "string_type": "expected a text",
-    "string_too_short": "must not be empty",
-    "string_too_long": "expected a sentence of at most 400 characters",
-    "tuple_type": "expected a list",
-    "model_type": "expected a mapping",
-    "bool_type": "expected true or false",
-    "bool_parsing": "expected true or false",
-}
+FITTED_FILE: Final = "fitted.yaml"
+"""Numbers, not rules; its name in the folder of the shipped rules."""
 
 
-def load_rules(directories: Iterable[Path] = (), catalogue: Mapping[str, MetricSpec] = CATALOGUE) -> RuleSet:
+def load_rules(
+    directories: Iterable[Path] = (), catalogue: Mapping[str, MetricSpec] = CATALOGUE, *, fitted: Fitted | None = None
+) -> RuleSet:
     """Load and check the shipped rules and every *.yaml file of the directories, in order of their names.
 
-    Raises RuleError with every mistake of every file, each with its place.
+    `fitted` are other numbers than the shipped ones. Raises RuleError with every mistake of every file, each with
+    its place.
     """
     sources = [*_shipped(), *(source for directory in directories for source in _of_directory(Path(directory)))]
     loader = _Loader(catalogue)
     for file, text in sources:
         loader.add(file, text)
-    return loader.finish()
+    return loader.finish(_shipped_numbers() if fitted is None else fitted)
+
+
+def read_fitted(file: str, text: str) -> Fitted:
+    """Check the text of a file of fitted numbers; raises RuleError with its mistakes."""
+    try:
+        source = read_located(file, text, _BOUNDS_OF_NUMBERS)
+        return fitted_of(FittedForm.model_validate(source.value))
+    except FileError as error:
+        raise RuleError(*error.problems) from None
+    except ValidationError as error:
+        raise RuleError(*(translated(source, each) for each in error.errors()[:MAX_PROBLEMS])) from None
 
 
 def read_rules(file: str, text: str, catalogue: Mapping[str, MetricSpec] = CATALOGUE) -> RuleSet:
@@ -84,8 +91,15 @@ def read_rules(file: str, text: str, catalogue: Mapping[str, MetricSpec] = CATAL
 def _shipped() -> Iterator[tuple[str, str]]:
     folder = resources.files("perfcheck.diagnose").joinpath("rules")
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(_SUFFIXES):
+        if entry.name.endswith(_SUFFIXES) and entry.name != FITTED_FILE:
             yield f"perfcheck/diagnose/rules/{entry.name}", entry.read_text(encoding="utf-8")
+
+
+def _shipped_numbers() -> Fitted:
+    file = resources.files("perfcheck.diagnose").joinpath("rules", FITTED_FILE)
+    if not file.is_file():
+        return NOT_FITTED
+    return read_fitted(f"perfcheck/diagnose/rules/{FITTED_FILE}", file.read_text(encoding="utf-8"))
 
 
 def _of_directory(directory: Path) -> Iterator[tuple[str, str]]:
@@ -123,6 +137,9 @@ class _Loader:
         self._terms: dict[str, Term] = {}
         self._rules: dict[str, Rule] = {}
         self._symptoms: dict[str, Symptom] = {}
+        self._evidence: dict[str, Evidence] = {}
+        self._causes: dict[str, Cause] = {}
+        self._causes_at: dict[str, _Entry] = {}
         self._entries: dict[str, _Entry] = {}
         self._problems: list[Problem] = []
 
@@ -136,9 +153,10 @@ class _Loader:
         try:
             form = RuleFileForm.model_validate(source.value)
         except ValidationError as error:
-            self._problems.extend(_translated(source, details) for details in error.errors()[:MAX_PROBLEMS])
+            self._problems.extend(translated(source, details) for details in error.errors()[:MAX_PROBLEMS])
             return
-        if len(form.rules) + len(form.symptoms) + len(self._rules) + len(self._symptoms) > MAX_RULES:
+        before = len(self._rules) + len(self._symptoms) + len(self._evidence)
+        if before + len(form.rules) + len(form.symptoms) + len(form.evidence) > MAX_RULES:
             self._problems.append(_problem(file, f"more than {MAX_RULES} rules and symptoms in all files"))
             return
         for index, name in enumerate(form.disable[: MAX_RULES + 1]):
@@ -149,8 +167,12 @@ class _Loader:
             self._add_symptom(_Entry(source, ("symptoms", index)), symptom)
         for index, rule in enumerate(form.rules):
             self._add_rule(_Entry(source, ("rules", index)), rule)
+        for index, evidence in enumerate(form.evidence):
+            self._add_evidence(_Entry(source, ("evidence", index)), evidence)
+        for index, cause in enumerate(form.causes[: MAX_RULES + 1]):
+            self._add_cause(_Entry(source, ("causes", index)), cause)
 
-    def finish(self) -> RuleSet:
+    def finish(self, fitted: Fitted = NOT_FITTED) -> RuleSet:
         """Return the rules, or raise RuleError with all mistakes."""
         self._check_explains()
         if self._problems:
@@ -159,6 +181,9 @@ class _Loader:
             rules=tuple(self._rules.values()),
             symptoms=tuple(self._symptoms.values()),
             terms=tuple(self._terms.values()),
+            evidence=tuple(self._evidence.values()),
+            causes=self._causes,
+            fitted=fitted,
         )
 
     def _add_term(self, entry: _Entry, form: TermForm) -> None:
@@ -186,6 +211,7 @@ class _Loader:
         self._symptoms[form.name] = Symptom(
             name=form.name, symptom=form.symptom, text=_one_line(form.when), condition=condition, weight=form.weight,
             evidence=form.evidence, judged=form.judged, origin=_origin(entry),
+            digest=self._digest(form.judged, form.when),
         )  # fmt: skip
 
     def _add_rule(self, entry: _Entry, form: RuleForm) -> None:
@@ -198,7 +224,37 @@ class _Loader:
             name=form.name, cause=form.cause, text=_one_line(form.when), condition=condition, weight=form.weight,
             severity=form.severity, evidence=form.evidence, advice=form.advice, explains=form.explains,
             against=counters, judged=form.judged, origin=_origin(entry),
+            digest=self._digest(form.judged, form.when, *(counter.when for counter in form.against)),
         )  # fmt: skip
+
+    def _add_evidence(self, entry: _Entry, form: EvidenceForm) -> None:
+        condition = self._condition(entry, form.when, "when")
+        for cause in form.says:
+            if cause not in CAUSES:
+                path = (*entry.path, "says", cause)
+                message = f"{cause!r} is not a cause{nearest(cause, CAUSES)}"
+                self._add_problem(entry, path, message, entry.source.key_place(path))
+        if not self._claim(entry, form.name, replace=form.replace, table=self._evidence) or condition is None:
+            return
+        self._evidence[form.name] = Evidence(
+            name=form.name, text=_one_line(form.when), condition=condition, says=form.says, leak=form.leak,
+            sentence=form.sentence, layer=form.layer, judged=form.judged, origin=_origin(entry),
+            digest=self._digest(form.judged, form.when),
+        )  # fmt: skip
+
+    def _add_cause(self, entry: _Entry, form: CauseForm) -> None:
+        """Keep what a file says of a cause; what it leaves out stays as an earlier file has it."""
+        before = self._causes.get(form.name, Cause(name=form.name))
+        self._causes[form.name] = Cause(
+            name=form.name, prior=form.prior or before.prior, severity=form.severity or before.severity,
+            advice=form.advice or before.advice,
+            explains=before.explains if form.explains is None else form.explains,
+        )  # fmt: skip
+        if form.explains is not None:
+            self._causes_at[form.name] = entry
+
+    def _digest(self, judged: str, *texts: str) -> str:
+        return digest_of((judged, *texts), {name: term.text for name, term in self._terms.items()})
 
     def _counter(self, entry: _Entry, index: int, form: CounterForm) -> Counter | None:
         condition = self._condition(entry, form.when, "against", index, "when")
@@ -231,7 +287,7 @@ class _Loader:
             self._add_problem(entry, (*entry.path, "name"), message)
             return False
         if taken is None and replace:
-            message = f"there is no {name!r} to replace{_nearest(name, self._entries)}"
+            message = f"there is no {name!r} to replace{nearest(name, self._entries)}"
             self._add_problem(entry, (*entry.path, "name"), message)
             return False
         self._entries[name] = entry
@@ -241,18 +297,20 @@ class _Loader:
         if name not in self._entries:
             self._add_problem(
                 entry, entry.path,
-                f"there is no {name!r} in the files before this one{_nearest(name, self._entries)}",
+                f"there is no {name!r} in the files before this one{nearest(name, self._entries)}",
             )  # fmt: skip
             return
         self._rules.pop(name, None)
         self._symptoms.pop(name, None)
+        self._evidence.pop(name, None)
         del self._entries[name]
 
     def _check_explains(self) -> None:
         known = {symptom.symptom: None for symptom in self._symptoms.values()}
-        for rule in self._rules.values():
-            entry = self._entries[rule.name]
-            for index, symptom in enumerate(rule.explains):
+        stated = [(self._entries[rule.name], rule.explains) for rule in self._rules.values()]
+        stated += [(entry, self._causes[name].explains) for name, entry in self._causes_at.items()]
+        for entry, explains in stated:
+            for index, symptom in enumerate(explains):
                 if symptom not in known:
                     path = (*entry.path, "explains", index)
                     message = (
@@ -273,50 +331,3 @@ def _origin(entry: _Entry) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _translated(source: LocatedFile, details: ErrorDetails) -> Problem:
-    """Turn the validator's error into one of ours, with its place."""
-    path = details["loc"]
-    kind = details["type"]
-    place = source.key_place(path) if kind == "extra_forbidden" else source.place(path)
-    if kind == "extra_forbidden":
-        message = f"unknown key {str(path[-1])!r}{_nearest(str(path[-1]), _known_keys(path))}"
-        path = path[:-1]
-    elif kind == "missing":
-        message = f"the key {path[-1]!r} is missing"
-        path = path[:-1]
-    elif kind == "value_error":
-        message = details["msg"].removeprefix("Value error, ")
-        message += _nearest(str(details["input"]), CAUSES) if path[-1] == "cause" else ""
-    else:
-        shown = repr(details["input"])
-        message = f"{_expected(path, details)}, got {shown if len(shown) <= 60 else f'{shown[:57]}...'}"
-    return problem_at(source.file, place, show_path(path), message)
-
-
-def _expected(path: Sequence[str | int], details: ErrorDetails) -> str:
-    """Say in a user's words what the validator expected."""
-    kind = details["type"]
-    if path and path[-1] == "weight":
-        return "expected a number above 0 and below 1"
-    if kind == "string_pattern_mismatch":
-        return "expected a name of lower-case letters, digits, '-' and '_'"
-    if kind == "literal_error":
-        return f"expected {details.get('ctx', {}).get('expected', 'another value')}"
-    return _EXPECTED.get(kind) or details["msg"]
-
-
-def _known_keys(path: Sequence[str | int]) -> tuple[str, ...]:
-    """Return the keys that may stand beside the last of the path."""
-    names = [part for part in path[:-1] if isinstance(part, str)]
-    if not names:
-        return ("schema", "terms", "symptoms", "rules", "disable")
-    form = _FORMS.get(names[-1])
-    fields = form.model_fields.items() if form is not None else ()
-    return tuple(field.alias or name for name, field in fields)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1) if len(name) <= MAX_NAME else []
-    return f"; did you mean {near[0]}?" if near else ""

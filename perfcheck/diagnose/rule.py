@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -20,6 +20,8 @@ SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Sentence = Annotated[str, Field(min_length=1, max_length=400)]
 Weight = Annotated[float, Field(gt=0, lt=1)]
+DEFAULT_LEAK = 0.01
+"""How often a bit of evidence is on without any cause, where the file does not say it."""
 
 
 class _Form(BaseModel):
@@ -71,6 +73,45 @@ class SymptomForm(_Form):
     replace: bool = False
 
 
+class EvidenceForm(_Form):
+    """One entry of `evidence`: a condition, and how often each cause makes it hold.
+
+    `says` has, for each cause, the probability that the cause alone turns it on; `healthy` stands for a run
+    without any harmful cause. `leak` is the probability that it holds for none of these reasons.
+    """
+
+    name: Name
+    when: str
+    says: Mapping[str, Weight] = Field(min_length=1)
+    leak: Weight = DEFAULT_LEAK
+    sentence: Sentence
+    layer: Name | None = None
+    judged: Judged = "medians"
+    replace: bool = False
+
+
+class CauseForm(_Form):
+    """One entry of `causes`: what is known of a cause before anything is measured, and what to do about it.
+
+    A later file's entry replaces an earlier one's of the same cause.
+    """
+
+    name: str
+    prior: Weight | None = None
+    severity: Severity | None = None
+    advice: Sentence | None = None
+    explains: tuple[Name, ...] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known_cause(cls, value: str) -> str:
+        if value not in CAUSES:
+            raise ValueError(f"{value!r} is not a cause")
+        if value == "healthy":
+            raise ValueError("healthy has no prior of its own: it is a run without any harmful cause")
+        return value
+
+
 class TermForm(_Form):
     """One entry of `terms`: a quantity or condition that later conditions may name."""
 
@@ -93,6 +134,8 @@ class RuleFileForm(_Form):
     terms: tuple[TermForm, ...] = ()
     symptoms: tuple[SymptomForm, ...] = ()
     rules: tuple[RuleForm, ...] = ()
+    evidence: tuple[EvidenceForm, ...] = ()
+    causes: tuple[CauseForm, ...] = ()
     disable: tuple[Name, ...] = ()
 
 
@@ -128,11 +171,12 @@ class Symptom:
     evidence: str
     judged: Judged
     origin: str
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One checked rule; `origin` is its file and line."""
+    """One checked rule; `origin` is its file and line, `digest` that of its conditions with their terms."""
 
     name: str
     cause: str
@@ -146,16 +190,31 @@ class Rule:
     against: tuple[Counter, ...]
     judged: Judged
     origin: str
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RuleSet:
-    """All rules and symptoms that count, in the order of their files."""
+class Evidence:
+    """One checked entry of `evidence`; see `EvidenceForm`."""
 
-    rules: tuple[Rule, ...]
-    symptoms: tuple[Symptom, ...]
-    terms: tuple[Term, ...] = ()
+    name: str
+    text: str
+    condition: Condition
+    says: Mapping[str, float]
+    leak: float
+    sentence: str
+    layer: str | None
+    judged: Judged
+    origin: str
+    digest: str = ""
 
-    def for_cause(self, cause: str) -> Sequence[Rule]:
-        """Return the rules of one cause."""
-        return tuple(rule for rule in self.rules if rule.cause == cause)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What the files say of a cause: its prior probability, how bad it is, what to do, the symptoms it explains."""
+
+    name: str
+    prior: float | None = None
+    severity: Severity | None = None
+    advice: str | None = None
+    explains: tuple[str, ...] = ()

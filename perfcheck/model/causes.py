@@ -10,3 +10,8 @@ CAUSES: Final = (
     "cpu_contention", "softirq_contention", "mtu_blackhole", "syn_loss", "accept_backlog", "conntrack_full",
     "cross_traffic", "connection_reset", "unknown",
 )  # fmt: skip
+
+HEALTHY: Final = "healthy"
+"""A run without any harmful cause."""
+UNKNOWN: Final = "unknown"
+"""Something is wrong that none of the other causes explains."""

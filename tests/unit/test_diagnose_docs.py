@@ -28,6 +28,14 @@ def test_the_example_of_a_rule_file_loads(tmp_path: Path) -> None:
     assert "marks-at-work" not in names
 
 
+def test_the_example_of_evidence_loads(tmp_path: Path) -> None:
+    section = PAGE.read_text().partition("### Writing evidence\n\n")[2].partition(":\n\n")[2]
+    (tmp_path / "example.yaml").write_text(textwrap.dedent(section.partition("\n\nHow to choose")[0]))
+    rules = load_rules([tmp_path])
+    assert rules.evidence[-1].says == {"policer": 0.8, "queue_overflow": 0.3}
+    assert rules.prior("policer") == 0.05
+
+
 def test_every_rule_and_symptom_is_explained() -> None:
     rules = load_rules()
     text = explain(rules)

@@ -187,8 +187,8 @@ rules:
 def test_terms_stand_for_quantities_and_conditions() -> None:
     rules = read_rules("my.yaml", TERMS)
     run = {"tcp.bdp_bytes": 250e3, "tcp.min_rtt_us": 20e3, "tcp.delivery_rate_bps": 40e6, "tcp.retrans_pct": 2.0}
-    (found,) = diagnose(rules, run)
-    assert found.cause == "policer"
+    found = diagnose(rules, run)[0]
+    assert (found.cause, found.confidence) == ("policer", 0.5)
     (evidence,) = found.evidence_for
     assert "tcp.delivery_rate_bps (40 Mbit/s) < half (50 Mbit/s)" in evidence
     assert "half (50 Mbit/s) not > 1 Gbit/s" in evidence

@@ -1,0 +1,91 @@
+"""Turns what a validator finds in a rule file into problems with a place, in a user's words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from perfcheck.diagnose.fitted import FittedBitForm
+from perfcheck.diagnose.parsing import MAX_NAME
+from perfcheck.diagnose.rule import CauseForm, CounterForm, EvidenceForm, RuleFileForm, RuleForm, SymptomForm, TermForm
+from perfcheck.errors import Problem
+from perfcheck.model.causes import CAUSES
+from perfcheck.system.located_yaml import LocatedFile
+from perfcheck.system.place import problem_at, show_path
+
+_FORMS: Final[Mapping[str, type[BaseModel]]] = {
+    "terms": TermForm,
+    "rules": RuleForm,
+    "symptoms": SymptomForm,
+    "against": CounterForm,
+    "evidence": EvidenceForm,
+    "causes": CauseForm,
+    "bits": FittedBitForm,
+}
+_PROBABILITIES: Final = ("weight", "leak", "prior")
+_EXPECTED: Final[Mapping[str, str]] = {
+    "string_type": "expected a text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "expected a sentence of at most 400 characters",
+    "tuple_type": "expected a list",
+    "model_type": "expected a mapping",
+    "mapping_type": "expected a mapping",
+    "dict_type": "expected a mapping",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+}
+
+
+def translated(source: LocatedFile, details: ErrorDetails) -> Problem:
+    """Turn the validator's error into one of ours, with its place."""
+    path = details["loc"]
+    kind = details["type"]
+    place = source.key_place(path) if kind == "extra_forbidden" else source.place(path)
+    if kind == "extra_forbidden":
+        message = f"unknown key {str(path[-1])!r}{nearest(str(path[-1]), _known_keys(path))}"
+        path = path[:-1]
+    elif kind == "missing":
+        message = f"the key {path[-1]!r} is missing"
+        path = path[:-1]
+    elif kind == "value_error":
+        message = details["msg"].removeprefix("Value error, ")
+        named = path[-1] == "cause" or path[0] == "causes"
+        message += nearest(str(details["input"]), CAUSES) if named else ""
+    else:
+        shown = repr(details["input"])
+        message = f"{_expected(path, details)}, got {shown if len(shown) <= 60 else f'{shown[:57]}...'}"
+    return problem_at(source.file, place, show_path(path), message)
+
+
+def _expected(path: Sequence[str | int], details: ErrorDetails) -> str:
+    """Say in a user's words what the validator expected."""
+    kind = details["type"]
+    if path and (path[-1] in _PROBABILITIES or "says" in path[:-1]):
+        return "expected a number above 0 and below 1"
+    if path and path[-1] == "says":
+        return "expected a mapping of causes to numbers above 0 and below 1"
+    if kind == "string_pattern_mismatch":
+        return "expected a name of lower-case letters, digits, '-' and '_'"
+    if kind == "literal_error":
+        return f"expected {details.get('ctx', {}).get('expected', 'another value')}"
+    return _EXPECTED.get(kind) or details["msg"]
+
+
+def _known_keys(path: Sequence[str | int]) -> tuple[str, ...]:
+    """Return the keys that may stand beside the last of the path."""
+    names = [part for part in path[:-1] if isinstance(part, str)]
+    if not names:
+        return tuple(field.alias or name for name, field in RuleFileForm.model_fields.items())
+    form = _FORMS.get(names[-1])
+    fields = form.model_fields.items() if form is not None else ()
+    return tuple(field.alias or name for name, field in fields)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the known name that looks most like this one; empty where none does."""
+    near = difflib.get_close_matches(name, list(known), n=1) if len(name) <= MAX_NAME else []
+    return f"; did you mean {near[0]}?" if near else ""
