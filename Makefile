@@ -33,8 +33,8 @@ WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-series bench-compare \
-	error-rates campaign campaign-faults fit-diagnosis report-diagnosis kills clean part-lint part-types part-unit part-plugin part-xdist \
-	part-kernel
+	bench-diagnose error-rates campaign campaign-faults fit-diagnosis report-diagnosis kills clean part-lint part-types part-unit part-plugin \
+	part-xdist part-kernel
 # The parts of a target run in their order, also with -j.
 .NOTPARALLEL:
 
@@ -52,6 +52,7 @@ help:
 	@echo 'make bench-detail    how fast detail mode reads its ring buffer, and that every lost record is counted'
 	@echo 'make bench-series    size of time series, how long drawing takes, what memory they need, what a tick costs'
 	@echo 'make bench-compare   how long comparison and history take'
+	@echo 'make bench-diagnose  how long a million events and a usual record take to be diagnosed'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
 	@echo 'make fit-diagnosis   fit the numbers of the diagnosis on runs with known faults (BENCH="--runs FILE")'
 	@echo 'make report-diagnosis  how good the diagnosis is on faults that it was not fitted on (BENCH="--runs FILE")'
@@ -127,6 +128,9 @@ bench-series: setup
 
 bench-compare: setup
 	$(PYTHON) tests/bench/bench_compare.py
+
+bench-diagnose: setup
+	$(PYTHON) tests/bench/bench_diagnose.py
 
 error-rates: setup
 	@$(PYTHON) tests/unit/decision_errors.py

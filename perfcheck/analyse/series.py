@@ -64,7 +64,7 @@ def curves(
 
     `reports` are in the order of the scenario's traffic.
     """
-    zero_ns = min((report.start_ns for report in reports), default=samples.began_ns)
+    zero_ns = traffic_zero_ns(samples, reports)
     grid = _Grid.of(samples, zero_ns)
     names = entry_names(entries)
     ends = [_ends(reports, index, observations) for index in range(len(reports))]
@@ -80,6 +80,11 @@ def curves(
         yield from _arrived(name, report, grid, zero_ns)
         for timings in _timings(report):
             yield from _timed(name, timings, grid, zero_ns)
+
+
+def traffic_zero_ns(samples: Samples, reports: Sequence[TrafficReport]) -> int:
+    """Return when the traffic's time began, on CLOCK_MONOTONIC."""
+    return min((report.start_ns for report in reports), default=samples.began_ns)
 
 
 def _ends(

@@ -155,6 +155,9 @@ def _add_run(subparsers: _Subparsers) -> None:
     run.add_argument(
         "--events", type=_path, metavar="PATH", help="write events (drops, resets...) to PATH, one JSON object per line"
     )
+    run.add_argument(
+        "--why", action="store_true", help="print what the diagnosis rests on: each question with what it read"
+    )
     run.add_argument("--baseline", action="store_true", help="compare with the stored baselines")
     run.add_argument("--baseline-save", action="store_true", help="measure, and save as baselines")
     run.add_argument(

@@ -153,7 +153,7 @@ def _json_lines(arguments: argparse.Namespace) -> list[Output]:
 def _reports(console: Console, arguments: argparse.Namespace, files: Iterable[ScenarioFile] = ()) -> list[Output]:
     """Return what every measuring or comparing command can report to: terminal, GitHub, JUnit."""
     lines = {file.file: file.lines for file in files}
-    outputs: list[Output] = [ConsoleOutput(console), GithubOutput(lines=lines)]
+    outputs: list[Output] = [ConsoleOutput(console, why=getattr(arguments, "why", False)), GithubOutput(lines=lines)]
     if arguments.junit is not None:
         outputs.append(JunitOutput(arguments.junit, lines))
     return outputs

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pydantic import ValidationError
-
 from perfcheck.diagnose.condition import Condition
 from perfcheck.diagnose.digest import digest_of
 from perfcheck.diagnose.fitted import NOT_FITTED, Fitted, FittedForm, fitted_of
-from perfcheck.diagnose.located import nearest, translated
+from perfcheck.diagnose.graph_files import read_causality, read_tree
+from perfcheck.diagnose.located import nearest, read_form
 from perfcheck.diagnose.parsing import ConditionError, Terms, parse_condition, parse_term
 from perfcheck.diagnose.rule import (
     Cause,
@@ -31,12 +30,12 @@ from perfcheck.diagnose.rule import (
     TermForm,
 )
 from perfcheck.diagnose.ruleset import RuleSet
-from perfcheck.errors import FileError, Problem, RuleError, UnreadableFile
+from perfcheck.errors import Problem, RuleError, UnreadableFile
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.metric import MetricSpec
 from perfcheck.system.bounded_read import read_bounded_text
-from perfcheck.system.located_yaml import MAX_PROBLEMS, LocatedFile, read_located
+from perfcheck.system.located_yaml import MAX_PROBLEMS, LocatedFile
 from perfcheck.system.place import START, Place, problem_at, show_path
 from perfcheck.system.yaml_bounds import YamlBounds
 
@@ -53,6 +52,10 @@ _BOUNDS_OF_NUMBERS: Final = YamlBounds(characters=1_000_000, values=100_000, dep
 _SUFFIXES: Final = (".yaml", ".yml")
 FITTED_FILE: Final = "fitted.yaml"
 """Numbers, not rules; its name in the folder of the shipped rules."""
+_CAUSALITY: Final = "causality.yaml"
+_TREE: Final = "tree.yaml"
+_NO_RULES: Final = frozenset({_CAUSALITY, _TREE})
+"""Files beside the rules with forms of their own; a later one takes the place of an earlier one of its name."""
 
 
 def load_rules(
@@ -60,25 +63,21 @@ def load_rules(
 ) -> RuleSet:
     """Load and check the shipped rules and every *.yaml file of the directories, in order of their names.
 
-    `fitted` are other numbers than the shipped ones. Raises RuleError with every mistake of every file, each with
-    its place.
+    A directory's `causality.yaml` and `tree.yaml` take the place of the shipped ones; `fitted` are other numbers than
+    the shipped ones. Raises RuleError with every mistake of every file, each with its place.
     """
     sources = [*_shipped(), *(source for directory in directories for source in _of_directory(Path(directory)))]
     loader = _Loader(catalogue)
     for file, text in sources:
-        loader.add(file, text)
-    return loader.finish(_shipped_numbers() if fitted is None else fitted)
+        if Path(file).name not in _NO_RULES:
+            loader.add(file, text)
+    beside = {Path(file).name: (file, text) for file, text in sources}
+    return loader.finish(_shipped_numbers() if fitted is None else fitted, beside)
 
 
 def read_fitted(file: str, text: str) -> Fitted:
     """Check the text of a file of fitted numbers; raises RuleError with its mistakes."""
-    try:
-        source = read_located(file, text, _BOUNDS_OF_NUMBERS)
-        return fitted_of(FittedForm.model_validate(source.value))
-    except FileError as error:
-        raise RuleError(*error.problems) from None
-    except ValidationError as error:
-        raise RuleError(*(translated(source, each) for each in error.errors()[:MAX_PROBLEMS])) from None
+    return fitted_of(read_form(file, text, FittedForm, _BOUNDS_OF_NUMBERS)[1])
 
 
 def read_rules(file: str, text: str, catalogue: Mapping[str, MetricSpec] = CATALOGUE) -> RuleSet:
@@ -146,14 +145,9 @@ class _Loader:
     def add(self, file: str, text: str) -> None:
         """Check one file; its mistakes are kept until `finish`."""
         try:
-            source = read_located(file, text, _BOUNDS)
-        except FileError as error:
+            source, form = read_form(file, text, RuleFileForm, _BOUNDS)
+        except RuleError as error:
             self._problems.extend(error.problems)
-            return
-        try:
-            form = RuleFileForm.model_validate(source.value)
-        except ValidationError as error:
-            self._problems.extend(translated(source, details) for details in error.errors()[:MAX_PROBLEMS])
             return
         before = len(self._rules) + len(self._symptoms) + len(self._evidence)
         if before + len(form.rules) + len(form.symptoms) + len(form.evidence) > MAX_RULES:
@@ -172,12 +166,17 @@ class _Loader:
         for index, cause in enumerate(form.causes[: MAX_RULES + 1]):
             self._add_cause(_Entry(source, ("causes", index)), cause)
 
-    def finish(self, fitted: Fitted = NOT_FITTED) -> RuleSet:
-        """Return the rules, or raise RuleError with all mistakes."""
+    def finish(
+        self, fitted: Fitted = NOT_FITTED, beside: Mapping[str, tuple[str, str]] | None = None
+    ) -> RuleSet:  # fmt: skip
+        """Return the rules, or raise RuleError with all mistakes.
+
+        `beside` has place and text of the files that are no rules, by name.
+        """
         self._check_explains()
         if self._problems:
             raise RuleError(*self._problems[:MAX_PROBLEMS])
-        return RuleSet(
+        rules = RuleSet(
             rules=tuple(self._rules.values()),
             symptoms=tuple(self._symptoms.values()),
             terms=tuple(self._terms.values()),
@@ -185,6 +184,13 @@ class _Loader:
             causes=self._causes,
             fitted=fitted,
         )
+        terms = {name: term.node for name, term in self._terms.items()}
+        beside = beside or {}
+        if _CAUSALITY in beside:
+            rules = replace(rules, causality=read_causality(*beside[_CAUSALITY], self._catalogue, terms))
+        if _TREE in beside:
+            rules = replace(rules, tree=read_tree(*beside[_TREE], self._catalogue, terms))
+        return rules
 
     def _add_term(self, entry: _Entry, form: TermForm) -> None:
         if len(self._terms) >= MAX_TERMS:

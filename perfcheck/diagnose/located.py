@@ -1,21 +1,26 @@
-"""Turns what a validator finds in a rule file into problems with a place, in a user's words."""
+"""Checks a file of the diagnosis against its form; each mistake has its place, in a user's words."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from perfcheck.diagnose.causality import EdgeForm, StateForm
 from perfcheck.diagnose.fitted import FittedBitForm
 from perfcheck.diagnose.parsing import MAX_NAME
-from perfcheck.diagnose.rule import CauseForm, CounterForm, EvidenceForm, RuleFileForm, RuleForm, SymptomForm, TermForm
-from perfcheck.errors import Problem
+from perfcheck.diagnose.rule import CauseForm, CounterForm, EvidenceForm, RuleForm, SymptomForm, TermForm
+from perfcheck.diagnose.tree import BranchForm
+from perfcheck.errors import FileError, Problem, RuleError
 from perfcheck.model.causes import CAUSES
-from perfcheck.system.located_yaml import LocatedFile
+from perfcheck.system.located_yaml import MAX_PROBLEMS, LocatedFile, read_located
 from perfcheck.system.place import problem_at, show_path
+from perfcheck.system.yaml_bounds import YamlBounds
+
+Form = TypeVar("Form", bound=BaseModel)
 
 _FORMS: Final[Mapping[str, type[BaseModel]]] = {
     "terms": TermForm,
@@ -25,12 +30,15 @@ _FORMS: Final[Mapping[str, type[BaseModel]]] = {
     "evidence": EvidenceForm,
     "causes": CauseForm,
     "bits": FittedBitForm,
+    "states": StateForm,
+    "leads_to": EdgeForm,
+    "tree": BranchForm,
+    "branches": BranchForm,
 }
 _PROBABILITIES: Final = ("weight", "leak", "prior")
 _EXPECTED: Final[Mapping[str, str]] = {
     "string_type": "expected a text",
     "string_too_short": "must not be empty",
-    "string_too_long": "expected a sentence of at most 400 characters",
     "tuple_type": "expected a list",
     "model_type": "expected a mapping",
     "mapping_type": "expected a mapping",
@@ -40,13 +48,25 @@ _EXPECTED: Final[Mapping[str, str]] = {
 }
 
 
-def translated(source: LocatedFile, details: ErrorDetails) -> Problem:
+def read_form(file: str, text: str, form: type[Form], bounds: YamlBounds) -> tuple[LocatedFile, Form]:
+    """Return a file's text as its form, and the places of its values; raises RuleError with its mistakes."""
+    try:
+        source = read_located(file, text, bounds)
+    except FileError as error:
+        raise RuleError(*error.problems) from None
+    try:
+        return source, form.model_validate(source.value)
+    except ValidationError as error:
+        raise RuleError(*(_translated(source, each, form) for each in error.errors()[:MAX_PROBLEMS])) from None
+
+
+def _translated(source: LocatedFile, details: ErrorDetails, form: type[BaseModel]) -> Problem:
     """Turn the validator's error into one of ours, with its place."""
     path = details["loc"]
     kind = details["type"]
     place = source.key_place(path) if kind == "extra_forbidden" else source.place(path)
     if kind == "extra_forbidden":
-        message = f"unknown key {str(path[-1])!r}{nearest(str(path[-1]), _known_keys(path))}"
+        message = f"unknown key {str(path[-1])!r}{nearest(str(path[-1]), _known_keys(path, form))}"
         path = path[:-1]
     elif kind == "missing":
         message = f"the key {path[-1]!r} is missing"
@@ -68,6 +88,10 @@ def _expected(path: Sequence[str | int], details: ErrorDetails) -> str:
         return "expected a number above 0 and below 1"
     if path and path[-1] == "says":
         return "expected a mapping of causes to numbers above 0 and below 1"
+    if kind == "string_too_long":
+        return f"expected a text of at most {details['ctx']['max_length']} characters"
+    if kind == "string_pattern_mismatch" and path[0] == "states":
+        return "expected a name of lower-case letters, digits and spaces"
     if kind == "string_pattern_mismatch":
         return "expected a name of lower-case letters, digits, '-' and '_'"
     if kind == "literal_error":
@@ -75,12 +99,10 @@ def _expected(path: Sequence[str | int], details: ErrorDetails) -> str:
     return _EXPECTED.get(kind) or details["msg"]
 
 
-def _known_keys(path: Sequence[str | int]) -> tuple[str, ...]:
-    """Return the keys that may stand beside the last of the path."""
+def _known_keys(path: Sequence[str | int], whole: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys that may stand beside the last of the path; `whole` is the file's form."""
     names = [part for part in path[:-1] if isinstance(part, str)]
-    if not names:
-        return tuple(field.alias or name for name, field in RuleFileForm.model_fields.items())
-    form = _FORMS.get(names[-1])
+    form = _FORMS.get(names[-1]) if names else whole
     fields = form.model_fields.items() if form is not None else ()
     return tuple(field.alias or name for name, field in fields)
 

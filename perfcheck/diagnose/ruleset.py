@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+from perfcheck.diagnose.causality import Causality
 from perfcheck.diagnose.fitted import NOT_FITTED, Fitted
 from perfcheck.diagnose.network import Bit, Network
 from perfcheck.diagnose.rule import SEVERITIES, Cause, Evidence, Rule, Symptom, Term
+from perfcheck.diagnose.tree import Branch
 from perfcheck.model.causes import CAUSES, HEALTHY, UNKNOWN
 
 PRIOR: Final = 0.02
@@ -19,7 +21,7 @@ PRIOR_OF_UNKNOWN: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class RuleSet:
-    """All rules, symptoms and evidence that count, in the order of their files."""
+    """All rules, symptoms and evidence in the order of their files, what can cause what, and the decision tree."""
 
     rules: tuple[Rule, ...]
     symptoms: tuple[Symptom, ...]
@@ -27,6 +29,8 @@ class RuleSet:
     evidence: tuple[Evidence, ...] = ()
     causes: Mapping[str, Cause] = field(default_factory=dict)
     fitted: Fitted = NOT_FITTED
+    causality: Causality = field(default_factory=Causality)
+    tree: tuple[Branch, ...] = ()
 
     def for_cause(self, cause: str) -> Sequence[Rule]:
         """Return the rules of one cause."""

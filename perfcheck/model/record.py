@@ -133,13 +133,20 @@ class MetricRecord(_Part):
 
 
 class DiagnosisRecord(_Part):
-    """One cause with its evidence; `confidence` is in 0..1."""
+    """One cause with its evidence; `confidence` is in 0..1.
+
+    `chain` leads from the first state that was seen to the symptom, with the lag of each step where it was seen.
+    `fix_first` is what to do about the first state, where that is not the cause itself; `chain_rests_on` says what was
+    recorded of the order.
+    """
 
     cause: str
     confidence: Annotated[float, Field(ge=0, le=1)]
     evidence_for: tuple[str, ...] = Field(default=(), alias="for")
     evidence_against: tuple[str, ...] = Field(default=(), alias="against")
     chain: tuple[str, ...] = ()
+    fix_first: str = ""
+    chain_rests_on: str = ""
     advice: str = ""
     severity: Literal["info", "warning", "critical"] = "info"
 
@@ -247,6 +254,7 @@ class RunRecord(_Part):
     subjects: Mapping[str, SubjectRecord] = Field(default_factory=dict)
     phases: Mapping[str, PhaseRecord] = Field(default_factory=dict)
     diagnosis: Annotated[tuple[DiagnosisRecord, ...], Field(min_length=1)]
+    account: tuple[str, ...] = ()
     expectations: tuple[ExpectationRecord, ...] = ()
     comparisons: tuple[ComparisonRecord, ...] = ()
     changed_conditions: Mapping[str, tuple[str, str]] = Field(default_factory=dict)

@@ -10,7 +10,7 @@ from perfcheck.model.printable import printable
 from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, untrusted
 from perfcheck.output.cost import cost_lines
-from perfcheck.output.explain import background
+from perfcheck.output.explain import background, why_lines
 from perfcheck.output.rows import Row, cause_text, circumstances, needs, notes, remarks, scenario_label, value_text
 from perfcheck.output.stages import stage_lines
 from perfcheck.output.table import plain_table, styled_table, styled_tally
@@ -19,9 +19,10 @@ from perfcheck.output.table import plain_table, styled_table, styled_tally
 class ConsoleOutput:
     """Prints each record as it comes; colours and box lines on a terminal only."""
 
-    def __init__(self, console: Console) -> None:
-        """Print to this console."""
+    def __init__(self, console: Console, *, why: bool = False) -> None:
+        """Print to this console; `why`: with what each diagnosis rests on."""
         self._console = console
+        self._why = why
         self._rows: list[Row] = []
         self._scenarios = 0
         self._told: set[str] = set()
@@ -71,6 +72,8 @@ class ConsoleOutput:
             self._say(printable(line))
         self._say(styled_table(rows, self._console.width) if self._console.is_terminal else plain_table(rows))
         self._say(f"diagnosis: {printable(cause_text(record.diagnosis[0]))}{printable(_of_entries(record))}")
+        for line in why_lines(record) if self._why else ():
+            self._say(printable(line))
         for line in (*stage_lines(record), *notes(rows), *needs(record), *remarks(record), *cost_lines(record)):
             self._say(printable(line))
 

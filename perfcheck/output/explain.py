@@ -91,6 +91,21 @@ def background(record: RunRecord, subject: Subject | None = None) -> str:
     )
 
 
+def why_lines(record: RunRecord) -> tuple[str, ...]:
+    """Return what the diagnosis rests on: the chain of its first cause, and the account of all questions."""
+    first = record.diagnosis[0]
+    parts = (
+        ("chain", " -> ".join(first.chain)), ("rests on", first.chain_rests_on), ("first", first.fix_first),
+        ("asked", "\n".join(record.account)),
+    )  # fmt: skip
+    lines = (
+        f"  {label if number == 0 else '':<{_INDENT - 2}}{line}"
+        for label, text in parts if text
+        for number, line in enumerate(text.split("\n"))
+    )  # fmt: skip
+    return tuple(line.rstrip() for line in lines)
+
+
 def unmeasured(reason: str, reproduce: str = "") -> str:
     """Return what the headline, the first line of the reason, does not say of something that was not measured."""
     rest = reason.partition("\n")[2]
@@ -214,6 +229,10 @@ def _cause(record: RunRecord, subject: Subject | None) -> Iterator[tuple[str, st
         yield "against it", "\n".join(first.evidence_against)
     if first.chain:
         yield "chain", " -> ".join(first.chain)
+    if first.chain_rests_on:
+        yield "rests on", first.chain_rests_on
+    if first.fix_first:
+        yield "first", first.fix_first
     if first.advice:
         yield "advice", first.advice
 

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
-from perfcheck.analyse import events_of
 from perfcheck.collect.session import Core
 from perfcheck.diagnose import RuleSet
 from perfcheck.errors import InvalidLink
@@ -21,6 +20,7 @@ from perfcheck.model.verdict import Verdict, overall
 from perfcheck.output.events import EventLines
 from perfcheck.output.series import SeriesFile
 from perfcheck.runner import budget, detailing
+from perfcheck.runner.explaining import explained
 from perfcheck.runner.left_open import Line
 from perfcheck.runner.patience import Patience, await_calm
 from perfcheck.runner.series import KeepCurves
@@ -99,12 +99,11 @@ class Bench:
         """Make one trial; gives whether it counts. The environment is that of the first one's beginning."""
         self._environment = self._environment or {**fingerprint(), **self._lab.interfaces()}
         made = make_trial(self._scenario, self._lab, self._core, len(self._trials), self._keep_curves)
-        if self._events is not None:
-            self._events.write(
-                events_of(made.observations, made.followed), run_id=self._run_id, scenario=self._scenario.label,
-                trial=made.record.index, epoch_ns=epoch_ns(),
-            )  # fmt: skip
-        self._trials.append(made.without_detail())
+        write = None if self._events is None else partial(
+            self._events.write, run_id=self._run_id, scenario=self._scenario.label, trial=made.record.index,
+            epoch_ns=epoch_ns(),
+        )  # fmt: skip
+        self._trials.append(explained(made, self._scenario, self._rules, write))
         return made.record.valid
 
     @property

@@ -36,7 +36,7 @@ def costs(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, Any]:
     rest_cpu_s = sum(trial.spending.rest_cpu_s for trial in trials)
     maps = [sum(seen.overhead.map_bytes for seen in trial.observations) for trial in trials]
     budget = core_budget(scenario)
-    series_s = sum(trial.series_cpu_s for trial in trials)
+    series_s = sum(trial.sampled.cpu_s for trial in trials)
     return {
         "programs": programs,
         "bpf_cpu_s": bpf_cpu_s,

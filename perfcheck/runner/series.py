@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from perfcheck.analyse import curves
+from perfcheck.analyse.anomalies import MOST_SAMPLES, Anomaly, anomalies
+from perfcheck.analyse.series import traffic_zero_ns
 from perfcheck.collect.series.sampler import Sampling
 from perfcheck.collect.session import Core
 from perfcheck.lab import Lab
@@ -19,6 +22,19 @@ from perfcheck.model.subject import direction_name
 KeepCurves = Callable[[Iterable[Curve]], None]
 _NOTES: Final = 10
 """How often a link notes its queues in an interval: a sample is then no older than a tenth of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """What became of a trial's samples: CPU seconds that sampling took, warnings, and where series changed.
+
+    `zero_ns` is CLOCK_MONOTONIC when the traffic's time began; None: nothing was sampled.
+    """
+
+    cpu_s: float = 0.0
+    warnings: tuple[str, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
+    zero_ns: int | None = None
 
 
 def sampling_of(scenario: Scenario, lab: Lab) -> Sampling:
@@ -36,13 +52,27 @@ def sampling_of(scenario: Scenario, lab: Lab) -> Sampling:
 def keep_samples(
     core: Core, scenario: Scenario, reports: Sequence[TrafficReport], observations: Sequence[Observation],
     keep: KeepCurves,
-) -> tuple[float, tuple[str, ...]]:  # fmt: skip
-    """Make curves of what was sampled and hand them on; return the CPU seconds that sampling took, and warnings."""
+) -> Sampled:  # fmt: skip
+    """Make curves of what was sampled and hand them on; return what is to be said of them."""
     samples = core.samples
     if samples is None:
-        return 0.0, ()
-    keep(curves(samples, scenario.traffic, reports, observations))
-    return samples.cpu_s, samples.warnings
+        return Sampled()
+    noted: list[Curve] = []
+    keep(_noted(curves(samples, scenario.traffic, reports, observations), noted))
+    return Sampled(
+        cpu_s=samples.cpu_s, warnings=samples.warnings, anomalies=anomalies(noted),
+        zero_ns=traffic_zero_ns(samples, reports),
+    )  # fmt: skip
+
+
+def _noted(every: Iterable[Curve], noted: list[Curve]) -> Iterator[Curve]:
+    """Hand curves through and note them, as many as are looked at for changes."""
+    count = 0
+    for curve in every:
+        count += len(curve.values)
+        if count <= MOST_SAMPLES:
+            noted.append(curve)
+        yield curve
 
 
 @contextmanager

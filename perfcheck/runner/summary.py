@@ -13,7 +13,16 @@ from typing import Any
 
 from perfcheck.analyse import INFLIGHT_SHARE, aggregate, aggregate_subjects, phase_trials
 from perfcheck.compare import decided_by
-from perfcheck.diagnose import RuleSet, diagnose, with_entries
+from perfcheck.diagnose import (
+    Reading,
+    RuleSet,
+    Sightings,
+    account,
+    diagnose,
+    together,
+    with_chains,
+    with_entries,
+)
 from perfcheck.model.baseline import BaselineLookup
 from perfcheck.model.catalogue import Catalogue
 from perfcheck.model.catalogue_of import catalogue_of, own_metrics
@@ -47,7 +56,10 @@ def summarise(
     overhead = costs.costs(scenario, trials)
     known = catalogue_of(scenario)
     metrics = _kept(scenario, records, overhead[STOPPED], aggregate(records, known))
-    subjects = _subjects(scenario, records, rules, metrics, overhead[STOPPED])
+    seen = together([trial.sightings for trial in trials if trial.record.valid])
+    subjects = _subjects(scenario, records, rules, metrics, overhead[STOPPED], seen)
+    reading = Reading(metrics=_medians(metrics), trials=[record.metrics for record in valid])
+    causes = with_chains(diagnose(rules, reading.metrics, reading.trials), rules.causality, reading, seen)
     reason = _why_invalid(scenario, trials)
     warned = {warning for trial in trials for warning in trial.warnings} | set(costs.remarks(overhead, trials))
     return RunRecord(
@@ -61,7 +73,8 @@ def summarise(
         metrics=metrics,
         subjects=subjects,
         phases=_phases(scenario, records, overhead[STOPPED]),
-        diagnosis=with_entries(diagnose(rules, _medians(metrics), [record.metrics for record in valid]), subjects),
+        diagnosis=with_entries(causes, subjects),
+        account=account(rules, reading, seen),
         overhead=overhead,
         lost_events=sum(seen.lost_events for trial in trials for seen in trial.observations),
         cross_checks=tuple(check for trial in trials for check in trial.cross_checks),
@@ -81,8 +94,17 @@ def diagnosed_against(record: RunRecord, rules: RuleSet, lookup: BaselineLookup)
     names = [name for name, metric in record.metrics.items() if lookup.like is not None or metric.decided_by == "path"]
     before = {name: median(chain.from_iterable(sessions)) for name in names if (sessions := found.sessions_of(name))}
     trials = [trial.metrics for trial in record.trials if trial.valid]
-    found_again = diagnose(rules, _medians(record.metrics), trials, before)
-    return record.model_copy(update={"diagnosis": with_entries(found_again, record.subjects)})
+    reading = Reading(metrics=_medians(record.metrics), trials=trials, baseline=before)
+    found_again = with_chains(diagnose(rules, reading.metrics, trials, before), rules.causality, reading, Sightings())
+    # The events are gone: a cause that was named before keeps the chain that they showed.
+    timed = {each.cause: each for each in record.diagnosis if each.chain_rests_on}
+    causes = [each if each.cause not in timed else _with_chain_of(each, timed[each.cause]) for each in found_again]
+    return record.model_copy(update={"diagnosis": with_entries(causes, record.subjects)})
+
+
+def _with_chain_of(cause: DiagnosisRecord, other: DiagnosisRecord) -> DiagnosisRecord:
+    update = {"chain": other.chain, "fix_first": other.fix_first, "chain_rests_on": other.chain_rests_on}
+    return cause.model_copy(update=update)
 
 
 def _medians(metrics: Mapping[str, MetricRecord]) -> dict[str, float]:
@@ -91,7 +113,7 @@ def _medians(metrics: Mapping[str, MetricRecord]) -> dict[str, float]:
 
 def _subjects(
     scenario: Scenario, trials: Sequence[TrialRecord], rules: RuleSet, whole: Mapping[str, MetricRecord],
-    stopped: Mapping[str, str],
+    stopped: Mapping[str, str], sightings: Sightings,
 ) -> dict[str, SubjectRecord]:  # fmt: skip
     """Return each subject's metrics, and of each measured traffic entry what is the matter with it."""
     measured = {
@@ -103,7 +125,7 @@ def _subjects(
     aggregated = aggregate_subjects(trials, known)
     for name, metrics in aggregated.items():
         kept = _kept(scenario, trials, stopped, metrics)
-        causes = _diagnosed(name, rules, whole, kept, trials, known) if name in measured else ()
+        causes = _diagnosed(name, rules, whole, kept, trials, known, sightings) if name in measured else ()
         causes = tuple(_with_fillers(cause, name, aggregated) for cause in causes)
         found[name] = SubjectRecord(kind=subjects_of(scenario)[name], metrics=kept, diagnosis=causes)
     return found
@@ -143,7 +165,7 @@ def _with_fillers(
 
 def _diagnosed(
     name: str, rules: RuleSet, whole: Mapping[str, MetricRecord], own: Mapping[str, MetricRecord],
-    trials: Sequence[TrialRecord], known: Catalogue,
+    trials: Sequence[TrialRecord], known: Catalogue, sightings: Sightings,
 ) -> tuple[DiagnosisRecord, ...]:  # fmt: skip
     """Diagnose one traffic entry: its own figures, and of all that no entry has, such as a host's CPU, the run's."""
 
@@ -152,7 +174,8 @@ def _diagnosed(
         return {**shared, **entry}
 
     each = [seen(trial.metrics, trial.subjects.get(name, {})) for trial in trials if trial.valid]
-    return diagnose(rules, _medians(seen(whole, own)), each)
+    reading = Reading(metrics=_medians(seen(whole, own)), trials=each)
+    return with_chains(diagnose(rules, reading.metrics, each), rules.causality, reading, sightings)
 
 
 def expectation_records(scenario: Scenario, record: RunRecord) -> Iterator[ExpectationRecord]:

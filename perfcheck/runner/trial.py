@@ -24,6 +24,7 @@ from perfcheck.analyse import (
     why_not_counted,
 )
 from perfcheck.collect.session import Core
+from perfcheck.diagnose import Sightings
 from perfcheck.errors import TrafficError
 from perfcheck.lab import Lab
 from perfcheck.lab.links.relay.emulator import RelayLink
@@ -37,7 +38,7 @@ from perfcheck.model.topology import bottleneck, measured_paths
 from perfcheck.runner.budget import detail_budget_pct
 from perfcheck.runner.detailing import detail_record, packet_filter
 from perfcheck.runner.phases import links_between, watch_links
-from perfcheck.runner.series import KeepCurves, keep_samples, samples_dropped, sampling_of
+from perfcheck.runner.series import KeepCurves, Sampled, keep_samples, samples_dropped, sampling_of
 from perfcheck.runner.watch import traffic_ends_with
 from perfcheck.system.clock import now_ns
 from perfcheck.traffic import generators
@@ -57,7 +58,8 @@ class Trial:
     warnings: tuple[str, ...]
     followed: Followed | None = None
     spending: Spending = field(default_factory=Spending)
-    series_cpu_s: float = 0.0
+    sampled: Sampled = field(default_factory=Sampled)
+    sightings: Sightings = field(default_factory=Sightings)
     reports: tuple[TrafficReport, ...] = ()
 
     def without_detail(self) -> Trial:
@@ -89,9 +91,7 @@ def _made(scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: Kee
         observations = core.end()
         links = lab.end_trial()
     measuring_s = _own_cpu_s() - before_s
-    series_cpu_s, left_out = (
-        keep_samples(core, scenario, reports, observations, keep_curves) if keep_curves is not None else (0.0, ())
-    )
+    sampled = keep_samples(core, scenario, reports, observations, keep_curves) if keep_curves is not None else Sampled()
     unseen = unmatched_flows(reports, observations)
     followed = next((follow(seen.detail) for seen in observations if seen.detail is not None), None)
     metrics = trial_metrics(scenario, reports, observations, links)
@@ -137,9 +137,9 @@ def _made(scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: Kee
         warnings=(
             *(text for report in reports for text in report.warnings),
             *(text for seen in observations for text in seen.warnings),
-            *left_out,
+            *sampled.warnings,
         ),
-        series_cpu_s=series_cpu_s,
+        sampled=sampled,
     )
 
 

@@ -68,6 +68,7 @@ NO_LAYER: Final = {
         "validity": "whether a trial counts",
         "events": "the stream of events, one schema for every mode",
         "alerts": "what is rare, and what led to it",
+        "anomalies": "changes of time series",
         "paths": "detail mode: packets from end to end",
         "ranges": "detail mode: ranges of sequence numbers",
         "stages": "detail mode: times between stations",
@@ -75,7 +76,7 @@ NO_LAYER: Final = {
     "catalogue": {"declare": "how metrics are declared"},
 }
 """Names that are no layer's, each with what it is about."""
-READERS: Final = {"diagnose/loading.py", "diagnose/located.py"}
+READERS: Final = {"diagnose/graph_files.py", "diagnose/loading.py", "diagnose/located.py"}
 """Rules are loaded from files once; what is diagnosed afterwards reads nothing."""
 PURE: Final = ("analyse", "diagnose", "compare")
 LAYERS_WITHOUT_A_COLLECTOR: Final = {"app", "udp"}
