@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from perfcheck.cli import commands
 from perfcheck.cli.calibration import calibrate
+from perfcheck.cli.diagnosing import NO_LIMIT, diagnose
 from perfcheck.cli.faults import list_faults, run_faults, write_fault
 from perfcheck.cli.history import history
 from perfcheck.cli.show import show
+from perfcheck.model.causes import CAUSES
 from perfcheck.model.printable import printable_lines
 from perfcheck.runner.option_values import count, for_argparse, path_text, percent, ref, tolerance
 from perfcheck.runner.sides import FORMS, Side
@@ -38,6 +40,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     _add_run(subparsers)
     _add_compare(subparsers)
     _add_pairs(subparsers)
+    _add_diagnose(subparsers)
     _add_calibrate(subparsers)
     _add_history(subparsers)
     _add_faults(subparsers)
@@ -110,8 +113,19 @@ def _add_select(parser: argparse.ArgumentParser) -> None:
 
 def _add_reports(parser: argparse.ArgumentParser, json: str = "") -> None:
     if json:
-        parser.add_argument("--json", type=_path, metavar="PATH", help=f"{json} ('-': standard output)")
+        _add_json(parser, json)
     parser.add_argument("--junit", type=_path, metavar="PATH", help="write a JUnit report to PATH")
+
+
+def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--json", type=_path, metavar="PATH", help=f"{text} ('-': standard output)")
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rules", action="append", default=[], type=_path, metavar="DIR",
+        help="folder with more diagnosis rules; can be repeated",
+    )  # fmt: skip
 
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
@@ -128,10 +142,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--series", type=_path, metavar="PATH", help="write time series of all runs to PATH, a Parquet file"
     )
-    parser.add_argument(
-        "--rules", action="append", default=[], type=_path, metavar="DIR",
-        help="folder with more diagnosis rules; can be repeated",
-    )  # fmt: skip
+    _add_rules(parser)
 
 
 def _add_repeat(parser: argparse.ArgumentParser, text: str) -> None:
@@ -201,6 +212,32 @@ def _add_pairs(subparsers: _Subparsers) -> None:
     _add_measuring(pairs)
     _add_tolerance(pairs)
     pairs.set_defaults(command=commands.side_by_side, judges=True)
+
+
+def _add_diagnose(subparsers: _Subparsers) -> None:
+    causes = subparsers.add_parser(
+        "diagnose", help="name the causes of a run, and test them",
+        description="Measures a scenario, or takes stored records, and prints the causes with their evidence. With "
+        "--confirm each suspected limit is relieved, and nothing else, in runs between unchanged ones. The exit status "
+        "does not depend on the causes.",
+    )  # fmt: skip
+    causes.add_argument(
+        "file", type=_path, metavar="FILE|RECORD", help="a scenario file, or run records (JSON lines)"
+    )  # fmt: skip
+    causes.add_argument(
+        "--confirm", action="store_true",
+        help="run the scenario with only the suspected limit relieved: confirmed or refuted (at least 6 more runs)",
+    )  # fmt: skip
+    causes.add_argument(
+        "--cause", choices=tuple(cause for cause in CAUSES if cause not in NO_LIMIT), metavar="NAME",
+        help="test this cause, not those that were found",
+    )  # fmt: skip
+    _add_select(causes)
+    _add_json(causes, "append the records, with their causes and tests, to PATH, one per line")
+    _add_repeat(causes, "runs of the scenario before it is diagnosed")
+    _add_rules(causes)
+    _add_trust(causes)
+    causes.set_defaults(command=diagnose, judges=True)
 
 
 def _add_calibrate(subparsers: _Subparsers) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfcheck.diagnose.account import account
+from perfcheck.diagnose.account import account, account_again
 from perfcheck.diagnose.chains import with_chains
 from perfcheck.diagnose.engine import Judgement, Outcome, RuleOutcome, SymptomOutcome, judge
 from perfcheck.diagnose.entries import with_entries
@@ -16,6 +16,6 @@ from perfcheck.diagnose.verdicts import diagnose, posterior, records
 
 __all__ = [
     "Judgement", "Outcome", "Reading", "Rule", "RuleOutcome", "RuleSet", "Sightings", "Symptom", "SymptomOutcome",
-    "account", "diagnose", "explain", "judge", "load_rules", "posterior", "read_fitted", "read_rules", "records",
-    "sightings", "together", "with_chains", "with_entries",
+    "account", "account_again", "diagnose", "explain", "judge", "load_rules", "posterior", "read_fitted", "read_rules",
+    "records", "sightings", "together", "with_chains", "with_entries",
 ]  # fmt: skip

@@ -48,11 +48,25 @@ class Chain:
 
 
 def with_chains(
-    diagnosis: Sequence[DiagnosisRecord], causality: Causality, reading: Reading, found: Sightings
+    diagnosis: Sequence[DiagnosisRecord], causality: Causality, reading: Reading, found: Sightings,
+    former: Sequence[DiagnosisRecord] = (),
 ) -> tuple[DiagnosisRecord, ...]:  # fmt: skip
-    """Return the causes with their chains; a cause of which nothing downstream was seen keeps the chain it has."""
+    """Return the causes with their chains; a cause of which nothing downstream was seen keeps the chain it has.
+
+    `former` is an earlier diagnosis of the same run, made when its events and series were at hand: a cause that both
+    name keeps the chain that they showed.
+    """
     states = states_seen(causality, reading, found)
-    return tuple(_with_chain(each, causality, states, found) for each in diagnosis)
+    shown = {each.cause: each for each in former if each.chain_rests_on not in ("", Sightings().basis)}
+    return tuple(
+        _with_chain_of(each, shown[each.cause]) if each.cause in shown else _with_chain(each, causality, states, found)
+        for each in diagnosis
+    )
+
+
+def _with_chain_of(cause: DiagnosisRecord, other: DiagnosisRecord) -> DiagnosisRecord:
+    update = {"chain": other.chain, "fix_first": other.fix_first, "chain_rests_on": other.chain_rests_on}
+    return cause.model_copy(update=update)
 
 
 def _with_chain(

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -45,6 +46,7 @@ class LabHost:
         self._thread = thread
         self._undo = undo
         self._cpus = topology.hosts[name].cpus
+        self.nice = 0
         self._environment = commands.tagged_environment(undo.tag)
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -68,7 +70,7 @@ class LabHost:
             raise LabError(f"host {self.name}: there is no command to run")
 
         def start() -> subprocess.Popen[bytes]:
-            with _on_cpus(self._cpus):
+            with _on_cpus(self._cpus), _at_priority(self.nice):
                 started = commands.popen(argv, stdin=stdin, env=self._environment)
             # Kept here, in the thread: the caller may be interrupted before it gets hold of it.
             self._processes = [*(one for one in self._processes if one.returncode is None), started]
@@ -118,6 +120,21 @@ def _on_cpus(cpus: Sequence[int] | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, former)
+
+
+@contextlib.contextmanager
+def _at_priority(nice: int) -> Iterator[None]:
+    """Give the calling thread this nice value for the block; what it starts inherits it."""
+    if nice == 0:
+        yield
+        return
+    thread = threading.get_native_id()
+    former = os.getpriority(os.PRIO_PROCESS, thread)
+    os.setpriority(os.PRIO_PROCESS, thread, nice)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, thread, former)
 
 
 def _bound_ports(protocol: int, states: int) -> frozenset[int]:

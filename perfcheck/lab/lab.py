@@ -168,6 +168,11 @@ class Lab:
             for command in spec.setup:
                 self._run_setup(self._hosts[name], command)
 
+    def favour(self, nice: int) -> None:
+        """Start the hosts' processes with this nice value from now on; what `setup` left running keeps its own."""
+        for host in self._hosts.values():
+            host.nice = nice
+
     def begin_trial(self, index: int) -> None:
         """Start a trial: counters to 0, loss patterns back to their seeds, what routes have learned forgotten."""
         for host in self._hosts.values():

@@ -169,9 +169,8 @@ class LinkSpec(Impairments):
     def _two_ends(self) -> Self:
         if self.between[0] == self.between[1]:
             raise ValueError(f"expected two different hosts, got {self.between[0]!r} twice")
-        for direction in self.directions:
-            if (problem := _problem(direction)) is not None:
-                raise ValueError(problem)
+        if (problem := link_problem(self)) is not None:
+            raise ValueError(problem)
         return self
 
 
@@ -207,6 +206,11 @@ def _resolved(link: LinkSpec) -> tuple[LinkDirection, LinkDirection]:
 
 def _first(own: Any, links: Any) -> Any:
     return links if own is None else own
+
+
+def link_problem(link: LinkSpec) -> str | None:
+    """Return what no link can do of this one, as a message, or None: for a link that was made by `model_copy`."""
+    return next((problem for direction in link.directions if (problem := _problem(direction)) is not None), None)
 
 
 def _problem(direction: LinkDirection) -> str | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError
 
+from perfcheck.model.confirmation import ConfirmationRecord
 from perfcheck.model.own_metric import OwnMetricRecord
 from perfcheck.model.printable import ascii_json, printable
 from perfcheck.model.subject import MetricKey, SubjectKind, read_key
@@ -236,6 +237,7 @@ class RunRecord(_Part):
     `changed_conditions` maps a condition (`links[0].loss`) that is not the baseline's to (the
     baseline's, this run's); an empty text stands for "not set". `sides` holds the texts of A and B
     where this is B's record of a measurement side by side: its comparisons are with A, not a baseline.
+    `confirmations` are the causes that were tested by an intervention (`perfcheck diagnose --confirm`).
 
     Example:
         >>> record = RunRecord.model_validate_json(line)  # doctest: +SKIP
@@ -255,6 +257,7 @@ class RunRecord(_Part):
     phases: Mapping[str, PhaseRecord] = Field(default_factory=dict)
     diagnosis: Annotated[tuple[DiagnosisRecord, ...], Field(min_length=1)]
     account: tuple[str, ...] = ()
+    confirmations: tuple[ConfirmationRecord, ...] = ()
     expectations: tuple[ExpectationRecord, ...] = ()
     comparisons: tuple[ComparisonRecord, ...] = ()
     changed_conditions: Mapping[str, tuple[str, str]] = Field(default_factory=dict)

@@ -14,12 +14,14 @@ from perfcheck.baseline import BaselineStore, baseline_of, baselines_at, lookup_
 from perfcheck.collect import collectors, prepare
 from perfcheck.collect.session import Core
 from perfcheck.compare import MoreRuns, changed_conditions, judge, more_runs, planned_metrics
+from perfcheck.confirm import LineOf
 from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.errors import Unavailable, UsageError
 from perfcheck.lab import Lab, plan
 from perfcheck.lab.links import emulators
 from perfcheck.model.baseline import BaselineLookup
-from perfcheck.model.record import ComparisonRecord, RunRecord
+from perfcheck.model.confirmation import ConfirmationRecord
+from perfcheck.model.record import ComparisonRecord, RunRecord, TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Collector, Progress
 from perfcheck.model.verdict import Verdict
@@ -28,6 +30,7 @@ from perfcheck.output.events import EventLines
 from perfcheck.output.series import SeriesFile
 from perfcheck.runner.bench import Bench, judged
 from perfcheck.runner.budget import core_budget
+from perfcheck.runner.confirming import CauseTest, PrepareLab
 from perfcheck.runner.measurement import Measurement
 from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
@@ -161,6 +164,26 @@ class Runner:
         with self._ready(scenario) as core:
             return self._side_by_side(scenario, core, a, b)
 
+    def confirm(
+        self, scenario: Scenario, cause: str, *, entry: str | None = None, line_of: LineOf = lambda _: 1
+    ) -> ConfirmationRecord:  # fmt: skip
+        """Test a cause: relieve the suspected limit and nothing else, in runs between unchanged ones.
+
+        `entry`: the traffic entry of which it is the cause. `line_of` gives the lines that messages name. Each run
+        has a lab of its own, so that what one lab's hosts still run never disturbs another's.
+        """
+        scenario = self.options.applied_to(scenario)
+        rules = self._rules()
+        with self._ready(scenario) as core:
+
+            def run(one: Scenario, prepare_lab: PrepareLab | None, *, traffic: bool = True) -> TrialRecord | None:
+                with self._bench(one, core, rules, prepare_lab, _Silent()) as bench:
+                    if traffic:
+                        bench.trial()
+                return bench.trials[-1].record if bench.trials else None
+
+            return CauseTest(scenario, cause, entry, run, self._progress).outcome(line_of)
+
     def measure(self, scenario: Scenario) -> Measurement:
         """Measure and diagnose one scenario without comparing it; what comes back can be compared later.
 
@@ -250,16 +273,23 @@ class Runner:
                     self._attached.pop(name).close()
 
     @contextmanager
-    def _bench(self, scenario: Scenario, core: Core, rules: RuleSet) -> Iterator[Bench]:
+    def _bench(
+        self, scenario: Scenario, core: Core, rules: RuleSet, prepare_lab: PrepareLab | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Bench]:  # fmt: skip
         """Build the scenario's lab, prove its links and set its hosts up; all of it is undone afterwards.
 
-        Links are proved before the hosts' own settings: a device under test may shape, police and drop.
+        Links are proved before the hosts' own settings: a device under test may shape, police and drop. `prepare_lab`
+        has the last word on the hosts. `progress` is told instead of the session's own.
         """
-        self._progress.stage(scenario, "building hosts and links", 0, scenario.repeat)
+        progress = progress or self._progress
+        progress.stage(scenario, "building hosts and links", 0, scenario.repeat)
         with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
-            bench = Bench(scenario, lab, core, rules, self._progress, self._unavailable, self._events, self._series)
+            bench = Bench(scenario, lab, core, rules, progress, self._unavailable, self._events, self._series)
             bench.prove()
             lab.apply_settings()
+            if prepare_lab is not None:
+                prepare_lab(lab)
             core.join(self._attached_late(scenario))
             yield bench
 

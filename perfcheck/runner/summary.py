@@ -18,6 +18,7 @@ from perfcheck.diagnose import (
     RuleSet,
     Sightings,
     account,
+    account_again,
     diagnose,
     together,
     with_chains,
@@ -95,16 +96,19 @@ def diagnosed_against(record: RunRecord, rules: RuleSet, lookup: BaselineLookup)
     before = {name: median(chain.from_iterable(sessions)) for name in names if (sessions := found.sessions_of(name))}
     trials = [trial.metrics for trial in record.trials if trial.valid]
     reading = Reading(metrics=_medians(record.metrics), trials=trials, baseline=before)
-    found_again = with_chains(diagnose(rules, reading.metrics, trials, before), rules.causality, reading, Sightings())
-    # The events are gone: a cause that was named before keeps the chain that they showed.
-    timed = {each.cause: each for each in record.diagnosis if each.chain_rests_on}
-    causes = [each if each.cause not in timed else _with_chain_of(each, timed[each.cause]) for each in found_again]
-    return record.model_copy(update={"diagnosis": with_entries(causes, record.subjects)})
+    return rediagnosed(record, rules, reading, record.subjects)
 
 
-def _with_chain_of(cause: DiagnosisRecord, other: DiagnosisRecord) -> DiagnosisRecord:
-    update = {"chain": other.chain, "fix_first": other.fix_first, "chain_rests_on": other.chain_rests_on}
-    return cause.model_copy(update=update)
+def rediagnosed(
+    record: RunRecord, rules: RuleSet, reading: Reading, subjects: Mapping[str, SubjectRecord]
+) -> RunRecord:  # fmt: skip
+    """Return the record with its diagnosis and account made anew of `reading`; its events and series are gone."""
+    found = diagnose(rules, reading.metrics, reading.trials, reading.baseline)
+    causes = with_chains(found, rules.causality, reading, Sightings(), record.diagnosis)
+    again = account_again(rules, reading, record.account)
+    return record.model_copy(
+        update={"subjects": subjects, "diagnosis": with_entries(causes, subjects), "account": again}
+    )  # fmt: skip
 
 
 def _medians(metrics: Mapping[str, MetricRecord]) -> dict[str, float]:
@@ -125,8 +129,8 @@ def _subjects(
     aggregated = aggregate_subjects(trials, known)
     for name, metrics in aggregated.items():
         kept = _kept(scenario, trials, stopped, metrics)
-        causes = _diagnosed(name, rules, whole, kept, trials, known, sightings) if name in measured else ()
-        causes = tuple(_with_fillers(cause, name, aggregated) for cause in causes)
+        causes = diagnosed_entry(name, rules, whole, kept, trials, known, sightings) if name in measured else ()
+        causes = tuple(with_fillers(cause, name, aggregated) for cause in causes)
         found[name] = SubjectRecord(kind=subjects_of(scenario)[name], metrics=kept, diagnosis=causes)
     return found
 
@@ -150,7 +154,7 @@ def _phases(scenario: Scenario, trials: Sequence[TrialRecord], stopped: Mapping[
     return found
 
 
-def _with_fillers(
+def with_fillers(
     cause: DiagnosisRecord, entry: str, subjects: Mapping[str, Mapping[str, MetricRecord]]
 ) -> DiagnosisRecord:  # fmt: skip
     """Add to other entries' traffic as a cause which of them has most in flight."""
@@ -163,11 +167,14 @@ def _with_fillers(
     return cause.model_copy(update={"evidence_for": (*cause.evidence_for, text)})
 
 
-def _diagnosed(
+def diagnosed_entry(
     name: str, rules: RuleSet, whole: Mapping[str, MetricRecord], own: Mapping[str, MetricRecord],
-    trials: Sequence[TrialRecord], known: Catalogue, sightings: Sightings,
+    trials: Sequence[TrialRecord], known: Catalogue, sightings: Sightings, former: Sequence[DiagnosisRecord] = (),
 ) -> tuple[DiagnosisRecord, ...]:  # fmt: skip
-    """Diagnose one traffic entry: its own figures, and of all that no entry has, such as a host's CPU, the run's."""
+    """Diagnose one traffic entry: its own figures, and of all that no entry has, such as a host's CPU, the run's.
+
+    `former` is its earlier diagnosis, where this one is made of a stored record.
+    """
 
     def seen(all_of: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
         shared = {key: value for key, value in all_of.items() if SubjectKind.TRAFFIC not in known[key].subjects}
@@ -175,7 +182,7 @@ def _diagnosed(
 
     each = [seen(trial.metrics, trial.subjects.get(name, {})) for trial in trials if trial.valid]
     reading = Reading(metrics=_medians(seen(whole, own)), trials=each)
-    return with_chains(diagnose(rules, reading.metrics, each), rules.causality, reading, sightings)
+    return with_chains(diagnose(rules, reading.metrics, each), rules.causality, reading, sightings, former)
 
 
 def expectation_records(scenario: Scenario, record: RunRecord) -> Iterator[ExpectationRecord]:

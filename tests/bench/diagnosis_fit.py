@@ -55,7 +55,7 @@ class Table:
 
 def table_of(rules: RuleSet, runs: Sequence[Run]) -> Table:
     """Evaluate every condition of the rules on every run."""
-    conditions = (*rules.rules, *rules.symptoms, *rules.evidence)
+    conditions: tuple[Rule | Symptom | Evidence, ...] = (*rules.rules, *rules.symptoms, *rules.evidence)
     states = np.full((len(runs), len(conditions)), np.nan)
     for row, run in enumerate(runs):
         known = run.reading.judged(rules).states()

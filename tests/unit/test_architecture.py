@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "perfcheck"
 BASE: Final = frozenset({"errors", "model"})
 STAGES: Final = frozenset(
-    {"scenario", "lab", "traffic", "collect", "analyse", "diagnose", "compare", "baseline", "output"}
+    {"scenario", "confirm", "lab", "traffic", "collect", "analyse", "diagnose", "compare", "baseline", "output"}
 )
 COMMON: Final = BASE | {"system", "version"}
 ALLOWED: Final = {

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from perfcheck.diagnose import RuleSet, load_rules
-from perfcheck.diagnose.account import account
+from perfcheck.diagnose.account import account, account_again
 from perfcheck.diagnose.causality import Causality
 from perfcheck.diagnose.chains import chain_of, states_seen, with_chains
 from perfcheck.diagnose.evaluation import Reading
@@ -171,6 +171,23 @@ def test_the_account_says_what_was_asked_and_what_it_read(rules: RuleSet) -> Non
     assert "events: 9 in 3 incidents" in lines
     behind_a_no = [line for line in lines if "was the window larger before" in line]
     assert not behind_a_no
+
+
+def test_a_diagnosis_without_its_events_keeps_what_they_showed(rules: RuleSet) -> None:
+    """Stored records are diagnosed again, and regressed runs once more with the baseline at hand."""
+    found = sightings(rules.causality, DROPS_THEN_CUTS, {"events"})
+    shown = chained(rules, "queue_overflow", LOW, found)
+    by_metrics = chained(rules, "random_loss", LOW, Sightings())
+    bare = tuple(DiagnosisRecord(cause=cause, confidence=0.5) for cause in ("queue_overflow", "random_loss", "shaper"))
+    reading = Reading(metrics={**LOW, "tcp.recovery_events": 0.0})
+    again = with_chains(bare, rules.causality, reading, Sightings(), (shown, by_metrics))
+    assert (again[0].chain, again[0].chain_rests_on) == (shown.chain, "metrics, 9 events in 3 incidents")
+    assert again[0].confidence == 0.5
+    assert by_metrics.chain != again[1].chain
+    assert "cwnd cut" not in again[1].chain
+    lines = account_again(rules, reading, account(rules, Reading(metrics=LOW), found))
+    assert lines[: -1 - len(found.incidents)] == account(rules, reading, Sightings())
+    assert lines[-1 - len(found.incidents)] == "events: 9 in 3 incidents"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from perfcheck.diagnose import RuleSet, diagnose, load_rules
+from perfcheck.diagnose import Reading, RuleSet, Sightings, diagnose, load_rules, with_chains
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import DiagnosisRecord
 
@@ -31,13 +31,18 @@ def rules() -> RuleSet:
     return load_rules()
 
 
-def diagnosed(rules: RuleSet, name: str) -> tuple[DiagnosisRecord, ...]:
+def reading_of(name: str) -> Reading:
     trials = [
         {key: value for key, value in trial.items() if key in CATALOGUE} for trial in RUNS[name]["trials"]
     ]  # fmt: skip
     names = {key for trial in trials for key in trial}
     medians = {key: median(trial[key] for trial in trials if key in trial) for key in names}
-    return diagnose(rules, medians, trials)
+    return Reading(metrics=medians, trials=trials)
+
+
+def diagnosed(rules: RuleSet, name: str) -> tuple[DiagnosisRecord, ...]:
+    reading = reading_of(name)
+    return diagnose(rules, reading.metrics, reading.trials)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -55,6 +60,15 @@ def test_nothing_harmful_is_said_of_a_healthy_run(rules: RuleSet, name: str) -> 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_not_called_healthy(rules: RuleSet, name: str) -> None:
     assert "healthy" not in {record.cause for record in diagnosed(rules, name) if record.confidence > 0.45}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_has_a_chain_from_its_cause(rules: RuleSet, name: str) -> None:
+    first = with_chains(diagnosed(rules, name), rules.causality, reading_of(name), Sightings())[0]
+    if first.cause == "jitter" and not first.chain_rests_on:
+        return  # Jitter that leaves throughput alone leads to nothing that these older runs have metrics of.
+    assert first.chain_rests_on == Sightings().basis
+    assert first.cause in first.chain[:-1]
 
 
 def test_there_are_enough_runs_of_either_kind() -> None:

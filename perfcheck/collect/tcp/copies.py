@@ -59,6 +59,9 @@ class Taken:
 class Copies:
     """Copies at up to FEW_TICKS; what is copied at one of them is copied at the next ones, too."""
 
+    _own: npt.NDArray[Any]
+    _own_counts: npt.NDArray[np.int32]
+
     def __init__(self, records: npt.NDArray[Any], counts: npt.NDArray[Any]) -> None:
         """Take the mapped records, and the histograms' counts of round trips, by histogram and bucket."""
         self._records, self._counts = records, counts

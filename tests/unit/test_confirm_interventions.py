@@ -1,0 +1,223 @@
+"""Interventions: the file that ships, located mistakes, and for each cause what it changes in a scenario."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from perfcheck.confirm import CannotRelieve, Relief, read_interventions, relieved, shipped_interventions
+from perfcheck.errors import RuleError
+from perfcheck.model.causes import CAUSES
+from perfcheck.model.scenario import Scenario
+from perfcheck.testing import make_scenario
+
+LINK = {"between": ["client", "server"], "delay": "10ms", "rate": "100mbit", "queue": "1bdp"}
+BULK = {"iperf3": {"from": "client", "to": "server", "duration": "1s"}}
+
+
+def relief_of(cause: str, scenario: Scenario, entry: str | None = None) -> Relief:
+    return relieved(scenario, shipped_interventions()[cause], entry=entry, line_of=lambda _: 7)
+
+
+def told(found: Relief) -> list[str]:
+    return [f"{change.where}: {change.before} -> {change.after}" for change in found.changes]
+
+
+def with_link(**keys: Any) -> Scenario:
+    return make_scenario(links=[{**LINK, **keys}])
+
+
+def test_each_cause_that_names_a_limit_has_an_entry() -> None:
+    assert set(shipped_interventions()) == set(CAUSES) - {"healthy", "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{cause: rain, cannot: it rains}", "x.yaml:2:25: interventions[0].cause: 'rain' is not a cause"),
+        ("{cause: jitter, steps: [{link: jitter}], moves: []}", "x.yaml:2:41: interventions[0].steps[0]: a link needs"),
+        (
+            "{cause: jitter, steps: [{link: loss, to: none, rules: random}], moves: []}",
+            "interventions[0].steps[0]: expected exactly one of sysctl, link",
+        ),
+        ("{cause: jitter, steps: [], moves: [{metric: app.rain, rises_pct: 1}]}", "unknown metric 'app.rain'"),
+        ("{cause: jitter, moves: [{metric: app.errors}]}", "expected either rises_pct or falls_pct"),
+        ("{cause: jitter}", "expected steps and moves, or cannot"),
+        ("{cause: jitter, cannot: a}, {cause: jitter, cannot: b}", "duplicate cause 'jitter'"),
+        ("{cause: jitter, cannot: a, colour: red}", "interventions[0].colour"),
+    ],
+)  # fmt: skip
+def test_a_wrong_entry_is_told_with_its_place(entry: str, message: str) -> None:
+    with pytest.raises(RuleError) as wrong:
+        read_interventions("x.yaml", f"schema: 1\ninterventions: [{entry}]\n")
+    assert message in str(wrong.value)
+    assert str(wrong.value).startswith("x.yaml:2:")
+
+
+def test_what_is_no_yaml_is_told_with_its_place() -> None:
+    with pytest.raises(RuleError, match=r"x\.yaml:1:"):
+        read_interventions("x.yaml", "schema: [")
+
+
+@pytest.mark.parametrize(
+    ("cause", "scenario", "changes"),
+    [
+        ("random_loss", with_link(loss="1%"), ["links[0].loss: 1% -> none"]),
+        ("random_loss", with_link(reverse={"loss": "2%"}), ["links[0].reverse.loss: 2% -> none"]),
+        ("random_loss", with_link(corrupt="1%"), ["links[0].corrupt: 1 % -> none"]),
+        (
+            "random_loss", with_link(schedule=[{"at": "1s", "loss": "5%"}]),
+            ["links[0].schedule[].loss: changes -> none"],
+        ),
+        ("random_loss", with_link(), []),
+        ("queue_overflow", with_link(queue="10p"), ["links[0].queue: 10p -> 40p"]),
+        ("queue_overflow", with_link(), ["links[0].queue: 1bdp -> 4bdp"]),
+        ("policer", with_link(policer={"rate": "10mbit", "burst": "64kb"}), ["links[0].policer: set -> none"]),
+        ("shaper", with_link(), ["links[0].rate: 100 Mbit/s -> 400 Mbit/s"]),
+        ("bufferbloat", with_link(queue="4bdp"), ["links[0].queue: 4bdp -> 1bdp"]),
+        ("path_latency", with_link(), ["links[0].delay: 10 ms -> 2.5 ms"]),
+        ("jitter", with_link(jitter="5ms"), ["links[0].jitter: 5 ms -> none"]),
+        ("reordering", with_link(reorder="1%"), ["links[0].reorder: 1 % -> none"]),
+    ],
+)  # fmt: skip
+def test_a_link_is_relieved_of_the_one_thing(cause: str, scenario: Scenario, changes: list[str]) -> None:
+    found = relief_of(cause, scenario)
+    assert told(found) == changes
+    assert found.scenario.traffic == scenario.traffic
+    assert found.scenario.hosts == scenario.hosts
+    if not changes:
+        assert found.scenario == scenario
+
+
+def test_the_directions_follow_the_relieved_link() -> None:
+    found = relief_of("random_loss", with_link(loss="1%", reverse={"loss": "2%"})).scenario.links[0]
+    assert [each.loss_pct for each in found.directions] == [0, 0]
+    assert [each.rate_bps for each in found.directions] == [100_000_000] * 2
+
+
+def test_marks_are_taken_from_links_and_hosts() -> None:
+    found = relief_of("ecn_marking", with_link(ecn=True))
+    assert told(found)[0] == "links[0].ecn: true -> none"
+    assert {spec.sysctl["net.ipv4.tcp_ecn"] for spec in found.scenario.hosts.values()} == {"0"}
+
+
+def test_jitter_shrinks_with_the_delay_that_it_needs() -> None:
+    found = relief_of("path_latency", with_link(jitter="8ms")).scenario.links[0].directions[0]
+    assert (found.delay_ns, found.jitter_ns) == (2_500_000, 2_000_000)
+
+
+def test_only_the_slowest_link_is_changed_where_the_bottleneck_is_meant() -> None:
+    scenario = make_scenario(
+        hosts={"client": {}, "mid": {"router": True}, "server": {}},
+        links=[
+            {"between": ["client", "mid"], "rate": "100mbit", "queue": "50p"},
+            {"between": ["mid", "server"], "rate": "10mbit", "queue": "50p"},
+        ],
+    )  # fmt: skip
+    assert told(relief_of("shaper", scenario)) == ["links[1].rate: 10 Mbit/s -> 40 Mbit/s"]
+    assert told(relief_of("queue_overflow", scenario)) == ["links[1].queue: 50p -> 200p"]
+
+
+def test_a_link_that_none_could_carry_is_told_with_its_line() -> None:
+    scenario = make_scenario(links=[{**LINK, "delay": "900ms", "rate": "3gbit", "queue": "1kb"}])
+    with pytest.raises(CannotRelieve, match=r"^scenarios/example\.yaml:7:1: links\[0\]\.rate: at this rate and delay"):
+        relief_of("shaper", scenario)
+
+
+def test_the_receivers_buffer_is_raised_and_written_again_after_setup() -> None:
+    setup = "sysctl -w net.ipv4.tcp_rmem='4096 8192 8192'"
+    scenario = make_scenario(hosts={
+        "client": {}, "server": {"sysctl": {"net.ipv4.tcp_rmem": "4096 65536 65536"}, "setup": [setup]},
+    })  # fmt: skip
+    found = relief_of("receive_window", scenario)
+    server, client = (found.scenario.hosts[name] for name in ("server", "client"))
+    assert told(found)[0] == "hosts.server.sysctl.net.ipv4.tcp_rmem: 4096 65536 65536 -> 4096 8388608 8388608"
+    assert server.setup[:2] == (setup, "sysctl -q -w 'net.ipv4.tcp_rmem=4096 8388608 8388608'")
+    assert "net.ipv4.tcp_rmem" not in client.sysctl
+    assert client.setup == ()
+
+
+def test_a_buffer_holds_four_times_what_a_long_path_does() -> None:
+    scenario = with_link(delay="100ms", rate="1gbit")
+    found = relief_of("send_buffer", scenario).scenario
+    assert found.hosts["client"].sysctl["net.ipv4.tcp_wmem"] == "4096 100000000 100000000"
+    assert "net.ipv4.tcp_wmem" not in found.hosts["server"].sysctl
+
+
+def test_a_download_has_its_sender_at_the_other_end() -> None:
+    scenario = make_scenario(traffic=[{"iperf3": {**BULK["iperf3"], "reverse": True}}])
+    assert "net.ipv4.tcp_wmem" in relief_of("send_buffer", scenario).scenario.hosts["server"].sysctl
+    assert "net.ipv4.tcp_rmem" in relief_of("receive_window", scenario).scenario.hosts["client"].sysctl
+
+
+@pytest.mark.parametrize("cause", ["receive_window", "send_buffer"])
+def test_buffers_that_the_traffic_fixes_cannot_be_relieved(cause: str) -> None:
+    scenario = make_scenario(traffic=[{"iperf3": {**BULK["iperf3"], "window": "64kb"}}])
+    with pytest.raises(CannotRelieve, match=r"^scenarios/example\.yaml:7:1: traffic\[0\]\.iperf3\.window: fixes both"):
+        relief_of(cause, scenario)
+
+
+def test_a_slow_reader_cannot_be_relieved() -> None:
+    with pytest.raises(CannotRelieve, match="how fast the receiving program reads is its own"):
+        relief_of("slow_reader", make_scenario())
+
+
+def test_background_traffic_is_left_out_and_names_are_kept() -> None:
+    hog = {"command": {"host": "server", "run": "sleep 1", "background": True}}
+    other = {"iperf3": {**BULK["iperf3"], "background": True}}
+    scenario = make_scenario(traffic=[hog, BULK, other])
+    found = relief_of("cross_traffic", scenario)
+    assert [spec.name for spec in found.scenario.traffic] == ["iperf3-2"]
+    assert told(found) == ["traffic.command-1: command -> left out", "traffic.iperf3-3: iperf3 -> left out"]
+    found = relief_of("cpu_contention", scenario)
+    assert [spec.name for spec in found.scenario.traffic] == ["iperf3-2", "iperf3-3"]
+    assert [step.priority for step in found.in_hosts] == [-20]
+
+
+def test_generators_lose_the_rate_that_they_were_asked_for() -> None:
+    slow = {"iperf3": {**BULK["iperf3"], "rate": "1mbit"}}
+    asked = {"http": {"from": "client", "to": "server", "rate": 20}}
+    found = relief_of("application_limited", make_scenario(traffic=[slow, asked]))
+    assert told(found) == ["traffic[0].iperf3.rate: 1,000,000 -> none", "traffic[1].http.rate: 20 -> none"]
+    assert found.scenario.traffic[0].iperf3 is not None
+    assert found.scenario.traffic[0].iperf3.rate_bps is None
+
+
+def test_only_the_entry_that_has_the_cause_is_changed() -> None:
+    slow = {"iperf3": {**BULK["iperf3"], "rate": "1mbit"}}
+    found = relief_of("application_limited", make_scenario(traffic=[slow, slow]), entry="iperf3-2")
+    assert told(found) == ["traffic[1].iperf3.rate: 1,000,000 -> none"]
+
+
+def test_a_listener_gets_the_longest_queue_and_accepts_at_once() -> None:
+    asked = {"connections": {"from": "client", "to": "server", "backlog": 1, "accept": 5}}
+    found = relief_of("accept_backlog", make_scenario(traffic=[asked]))
+    assert told(found)[:2] == [
+        "traffic[0].connections.backlog: 1 -> 65,535", "traffic[0].connections.accept: 5 -> none",
+    ]  # fmt: skip
+    assert found.scenario.hosts["server"].sysctl["net.core.somaxconn"] == "65535"
+
+
+def test_senders_probe_for_a_size_that_passes() -> None:
+    found = relief_of("mtu_blackhole", make_scenario())
+    assert found.scenario.hosts["client"].sysctl["net.ipv4.tcp_mtu_probing"] == "2"
+
+
+@pytest.mark.parametrize("cause", ["syn_loss", "conntrack_full", "connection_reset"])
+def test_what_rules_of_hosts_do_is_looked_for_in_the_hosts(cause: str) -> None:
+    found = relief_of(cause, make_scenario())
+    assert not found.changes
+    assert [step.rules is not None for step in found.in_hosts] == [True]
+
+
+def test_windows_are_relieved_in_the_hosts_routes() -> None:
+    found = relief_of("congestion_window", make_scenario())
+    assert [(step.routes, step.to) for step in found.in_hosts] == [("initcwnd", 100)]
+
+
+def test_softirqs_are_relieved_of_the_traffic_that_competes() -> None:
+    flood = {"iperf3": {**BULK["iperf3"], "protocol": "udp", "rate": "10mbit", "background": True}}
+    assert told(relief_of("softirq_contention", make_scenario(traffic=[BULK, flood]))) == [
+        "traffic.iperf3-2: iperf3 -> left out"
+    ]

@@ -1,0 +1,168 @@
+"""The test of a cause with simulated runs: confirmed, refuted or left untested, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pytest
+
+from perfcheck.errors import LabError, Stopped, UsageError
+from perfcheck.model.confirmation import Answer, ConfirmationRecord
+from perfcheck.model.record import TrialRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.runner import confirming
+from perfcheck.runner.confirming import LOOKS, CauseTest, PrepareLab
+from perfcheck.testing import make_scenario
+
+RATE = "app.throughput_bps"
+BUFFER = "socket.rcvbuf_bytes.max"
+LOSSY = [{"between": ["client", "server"], "delay": "10ms", "rate": "100mbit", "loss": "1%"}]
+
+
+class Silent:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def stage(self, scenario: Scenario, text: str, done: int, total: int) -> None:
+        self.told.append(f"[{done}/{total}] {text}")
+
+
+@dataclass
+class Runs:
+    """Makes trials by what was measured unchanged and relieved."""
+
+    unchanged: Callable[[int], Mapping[str, float]]
+    relieved: Callable[[int], Mapping[str, float]]
+    valid: Callable[[int], bool] = lambda index: True
+    made: list[str] = field(default_factory=list)
+
+    def __call__(self, one: Scenario, prepare_lab: PrepareLab | None, *, traffic: bool = True) -> TrialRecord | None:
+        index = len(self.made)
+        self.made.append("unchanged" if prepare_lab is None else "relieved" if traffic else "looked")
+        if not traffic:
+            return None
+        metrics = (self.unchanged if prepare_lab is None else self.relieved)(index)
+        return TrialRecord(index=0, metrics=metrics, subjects={"bulk": {RATE: 7.0}}, valid=self.valid(index))
+
+
+def outcome(runs: Any, cause: str, scenario: Scenario | None = None, entry: str | None = None) -> ConfirmationRecord:
+    return CauseTest(scenario or make_scenario(), cause, entry, runs, Silent()).outcome(lambda _: 3)
+
+
+def rate(value: float) -> Callable[[int], Mapping[str, float]]:
+    return lambda index: {RATE: value + index / 10, BUFFER: 1000.0}
+
+
+def test_a_limit_whose_relief_moves_the_metric_is_confirmed_after_six_runs() -> None:
+    runs = Runs(rate(16e6), rate(95e6))
+    found = outcome(runs, "receive_window")
+    assert found.outcome is Answer.CONFIRMED
+    assert sorted(runs.made) == ["relieved"] * 3 + ["unchanged"] * 3
+    assert runs.made[0] == runs.made[3] != runs.made[1] == runs.made[2]
+    assert found.runs == LOOKS[0]
+    assert found.effects[0].change_pct == pytest.approx(494, abs=1)
+
+
+def test_a_limit_whose_relief_moves_nothing_is_refuted() -> None:
+    found = outcome(Runs(rate(16e6), rate(16e6)), "send_buffer")
+    assert (found.outcome, found.runs, found.reason) == (Answer.REFUTED, 3, "")
+    assert [effect.outcome for effect in found.effects] == [Answer.REFUTED]
+
+
+def test_no_effect_refutes_nothing_where_the_change_did_not_reach_the_program() -> None:
+    found = outcome(Runs(rate(16e6), rate(16e6)), "receive_window")
+    assert found.outcome is Answer.UNTESTED
+    assert "the relief took no effect: socket.rcvbuf_bytes.max stayed at 1 kB" in found.reason
+    taken = Runs(rate(16e6), lambda index: {RATE: 16e6, BUFFER: 9000.0})
+    assert outcome(taken, "receive_window").outcome is Answer.REFUTED
+
+
+def test_a_wait_for_cpus_that_stays_long_refutes_nothing() -> None:
+    def waiting(pct: float) -> Runs:
+        metrics = {RATE: 16e6, "cpu.runq_wait_pct": pct}
+        return Runs(lambda index: metrics, lambda index: metrics)
+
+    assert outcome(waiting(72.0), "cpu_contention").outcome is Answer.UNTESTED
+    assert outcome(waiting(3.0), "cpu_contention").outcome is Answer.REFUTED
+
+
+def test_what_varies_too_much_gets_more_runs_and_is_then_left_open() -> None:
+    numbers = count()
+    runs = Runs(rate(100.0), lambda _: {RATE: (80.0, 150.0)[next(numbers) % 2]})
+    found = outcome(runs, "random_loss", make_scenario(links=LOSSY))
+    assert found.outcome is Answer.UNTESTED
+    assert found.runs == LOOKS[-1] == 7
+    assert found.reason == "7 runs of each side vary too much to decide"
+
+
+def test_a_limit_that_is_not_there_is_refuted_without_runs() -> None:
+    runs = Runs(rate(1.0), rate(1.0))
+    found = outcome(runs, "random_loss")
+    assert (found.outcome, found.runs, runs.made) == (Answer.REFUTED, 0, ["looked"])
+    assert found.reason == "no link loses packets, and no rule of a host drops them at random"
+
+
+def test_what_might_hide_elsewhere_is_not_refuted_without_runs() -> None:
+    runs = Runs(rate(1.0), rate(1.0))
+    assert outcome(runs, "syn_loss").outcome is Answer.UNTESTED
+    assert outcome(runs, "slow_reader").reason.startswith("how fast the receiving program reads")
+    assert runs.made == ["looked"]
+
+
+def test_an_entrys_own_figures_are_judged() -> None:
+    entry = make_scenario(traffic=[{"name": "bulk", "iperf3": {"from": "client", "to": "server"}}], links=LOSSY)
+    found = outcome(Runs(rate(1.0), rate(9.0)), "random_loss", entry, entry="bulk")
+    assert (found.entry, found.outcome) == ("bulk", Answer.REFUTED)
+    assert found.effects[0].unchanged == found.effects[0].relieved == 7
+
+
+def test_without_a_metric_that_shows_it_nothing_is_said() -> None:
+    found = outcome(Runs(lambda _: {}, lambda _: {}), "random_loss", make_scenario(links=LOSSY))
+    assert found.outcome is Answer.UNTESTED
+    assert found.reason.startswith("none of the metrics that would show it can tell: udp.loss_pct, app.throughput_bps")
+
+
+def test_a_pair_counts_only_where_both_runs_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perfcheck.runner.patience.wait_for_calm", lambda **_: None)
+    runs = Runs(rate(16e6), rate(95e6), valid=lambda index: index != 1)
+    found = outcome(runs, "send_buffer")
+    assert (found.outcome, found.runs, len(runs.made)) == (Answer.CONFIRMED, 3, 8)
+
+
+def test_runs_that_never_count_leave_it_untested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perfcheck.runner.patience.wait_for_calm", lambda **_: None)
+    found = outcome(Runs(rate(1.0), rate(1.0), valid=lambda index: False), "send_buffer")
+    assert (found.outcome, found.reason) == (Answer.UNTESTED, "no pair of runs counts: the machine was too busy")
+
+
+def test_a_run_that_fails_is_the_reason() -> None:
+    def broken(one: Scenario, prepare_lab: PrepareLab | None, *, traffic: bool = True) -> TrialRecord | None:
+        raise LabError("host a: refused")
+
+    found = outcome(broken, "send_buffer")
+    assert (found.outcome, found.reason) == (Answer.UNTESTED, "a run failed: host a: refused")
+
+
+def test_a_stop_is_no_answer() -> None:
+    def stopped(one: Scenario, prepare_lab: PrepareLab | None, *, traffic: bool = True) -> TrialRecord | None:
+        raise Stopped("SIGTERM")
+
+    with pytest.raises(Stopped):
+        outcome(stopped, "send_buffer")
+
+
+def test_a_cause_that_names_no_limit_is_bad_usage() -> None:
+    with pytest.raises(UsageError, match="'send_bufer' is not a cause that can be tested; did you mean 'send_buffer'"):
+        outcome(Runs(rate(1.0), rate(1.0)), "send_bufer")
+
+
+def test_progress_tells_which_run_it_is() -> None:
+    progress = Silent()
+    CauseTest(make_scenario(), "send_buffer", None, Runs(rate(1.0), rate(9.0)), progress).outcome(lambda _: 1)
+    assert len(progress.told) == 6
+    assert {text.partition(", ")[2] for text in progress.told} == {"unchanged", "send_buffer relieved"}
+    assert progress.told[-1].startswith("[5/6] run 6")
+    assert confirming.LOOKS[0] * 2 == len(progress.told)
