@@ -14,7 +14,7 @@ from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecor
 from perfcheck.model.subject import is_diagnosis
 from perfcheck.model.units import format_value
 from perfcheck.model.verdict import Verdict
-from perfcheck.output.rows import cause_text, changes_of, plain_pct, remarks, signed_pct, value_text
+from perfcheck.output.rows import cause_text, changes_of, plain_pct, remarks, scenario_label, signed_pct, value_text
 
 WIDTH: Final = 100
 _INDENT: Final = 13
@@ -104,6 +104,11 @@ def why_lines(record: RunRecord) -> tuple[str, ...]:
         for number, line in enumerate(text.split("\n"))
     )  # fmt: skip
     return tuple(line.rstrip() for line in lines)
+
+
+def reasoned(record: RunRecord) -> tuple[str, ...]:
+    """Return a run's diagnosis in one line, and what it rests on."""
+    return (f"{scenario_label(record)}: diagnosis: {cause_text(record.diagnosis[0])}", *why_lines(record))
 
 
 def unmeasured(reason: str, reproduce: str = "") -> str:

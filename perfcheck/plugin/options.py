@@ -141,6 +141,9 @@ RULES: Final = Option(
     flags=("--perfcheck-rules",), kind="folders", metavar="DIR", parse=_for_argparse(_path),
     help="folder with more diagnosis rules; can be repeated",
 )  # fmt: skip
+WHY: Final = Option(
+    flags=("--perfcheck-why",), kind="flag", help="print what the diagnosis rests on: each question with what it read"
+)
 TOLERANCE: Final = Option(
     flags=("--tolerance",), kind="lines", metavar="METRIC=PCT",
     help="margin of a metric: smaller changes do not count, e.g. tcp.rtt_us.p99=5%%; can be repeated",
@@ -152,7 +155,7 @@ DEBUG: Final = Option(
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    SERIES, RULES, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, DEBUG,
+    SERIES, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, DEBUG,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -250,6 +253,11 @@ def read(config: pytest.Config) -> PluginOptions:
 def debugging(config: pytest.Config) -> bool:
     """Whether tracebacks of perfcheck's own are shown."""
     return bool(_Chosen(config).of(DEBUG)) or os.environ.get("PERFCHECK_DEBUG", "0") not in ("", "0")
+
+
+def telling_why(config: pytest.Config) -> bool:
+    """Whether the summary says what each diagnosis rests on."""
+    return bool(_Chosen(config).of(WHY))
 
 
 def _value(chosen: _Chosen, option: Option, parse: Callable[[str], Any]) -> Any:

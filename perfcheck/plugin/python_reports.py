@@ -14,6 +14,7 @@ from perfcheck.api.failure import PerformanceFailure
 from perfcheck.errors import CouldNotMeasure, PerfcheckError
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status
+from perfcheck.output.explain import reasoned
 from perfcheck.output.rows import circumstances, needs, remarks, scenario_label
 from perfcheck.plugin.current import current_item
 from perfcheck.plugin.python_tests import Notes, PythonTests, compared_case, properties, word_of
@@ -91,6 +92,7 @@ def payload(report: pytest.TestReport, notes: Notes) -> dict[str, Any]:
             for record in records
             for text in (*circumstances(record), *needs(record), *remarks(record))
         ],
+        "why": [list(reasoned(record)) for record in records],
         "environment": json.loads(json.dumps(records[0].environment, default=str)) if records else {},
         "saved": dict(notes.saved) if report.when == "teardown" else {},
     }

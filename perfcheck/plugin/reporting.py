@@ -18,11 +18,13 @@ import pytest
 from perfcheck.model.printable import printable
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status
+from perfcheck.output.explain import reasoned
 from perfcheck.output.github import publish
 from perfcheck.output.properties import environment_properties
 from perfcheck.output.rows import Row, circumstances, collapsed, needs, notes, remarks, shared_remarks
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.plugin.collection import ScenarioItem
+from perfcheck.plugin.options import telling_why
 from perfcheck.plugin.writing import Terminal
 
 _WORDS: Final[Mapping[str, tuple[str, str, dict[str, bool]]]] = {
@@ -44,6 +46,7 @@ def payload(item: ScenarioItem) -> dict[str, Any]:
         "cases": [case],
         "word": item.case.row.verdict,
         "remarks": [(item.case.scenario, text) for text in told],
+        "why": [list(reasoned(record))] if record is not None else [],
         "environment": json.loads(json.dumps(record.environment, default=str)) if record is not None else {},
         "saved": {} if saved is None else {item.case.scenario: saved},
     }
@@ -84,6 +87,7 @@ class Reporter:
         self._config = config
         self._cases: list[Case] = []
         self._remarks: dict[tuple[str, str], None] = {}
+        self._why: dict[str, None] = {}
         self._saved: dict[str, str] = {}
         self._told: set[str] = set()
 
@@ -91,6 +95,7 @@ class Reporter:
         """Keep what the summary needs; give the environment to JUnit's suite."""
         self._cases += [case_from(each) for each in sent["cases"]]
         self._remarks.update(dict.fromkeys((scenario, remark) for scenario, remark in sent["remarks"]))
+        self._why.update(dict.fromkeys("\n".join(lines) for lines in sent["why"]))
         self._saved.update(sent["saved"])
         self._tell_junit(sent["environment"])
 
@@ -117,6 +122,8 @@ class Reporter:
         for note in notes(shown):
             terminal.line(printable(note))
         for line in shared_remarks(self._remarks):
+            terminal.line(printable(line))
+        for line in "\n".join(self._why).splitlines() if telling_why(self._config) else ():
             terminal.line(printable(line))
         for scenario, saved in self._saved.items():
             terminal.line(

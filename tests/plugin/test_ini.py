@@ -48,6 +48,7 @@ EVERY: Final[dict[str, Any]] = {
     "perfcheck_budget": "5%",
     "perfcheck_events": "out/events.jsonl",
     "perfcheck_series": "out/series.parquet",
+    "perfcheck_why": True,
     "perfcheck_rules": ["ours", "theirs"],
     "perfcheck_tolerance": ["tcp.rtt_us.p99=5%", "tcp.rtt_us.p50=6%"],
 }

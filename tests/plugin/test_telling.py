@@ -94,6 +94,24 @@ def test_the_summary_shows_every_assertion_and_counts_verdicts(suite: Suite) -> 
     )
 
 
+def test_the_summary_says_why_where_it_is_asked(suite: Suite) -> None:
+    account = r"account=('yes  is latency high: tcp.rtt_us.p50 (60 ms) > 40 ms', '    no   is it \x1b[31mred'),"
+    suite.answers(REGRESSION.replace("    comparisons=", f"    {account}\n    comparisons="))
+    asked = suite.run("--tb=no", "-q", "--perfcheck-why")
+    asked.stdout.fnmatch_lines(
+        [
+            "wan: diagnosis: bufferbloat (93 %)",
+            "  chain      deep queue -> high latency",
+            "  asked      yes  is latency high: tcp.rtt_us.p50 (60 ms) > 40 ms",
+            "                 no   is it *red",
+        ],
+        consecutive=True,
+    )
+    assert asked.stdout.str().count("is latency high") == 1
+    assert "\x1b[31m" not in asked.stdout.str()
+    assert "is latency high" not in suite.run("--tb=no", "-q").stdout.str()
+
+
 def test_nothing_but_pytests_own_lines_when_very_quiet(suite: Suite) -> None:
     result = suite.run("-qq")
     result.stdout.no_fnmatch_line("*against*")
