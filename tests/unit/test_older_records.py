@@ -233,7 +233,10 @@ def test_every_part_of_an_older_record_comes_back(tmp_path: Path) -> None:
         copy = tmp_path / path.name
         copy.write_text(older(path).to_json() + "\n")
         after = json.loads(copy.read_text())
-        assert {key: after[key] for key in before.keys() - {"trials", "scenario", "subjects"}} == {
-            key: before[key] for key in before.keys() - {"trials", "scenario", "subjects"}
+        assert {key: after[key] for key in before.keys() - {"trials", "scenario", "subjects", "diagnosis"}} == {
+            key: before[key] for key in before.keys() - {"trials", "scenario", "subjects", "diagnosis"}
         }
+        # What is new in a cause is empty.
+        new = {"fix_first": "", "chain_rests_on": ""}
+        assert after["diagnosis"] == [cause | new for cause in before["diagnosis"]]
         assert [trial["metrics"] for trial in after["trials"]] == [trial["metrics"] for trial in before["trials"]]

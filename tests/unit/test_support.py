@@ -13,8 +13,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 TESTS: Final = ROOT / "tests"
 MODULES: Final = sorted(TESTS.rglob("*.py"))
-SHARED: Final = frozenset({"support", "distros"})
-"""The folders that pytest and the benchmarks find modules of other folders in."""
+SHARED: Final = frozenset({"support", "distros", "bench"})
+"""The folders that pytest finds modules of other folders in: `pythonpath` in pyproject.toml."""
 
 
 def imported(path: Path) -> Iterator[str]:
