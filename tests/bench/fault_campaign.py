@@ -47,6 +47,9 @@ def main() -> int:
     )
     parser.add_argument("--first-of-each", action="store_true", help="one combination of each injector, no more")
     parser.add_argument("--only", action="append", default=[], help="only names that contain this; can be repeated")
+    parser.add_argument(
+        "--known-first", action="store_true", help="first the faults whose healthy twin has been measured already"
+    )
     parser.add_argument("--retry", action="store_true", help="measure again what could not be measured")
     arguments = parser.parse_args()
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +59,8 @@ def main() -> int:
     if arguments.first_of_each:
         faults = _first_of_each(faults)
     done, twins = _read(arguments.results, retry=arguments.retry)
+    if arguments.known_first:
+        faults.sort(key=lambda each: not twins.get(str(each.twin)))
     steps = _steps(faults, by_name, done, twins, arguments.rounds, arguments.twins)
     steps = islice(steps, arguments.count) if arguments.count is not None else steps
     try:
