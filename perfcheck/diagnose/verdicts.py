@@ -59,8 +59,14 @@ def records(judgement: Judgement) -> tuple[DiagnosisRecord, ...]:
         if probability >= MIN_CONFIDENCE and cause != UNKNOWN
     ]
     listed += [_healthy(judgement, found), _unknown(judgement, found)]
-    listed.sort(key=lambda record: (-record.confidence, CAUSES.index(record.cause)))
+    listed.sort(key=lambda record: (-record.confidence, _comes_late(record.cause, judgement, found)))
     return tuple([each for each in listed if each.confidence >= MIN_CONFIDENCE] or listed[:1])
+
+
+def _comes_late(cause: str, judgement: Judgement, found: Posterior) -> tuple[bool, int]:
+    """Order causes of one confidence: a harmless one goes before `healthy` if it is the surer of the two."""
+    surer = cause in judgement.rule_set.harmless and found.causes.get(cause, 0.0) > found.healthy
+    return not surer, CAUSES.index(cause)
 
 
 def _says_something(judgement: Judgement) -> bool:
@@ -72,13 +78,17 @@ def _says_something(judgement: Judgement) -> bool:
 
 
 def _probabilities(judgement: Judgement, found: Posterior) -> dict[str, float]:
-    """Return each cause's probability; a mere remark counts as far as the run is healthy."""
+    """Return each cause's probability; what is harmless, and a mere remark, count as far as the run is healthy."""
     remarks: dict[str, list[float]] = {}
     for each in judgement.rules:
         if each.strength > 0 and is_remark(each, judgement.rule_set):
             remarks.setdefault(each.rule.cause, []).append(each.strength)
+    harmless = judgement.rule_set.harmless
     return {
-        cause: max(probability, noisy_or(remarks.get(cause, ())) * found.healthy)
+        cause: max(
+            min(probability, found.healthy) if cause in harmless else probability,
+            noisy_or(remarks.get(cause, ())) * found.healthy,
+        )
         for cause, probability in found.causes.items()
     }
 

@@ -68,7 +68,8 @@ def network_scores(rules: RuleSet, run: Run) -> Scores:
 
 def _scores(rules: RuleSet, run: Run) -> dict[str, float]:
     whole = posterior(run.reading.judged(rules))
-    return dict(whole.causes) | {HEALTHY: whole.healthy}
+    harmless = {cause: min(whole.causes[cause], whole.healthy) for cause in rules.harmless & whole.causes.keys()}
+    return dict(whole.causes) | harmless | {HEALTHY: whole.healthy}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

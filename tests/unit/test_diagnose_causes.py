@@ -64,6 +64,18 @@ def udp_run(*, mbit: float, loss_pct: float = 0.0, jitter_us: float = 150.0, own
 # A 20 ms, 100 Mbit/s path holds 172 segments, with a queue of one BDP 345; 95.6 Mbit/s of payload is all it can carry.
 WAN = tcp_run(base_ms=20.1, rtt_ms=(36, 39.5, 40.2), cwnd=(310, 345), goodput_mbit=95.0, retrans_pct=0.02)
 
+QUIET_HOSTS: Final[Run] = {
+    "cpu.runq_delay_us.mean": 20.0, "cpu.runq_delay_us.p90": 60.0, "cpu.busy_pct": 20.0, "cpu.runq_wait_pct": 5.0,
+    "nic.rx_softirq_pct": 1.0, "cpu.host_softirq_pct": 1.0,
+}  # fmt: skip
+# 200 short connections, each with one answer.
+CALLS: Final[Run] = tcp_run(
+    base_ms=20.1, rtt_ms=(20.3, 20.8, 21.5), cwnd=(10, 10), inflight=0, goodput_mbit=0.2, link_mbit=None,
+    tcp__connections=200.0, tcp__limited_app_pct=5.0, tcp__limited_cwnd_pct=95.0, tcp__data_segs_out=200.0,
+    app__timeouts=0.0, app__resets=0.0, app__refused=0.0, app__achieved_pct=100.0, app__connections_per_s=50.0,
+    socket__listen_overflows=0.0, socket__accept_queue_pct__max=1.0, ip__conntrack_new=0.0, ip__conntrack_drop=0.0,
+)  # fmt: skip
+
 HEALTHY: Final[Mapping[str, Run]] = {
     "wan-cubic": WAN,
     "wan-cubic-start-overshoots": WAN | {
@@ -85,12 +97,13 @@ HEALTHY: Final[Mapping[str, Run]] = {
     ),
     "throttled-sender": tcp_run(
         base_ms=20.1, rtt_ms=(20.3, 20.8, 21.5), cwnd=(40, 50), inflight=8, goodput_mbit=10,
-        tcp__limited_app_pct=93.0, tcp__limited_cwnd_pct=7.0,
+        tcp__limited_app_pct=93.0, tcp__limited_cwnd_pct=7.0, app__achieved_pct=100.0,
     ),
     "requests": tcp_run(
         base_ms=2.1, rtt_ms=(2.2, 2.4, 3.1), cwnd=(10, 12), inflight=1, goodput_mbit=0.4, link_mbit=None,
-        tcp__limited_app_pct=60.0, tcp__limited_cwnd_pct=40.0,
+        tcp__limited_app_pct=60.0, tcp__limited_cwnd_pct=40.0, app__requests_per_s=100.0,
     ),
+    "calls": QUIET_HOSTS | CALLS,
     "voice": udp_run(mbit=0.08),
     # A thread a call, all at once, in changing order on a narrow line (iperf3 3.18).
     "voice-in-changing-order": udp_run(mbit=0.64, jitter_us=2700, own_us=2666),
@@ -154,10 +167,30 @@ FAULTS: Final[Mapping[str, tuple[str, Run]]] = {
     "locked-cwnd": ("congestion_window", tcp_run(
         base_ms=20.1, rtt_ms=(20.3, 20.7, 22), cwnd=(20, 20), goodput_mbit=11.5)),
     "syn-dropped": ("syn_loss", WAN | {"tcp.retrans_syn_segs": 1.0, "tcp.handshake_us.max": 1_040_000.0}),
+    # A listener that accepts 40 of 50 connections a second; a limit of two tracked connections; and neither.
+    "accept-queue-full": ("accept_backlog", CALLS | {
+        "tcp.retrans_syn_segs": 160.0, "tcp.handshake_us.max": 2_050_000.0, "tcp.handshake_us.p99": 2_040_000.0,
+        "socket.listen_overflows": 380.0, "socket.accept_queue_pct.max": 110.0, "app.timeouts": 50.0,
+        "app.errors": 50.0, "tcp.retrans_pct": 27.0, "tcp.retrans_segs": 60.0, "tcp.retrans_rto_segs": 45.0}),
+    "no-entry-for-a-connection": ("conntrack_full", CALLS | {
+        "tcp.retrans_syn_segs": 60.0, "tcp.handshake_us.max": 3_060_000.0, "ip.conntrack_new": 150.0}),
+    "syns-dropped-on-the-way": ("syn_loss", CALLS | {
+        "tcp.retrans_syn_segs": 60.0, "tcp.handshake_us.max": 3_060_000.0}),
+    "calls-refused": ("connection_reset", CALLS | {
+        "app.errors": 40.0, "app.refused": 40.0, "tcp.resets": 40.0}),
+    # Ten hogs on the CPU of the servers: each wait takes a few of their time slices.
+    "cpu-shared-with-hogs": ("cpu_contention", QUIET_HOSTS | CALLS | {
+        "cpu.runq_delay_us.mean": 8_000.0, "cpu.runq_delay_us.p90": 24_000.0, "cpu.busy_pct": 99.0,
+        "cpu.runq_wait_pct": 91.0}),
+    # 150,000 small datagrams a second cost 2 us each; the flow gets what is left of its CPU.
+    "flood-of-small-datagrams": ("softirq_contention", QUIET_HOSTS | tcp_run(
+        base_ms=0.02, rtt_ms=(0.03, 0.05, 0.9), cwnd=(400, 700), goodput_mbit=9000, link_mbit=None,
+        nic__rx_softirq_pct=38.0, cpu__host_softirq_pct=24.0)),
     "reset": ("connection_reset", WAN | {"tcp.resets": 1.0, "app.errors": 1.0}),
     "icmp-filtered": ("mtu_blackhole", tcp_run(
         base_ms=20.1, rtt_ms=(20.2, 20.4, 21), cwnd=(1, 10), inflight=1, goodput_mbit=0.005, retrans_pct=80.0,
-        tcp__retrans_segs=8.0, tcp__retrans_rto_segs=6.0, tcp__rto_events=5.0, tcp__data_segs_out=10.0)),
+        tcp__retrans_segs=8.0, tcp__retrans_rto_segs=6.0, tcp__rto_events=5.0, tcp__data_segs_out=10.0,
+        tcp__state_loss_pct=95.0)),
     # Ours shares a full queue with others: it finds the queue there at its handshake.
     "shared-bottleneck": ("cross_traffic", tcp_run(
         base_ms=20.1, rtt_ms=(38, 40, 41), cwnd=(70, 130), goodput_mbit=33, retrans_pct=0.2,
@@ -168,7 +201,10 @@ FAULTS: Final[Mapping[str, tuple[str, Run]]] = {
 def noisy_trials(run: Run, noise: float, seed: int = 1) -> list[Run]:
     """Return five trials with noise on everything but rare events and the base; a queue varies as a whole."""
     chance = random.Random(seed)  # noqa: S311 - a simulation
-    kept = ("resets", "errors", "connections", "syn_segs", "rto_events", "_bytes", "min_rtt_us", "rtt_us.min")
+    kept = (
+        "resets", "errors", "connections", "syn_segs", "rto_events", "_bytes", "min_rtt_us", "rtt_us.min", "timeouts",
+        "refused", "achieved_pct",
+    )  # fmt: skip
     base = run.get("tcp.min_rtt_us", 0.0)
     trials = []
     for _ in range(5):
@@ -217,7 +253,8 @@ def test_a_fault_is_called_by_its_name(rules: RuleSet, name: str) -> None:
 def test_no_shipped_cause_is_without_a_fault_that_shows_it(rules: RuleSet) -> None:
     shown = {cause for cause, _ in FAULTS.values()}
     needs_a_baseline_or_is_no_fault = {"path_latency", "application_limited", "healthy"}
-    assert {rule.cause for rule in rules.rules} == shown | needs_a_baseline_or_is_no_fault
+    told = {rule.cause for rule in rules.rules}.union(*(each.says for each in rules.evidence))
+    assert told == shown | needs_a_baseline_or_is_no_fault
 
 
 def test_a_longer_path_is_told_against_the_baseline(rules: RuleSet) -> None:

@@ -186,11 +186,14 @@ def test_fitted_numbers_of_another_condition_are_not_used(rules: RuleSet) -> Non
 
 
 def test_a_fitted_rule_counts_by_its_numbers_and_no_longer_by_its_weight(tmp_path: Path) -> None:
-    rules = load_rules(fitted=Fitted())
-    run = {"tcp.retrans_syn_segs": 3.0}
-    text = fitted_text(rules, "syn-sent-again", "{syn_loss: 0.9, accept_backlog: 0.9, healthy: 0.1}")
-    by_weight = posterior(judge(rules, run)).causes["syn_loss"]
-    fitted = posterior(judge(load_rules(fitted=read_fitted("fitted.yaml", text)), run)).causes["syn_loss"]
+    own = "rules: [{name: pruned, cause: slow_reader, when: socket.rcv_pruned >= 1, weight: 0.75, severity: warning, "
+    (tmp_path / "own.yaml").write_text(f"schema: 1\n{own}evidence: too much was queued, advice: Read faster.}}]\n")
+    rules = load_rules([tmp_path], fitted=Fitted())
+    run = {"socket.rcv_pruned": 3.0}
+    text = fitted_text(rules, "pruned", "{slow_reader: 0.9, accept_backlog: 0.9, healthy: 0.1}")
+    by_weight = posterior(judge(rules, run)).causes["slow_reader"]
+    refitted = load_rules([tmp_path], fitted=read_fitted("fitted.yaml", text))
+    fitted = posterior(judge(refitted, run)).causes["slow_reader"]
     assert by_weight > 0.7
     assert fitted < 0.2  # every tenth healthy run has it
 
