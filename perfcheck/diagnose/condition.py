@@ -50,9 +50,9 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """`min`, `max` or `abs` of quantities of one dimension."""
+    """`min`, `max`, `abs` or `either` (the first that is known) of quantities of one dimension."""
 
-    name: Literal["min", "max", "abs"]
+    name: Literal["min", "max", "abs", "either"]
     arguments: tuple[Quantity, ...]
     dimension: Dimension
 

@@ -137,7 +137,7 @@ def _judge_symptom(symptom: Symptom, reading: Reading) -> SymptomOutcome:
 
 
 def _judge_evidence(evidence: Evidence, reading: Reading) -> EvidenceOutcome:
-    outcome = _outcome(evidence.condition, evidence.judged, reading)
+    outcome = _outcome(evidence.condition, evidence.judged, reading, evidence.given)
     sentence = _sentence(evidence.sentence, outcome, reading)
     if outcome.state == "fails":
         seen = ", ".join(facts(evidence.condition, reading, wanted=False))
@@ -145,19 +145,24 @@ def _judge_evidence(evidence: Evidence, reading: Reading) -> EvidenceOutcome:
     return EvidenceOutcome(evidence=evidence, outcome=outcome, sentence=sentence)
 
 
-def _outcome(condition: Condition, judged: Judged, reading: Reading) -> Outcome:
+def _outcome(condition: Condition, judged: Judged, reading: Reading, given: Condition | None = None) -> Outcome:
     each = [replace(reading, metrics=trial) for trial in reading.trials]
-    results = [holds(condition, trial) for trial in each]
+    results = [_holds_given(condition, given, trial) for trial in each]
     known = [result for result in results if result is not None]
     share = sum(known) / len(known) if known else 1.0
-    overall = holds(condition, reading)
+    overall = _holds_given(condition, given, reading)
     if overall:
         return Outcome(state="holds", share=share, facts=facts(condition, reading))
     if judged == "any_trial" and True in results:
         return Outcome(state="holds", share=share, facts=facts(condition, each[results.index(True)]))
     if overall is None:
-        return Outcome(state="not applicable", lacks=why_unknown(condition, reading))
+        lacking = condition if given is None or holds(given, reading) else given
+        return Outcome(state="not applicable", lacks=why_unknown(lacking, reading))
     return Outcome(state="fails")
+
+
+def _holds_given(condition: Condition, given: Condition | None, reading: Reading) -> bool | None:
+    return holds(condition, reading) if given is None or holds(given, reading) else None
 
 
 def _sentence(text: str, outcome: Outcome, reading: Reading) -> str:

@@ -111,6 +111,8 @@ def _arithmetic(quantity: Arithmetic, reading: Reading) -> float | None:
 def _function(quantity: Function, reading: Reading) -> float | None:
     values = [value(argument, reading) for argument in quantity.arguments]
     known = [each for each in values if each is not None]
+    if quantity.name == "either":
+        return known[0] if known else None
     if len(known) < len(values):
         return None
     return {"min": min, "max": max}[quantity.name](known) if quantity.name != "abs" else abs(known[0])
@@ -130,10 +132,13 @@ def _finite(number: float | None) -> float | None:
 
 def why_unknown(condition: Condition, reading: Reading) -> tuple[str, ...]:
     """Say what a condition that is unknown lacks: metrics not measured, no baseline, too few trials, a zero divisor."""
+    nodes = list(quantities(condition))
+    chosen = [each for each in nodes if isinstance(each, Function) and each.name == "either"]
+    spared = {id(inner) for each in chosen if value(each, reading) is not None for inner in quantities(each)}
     reasons = (
         _lack(node, reading)
-        for node in quantities(condition)
-        if isinstance(node, (Metric, Spread, Arithmetic)) and value(node, reading) is None
+        for node in nodes
+        if isinstance(node, (Metric, Spread, Arithmetic)) and id(node) not in spared and value(node, reading) is None
     )
     return tuple(dict.fromkeys(reason for reason in reasons if reason))
 

@@ -46,6 +46,9 @@ def _evidence(rules: RuleSet) -> Iterator[str]:
         yield f"**{each.name}** ({layer}{said}; leak {each.leak:g}{often}): {each.sentence}."
         yield ""
         yield f"    {each.text}"
+        if each.given_text:
+            yield ""
+            yield f"- only where `{each.given_text}`"
 
 
 def _priors(rules: RuleSet) -> Iterator[str]:

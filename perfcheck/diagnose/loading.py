@@ -235,6 +235,7 @@ class _Loader:
 
     def _add_evidence(self, entry: _Entry, form: EvidenceForm) -> None:
         condition = self._condition(entry, form.when, "when")
+        given = None if form.given is None else self._condition(entry, form.given, "given")
         for cause in form.says:
             if cause not in CAUSES:
                 path = (*entry.path, "says", cause)
@@ -244,8 +245,9 @@ class _Loader:
             return
         self._evidence[form.name] = Evidence(
             name=form.name, text=_one_line(form.when), condition=condition, says=form.says, leak=form.leak,
-            sentence=form.sentence, layer=form.layer, judged=form.judged, origin=_origin(entry),
-            digest=self._digest(form.judged, form.when),
+            sentence=form.sentence, layer=form.layer, judged=form.judged, origin=_origin(entry), given=given,
+            given_text=_one_line(form.given or ""),
+            digest=self._digest(form.judged, form.when, *([] if form.given is None else [form.given])),
         )  # fmt: skip
 
     def _add_cause(self, entry: _Entry, form: CauseForm) -> None:

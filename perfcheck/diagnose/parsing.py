@@ -3,7 +3,7 @@
     condition  := comparison | has(METRIC) | not condition | condition and|or condition
     comparison := quantity (< <= > >= == !=) quantity ...
     quantity   := NUMBER | NUMBER+UNIT | METRIC | quantity + - * / quantity | -quantity
-                | min(...) | max(...) | abs(quantity) | spread(METRIC) | baseline(METRIC)
+                | min(...) | max(...) | either(...) | abs(quantity) | spread(METRIC) | baseline(METRIC)
 
 A term's name can replace its quantity or condition. A number with a unit is written as in
 scenario files, without a space: 30ms, 100mbit, 256kb, 0.1%.
@@ -67,7 +67,9 @@ _COMPARATORS: Final[Mapping[type[ast.cmpop], Comparator]] = {
 _ARITHMETIC: Final[Mapping[type[ast.operator], ArithmeticOperator]] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/",
 }  # fmt: skip
-_OF_QUANTITIES: Final[Mapping[str, Literal["min", "max", "abs"]]] = {"min": "min", "max": "max", "abs": "abs"}
+_OF_QUANTITIES: Final[Mapping[str, Literal["min", "max", "abs", "either"]]] = {
+    "min": "min", "max": "max", "abs": "abs", "either": "either",
+}  # fmt: skip
 _OF_METRIC: Final = ("has", "spread", "baseline")
 _WRITE: Final = "compare metrics with quantities, such as tcp.rtt_us.p50 > 30ms"
 

@@ -76,11 +76,13 @@ class SymptomForm(_Form):
 class EvidenceForm(_Form):
     """One entry of `evidence`: a condition, and how often each cause makes it hold.
 
-    `says` has, for each cause, the probability that the cause alone turns it on; `healthy` stands for a run
-    without any harmful cause. `leak` is the probability that it holds for none of these reasons.
+    `given` is a condition without which the entry says nothing, as if it had not been measured. `says` has, for each
+    cause, the probability that the cause alone turns it on; `healthy` stands for a run without any harmful cause.
+    `leak` is the probability that it holds for none of these reasons.
     """
 
     name: Name
+    given: str | None = None
     when: str
     says: Mapping[str, Weight] = Field(min_length=1)
     leak: Weight = DEFAULT_LEAK
@@ -207,6 +209,8 @@ class Evidence:
     judged: Judged
     origin: str
     digest: str = ""
+    given_text: str = ""
+    given: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

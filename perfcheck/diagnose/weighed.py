@@ -45,7 +45,8 @@ def log_likelihoods(judgement: Judgement) -> Floats:
         if each.rule.cause == HEALTHY and is_weighed(judgement.rule_set, each.rule.name)
     )  # fmt: skip
     doubt = math.log1p(-min(healthy, _MOST))
-    each_cause = [_log_factor(judgement, cause, doubt) for cause in network.causes]
+    states = judgement.states()
+    each_cause = [_log_factor(judgement, cause, states, doubt) for cause in network.causes]
     # What is unknown shows itself by symptoms only. One of them is enough: it need not show all.
     each_cause[network.index[UNKNOWN]] = 0.0 if present else doubt + len(absent) * math.log1p(-SHOWS)
     logs: Floats = network.members @ np.array(each_cause)
@@ -54,7 +55,7 @@ def log_likelihoods(judgement: Judgement) -> Floats:
     return logs
 
 
-def _log_factor(judgement: Judgement, cause: str, doubt: float) -> float:
+def _log_factor(judgement: Judgement, cause: str, states: Mapping[str, float | None], doubt: float) -> float:
     """Return what the rules of one cause say for it, as a log-likelihood ratio."""
     rules = judgement.rule_set
     own = [
@@ -64,8 +65,10 @@ def _log_factor(judgement: Judgement, cause: str, doubt: float) -> float:
     weight = noisy_or(each.strength for each in own)
     if weight > 0:
         return _logit(min(weight, _MOST)) - _logit(PRIOR)
-    if any(cause in bit.says for bit in rules.network.bits):
-        return 0.0
+    speaking = [bit for bit in rules.network.bits if cause in bit.says]
+    if speaking:
+        # Its bits speak for themselves. What makes a run look healthy is no bit, and counts unless one of them is on.
+        return 0.0 if any(states.get(bit.name) and bit.says[cause] >= bit.leak for bit in speaking) else doubt
     judged = any(each.outcome.state != "not applicable" for each in own)
     return doubt + (math.log(MISSED) if judged else 0.0)
 

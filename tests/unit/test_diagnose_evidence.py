@@ -86,6 +86,19 @@ def test_evidence_on_metrics_that_were_not_measured_counts_nothing(rules: RuleSe
     assert "jitter (needs udp.jitter_us)" in diagnose(rules, {"tcp.retrans_pct": 0.0})[0].evidence_against[0]
 
 
+def test_evidence_is_left_out_where_what_it_is_about_is_not_there() -> None:
+    text = GOOD.replace("  - name: bursts-lost\n", "  - name: bursts-lost\n    given: tcp.retrans_segs >= 10\n")
+    careful = read_rules("my.yaml", text)
+    many, few = LOSSY | {"tcp.retrans_segs": 50.0}, LOSSY | {"tcp.retrans_segs": 2.0}
+    assert judge(careful, many).states()["bursts-lost"] == 1.0
+    for left_out in (few, LOSSY):
+        assert judge(careful, left_out).states()["bursts-lost"] is None
+    assert judge(careful, many, [many, few]).states()["bursts-lost"] == 1.0  # the second run has no vote
+    assert careful.evidence[0].digest != read_rules("my.yaml", GOOD).evidence[0].digest
+    with pytest.raises(RuleError, match=r"my.yaml:7:12: .*given: .*did you mean tcp.retrans_segs"):
+        read_rules("my.yaml", text.replace("tcp.retrans_segs", "tcp.retrans_seg"))
+
+
 def test_the_prior_of_a_cause_counts() -> None:
     seldom = read_rules("my.yaml", GOOD.replace("prior: 0.05", "prior: 0.0005"))
     assert diagnose(seldom, LOSSY)[0].cause != "policer"

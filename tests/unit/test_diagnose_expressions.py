@@ -206,6 +206,19 @@ def test_spread_is_over_the_trials_and_needs_three() -> None:
     assert why_unknown(condition, idle) == ("tcp.delivery_rate_bps other than 0",)
 
 
+def test_either_is_the_first_that_is_known() -> None:
+    condition = parse_condition("either(tcp.rtt_us.p50, tcp.srtt_us.p50) > 30ms", CATALOGUE)
+    both = {"tcp.rtt_us.p50": 40e3, "tcp.srtt_us.p50": 20e3}
+    assert holds(condition, Reading(metrics=both)) is True
+    assert holds(condition, Reading(metrics={"tcp.srtt_us.p50": 20e3})) is False
+    assert holds(condition, Reading(metrics={})) is None
+    assert why_unknown(condition, Reading(metrics={})) == ("tcp.rtt_us.p50", "tcp.srtt_us.p50")
+    more = parse_condition("either(tcp.rtt_us.p50, tcp.srtt_us.p50) > 2 * tcp.min_rtt_us", CATALOGUE)
+    assert why_unknown(more, Reading(metrics={"tcp.srtt_us.p50": 20e3})) == ("tcp.min_rtt_us",)
+    with pytest.raises(ConditionError, match="cannot compare"):
+        parse_condition("either(tcp.rtt_us.p50, tcp.retrans_pct) > 30ms", CATALOGUE)
+
+
 def test_baseline_is_unknown_without_one() -> None:
     condition = parse_condition("tcp.min_rtt_us > 1.2 * baseline(tcp.min_rtt_us)", CATALOGUE)
     now = {"tcp.min_rtt_us": 26_000.0}
