@@ -27,26 +27,31 @@ _PROGRAMS_ONLY: Final = re.compile(
 )
 """Of the TCP layer's metrics, those that TCP_INFO does not give."""
 
+PATH_LATENCY: Final = "path_latency"
+"""A fault against a baseline alone: without one nobody knows how long a path should be."""
+
 Metrics = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one diagnosis sees: medians, and each trial's values."""
+    """What one diagnosis sees: medians, each trial's values, and what a healthy run of the same network read."""
 
     metrics: Metrics
     trials: tuple[Metrics, ...]
+    baseline: Metrics = field(default_factory=dict)
 
     def without(self, hidden: Callable[[str], bool]) -> Reading:
         """Return the reading without some metrics."""
         return Reading(
             metrics={name: value for name, value in self.metrics.items() if not hidden(name)},
             trials=tuple({name: value for name, value in trial.items() if not hidden(name)} for trial in self.trials),
+            baseline={name: value for name, value in self.baseline.items() if not hidden(name)},
         )
 
     def judged(self, rules: RuleSet) -> Judgement:
         """Apply rules to it."""
-        return judge(rules, self.metrics, self.trials)
+        return judge(rules, self.metrics, self.trials, self.baseline)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,13 @@ class Run:
         """The name under which it is counted: its cause, `healthy`, or several joined by +."""
         return "+".join(sorted(self.causes)) or HEALTHY
 
+    def alone(self) -> Run:
+        """Return the run as it looks without a baseline."""
+        return replace(
+            self, reading=replace(self.reading, baseline={}),
+            entries=tuple(replace(each, baseline={}) for each in self.entries),
+        )  # fmt: skip
+
     def without(self, hidden: Callable[[str], bool]) -> Run:
         """Return the run as it looks without some metrics."""
         return replace(
@@ -88,32 +100,53 @@ class Campaign:
 
 
 def read_campaign(path: Path) -> Campaign:
-    """Read a campaign's lines; a fault that moved no metric is left out, since its label says nothing."""
+    """Read a campaign's lines; a fault that moved no metric is left out, since its label says nothing.
+
+    Each run has the medians of its healthy twin's runs as its baseline, a twin those of its other runs.
+    """
     runs: list[Run] = []
     left_out = {"moved nothing": 0, "not valid": 0, "not a whole line": 0}
+    rows: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            row = json.loads(line)
+            rows.append(json.loads(line))
         except json.JSONDecodeError:
             left_out["not a whole line"] += 1  # the last one, of a campaign that goes on
-            continue
+    twins = _twins(rows)
+    for row in rows:
         if row.get("valid") is False or not row.get("trials"):
             left_out["not valid"] += 1
         elif row.get("moved") is False:
             left_out["moved nothing"] += 1
         else:
-            runs.append(_run(row))
+            runs.append(_run(row, _baseline(row, twins)))
     return Campaign(runs=tuple(runs), left_out=left_out)
 
 
-def _run(row: Mapping[str, Any]) -> Run:
+def _twins(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row.get("twin") is None and row.get("valid") is not False and row.get("trials"):
+            found.setdefault(row["name"], []).append(row)
+    return found
+
+
+def _baseline(row: Mapping[str, Any], twins: Mapping[str, Sequence[Mapping[str, Any]]]) -> Metrics:
+    read = [_numbers(one["metrics"]) for one in twins.get(row.get("twin") or row["name"], ()) if one is not row]
+    names = {name for one in read for name in one}
+    return {name: float(median(one[name] for one in read if name in one)) for name in names}
+
+
+def _run(row: Mapping[str, Any], baseline: Metrics) -> Run:
     causes = frozenset(row["causes"]) - {HEALTHY}
     entries = {
         name: subject for name, subject in row.get("subjects", {}).items()
         if subject.get("kind") == SubjectKind.TRAFFIC.value and subject.get("diagnosis")
     }  # fmt: skip
     trials = [trial for trial in row["trials"] if trial.get("valid", True)]
-    whole = _reading(row.get("metrics", {}), [trial.get("metrics", trial) for trial in trials])
+    whole = replace(
+        _reading(row.get("metrics", {}), [trial.get("metrics", trial) for trial in trials]), baseline=baseline
+    )
     return Run(
         name=row["name"], causes=causes, accepted=causes or frozenset({HEALTHY}),
         injector=f"{'+'.join(sorted(causes)) or HEALTHY}/{row['injector']}", path=f"{row['path']}/{row['load']}",

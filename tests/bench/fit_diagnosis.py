@@ -15,7 +15,7 @@ from typing import Final
 
 from diagnosis_fit import Table, fit, folds, table_of
 from diagnosis_scores import Answer, answer, network_scores, summary
-from fault_runs import RUNS, Run, golden_runs, read_campaign
+from fault_runs import PATH_LATENCY, RUNS, Run, golden_runs, read_campaign
 
 from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.diagnose.fitted import NOT_FITTED, Fitted
@@ -59,7 +59,9 @@ def usable(path: Path) -> list[Run]:
     campaign = read_campaign(path)
     left = ", ".join(f"{number} {why}" for why, number in campaign.left_out.items())
     chosen = [run for run in campaign.runs if run.fit]
-    print(f"{len(chosen)} of {len(campaign.runs)} runs with a label that counts may be used; left out: {left}")
+    # Users diagnose with a baseline and without one.
+    chosen += [run.alone() for run in chosen if run.reading.baseline and run.label != PATH_LATENCY]
+    print(f"{len(chosen)} readings of {len(campaign.runs)} runs with a label that counts may be used; left out: {left}")
     return chosen
 
 

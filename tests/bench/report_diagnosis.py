@@ -14,7 +14,7 @@ from typing import Final
 
 from diagnosis_rivals import first_rule, most_moved, regression, today
 from diagnosis_scores import Answer, Scores, Summary, answer, confusion, network_scores, recalls_of, summary
-from fault_runs import RUNS, Campaign, Run, drop_reasons, from_programs, golden_runs, read_campaign
+from fault_runs import PATH_LATENCY, RUNS, Campaign, Run, drop_reasons, from_programs, golden_runs, read_campaign
 
 from perfcheck.diagnose import RuleSet, diagnose, load_rules
 from perfcheck.model.causes import CAUSES, HEALTHY
@@ -50,6 +50,11 @@ def _page(rules: RuleSet, campaign: Campaign, train: Sequence[Run], test: Sequen
     yield ""
     yield from _about(campaign, train, test)
     rows: dict[str, list[Answer]] = {"network": found}
+    if any(run.reading.baseline for run in test):
+        alone = [run.alone() for run in test if run.label != PATH_LATENCY]
+        rows["network, without a baseline (and path_latency)"] = [
+            answer(run, network_scores(rules, run)) for run in alone
+        ]
     for what, hidden in {"network, drop reasons masked": drop_reasons, "network, without BPF": from_programs}.items():
         rows[what] = [_masked(rules, run, hidden) for run in test]
     for what, rival in _rivals(rules, train, test).items():
