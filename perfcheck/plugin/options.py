@@ -241,13 +241,19 @@ def read(config: pytest.Config) -> PluginOptions:
         json_path=chosen.path(JSON),
         # Runs of changed settings are no part of a history.
         history_dir=chosen.path(HISTORY) if sides is None else None,
-        events_path=chosen.path(EVENTS),
-        series_path=chosen.path(SERIES),
+        events_path=_own(config, chosen.path(EVENTS)),
+        series_path=_own(config, chosen.path(SERIES)),
         budget_pct=_value(chosen, BUDGET, _percent),
         debug=debugging(config),
     )
     _refuse_idle(chosen, found)
     return found
+
+
+def _own(config: pytest.Config, path: Path | None) -> Path | None:
+    """Return a file of this process alone: pytest-xdist's workers cannot write one file together."""
+    worker = getattr(config, "workerinput", {}).get("workerid")
+    return path.with_name(f"{path.stem}.{worker}{path.suffix}") if path is not None and worker else path
 
 
 def debugging(config: pytest.Config) -> bool:

@@ -62,3 +62,20 @@ def test_the_shared_folder_is_gone_afterwards(suite: Suite, monkeypatch: pytest.
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     suite.run("-n", "2").assert_outcomes(passed=2)
     assert [path.name for path in folder.iterdir() if path.name.startswith("perfcheck")] == []
+
+
+def test_each_worker_writes_files_of_its_own(suite: Suite) -> None:
+    suite.pytester.makeconftest(
+        """
+from perfcheck.plugin import options
+
+
+def pytest_sessionstart(session):
+    if hasattr(session.config, "workerinput"):
+        found = options.read(session.config)
+        (session.config.rootpath / f"told-{found.events_path.name}-{found.series_path.name}").touch()
+"""
+    )
+    suite.run("-n", "2", "--perfcheck-events", "e.jsonl", "--perfcheck-series", "s.parquet")
+    names = sorted(path.name for path in suite.pytester.path.glob("told-*"))
+    assert names == ["told-e.gw0.jsonl-s.gw0.parquet", "told-e.gw1.jsonl-s.gw1.parquet"]
