@@ -298,6 +298,10 @@ def _add_faults(subparsers: _Subparsers) -> None:
     writing = actions.add_parser("write", help="print the scenario file of a fault")
     writing.add_argument("name", metavar="NAME", help="a whole name, as `perfcheck faults list --names` prints it")
     writing.set_defaults(command=write_fault)
+    for each in (listing, running, writing):
+        each.add_argument(
+            "--library", type=_path, metavar="DIR", help="data files of another matrix (default: scenarios/faults)"
+        )
 
 
 def _add_inspecting(subparsers: argparse._SubParsersAction[Parser]) -> None:

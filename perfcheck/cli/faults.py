@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,7 @@ _MOST_NAMED: Final = 20
 
 def list_faults(arguments: argparse.Namespace) -> int:
     """Print the injectors of each cause, or of one, with how many combinations each has; `--names` prints those."""
-    found = _of_cause(arguments.cause)
+    found = _of_cause(_every(arguments), arguments.cause)
     if arguments.names:
         for each in found:
             say(each.name)
@@ -47,7 +47,7 @@ def list_faults(arguments: argparse.Namespace) -> int:
 
 def write_fault(arguments: argparse.Namespace) -> int:
     """Print the scenario file of one combination; a twin's name gives the healthy one."""
-    (found,) = _named([arguments.name], one=True)
+    (found,) = _named(_every(arguments), [arguments.name], one=True)
     say(f"# {found.name}: cause {' + '.join(found.causes)}, by {', '.join(found.means)}")
     if found.twin is not None:
         say(f"# The same without the fault: perfcheck faults write {found.twin}")
@@ -60,8 +60,8 @@ def run_faults(arguments: argparse.Namespace) -> int:
 
     A fault that moved nothing is no example of its cause, and not judged.
     """
-    chosen = _named(arguments.names) if arguments.names else _one_of_each()
-    every = {each.name: each for each in combinations(load_library())}
+    every = _every(arguments)
+    chosen = _named(every, arguments.names) if arguments.names else _one_of_each(every)
     console = console_for()
     table = Table("fault", "named", "moved", box=None, header_style="bold")
     runs: list[FaultRun] = []
@@ -114,29 +114,33 @@ def _append(path: Path, runs: Iterable[FaultRun]) -> None:
         raise OutputError(f"{path}: cannot write the runs: {error.strerror}") from error
 
 
-def _of_cause(cause: str | None) -> list[Combination]:
-    found = [each for each in combinations(load_library()) if each.twin is not None]
+def _every(arguments: argparse.Namespace) -> dict[str, Combination]:
+    """Return the combinations of the matrix that is asked for, by name."""
+    return {each.name: each for each in combinations(load_library(arguments.library))}
+
+
+def _of_cause(every: Mapping[str, Combination], cause: str | None) -> list[Combination]:
+    found = [each for each in every.values() if each.twin is not None]
     known = dict.fromkeys(cause for each in found for cause in each.causes)
     if cause is not None and cause not in known:
         raise UsageError(f"no fault has the cause {cause!r}{hint(cause, known)}")
     return [each for each in found if cause is None or cause in each.causes]
 
 
-def _one_of_each() -> list[Combination]:
+def _one_of_each(every: Mapping[str, Combination]) -> list[Combination]:
     """Return one combination of each injector."""
     first: dict[tuple[tuple[str, ...], str], Combination] = {}
-    for each in interleaved(each for each in combinations(load_library()) if each.twin is not None):
+    for each in interleaved(each for each in every.values() if each.twin is not None):
         first.setdefault((each.causes, each.injector), each)
     return list(first.values())
 
 
-def _named(names: Sequence[str], *, one: bool = False) -> list[Combination]:
+def _named(every: Mapping[str, Combination], names: Sequence[str], *, one: bool = False) -> list[Combination]:
     """Return the combinations of the names: a whole name is one, the begin of names (`cause`, `cause/injector`) all.
 
     Raises:
         UsageError: a name is nobody's, or stands for several where one is wanted.
     """
-    every = {each.name: each for each in combinations(load_library())}
     found: dict[str, Combination] = {}
     for name in names:
         own = [every[name]] if name in every else [each for each in every.values() if each.name.startswith(f"{name}/")]

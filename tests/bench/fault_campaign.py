@@ -40,6 +40,7 @@ def main() -> int:
     """Measure what is missing, at most `--count` runs now."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results/faults/runs.jsonl"), help="one JSON object a run")
+    parser.add_argument("--library", type=Path, help="folder of the matrix's data files (default: scenarios/faults)")
     parser.add_argument("--count", type=int, help="make at most so many runs now")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each combination (default: 1)")
     parser.add_argument(
@@ -53,7 +54,7 @@ def main() -> int:
     parser.add_argument("--retry", action="store_true", help="measure again what could not be measured")
     arguments = parser.parse_args()
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    every = combinations(load_library())
+    every = combinations(load_library(arguments.library))
     by_name = {each.name: each for each in every}
     faults = [each for each in interleaved(each for each in every if each.twin is not None) if _asked(each, arguments)]
     if arguments.first_of_each:
