@@ -35,12 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Fit, report, and write the file unless told not to."""
     parser = argparse.ArgumentParser(description="Fit the diagnosis on runs with known faults.")
     parser.add_argument("--runs", type=Path, default=RUNS, help="the campaign's lines (default: %(default)s)")
+    parser.add_argument(
+        "--every-line", action="store_true", help="use the held-out lines, too: where another exam is the judge"
+    )
     parser.add_argument("--golden-only", action="store_true", help="use the recorded runs of the unit tests alone")
     parser.add_argument("--dry", action="store_true", help="write nothing")
     parser.add_argument("--no-check", action="store_true", help="do not fit again for each fold of injectors")
     parser.add_argument("--output", type=Path, default=TARGET, help="the file to write (default: %(default)s)")
     chosen = parser.parse_args(arguments)
-    runs = [*golden_runs(), *([] if chosen.golden_only else usable(chosen.runs))]
+    runs = [*golden_runs(), *([] if chosen.golden_only else usable(chosen.runs, every=chosen.every_line))]
     rules = load_rules(fitted=NOT_FITTED)
     table = table_of(rules, runs)
     if not chosen.no_check:
@@ -54,11 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def usable(path: Path) -> list[Run]:
-    """Return the campaign's runs that may be used for fitting."""
+def usable(path: Path, *, every: bool = False) -> list[Run]:
+    """Return the campaign's runs that may be used for fitting, or every one whose label counts."""
     campaign = read_campaign(path)
     left = ", ".join(f"{number} {why}" for why, number in campaign.left_out.items())
-    chosen = [run for run in campaign.runs if run.fit]
+    chosen = [run for run in campaign.runs if run.fit or every]
     # Users diagnose with a baseline and without one.
     chosen += [run.alone() for run in chosen if run.reading.baseline and run.label != PATH_LATENCY]
     print(f"{len(chosen)} readings of {len(campaign.runs)} runs with a label that counts may be used; left out: {left}")

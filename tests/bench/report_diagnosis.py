@@ -27,11 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page to the terminal and, if asked, into a file."""
     parser = argparse.ArgumentParser(description="Report how good the diagnosis is on faults it was not fitted on.")
     parser.add_argument("--runs", type=Path, default=RUNS, help="the campaign's lines (default: %(default)s)")
+    parser.add_argument(
+        "--train", type=Path, help="lines of another campaign, from which rivals learn; else those with `fit: true`"
+    )
     parser.add_argument("--golden", action="store_true", help="report on the recorded runs of the unit tests instead")
     parser.add_argument("--output", type=Path, help="also write the page into this file")
     chosen = parser.parse_args(arguments)
     campaign = Campaign(runs=golden_runs(), left_out={}) if chosen.golden else read_campaign(chosen.runs)
     train = [run for run in campaign.runs if run.fit]
+    if chosen.train is not None:
+        train = list(read_campaign(chosen.train).runs)
     test = train if chosen.golden else [run for run in campaign.runs if not run.fit]
     if not test:
         print("no run with `fit: false` whose label counts")
