@@ -18,7 +18,12 @@ from perfcheck.model.seams import Host
 RATED_QDISCS: Final = ("tbf", "htb", "hfsc", "cake")
 """Queue disciplines that enforce a rate; one at the root is taken away as a whole."""
 LIMITED_QDISCS: Final = ("tbf", "pfifo", "bfifo", "fq_codel", "codel", "sfq", "red")
+_LEAST_PACKETS: Final = 3
+"""A shortened queue holds so many frames."""
+_FRAME_BYTES: Final = 1514
 _TIMEOUT_S: Final = 10.0
+_LOCKED: Final = ("cwnd", "ssthresh")
+"""Metrics of a route that say something only where they are locked."""
 _RULE_KINDS: Final = {
     "random": "random drops",
     "limit": "a rate limit",
@@ -47,7 +52,10 @@ class HostRelief:
         self.opaque.clear()
         for step in self.steps:
             for name, host in hosts.items():
-                if step.rules is not None:
+                if step.look is not None:
+                    self._look(name, host)
+                elif step.rules is not None:
+                    self._look(name, host)
                     self._delete_rules(name, host, step.rules)
                 elif step.qdisc is not None:
                     self._change_qdiscs(name, host, step)
@@ -66,6 +74,8 @@ class HostRelief:
             self._note(name, f"nft {' '.join(where)}", _RULE_KINDS[kind], "deleted")
         if any("xt" in expression for rule in rules for expression in rule.get("expr", ())):
             self.opaque.append(f"{name} has rules of iptables extensions")
+
+    def _look(self, name: str, host: Host) -> None:
         for qdisc in _qdiscs(host):
             if qdisc.get("kind") in ("clsact", "ingress", "netem"):
                 self.opaque.append(f"{name} has {qdisc.get('kind')} on {qdisc.get('dev')}, which is not looked into")
@@ -86,11 +96,15 @@ class HostRelief:
         for version in ("-4", "-6"):
             listed = _json(host, ["ip", "-j", version, "route", "show"])
             for route in listed if isinstance(listed, list) else ():
-                words = route_words(route, int(step.to or 10))
-                if words is not None:
-                    _run(host, ["ip", version, "route", "replace", *words])
-                    before = ", ".join(f"{key} {value}" for key, value in _metrics_of(route).items()) or "not set"
-                    self._note(name, f"route {route['dst']} initcwnd", before, str(step.to))
+                words = base_words(route)
+                metrics = _metrics_of(route)
+                if words is None or (step.routes == "window" and "window" not in metrics):
+                    continue
+                added = without_window(metrics) if step.routes == "window" else with_window(metrics, int(step.to or 10))
+                _run(host, ["ip", version, "route", "replace", *words, *added])
+                before = ", ".join(f"{key} {value}" for key, value in metrics.items()) or "not set"
+                after = "not set" if step.routes == "window" else str(step.to)
+                self._note(name, f"route {route['dst']} {step.routes}", before, after)
 
 
 def doomed(rules: Sequence[Rule], kind: str) -> list[Rule]:
@@ -169,7 +183,8 @@ def scaled_qdisc(qdisc: Mapping[str, Any], times: float) -> ChangedQdisc | None:
         extra = ["rate", f"{rate * 8}bit", "burst", str(burst)]
     elif isinstance(options.get("limit"), int):
         before = int(options["limit"])
-        after = max(round(before * times), 1)
+        least = _LEAST_PACKETS * (_FRAME_BYTES if kind in ("bfifo", "red") else 1)
+        after = max(round(before * times), min(before, least))
     else:
         return None
     where = ["root"] if qdisc.get("root") else ["parent", str(qdisc.get("parent"))]
@@ -178,8 +193,8 @@ def scaled_qdisc(qdisc: Mapping[str, Any], times: float) -> ChangedQdisc | None:
     return ChangedQdisc(words=words, before=before, after=after)
 
 
-def route_words(route: Mapping[str, Any], segments: int) -> tuple[str, ...] | None:
-    """Return the words of `ip route replace` for a route with this initial window, its own limits left out.
+def base_words(route: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the words of `ip route replace` for a route without its metrics.
 
     None for a route that leads nowhere else, such as one of link-local addresses.
     """
@@ -191,9 +206,27 @@ def route_words(route: Mapping[str, Any], segments: int) -> tuple[str, ...] | No
                       ("prefsrc", "src"), ("metric", "metric")):  # fmt: skip
         if key in route:
             words += [word, str(route[key])]
-    congestion = _metrics_of(route).get("congestion")
-    words += ["congctl", str(congestion)] if congestion else []
-    return (*words, "initcwnd", str(segments), "initrwnd", str(segments))
+    return tuple(words)
+
+
+def with_window(metrics: Mapping[str, Any], segments: int) -> tuple[str, ...]:
+    """Return the words of metrics with this initial window, without the limits that a route had."""
+    congestion = metrics.get("congestion")
+    own = ("congctl", str(congestion)) if congestion else ()
+    return (*own, "initcwnd", str(segments), "initrwnd", str(segments))
+
+
+def without_window(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the words of metrics with all but the receive window as they are; `ip` does not tell which are locked."""
+    words: list[str] = []
+    for key, value in metrics.items():
+        if key == "congestion":
+            words += ["congctl", str(value)]
+        elif key in _LOCKED:
+            words += [key, "lock", str(value)]
+        elif key != "window":
+            words += [key, str(value)]
+    return tuple(words)
 
 
 def _metrics_of(route: Mapping[str, Any]) -> Mapping[str, Any]:

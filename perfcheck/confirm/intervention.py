@@ -19,7 +19,8 @@ FILE: Final = "interventions.yaml"
 NOTHING_TO_TEST: Final = ("healthy", "unknown")
 """Causes that name no limit."""
 _BOUNDS: Final = YamlBounds(characters=100_000, values=5_000, depth=12, scalar=2_000)
-_KINDS: Final = ("sysctl", "link", "traffic", "remove", "rules", "qdisc", "routes", "priority")
+_KINDS: Final = ("sysctl", "link", "traffic", "remove", "rules", "qdisc", "routes", "priority", "look",
+          "program")  # fmt: skip
 
 Percent = Annotated[float, Field(gt=0, le=1000)]
 Text = Annotated[str, Field(min_length=1, max_length=300)]
@@ -29,22 +30,31 @@ class _Form(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
+def _known_metric(value: str) -> str:
+    if value not in CATALOGUE:
+        raise ValueError(f"unknown metric {value!r}")
+    return value
+
+
 class Step(_Form):
     """One change; exactly one of the keys in `_KINDS` says of what."""
 
     sysctl: Annotated[str, Field(pattern=r"^net\.")] | None = None
     link: Literal["loss", "corrupt", "policer", "ecn", "jitter", "reorder", "queue", "rate", "delay"] | None = None
     traffic: Literal["rate", "backlog", "accept"] | None = None
-    remove: Literal["background", "programs"] | None = None
+    remove: Literal["traffic", "programs", "forwarding"] | None = None
     rules: Literal["random", "limit", "syn", "connections", "reset"] | None = None
     qdisc: Literal["rate", "limit"] | None = None
-    routes: Literal["initcwnd"] | None = None
+    routes: Literal["initcwnd", "window"] | None = None
     priority: Annotated[int, Field(ge=-20, le=19)] | None = None
+    look: Literal["hosts"] | None = None
+    program: Literal["bulk"] | None = None
     on: Literal["senders", "receivers", "hosts"] = "hosts"
     value: str | None = None
     at: Literal["path", "bottleneck"] = "path"
     to: Literal["none"] | int | None = None
     times: Annotated[float, Field(gt=0, le=100)] | None = None
+    alone: bool = False
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -58,19 +68,30 @@ class Step(_Form):
         return self
 
 
-class Move(_Form):
-    """A metric that must rise or fall by at least so many per cent."""
+class Sign(_Form):
+    """A metric that is above a value in some run where the limit is at work."""
 
     metric: str
+    above: float = 0.0
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return _known_metric(value)
+
+
+class Move(_Form):
+    """A metric that must rise or fall by at least so many per cent; it cannot tell where it was not above a value."""
+
+    metric: str
+    above: float | None = None
     rises_pct: Percent | None = None
     falls_pct: Annotated[float, Field(gt=0, le=100)] | None = None
 
     @field_validator("metric")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in CATALOGUE:
-            raise ValueError(f"unknown metric {value!r}")
-        return value
+        return _known_metric(value)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -90,7 +111,7 @@ class Move(_Form):
 class Took(Move):
     """What shows that a relief took effect; at or below `above` in the unchanged runs there is nothing to show."""
 
-    above: float = 0.0
+    above: float | None = 0.0
 
 
 class Intervention(_Form):
@@ -100,6 +121,10 @@ class Intervention(_Form):
     relief: Text = "-"
     steps: tuple[Step, ...] = ()
     moves: tuple[Move, ...] = ()
+    decides: Literal["any", "first"] = "any"
+    signs: tuple[Sign, ...] = ()
+    unless: tuple[Sign, ...] = ()
+    elsewhere: tuple[Sign, ...] = ()
     took: Took | None = None
     fixed_buffers: bool = False
     nothing: Literal["refuted", "untestable"] = "untestable"

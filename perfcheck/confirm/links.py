@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from perfcheck.model.impairments import Change, Impairments, Jitter
@@ -10,6 +12,9 @@ from perfcheck.model.link import LinkSpec, link_problem
 from perfcheck.model.quantities import Loss, Queue, QueueSize
 from perfcheck.model.units import format_value
 
+LEAST_PACKETS: Final = 3
+"""A shortened queue holds so many: one that takes no packet in is a fault of its own."""
+FRAME_BYTES: Final = 1514
 FIELDS: Final = {
     "loss": "loss", "corrupt": "corrupt_pct", "policer": "policer", "ecn": "ecn", "jitter": "jitter",
     "reorder": "reorder_pct", "queue": "queue", "rate": "rate_bps", "delay": "delay_ns",
@@ -34,8 +39,29 @@ def changed_link(link: LinkSpec, key: str, times: float | None) -> ChangedLink:
         block: Impairments | None = getattr(link, name)
         if block is not None:
             update[name] = block.model_copy(update=_changed(block, key, times, f"{name}.", changes))
+    if key == "delay":
+        update = _with_queues_kept(link, update)
     copied = link.model_copy(update=update)
     return ChangedLink(link=copied, changes=tuple(changes), problem=link_problem(copied) if changes else None)
+
+
+def _with_queues_kept(link: LinkSpec, update: dict[str, object]) -> dict[str, object]:
+    """Return the update with queues in BDPs as long in bytes as they were: only the delay is to be another."""
+    kept = dict(update)
+    for name in ("forward", "reverse"):
+        block = kept.get(name)
+        if isinstance(block, Impairments) and block.queue is not None:
+            kept[name] = block.model_copy(update={"queue": _in_bytes(link, block.queue)})
+    if link.queue is not None:
+        kept["queue"] = _in_bytes(link, link.queue)
+    return kept
+
+
+def _in_bytes(link: LinkSpec, queue: Queue) -> Queue:
+    sizes = [each.queue_bytes for each in link.directions if each.queue == queue and each.queue_bytes is not None]
+    if queue.size.bdp is None or not sizes:
+        return queue
+    return queue.model_copy(update={"size": QueueSize(size_bytes=max(sizes))})
 
 
 def _changed(
@@ -45,40 +71,53 @@ def _changed(
     field = FIELDS[key]
     update: dict[str, object] = {}
     before = getattr(block, field)
-    after = _new(before, times)
+    least = block.jitter.least_delay_ns if key == "delay" and block.jitter is not None else 0
+    after = _new(before, times, least)
     if after != before and _text(before, key) != _text(after, key):
         update[field] = after
         changes.append((f"{prefix}{key}", _text(before, key), _text(after, key)))
-    if key == "delay" and times is not None and block.jitter is not None:
-        # The delay must stay longer than it varies.
-        spread = block.jitter.model_copy(update={"spread_ns": round(block.jitter.spread_ns * times)})
-        update["jitter"] = spread
-        changes.append((f"{prefix}jitter", _text(block.jitter, key), _text(spread, key)))
+    if key == "ecn" and block.ecn and block.loss is not None:
+        # The marks came in place of these losses: without marks they would be lost.
+        update["loss"] = None
+        changes.append((f"{prefix}loss", _text(block.loss, key), "none"))
+    if key == "jitter" and block.schedule and _goes_back(block.delay_ns or 0, block.schedule):
+        steps = [step.model_copy(update={"delay_ns": None}) for step in block.schedule]
+        update["schedule"] = tuple(step for step in steps if step.changed) or None
+        changes.append((f"{prefix}schedule[].delay", "changes", "none"))
     if block.schedule and field in Change.model_fields:
-        steps = [_step(step, field, times) for step in block.schedule]
+        steps = [_step(step, field, times, least) for step in block.schedule]
         if steps != list(block.schedule):
             update["schedule"] = tuple(step for step in steps if step.changed) or None
             changes.append((f"{prefix}schedule[].{key}", "changes", "none" if times is None else f"x {times:g}"))
     return update
 
 
-def _step(step: Change, field: str, times: float | None) -> Change:
-    return step.model_copy(update={field: _new(getattr(step, field), times)})
+def _step(step: Change, field: str, times: float | None, least: int) -> Change:
+    return step.model_copy(update={field: _new(getattr(step, field), times, least)})
 
 
-def _new(value: Any, times: float | None) -> Any:
+def _new(value: Any, times: float | None, least: int) -> Any:
+    """Return a value so many times as large; a delay stays as long as it varies: that is another limit."""
     if value is None or times is None:
         return None
     if isinstance(value, Queue):
         return value.model_copy(update={"size": _scaled(value.size, times)})
-    return round(value * times)
+    return max(round(value * times), min(least, value))
+
+
+def _goes_back(before_ns: int, schedule: Sequence[Change]) -> bool:
+    """Whether a delay rises and falls again, or falls and rises: it varies, where one that only changed is another."""
+    delays = [before_ns, *(step.delay_ns for step in schedule if step.delay_ns is not None)]
+    moves = [later - earlier for earlier, later in pairwise(delays)]
+    return any(move > 0 for move in moves) and any(move < 0 for move in moves)
 
 
 def _scaled(size: QueueSize, times: float) -> QueueSize:
     if size.packets is not None:
-        return QueueSize(packets=max(round(size.packets * times), 1))
+        return QueueSize(packets=max(round(size.packets * times), min(size.packets, LEAST_PACKETS)))
     if size.size_bytes is not None:
-        return QueueSize(size_bytes=max(round(size.size_bytes * times), 1))
+        least = min(size.size_bytes, LEAST_PACKETS * FRAME_BYTES)
+        return QueueSize(size_bytes=max(round(size.size_bytes * times), least))
     assert size.bdp is not None  # noqa: S101 - the validator saw to it
     return QueueSize(bdp=size.bdp * times)
 

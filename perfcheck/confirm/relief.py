@@ -13,7 +13,7 @@ from perfcheck.errors import CouldNotMeasure, Problem
 from perfcheck.model.confirmation import ChangeRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.topology import TrafficPath, base_rtt_ns, bottleneck, paths_of
-from perfcheck.model.traffic import TrafficSpec, entry_names
+from perfcheck.model.traffic import Iperf3Spec, TrafficSpec, entry_names
 
 LineOf = Callable[[str], int]
 """Gives the line of a key of the scenario's file."""
@@ -21,7 +21,7 @@ LineOf = Callable[[str], int]
 LEAST_BUFFER_BYTES: Final = 8 << 20
 MOST_BUFFER_BYTES: Final = 256 << 20
 BUFFER_BDPS: Final = 4
-_IN_HOSTS: Final = ("rules", "qdisc", "routes", "priority")
+_IN_HOSTS: Final = ("rules", "qdisc", "routes", "priority", "look")
 
 
 class CannotRelieve(CouldNotMeasure):
@@ -95,11 +95,15 @@ def _apply(edit: _Edit, step: Step) -> None:
     if step.sysctl is not None:
         _set_sysctl(edit, step)
     elif step.link is not None:
-        _change_links(edit, step)
+        if not (step.alone and any(map(_competes, edit.scenario.traffic))):
+            _change_links(edit, step)
     elif step.traffic is not None:
         _change_traffic(edit, step.traffic, None if step.to == "none" else step.to)
+    elif step.program is not None:
+        _replace_programs(edit)
     else:
-        _remove(edit, programs=step.remove == "programs")
+        assert step.remove is not None  # noqa: S101 - the form saw to it
+        _remove(edit, step.remove)
 
 
 def _refuse_fixed_buffers(edit: _Edit) -> None:
@@ -220,15 +224,47 @@ def _change_traffic(edit: _Edit, key: str, value: int | None) -> None:
     edit.scenario = edit.scenario.model_copy(update={"traffic": tuple(traffic)})
 
 
-def _remove(edit: _Edit, *, programs: bool) -> None:
-    """Leave the background traffic out, or of it the programs that talk to nobody."""
+def _replace_programs(edit: _Edit) -> None:
+    """Put a transfer in the place of the judged programs: it sends and reads at once, and fixes no buffer."""
+    traffic = list(edit.scenario.traffic)
+    for place, spec in edit.judged:
+        server = spec.command.server if spec.command is not None else None
+        if spec.command is None or server is None or server.protocol != "tcp" or server.host == spec.command.host:
+            continue
+        ends = {"from": spec.command.host, "to": server.host, "family": spec.command.family}
+        traffic[place] = spec.model_copy(update={"command": None, "iperf3": Iperf3Spec.model_validate(ends)})
+        edit.note(f"traffic[{place}].command", "a program", "iperf3")
+    edit.scenario = edit.scenario.model_copy(update={"traffic": tuple(traffic)})
+
+
+def _remove(edit: _Edit, which: str) -> None:
+    """Leave out the background's traffic, its programs that talk to nobody, or those of them on hosts that forward."""
+    kinds: dict[str, Callable[[TrafficSpec], bool]] = {
+        "traffic": _competes, "programs": _idle, "forwarding": lambda spec: _forwards(edit.scenario, spec),
+    }  # fmt: skip
+    wanted = kinds[which]
     names = entry_names(edit.scenario.traffic)
     kept = []
     for name, spec in zip(names, edit.scenario.traffic, strict=True):
-        idle = spec.command is not None and spec.command.server is None
-        if spec.background and name != edit.entry and (idle or not programs):
+        if spec.background and name != edit.entry and wanted(spec):
             edit.note(f"traffic.{name}", spec.generator, "left out")
         else:
             # Its position was its name; it keeps it.
             kept.append(spec.model_copy(update={"name": name}))
-    edit.scenario = edit.scenario.model_copy(update={"traffic": tuple(kept)})
+    if len(kept) < len(names):
+        edit.scenario = edit.scenario.model_copy(update={"traffic": tuple(kept)})
+
+
+def _idle(spec: TrafficSpec) -> bool:
+    """Whether it is a program in the background that talks to nobody, as far as the file tells."""
+    return spec.background and spec.command is not None and spec.command.server is None
+
+
+def _competes(spec: TrafficSpec) -> bool:
+    """Whether it is traffic of the background."""
+    return spec.background and not _idle(spec)
+
+
+def _forwards(scenario: Scenario, spec: TrafficSpec) -> bool:
+    """Whether it is a program on a host that forwards: what it does there, it may do to packets."""
+    return _idle(spec) and spec.command is not None and scenario.hosts[spec.command.host].router

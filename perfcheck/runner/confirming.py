@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from statistics import median
 from typing import Final, Protocol
 
 from perfcheck.compare import Effect, Finding, effect_of, order_of_pairs, overall_finding
@@ -14,6 +15,7 @@ from perfcheck.confirm import (
     LineOf,
     Move,
     Relief,
+    Sign,
     relieved,
     shipped_interventions,
 )
@@ -30,6 +32,9 @@ from perfcheck.scenario import hint
 
 LOOKS: Final = (3, 5, 7)
 """Pairs of runs after which the question may be settled; after the last it stays open."""
+
+PAIRS_FOR_A_SIGN: Final = 2
+"""A sign of the cause that no unchanged run of so many shows is not there."""
 
 PrepareLab = Callable[[Lab], None]
 """Does something in a lab whose hosts are set up."""
@@ -97,12 +102,38 @@ class CauseTest:
         return bool(self._in_hosts.changes)
 
     def _without_runs(self) -> ConfirmationRecord:
-        """Answer where there is nothing of the kind; what cannot be read may hide it."""
-        if self._in_hosts.opaque:
-            hidden = "; ".join(dict.fromkeys(self._in_hosts.opaque))
-            return self._record(Answer.UNTESTED, reason=f"{self._intervention.reason}, but {hidden}")
-        answer = Answer.REFUTED if self._intervention.nothing == "refuted" else Answer.UNTESTED
-        return self._record(answer, reason=self._intervention.reason)
+        """Answer where there is nothing of the kind; what cannot be read, or a metric that shows it, may hide it."""
+        reason = self._intervention.reason
+        if not self._in_hosts.opaque and self._intervention.nothing == "refuted":
+            return self._record(Answer.REFUTED, reason=reason)
+        signs = self._intervention.signs or self._intervention.elsewhere
+        if signs:
+            self._progress.stage(self._scenario, "run 1, unchanged", 0, 1)
+            trial = self._run(self._scenario, None)
+            if trial is not None and trial.valid:
+                self._trials["A"].append(trial)
+            missing = self._no_sign(signs)
+            if missing is not None:
+                return self._record(Answer.REFUTED, reason=f"{reason}; {missing}")
+        hidden = "; ".join(dict.fromkeys(self._in_hosts.opaque))
+        return self._record(Answer.UNTESTED, reason=f"{reason}, but {hidden}" if hidden else reason)
+
+    def _another_cause(self) -> str | None:
+        """Say what shows that whatever moved has another cause; None: nothing does."""
+        for sign in self._intervention.unless:
+            values = self._values("A", sign.metric)
+            if values and median(values) > sign.above:
+                value = format_value(median(values), CATALOGUE[sign.metric].unit)
+                return f"another cause is there: {sign.metric} is {value}"
+        return self._no_sign(self._intervention.signs)
+
+    def _no_sign(self, signs: Sequence[Sign]) -> str | None:
+        """Say that no unchanged run shows a sign of the cause; None: one does, or none of the signs was measured."""
+        found = {sign.metric: max(values) for sign in signs if (values := self._values("A", sign.metric))}
+        if not found or any(found.get(sign.metric, 0.0) > sign.above for sign in signs):
+            return None
+        told = (f"{metric} is {format_value(value, CATALOGUE[metric].unit)}" for metric, value in found.items())
+        return f"there is no sign of it: {', '.join(told)}"
 
     def _measured(self) -> ConfirmationRecord:
         order = iter(order_of_pairs(MAX_ATTEMPTS * LOOKS[-1], secrets.randbits(32)))
@@ -114,6 +145,8 @@ class CauseTest:
                 patience.note(counts=counts)
                 if not counts and not patience.exhausted:
                     patience.wait_for_calm()
+                if self._pairs >= PAIRS_FOR_A_SIGN and self._another_cause() is not None:
+                    return self._concluded(finding, list(self._effects()))
             if self._pairs < look:
                 break
             effects = list(self._effects())
@@ -157,13 +190,18 @@ class CauseTest:
     def _effects(self) -> Iterator[tuple[Move, Effect]]:
         for move in self._intervention.moves:
             effect = effect_of(self._values("A", move.metric), self._values("B", move.metric), move.wanted_pct)
-            if effect is not None:
-                yield move, effect
+            if effect is None or (move.above is not None and effect.unchanged <= move.above):
+                continue
+            yield move, effect
+            if self._intervention.decides == "first":
+                return
 
     def _concluded(self, finding: Finding, effects: Sequence[tuple[Move, Effect]]) -> ConfirmationRecord:
         records = tuple(_recorded(move, effect) for move, effect in effects)
         if not self._pairs:
             return self._record(Answer.UNTESTED, reason="no pair of runs counts: the machine was too busy")
+        if (other := self._another_cause()) is not None:
+            return self._record(Answer.REFUTED, effects=records, reason=other)
         if not effects:
             wanted = ", ".join(move.metric for move in self._intervention.moves)
             return self._record(Answer.UNTESTED, reason=f"none of the metrics that would show it can tell: {wanted}")
@@ -180,7 +218,7 @@ class CauseTest:
         if took is None:
             return None
         effect = effect_of(self._values("A", took.metric), self._values("B", took.metric), took.wanted_pct)
-        if effect is None or effect.change_pct is None or effect.unchanged <= took.above:
+        if effect is None or effect.change_pct is None or effect.unchanged <= (took.above or 0.0):
             return None
         if effect.change_pct / took.wanted_pct >= 1:
             return None

@@ -165,12 +165,14 @@ class Runner:
             return self._side_by_side(scenario, core, a, b)
 
     def confirm(
-        self, scenario: Scenario, cause: str, *, entry: str | None = None, line_of: LineOf = lambda _: 1
+        self, scenario: Scenario, cause: str, *, entry: str | None = None, line_of: LineOf = lambda _: 1,
+        told: Callable[[bool, TrialRecord], None] = lambda *_: None,
     ) -> ConfirmationRecord:  # fmt: skip
         """Test a cause: relieve the suspected limit and nothing else, in runs between unchanged ones.
 
-        `entry`: the traffic entry of which it is the cause. `line_of` gives the lines that messages name. Each run
-        has a lab of its own, so that what one lab's hosts still run never disturbs another's.
+        `entry`: the traffic entry of which it is the cause. `line_of` gives the lines that messages name. `told`
+        is given each run, and whether the limit was relieved in it. Each run has a lab of its own, so that what one
+        lab's hosts still run never disturbs another's.
         """
         scenario = self.options.applied_to(scenario)
         rules = self._rules()
@@ -180,6 +182,7 @@ class Runner:
                 with self._bench(one, core, rules, prepare_lab, _Silent()) as bench:
                     if traffic:
                         bench.trial()
+                        told(prepare_lab is not None, bench.trials[-1].record)
                 return bench.trials[-1].record if bench.trials else None
 
             return CauseTest(scenario, cause, entry, run, self._progress).outcome(line_of)

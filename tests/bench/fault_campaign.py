@@ -131,7 +131,7 @@ def _measure(steps: Iterator[Combination], results: Path, done: Counter[str], tw
 
 
 def _one(bench: FaultBench, one: Combination, results: Path, done: Counter[str], twins: Twins) -> None:
-    _wait()
+    wait_for_quiet()
     begun, before = time.monotonic(), CpuTimes.now()
     try:
         found = bench.run(one, twins[str(one.twin)] if one.twin is not None else ())
@@ -196,7 +196,7 @@ def _said(row: Mapping[str, Any]) -> str:
     return f"{row['wall_s']:5.1f} s  {row['name']}: {named}{moved}"
 
 
-def _wait() -> None:
+def wait_for_quiet() -> None:
     """Wait while the machine must be quiet for others."""
     name = os.environ.get(WAIT_VARIABLE)
     while name and Path(name).exists():

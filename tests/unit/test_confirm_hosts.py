@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from perfcheck.confirm import HostRelief
-from perfcheck.confirm.hosts import doomed, route_words, scaled_qdisc
+from perfcheck.confirm.hosts import doomed, scaled_qdisc
 from perfcheck.confirm.intervention import Step
 from perfcheck.errors import LabError
 from perfcheck.model.seams import Host
@@ -79,6 +79,15 @@ def test_a_limit_is_scaled_with_all_else_as_it_was(qdisc: dict[str, Any], words:
     assert (" ".join(found.words), found.before, found.after) == (words, before, after)
 
 
+@pytest.mark.parametrize(
+    ("kind", "limit", "expected"), [("bfifo", 30000, 4542), ("pfifo", 10, 3), ("pfifo", 2, 2), ("pfifo", 100, 10)]
+)
+def test_a_shortened_queue_still_takes_a_few_packets(kind: str, limit: int, expected: int) -> None:
+    found = scaled_qdisc({"kind": kind, "dev": "e0", "root": True, "options": {"limit": limit}}, 0.1)
+    assert found is not None
+    assert found.after == expected
+
+
 def test_a_discipline_that_tells_no_limit_stays() -> None:
     assert scaled_qdisc({"kind": "sfq", "dev": "e0", "root": True, "options": {}}, 4) is None
 
@@ -86,10 +95,22 @@ def test_a_discipline_that_tells_no_limit_stays() -> None:
 def test_a_route_keeps_where_it_leads_and_loses_its_clamp() -> None:
     route = {"dst": "198.18.1.0/24", "gateway": "198.18.0.2", "dev": "eth0", "flags": [],
              "metrics": [{"cwnd": 4, "congestion": "bbr"}]}  # fmt: skip
-    words = route_words(route, 100)
-    assert words is not None
-    assert " ".join(words) == "198.18.1.0/24 via 198.18.0.2 dev eth0 congctl bbr initcwnd 100 initrwnd 100"
-    assert route_words({"dst": "fe80::/64", "dev": "eth0"}, 100) is None
+    host = FakeHost({"ip": [route, {"dst": "fe80::/64", "dev": "eth0"}]})
+    relief = act(host, routes="initcwnd", to=100)
+    assert host.done[0] == (
+        "ip -4 route replace 198.18.1.0/24 via 198.18.0.2 dev eth0 congctl bbr initcwnd 100 initrwnd 100"
+    )
+    assert len(host.done) == len(relief.changes) == 2
+
+
+def test_a_route_loses_its_receive_window_alone() -> None:
+    route = {"dst": "198.18.1.0/24", "dev": "eth0", "flags": [],
+             "metrics": [{"window": 8192, "cwnd": 4, "rtt": 30, "congestion": "bbr"}]}  # fmt: skip
+    host = FakeHost({"ip": [route, {"dst": "198.18.2.0/24", "dev": "eth0", "metrics": [{"cwnd": 4}]}]})
+    relief = act(host, routes="window")
+    assert host.done[0] == "ip -4 route replace 198.18.1.0/24 dev eth0 cwnd lock 4 rtt 30 congctl bbr"
+    assert len(host.done) == 2
+    assert relief.changes[0].after == "not set"
 
 
 @dataclass
@@ -129,8 +150,15 @@ def test_what_is_not_looked_into_is_named() -> None:
     relief = act(host, rules="random")
     assert not relief.changes
     assert relief.opaque == [
-        "router has rules of iptables extensions", "router has clsact on eth0, which is not looked into",
+        "router has clsact on eth0, which is not looked into", "router has rules of iptables extensions",
     ]  # fmt: skip
+
+
+def test_looking_changes_nothing_and_names_what_may_act_on_packets() -> None:
+    host = FakeHost({"nft": {"nftables": [{"rule": RULES[0]}]}, "tc": [{"kind": "netem", "dev": "eth0", "root": True}]})
+    relief = act(host, look="hosts")
+    assert relief.opaque == ["router has netem on eth0, which is not looked into"]
+    assert (relief.changes, host.done) == ([], [])
 
 
 def test_a_shaper_at_the_root_is_taken_away() -> None:

@@ -75,8 +75,10 @@ def test_what_is_no_yaml_is_told_with_its_place() -> None:
         ("queue_overflow", with_link(), ["links[0].queue: 1bdp -> 4bdp"]),
         ("policer", with_link(policer={"rate": "10mbit", "burst": "64kb"}), ["links[0].policer: set -> none"]),
         ("shaper", with_link(), ["links[0].rate: 100 Mbit/s -> 400 Mbit/s"]),
-        ("bufferbloat", with_link(queue="4bdp"), ["links[0].queue: 4bdp -> 1bdp"]),
+        ("bufferbloat", with_link(queue="4bdp"), ["links[0].queue: 4bdp -> 0.4bdp"]),
         ("path_latency", with_link(), ["links[0].delay: 10 ms -> 2.5 ms"]),
+        ("bufferbloat", with_link(queue="20p"), ["links[0].queue: 20p -> 3p"]),
+        ("bufferbloat", with_link(queue="20kb"), ["links[0].queue: 20 kB -> 4.542 kB"]),
         ("jitter", with_link(jitter="5ms"), ["links[0].jitter: 5 ms -> none"]),
         ("reordering", with_link(reorder="1%"), ["links[0].reorder: 1 % -> none"]),
     ],
@@ -102,9 +104,53 @@ def test_marks_are_taken_from_links_and_hosts() -> None:
     assert {spec.sysctl["net.ipv4.tcp_ecn"] for spec in found.scenario.hosts.values()} == {"0"}
 
 
-def test_jitter_shrinks_with_the_delay_that_it_needs() -> None:
+def test_a_delay_stays_as_long_as_it_varies() -> None:
     found = relief_of("path_latency", with_link(jitter="8ms")).scenario.links[0].directions[0]
-    assert (found.delay_ns, found.jitter_ns) == (2_500_000, 2_000_000)
+    assert (found.delay_ns, found.jitter_ns) == (8_000_000, 8_000_000)
+    found = relief_of("path_latency", with_link(jitter="1ms")).scenario.links[0].directions[0]
+    assert (found.delay_ns, found.jitter_ns) == (2_500_000, 1_000_000)
+
+
+def test_a_queue_in_bdps_stays_as_long_where_the_delay_becomes_shorter() -> None:
+    before = with_link(queue="4bdp").links[0].directions
+    after = relief_of("path_latency", with_link(queue="4bdp")).scenario.links[0].directions
+    assert [each.queue_bytes for each in after] == [each.queue_bytes for each in before] == [1_000_000] * 2
+    one = relief_of("path_latency", with_link(reverse={"queue": "2bdp"})).scenario.links[0].directions
+    assert [each.queue_bytes for each in one] == [250_000, 500_000]
+
+
+def test_a_delay_that_goes_up_and_down_varies_and_one_that_only_changes_does_not() -> None:
+    up, down = {"at": "500ms", "delay": "30ms"}, {"at": "700ms", "delay": "10ms", "loss": "1%"}
+    found = relief_of("jitter", with_link(schedule=[up, down]))
+    assert told(found) == ["links[0].schedule[].delay: changes -> none"]
+    (left,) = found.scenario.links[0].schedule or ()
+    assert (left.delay_ns, left.loss is not None) == (None, True)
+    assert told(relief_of("jitter", with_link(schedule=[up]))) == []
+    assert relief_of("jitter", with_link(schedule=[up, {**down, "loss": None}])).scenario.links[0].schedule is None
+
+
+def test_marks_go_with_the_losses_that_they_stand_for() -> None:
+    found = relief_of("ecn_marking", with_link(ecn=True, loss="2%"))
+    assert told(found)[:2] == ["links[0].ecn: true -> none", "links[0].loss: 2% -> none"]
+    assert found.scenario.links[0].directions[0].loss_pct == 0
+
+
+def test_a_shared_link_stays_as_fast_as_it_is() -> None:
+    other = {"iperf3": {**BULK["iperf3"], "background": True}}
+    assert told(relief_of("shaper", make_scenario(traffic=[BULK, other]))) == []
+    hog = {"command": {"host": "server", "run": "sleep 1", "background": True}}
+    assert told(relief_of("shaper", make_scenario(traffic=[BULK, hog]))) == ["links[0].rate: 100 Mbit/s -> 400 Mbit/s"]
+
+
+@pytest.mark.parametrize("cause", ["jitter", "reordering"])
+def test_what_a_program_on_a_router_does_to_packets_goes_with_it(cause: str) -> None:
+    program = {"host": "mid", "run": "sleep 1", "background": True}
+    scenario = make_scenario(
+        hosts={"client": {}, "mid": {"router": True}, "server": {}},
+        links=[{"between": ["client", "mid"]}, {"between": ["mid", "server"]}],
+        traffic=[BULK, {"command": program}, {"command": {**program, "host": "server"}}],
+    )  # fmt: skip
+    assert told(relief_of(cause, scenario)) == ["traffic.command-2: command -> left out"]
 
 
 def test_only_the_slowest_link_is_changed_where_the_bottleneck_is_meant() -> None:
@@ -158,9 +204,26 @@ def test_buffers_that_the_traffic_fixes_cannot_be_relieved(cause: str) -> None:
         relief_of(cause, scenario)
 
 
-def test_a_slow_reader_cannot_be_relieved() -> None:
-    with pytest.raises(CannotRelieve, match="how fast the receiving program reads is its own"):
-        relief_of("slow_reader", make_scenario())
+def test_a_cause_that_cannot_be_relieved_says_why() -> None:
+    text = "schema: 1\ninterventions: [{cause: jitter, cannot: it is the weather}]"
+    (never,) = read_interventions("x", text).values()
+    with pytest.raises(CannotRelieve, match="it is the weather"):
+        relieved(make_scenario(), never)
+
+
+def test_a_transfer_takes_the_place_of_a_program_that_has_a_server() -> None:
+    server = {"host": "server", "run": "sink", "port": 9000}
+    program = {"host": "client", "run": "source", "family": "ipv4", "server": server}
+    other = {"command": {**program, "background": True}}
+    scenario = make_scenario(traffic=[{"name": "own", "command": program}, other])
+    found = relief_of("slow_reader", scenario)
+    assert told(found) == ["traffic[0].command: a program -> iperf3"]
+    replaced, left = found.scenario.traffic
+    assert (replaced.name, replaced.generator, left.generator) == ("own", "iperf3", "command")
+    assert replaced.iperf3 is not None
+    assert (replaced.iperf3.from_host, replaced.iperf3.to_host) == ("client", "server")
+    alone = make_scenario(traffic=[{"command": {"host": "client", "run": "true"}}])
+    assert told(relief_of("slow_reader", alone)) == told(relief_of("slow_reader", make_scenario())) == []
 
 
 def test_background_traffic_is_left_out_and_names_are_kept() -> None:
@@ -168,8 +231,9 @@ def test_background_traffic_is_left_out_and_names_are_kept() -> None:
     other = {"iperf3": {**BULK["iperf3"], "background": True}}
     scenario = make_scenario(traffic=[hog, BULK, other])
     found = relief_of("cross_traffic", scenario)
-    assert [spec.name for spec in found.scenario.traffic] == ["iperf3-2"]
-    assert told(found) == ["traffic.command-1: command -> left out", "traffic.iperf3-3: iperf3 -> left out"]
+    assert [spec.name for spec in found.scenario.traffic] == ["command-1", "iperf3-2"]
+    assert told(found) == ["traffic.iperf3-3: iperf3 -> left out"]
+    assert told(relief_of("softirq_contention", scenario)) == told(found)
     found = relief_of("cpu_contention", scenario)
     assert [spec.name for spec in found.scenario.traffic] == ["iperf3-2", "iperf3-3"]
     assert [step.priority for step in found.in_hosts] == [-20]

@@ -81,12 +81,14 @@ def test_no_effect_refutes_nothing_where_the_change_did_not_reach_the_program() 
 
 
 def test_a_wait_for_cpus_that_stays_long_refutes_nothing() -> None:
-    def waiting(pct: float) -> Runs:
-        metrics = {RATE: 16e6, "cpu.runq_wait_pct": pct}
+    def waiting(delay_us: float) -> Runs:
+        metrics = {RATE: 16e6, "cpu.runq_delay_us.p99": delay_us}
         return Runs(lambda index: metrics, lambda index: metrics)
 
-    assert outcome(waiting(72.0), "cpu_contention").outcome is Answer.UNTESTED
-    assert outcome(waiting(3.0), "cpu_contention").outcome is Answer.REFUTED
+    assert outcome(waiting(40_000.0), "cpu_contention").outcome is Answer.UNTESTED
+    assert outcome(waiting(8_000.0), "cpu_contention").outcome is Answer.REFUTED
+    short = outcome(waiting(300.0), "cpu_contention")
+    assert short.reason == "there is no sign of it: cpu.runq_delay_us.p99 is 300 us"
 
 
 def test_what_varies_too_much_gets_more_runs_and_is_then_left_open() -> None:
@@ -107,9 +109,65 @@ def test_a_limit_that_is_not_there_is_refuted_without_runs() -> None:
 
 def test_what_might_hide_elsewhere_is_not_refuted_without_runs() -> None:
     runs = Runs(rate(1.0), rate(1.0))
-    assert outcome(runs, "syn_loss").outcome is Answer.UNTESTED
-    assert outcome(runs, "slow_reader").reason.startswith("how fast the receiving program reads")
-    assert runs.made == ["looked"]
+    assert outcome(runs, "application_limited").outcome is Answer.UNTESTED
+    assert runs.made == []
+
+
+def test_what_another_cause_shows_refutes_one_with_the_same_relief() -> None:
+    def tested(unread_bytes: float) -> ConfirmationRecord:
+        before = {RATE: 16e6, BUFFER: 1000.0, "tcp.limited_rwnd_pct": 99.0, "socket.recvq_bytes.p90": unread_bytes}
+        return outcome(Runs(lambda _: before, lambda _: {**before, RATE: 95e6}), "receive_window")
+
+    assert tested(2e3).outcome is Answer.CONFIRMED
+    found = tested(2e6)
+    assert found.outcome is Answer.REFUTED
+    assert found.reason == "another cause is there: socket.recvq_bytes.p90 is 2 MB"
+
+
+@pytest.mark.parametrize(
+    ("counted", "answer"), [(0.0, Answer.REFUTED), (3.0, Answer.UNTESTED), (None, Answer.UNTESTED)]
+)
+def test_a_run_without_a_sign_refutes_what_no_relief_reaches(counted: float | None, answer: Answer) -> None:
+    metrics = {} if counted is None else {"ip.conntrack_drop": counted}
+    runs = Runs(lambda _: metrics, rate(1.0))
+    found = outcome(runs, "conntrack_full")
+    assert (found.outcome, runs.made, found.runs) == (answer, ["looked", "unchanged"], 0)
+    wanted = "; there is no sign of it: ip.conntrack_drop is 0"
+    assert (wanted in found.reason) is (answer is Answer.REFUTED)
+
+
+def test_a_run_that_does_not_count_shows_no_missing_sign() -> None:
+    runs = Runs(lambda _: {"ip.conntrack_drop": 0.0}, rate(1.0), valid=lambda index: False)
+    assert outcome(runs, "conntrack_full").outcome is Answer.UNTESTED
+
+
+def test_what_moved_without_a_sign_of_the_cause_is_another_cause() -> None:
+    marked = {"tcp.retrans_segs": 0.0, RATE: 16e6}
+    found = outcome(Runs(lambda _: marked, lambda _: {**marked, RATE: 95e6}), "random_loss", make_scenario(links=LOSSY))
+    assert (found.outcome, found.runs) == (Answer.REFUTED, 2)
+    assert found.reason == "there is no sign of it: tcp.retrans_segs is 0"
+    lost = {**marked, "tcp.retrans_segs": 9.0}
+    found = outcome(Runs(lambda _: lost, lambda _: {**lost, RATE: 95e6}), "random_loss", make_scenario(links=LOSSY))
+    assert found.outcome is Answer.CONFIRMED
+
+
+def test_a_metric_that_was_not_above_what_it_takes_cannot_tell() -> None:
+    def outcome_of(share: float) -> Answer:
+        before = {RATE: 16e6, "tcp.retrans_pct": share, "tcp.retrans_segs": 99.0}
+        after = {**before, "tcp.retrans_pct": 0.0}
+        return outcome(Runs(lambda _: before, lambda _: after), "queue_overflow").outcome
+
+    assert (outcome_of(0.5), outcome_of(4.0)) == (Answer.REFUTED, Answer.CONFIRMED)
+
+
+def test_the_first_metric_that_was_measured_decides_where_the_intervention_says_so() -> None:
+    slow = {"app.latency_us.p99": 90_000.0, "tcp.rtt_us.p99": 20_000.0}
+    relieved = {"app.latency_us.p99": 80_000.0, "tcp.rtt_us.p99": 5_000.0}
+    found = outcome(Runs(lambda _: slow, lambda _: relieved), "path_latency")
+    assert [each.metric for each in found.effects] == ["app.latency_us.p99"]
+    assert found.outcome is Answer.REFUTED
+    del slow["app.latency_us.p99"]
+    assert outcome(Runs(lambda _: slow, lambda _: relieved), "path_latency").outcome is Answer.CONFIRMED
 
 
 def test_an_entrys_own_figures_are_judged() -> None:
