@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from perfcheck.model.event import Event, EventType
 from perfcheck.model.metric import Layer
@@ -176,6 +175,8 @@ def spike_places(values: Values, steps: Sequence[Found] = ()) -> tuple[Found, ..
     whole = max(_NORMAL_MAD * float(np.median(away)), _NORMAL_MEAN * float(np.mean(away)), grain)
     if whole <= 0:
         return ()
+    from scipy.special import ndtri  # a quarter of a second to load, and no run without series needs it
+
     bound = max(SIGMAS, float(-ndtri(FALSE_ALARMS / 2 / len(now))))
     size = np.abs(now - middle) / whole
     outside = (np.abs(now - mean) > SIGMAS * sigma) & (size > bound)

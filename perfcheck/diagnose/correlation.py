@@ -19,8 +19,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from perfcheck.model.event import Event, EventType
 from perfcheck.model.flow import flow_id
@@ -158,6 +156,10 @@ def incidents(table: EventTable, windows: Windows | None = None) -> Numbers:
     pairs = [_neighbours(table, windows), _sent_again(table, windows), _after_hosts(table, windows)]
     one, other = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     size = len(table)
+    # A fifth of a second to load, and no run without events needs it.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(size, size))
     _, labels = connected_components(graph, directed=False)
     _, first, number = np.unique(labels, return_index=True, return_inverse=True)

@@ -66,13 +66,25 @@ def load_rules(
     A directory's `causality.yaml` and `tree.yaml` take the place of the shipped ones; `fitted` are other numbers than
     the shipped ones. Raises RuleError with every mistake of every file, each with its place.
     """
-    sources = [*_shipped(), *(source for directory in directories for source in _of_directory(Path(directory)))]
+    shipped = list(_shipped())
+    sources = [*shipped, *(source for directory in directories for source in _of_directory(Path(directory)))]
+    numbers = _shipped_numbers() if fitted is None else fitted
+    try:
+        return _loaded(sources, len(shipped), catalogue, numbers)
+    except RuleError:
+        # The shipped files have no mistakes, but another file can make one of them: then it is told exactly where.
+        return _loaded(sources, 0, catalogue, numbers)
+
+
+def _loaded(
+    sources: Sequence[tuple[str, str]], fast: int, catalogue: Mapping[str, MetricSpec], fitted: Fitted
+) -> RuleSet:
+    """Load the files, so many of the first ones by the fast parser."""
     loader = _Loader(catalogue)
-    for file, text in sources:
+    for number, (file, text) in enumerate(sources):
         if Path(file).name not in _NO_RULES:
-            loader.add(file, text)
-    beside = {Path(file).name: (file, text) for file, text in sources}
-    return loader.finish(_shipped_numbers() if fitted is None else fitted, beside)
+            loader.add(file, text, fast=number < fast)
+    return loader.finish(fitted, {Path(file).name: (file, text) for file, text in sources})
 
 
 def read_fitted(file: str, text: str) -> Fitted:
@@ -142,10 +154,10 @@ class _Loader:
         self._entries: dict[str, _Entry] = {}
         self._problems: list[Problem] = []
 
-    def add(self, file: str, text: str) -> None:
+    def add(self, file: str, text: str, *, fast: bool = False) -> None:
         """Check one file; its mistakes are kept until `finish`."""
         try:
-            source, form = read_form(file, text, RuleFileForm, _BOUNDS)
+            source, form = read_form(file, text, RuleFileForm, _BOUNDS, fast=fast)
         except RuleError as error:
             self._problems.extend(error.problems)
             return

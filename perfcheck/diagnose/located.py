@@ -48,10 +48,15 @@ _EXPECTED: Final[Mapping[str, str]] = {
 }
 
 
-def read_form(file: str, text: str, form: type[Form], bounds: YamlBounds) -> tuple[LocatedFile, Form]:
-    """Return a file's text as its form, and the places of its values; raises RuleError with its mistakes."""
+def read_form(
+    file: str, text: str, form: type[Form], bounds: YamlBounds, *, fast: bool = False
+) -> tuple[LocatedFile, Form]:
+    """Return a file's text as its form, and the places of its values; raises RuleError with its mistakes.
+
+    `fast`: places inside a condition are approximate.
+    """
     try:
-        source = read_located(file, text, bounds)
+        source = read_located(file, text, bounds, fast=fast)
     except FileError as error:
         raise RuleError(*error.problems) from None
     try:
