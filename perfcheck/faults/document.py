@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -116,6 +116,5 @@ class FaultDocument(_Part):
     pairs: tuple[PairSpec, ...] = ()
 
 
-NAME_JOINER: Final = "/"
 Values = Mapping[str, Figure]
 """What a text of a file may name in braces."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,11 +98,7 @@ class FaultBench:
         )
         if not twins or not found.counts:
             return found
-        return FaultRun(
-            combination=one, record=record, alerts=found.alerts,
-            moved=moved_by(compared_values(record), twins),
-            against_twin=self._against(record, twins),
-        )  # fmt: skip
+        return replace(found, moved=moved_by(compared_values(record), twins), against_twin=self._against(record, twins))
 
     def _against(self, record: RunRecord, twins: Sequence[Mapping[str, float]]) -> tuple[DiagnosisRecord, ...]:
         metrics = {name: each.value for name, each in record.metrics.items()}

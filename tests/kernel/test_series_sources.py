@@ -20,7 +20,6 @@ from perfcheck.collect.series.queues import HostQueues
 from perfcheck.collect.series.sampler import Sampler
 from perfcheck.collect.series.source import Moment
 from perfcheck.collect.tcp.collector import TcpCollector
-from perfcheck.model.series import BufferLooks
 from perfcheck.scenario import load_text
 from perfcheck.system.netns import NetnsThread, path_of
 from perfcheck.system.rundir import RUN_DIR_VARIABLE
@@ -162,7 +161,7 @@ class Bursts(threading.Thread):
 
 
 @dataclass(kw_only=True)
-class TcLook:
+class TcLook(witness.Curveless):
     """A source that asks tc(8) at each tick, and has no curves."""
 
     ask: Callable[[], Answer]
@@ -171,18 +170,6 @@ class TcLook:
     def sample(self, moment: Moment) -> None:
         del moment
         self.looks.append(self.ask())
-
-    def spool(self) -> None:
-        """Nothing is left to decode."""
-
-    def samples(self) -> tuple[BufferLooks, ...]:
-        return ()
-
-    def warnings(self) -> tuple[str, ...]:
-        return ()
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def test_depth_and_drops_of_a_hosts_queue_are_those_of_tc(pair: collect_lab.Pair) -> None:

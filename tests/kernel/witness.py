@@ -88,16 +88,8 @@ class PhaseWitness(Witness):
         return Observation(collector=self.name)
 
 
-@dataclass(kw_only=True)
-class TickWitness(Witness):
-    """Is asked at each interval of the series, in their thread."""
-
-    def series(self) -> TickWitness:
-        return self
-
-    def sample(self, moment: Moment) -> None:
-        assert moment.tick == len(self.at_ticks)
-        self.at_ticks.append(self._answer())
+class Curveless:
+    """The part of a source of series that has no curves: nothing to decode, to tell or to let go of."""
 
     def spool(self) -> None:
         """Nothing is left to decode."""
@@ -107,6 +99,21 @@ class TickWitness(Witness):
 
     def warnings(self) -> tuple[str, ...]:
         return ()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass(kw_only=True)
+class TickWitness(Witness, Curveless):
+    """Is asked at each interval of the series, in their thread."""
+
+    def series(self) -> TickWitness:
+        return self
+
+    def sample(self, moment: Moment) -> None:
+        assert moment.tick == len(self.at_ticks)
+        self.at_ticks.append(self._answer())
 
 
 @dataclass(frozen=True, kw_only=True)
