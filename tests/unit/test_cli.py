@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from scripted_session import ScriptedSession
 
 from perfcheck.baseline import HistoryStore
 from perfcheck.cli import commands, main
@@ -15,7 +16,6 @@ from perfcheck.model.record import ExpectationRecord, RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
 from perfcheck.output import read_records
-from perfcheck.runner import RunOptions
 from perfcheck.runner.option_values import tolerance
 from perfcheck.system.commands import missing
 from perfcheck.testing import make_record
@@ -28,22 +28,11 @@ traffic: [{{iperf3: {{from: a, to: b, duration: 1s}}}}]
 """
 
 
-class ScriptedRunner:
+class ScriptedRunner(ScriptedSession):
     """A Runner that gives a record, or raises, by the scenario's name."""
 
     def __init__(self, answers: dict[str, RunRecord | Exception]) -> None:
         self.answers = answers
-        self.options: RunOptions | None = None
-
-    def create(self, options: RunOptions, progress: object) -> ScriptedRunner:
-        self.options = options
-        return self
-
-    def __enter__(self) -> ScriptedRunner:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
     def run(self, scenario: Scenario) -> RunRecord:
         answer = self.answers[scenario.name]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_session import ScriptedSession
 
 from perfcheck.cli import diagnosing, main
 from perfcheck.cli.diagnosing import Suspected, suspected
@@ -17,7 +18,6 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.model.subject import SubjectKind
 from perfcheck.model.verdict import Verdict
 from perfcheck.output import read_records
-from perfcheck.runner import RunOptions
 from perfcheck.testing import make_record
 
 FILE = """
@@ -48,21 +48,10 @@ def record(file: str = "one.yaml", **update: Any) -> RunRecord:
     return made.model_copy(update={"scenario": reference, **update})
 
 
-class ScriptedRunner:
+class ScriptedRunner(ScriptedSession):
     def __init__(self, answer: RunRecord | Exception) -> None:
         self.answer = answer
-        self.options: RunOptions | None = None
         self.tested: list[tuple[str, str | None]] = []
-
-    def create(self, options: RunOptions, progress: object) -> ScriptedRunner:
-        self.options = options
-        return self
-
-    def __enter__(self) -> ScriptedRunner:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
     def run(self, scenario: Scenario) -> RunRecord:
         if isinstance(self.answer, Exception):
