@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
+import statistics
 import threading
 import time
 from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,8 +22,9 @@ from perfcheck.system.clock import now_ns
 
 MOST_SHARE: Final = 0.01
 """Of one CPU, for sampling alone."""
-_WEIGHT: Final = 0.25
-"""Of the latest interval's cost in the running mean: one that was interrupted says little of the next."""
+_REMEMBERED: Final = 9
+"""Intervals whose median cost counts. A hypervisor that takes the CPU away is counted as time of the thread: the mean
+would make the intervals seconds long after one such pause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,16 @@ class Sampling:
     interval_ns: int
     directions: Mapping[tuple[str, str], str] = field(default_factory=dict)
     links: Sequence[WatchedQueues] = ()
+
+
+def next_interval_ns(interval_ns: int, sampling_s: Sequence[float], spooling_s: Sequence[float] = ()) -> int:
+    """Return how long the next interval is: a whole number of `interval_ns`, so that it takes no more than its share.
+
+    `sampling_s` is what the latest intervals cost, in seconds of CPU; `spooling_s` what spooling cost a tick. In the
+    beginning nothing is known of either.
+    """
+    cost_s = sum(statistics.median_low(costs_s) for costs_s in (sampling_s, spooling_s) if costs_s)
+    return max(math.ceil(cost_s * 1e9 / MOST_SHARE / interval_ns), 1) * interval_ns
 
 
 class Sampler(threading.Thread):
@@ -53,7 +66,8 @@ class Sampler(threading.Thread):
         self._whole = 0
         self._began_ns = 0
         self._longest_ns = interval_ns
-        self._cost_s = self._spooling_s = 0.0
+        self._costs_s = deque[float](maxlen=_REMEMBERED)
+        self._spooling_costs_s = deque[float](maxlen=_REMEMBERED)
         self._problem: tuple[int, str] | None = None
         self.cpu_s = 0.0
         """CPU time of the thread so far."""
@@ -94,21 +108,19 @@ class Sampler(threading.Thread):
             source.sample(moment)
         self._whole += 1
         self.cpu_s = time.thread_time()
-        used_s = self.cpu_s - began_s
-        self._cost_s = used_s if moment.tick == 1 else self._cost_s + _WEIGHT * (used_s - self._cost_s)
+        # The first sample warms caches up, and says little of what those after it cost.
+        if moment.tick:
+            self._costs_s.append(self.cpu_s - began_s)
         return moment.now_ns
 
     def _spool(self) -> None:
         began_s = time.thread_time()
         for source in self._sources:
             source.spool()
-        self._spooling_s = (time.thread_time() - began_s) / BATCH
+        self._spooling_costs_s.append((time.thread_time() - began_s) / BATCH)
 
     def _step_ns(self) -> int:
-        """Return how long the next interval is: a whole number of them, so that it takes no more than its share."""
-        cost_s = self._cost_s + self._spooling_s
-        times = max(math.ceil(cost_s * 1e9 / MOST_SHARE / self._interval_ns), 1)
-        step_ns = times * self._interval_ns
+        step_ns = next_interval_ns(self._interval_ns, self._costs_s, self._spooling_costs_s)
         self._longest_ns = max(self._longest_ns, step_ns)
         return step_ns
 
