@@ -33,7 +33,7 @@ WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-series bench-compare \
-	bench-diagnose error-rates campaign campaign-faults campaign-confirm fit-diagnosis report-diagnosis kills clean part-lint part-types part-unit part-plugin \
+	bench-diagnose error-rates campaign campaign-faults campaign-confirm fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
 	part-xdist part-kernel
 # The parts of a target run in their order, also with -j.
 .NOTPARALLEL:
@@ -56,6 +56,7 @@ help:
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
 	@echo 'make fit-diagnosis   fit the numbers of the diagnosis on runs with known faults (BENCH="--runs FILE")'
 	@echo 'make report-diagnosis  how good the diagnosis is on faults that it was not fitted on (BENCH="--runs FILE")'
+	@echo 'make pages           renew the parts of docs/ that are made from the rules'
 	@echo 'make kills           kill perfcheck 200 times at random moments and count what is left (half an hour)'
 	@echo 'make campaign        count false and missed decisions on this machine (more than an hour; BENCH="--set parts")'
 	@echo 'make campaign-faults measure the fault matrix, run by run (hours; resumable; CAMPAIGN="--count 50")'
@@ -150,6 +151,9 @@ fit-diagnosis: setup
 
 report-diagnosis: setup
 	$(PYTHON) tests/bench/report_diagnosis.py $(BENCH)
+
+pages: setup
+	$(BENCH_PYTHON) tests/support/pages.py
 
 kills: setup
 	$(BENCH_PYTHON) tests/bench/kill_campaign.py $(BENCH)

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from pathlib import Path
 from typing import Final
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pages import pages, renewed
+
 from perfcheck.diagnose import explain, load_rules
+from perfcheck.model.causes import CAUSES
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "diagnosis.md"
-LISTING: Final = re.compile(r"<!-- rules: begin [^>]*-->\n(.*)<!-- rules: end -->", re.DOTALL)
 
 
-def test_the_page_lists_the_shipped_rules() -> None:
-    found = LISTING.search(PAGE.read_text())
-    assert found is not None
-    assert found[1].strip() == explain(load_rules()).strip(), "put the output of explain(load_rules()) into the page"
+@pytest.mark.parametrize(("path", "made"), [pytest.param(*page, id=page[0].stem) for page in pages()])
+def test_what_pages_have_from_the_rules_is_up_to_date(path: Path, made: str) -> None:
+    text = path.read_text()
+    assert renewed(text, made) == text, "run `make pages`"
+
+
+def test_every_cause_has_a_page_that_the_overview_names() -> None:
+    for cause in CAUSES:
+        assert f"[{cause}](causes/{cause}.md)" in PAGE.read_text()
+        text = (PAGE.parent / "causes" / f"{cause}.md").read_text()
+        for heading in ("## Told apart", "## What to do"):
+            assert heading in text
+
+
+def test_a_page_without_marks_is_an_error() -> None:
+    with pytest.raises(ValueError, match="made: begin"):
+        renewed("# A page", "text")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_whatever_is_made_stands_in_the_page_and_can_be_renewed(made: str) -> None:
+    marks = "# A page\n\n<!-- made: begin (x) -->\n<!-- made: end -->\n"
+    assert renewed(renewed(marks, "before"), made.replace("<!--", "")) == renewed(marks, made.replace("<!--", ""))
 
 
 def test_the_example_of_a_rule_file_loads(tmp_path: Path) -> None:

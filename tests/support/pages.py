@@ -1,0 +1,50 @@
+"""Renews the parts of docs/ that are made from the rules: `make pages`. A unit test says when that is due."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from perfcheck.diagnose import explain, explain_cause, load_rules
+from perfcheck.model.causes import CAUSES
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+_MADE: Final = re.compile(r"(<!-- made: begin [^>]*-->\n)(.*)(<!-- made: end -->)", re.DOTALL)
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Yield each page with what belongs between its two marks."""
+    rules = load_rules()
+    yield DOCS / "rules.md", explain(rules)
+    for cause in CAUSES:
+        yield DOCS / "causes" / f"{cause}.md", explain_cause(rules, cause)
+
+
+def renewed(page: str, made: str) -> str:
+    """Return the page with the made part in its place.
+
+    Raises:
+        ValueError: there are no marks.
+    """
+    text, times = _MADE.subn(lambda found: f"{found[1]}\n{made.strip()}\n\n{found[3]}", page)
+    if times != 1:
+        raise ValueError("no line '<!-- made: begin ... -->' with '<!-- made: end -->' after it")
+    return text
+
+
+def main() -> int:
+    """Write what changed."""
+    for path, made in pages():
+        before = path.read_text(encoding="utf-8")
+        after = renewed(before, made)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            sys.stdout.write(f"{path.relative_to(DOCS.parent)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
