@@ -119,6 +119,20 @@ def quantities(node: Condition | Quantity) -> Iterator[Quantity]:
             yield node
 
 
+def distinct(node: Condition | Quantity) -> Iterator[Quantity]:
+    """Yield every quantity below a node once, also where terms share it, left to right."""
+    seen: set[int] = set()
+    waiting = [node]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Quantity):
+            yield part
+        waiting += reversed(_parts(part))
+
+
 def measure(node: Condition | Quantity, *, most: int) -> tuple[int, int]:
     """Return how many parts a tree has and how deep it is, terms written out; counting ends beyond `most`."""
     count, deepest = 0, 0

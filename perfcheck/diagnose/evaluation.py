@@ -20,10 +20,13 @@ from perfcheck.diagnose.condition import (
     Number,
     Quantity,
     Spread,
+    distinct,
     quantities,
 )  # fmt: skip
 
 MIN_TRIALS_FOR_SPREAD: Final = 3
+_Known = dict[int, tuple[Condition, bool | None]]
+_Amounts = dict[int, tuple[Arithmetic | Function, float | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +36,21 @@ class Reading:
     metrics: Mapping[str, float]
     trials: Sequence[Mapping[str, float]] = ()
     baseline: Mapping[str, float] = field(default_factory=dict)
+    _known: _Known = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was evaluated, by the identity of its node: conditions share the trees of their terms."""
+    _amounts: _Amounts = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def holds(condition: Condition, reading: Reading) -> bool | None:
     """Whether a condition holds; None where a missing value or a division by zero leaves it open."""
+    known = reading._known.get(id(condition))
+    if known is None:
+        # The node is kept, so that its identity stays its own.
+        known = reading._known[id(condition)] = condition, _evaluated(condition, reading)
+    return known[1]
+
+
+def _evaluated(condition: Condition, reading: Reading) -> bool | None:
     match condition:
         case Comparison():
             return _compare(condition, reading)
@@ -51,10 +65,13 @@ def holds(condition: Condition, reading: Reading) -> bool | None:
 
 def _junction(junction: Junction, reading: Reading) -> bool | None:
     decisive = junction.operator == "or"
-    results = [holds(operand, reading) for operand in junction.operands]
-    if decisive in results:
-        return decisive
-    return None if None in results else not decisive
+    unknown = False
+    for operand in junction.operands:
+        result = holds(operand, reading)
+        if result is decisive:
+            return decisive
+        unknown = unknown or result is None
+    return None if unknown else not decisive
 
 
 def _compare(comparison: Comparison, reading: Reading) -> bool | None:
@@ -87,10 +104,14 @@ def value(quantity: Quantity, reading: Reading) -> float | None:
             return None if measured is None else _finite(measured * quantity.scale)
         case Spread():
             return _spread(quantity.name, reading.trials)
-        case Arithmetic():
-            return _arithmetic(quantity, reading)
-        case Function():
-            return _function(quantity, reading)
+        case _:
+            known = reading._amounts.get(id(quantity))
+            if known is None:
+                amount = (
+                    _arithmetic(quantity, reading) if isinstance(quantity, Arithmetic) else _function(quantity, reading)
+                )
+                known = reading._amounts[id(quantity)] = quantity, amount
+            return known[1]
 
 
 def _arithmetic(quantity: Arithmetic, reading: Reading) -> float | None:
@@ -132,9 +153,9 @@ def _finite(number: float | None) -> float | None:
 
 def why_unknown(condition: Condition, reading: Reading) -> tuple[str, ...]:
     """Say what a condition that is unknown lacks: metrics not measured, no baseline, too few trials, a zero divisor."""
-    nodes = list(quantities(condition))
+    nodes = list(distinct(condition))
     chosen = [each for each in nodes if isinstance(each, Function) and each.name == "either"]
-    spared = {id(inner) for each in chosen if value(each, reading) is not None for inner in quantities(each)}
+    spared = {id(inner) for each in chosen if value(each, reading) is not None for inner in distinct(each)}
     reasons = (
         _lack(node, reading)
         for node in nodes

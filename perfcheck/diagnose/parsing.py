@@ -54,7 +54,7 @@ NO_TERMS: Final[Mapping[str, Quantity | Condition]] = MappingProxyType({})
 
 MAX_LENGTH: Final = 2000
 MAX_DEPTH: Final = 60
-MAX_PARTS: Final = 1000
+MAX_PARTS: Final = 3000
 MAX_POWER: Final = 8
 """Of data or time in a unit, such as bit^2 s^-1."""
 MAX_NAME: Final = 100
