@@ -17,6 +17,7 @@ from perfcheck.model.causes import CAUSES
 from perfcheck.model.printable import printable_lines
 from perfcheck.runner.option_values import count, for_argparse, path_text, percent, ref, tolerance
 from perfcheck.runner.sides import FORMS, Side
+from perfcheck.scenario import hint
 from perfcheck.system.printing import complain
 from perfcheck.version import VERSION
 
@@ -87,6 +88,15 @@ _percent = for_argparse(percent)
 _ref = for_argparse(ref)
 _path = for_argparse(lambda text: Path(path_text(text)))
 _side = for_argparse(Side.parse)
+
+
+def _cause(text: str) -> str:
+    known = [cause for cause in CAUSES if cause not in NO_LIMIT]
+    if text in NO_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text!r} names no limit that could be relieved")
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a cause{hint(text, known)}")
+    return text
 
 
 def _sessions(text: str) -> int:
@@ -229,7 +239,7 @@ def _add_diagnose(subparsers: _Subparsers) -> None:
         help="run the scenario with only the suspected limit relieved: confirmed or refuted (at least 6 more runs)",
     )  # fmt: skip
     causes.add_argument(
-        "--cause", choices=tuple(cause for cause in CAUSES if cause not in NO_LIMIT), metavar="NAME",
+        "--cause", type=_cause, metavar="NAME",
         help="test this cause, not those that were found",
     )  # fmt: skip
     _add_select(causes)

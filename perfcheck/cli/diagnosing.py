@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -98,9 +98,9 @@ def _fresh(arguments: argparse.Namespace, file: ScenarioFile, scenarios: Sequenc
             progress.clear()
             _apart(console, len(verdicts))
             _tell(console, record)
-            testing = arguments.confirm and record.verdict is not Verdict.INVALID
-            found = tuple(_tested(arguments, console, progress, runner, scenario, file, record)) if testing else ()
-            outputs.write(record.model_copy(update={"confirmations": found}))
+            with _kept(outputs, record) as found:
+                if arguments.confirm and record.verdict is not Verdict.INVALID:
+                    _test(arguments, console, progress, runner, scenario, file, record, found)
             verdicts.append(_diagnosed(record))
     return final_status(verdicts, wrong, outputs.problems)
 
@@ -141,8 +141,8 @@ def _stored(arguments: argparse.Namespace) -> int:
             _tell(console, record)
             if refusal is not None:
                 raise refusal
-            found = tuple(_tested(arguments, console, progress, runner, scenario, file, record))
-            outputs.write(record.model_copy(update={"confirmations": found}))
+            with _kept(outputs, record) as found:
+                _test(arguments, console, progress, runner, scenario, file, record, found)
     return final_status(verdicts, (), outputs.problems)
 
 
@@ -159,11 +159,27 @@ def _source_of(arguments: argparse.Namespace, record: RunRecord) -> tuple[Scenar
     raise UsageError(f"--confirm: {record.scenario.file} has no scenario {label} any more")
 
 
-def _tested(
+@contextmanager
+def _kept(outputs: Outputs, record: RunRecord) -> Iterator[list[ConfirmationRecord]]:
+    """Yield a list of tests, and write the record with what is in it then, also where the tests were interrupted."""
+    found: list[ConfirmationRecord] = []
+    try:
+        yield found
+    finally:
+        outputs.write(record.model_copy(update={"confirmations": tuple(found)}))
+
+
+def _test(
     arguments: argparse.Namespace, console: SafeConsole, progress: ConsoleProgress, runner: Runner,
-    scenario: Scenario, file: ScenarioFile, record: RunRecord,
-) -> Iterator[ConfirmationRecord]:  # fmt: skip
-    """Test the causes that the record suspects, or the one that the user names; each is told as it comes."""
+    scenario: Scenario, file: ScenarioFile, record: RunRecord, found: list[ConfirmationRecord],
+) -> None:  # fmt: skip
+    """Test the causes that the record suspects, or the one that the user names; each is told and kept as it comes."""
+
+    def tell(tested: ConfirmationRecord) -> None:
+        progress.clear()
+        _tell_test(console, tested)
+        found.append(tested)
+
     wanted = [Suspected(cause=arguments.cause, entry=_entry_of(record, arguments.cause))] if arguments.cause else []
     wanted = wanted or list(suspected(record))
     if not wanted:
@@ -171,10 +187,7 @@ def _tested(
     if record.scenario.digest and record.scenario.digest != scenario.digest:
         console.print("  note: the scenario's file is not what it was when this was measured")
     for each in wanted:
-        found = runner.confirm(scenario, each.cause, entry=each.entry, line_of=file.line_of)
-        progress.clear()
-        _tell_test(console, found)
-        yield found
+        tell(runner.confirm(scenario, each.cause, entry=each.entry, line_of=file.line_of, interrupted=tell))
 
 
 def suspected(record: RunRecord) -> Iterator[Suspected]:

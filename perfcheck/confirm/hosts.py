@@ -6,43 +6,42 @@ All of it happens in network namespaces of a lab that is taken down afterwards.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from perfcheck.confirm.intervention import Step
+from perfcheck.confirm.rules import KINDS, Rule, chain_of, rule_changes, unread_extensions
 from perfcheck.errors import LabError
 from perfcheck.model.confirmation import ChangeRecord
 from perfcheck.model.seams import Host
+from perfcheck.system.processes import name_of, pids_inside
 
 RATED_QDISCS: Final = ("tbf", "htb", "hfsc", "cake")
-"""Queue disciplines that enforce a rate; one at the root is taken away as a whole."""
+"""Queue disciplines that enforce a rate; one is taken away with all that hangs below it."""
+OPAQUE_QDISCS: Final = ("clsact", "ingress", "netem")
 LIMITED_QDISCS: Final = ("tbf", "pfifo", "bfifo", "fq_codel", "codel", "sfq", "red")
+CLASSFUL_QDISCS: Final = ("htb", "hfsc")
 _LEAST_PACKETS: Final = 3
 """A shortened queue holds so many frames."""
 _FRAME_BYTES: Final = 1514
+_LEAST_TBF_BYTES: Final = 2_000
+"""What waits beside the burst in a shortened tbf."""
 _TIMEOUT_S: Final = 10.0
 _LOCKED: Final = ("cwnd", "ssthresh")
 """Metrics of a route that say something only where they are locked."""
-_RULE_KINDS: Final = {
-    "random": "random drops",
-    "limit": "a rate limit",
-    "syn": "drops of SYN",
-    "connections": "ct count",
-    "reset": "reject with tcp reset",
-}
-
-Rule = Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class HostRelief:
     """Takes the steps of an intervention in hosts; `changes` says what was found and changed.
 
-    `opaque` names what may act on packets and is not read: filters of tc, netem, and extensions of iptables.
+    `opaque` names what may act on packets and is not read: filters of tc, netem, XDP, extensions and
+    legacy tables of iptables.
     """
 
     steps: Sequence[Step]
+    most_queue_bytes: int | None = None
     changes: list[ChangeRecord] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
 
@@ -53,10 +52,10 @@ class HostRelief:
         for step in self.steps:
             for name, host in hosts.items():
                 if step.look is not None:
-                    self._look(name, host)
+                    self._look(name, host) if step.look == "hosts" else self._look_for_programs(name, host)
                 elif step.rules is not None:
                     self._look(name, host)
-                    self._delete_rules(name, host, step.rules)
+                    self._change_rules(name, host, step.rules)
                 elif step.qdisc is not None:
                     self._change_qdiscs(name, host, step)
                 elif step.routes is not None:
@@ -65,32 +64,68 @@ class HostRelief:
     def _note(self, host: str, what: str, before: str, after: str) -> None:
         self.changes.append(ChangeRecord(where=f"{host}: {what}", before=before, after=after))
 
-    def _delete_rules(self, name: str, host: Host, kind: str) -> None:
-        listed = _json(host, ["nft", "-j", "list", "ruleset"])
-        rules = [entry["rule"] for entry in listed.get("nftables", ()) if "rule" in entry]
-        for rule in doomed(rules, kind):
-            where = [rule["family"], rule["table"], rule["chain"]]
-            _run(host, ["nft", "delete", "rule", *where, "handle", str(rule["handle"])])
-            self._note(name, f"nft {' '.join(where)}", _RULE_KINDS[kind], "deleted")
-        if any("xt" in expression for rule in rules for expression in rule.get("expr", ())):
-            self.opaque.append(f"{name} has rules of iptables extensions")
+    def _change_rules(self, name: str, host: Host, kind: str) -> None:
+        listed = _json(host, ["nft", "-j", "list", "ruleset"]).get("nftables", ())
+        for change in rule_changes(listed, kind):
+            where, handle = chain_of(change.rule), change.rule["handle"]
+            if change.instead is None:
+                _run(host, ["nft", "delete", "rule", *where, "handle", str(handle)])
+            else:
+                _run(host, ["nft", "-j", json.dumps(_replacing(change.rule, change.instead))])
+            after = "deleted" if change.instead is None else "accepts all"
+            self._note(name, f"nft {' '.join(where)}", KINDS[kind], after)
+        if unread := unread_extensions(listed):
+            self.opaque.append(f"{name} has rules with extensions of iptables ({', '.join(unread)})")
 
     def _look(self, name: str, host: Host) -> None:
         for qdisc in _qdiscs(host):
-            if qdisc.get("kind") in ("clsact", "ingress", "netem"):
+            if qdisc.get("kind") in OPAQUE_QDISCS:
                 self.opaque.append(f"{name} has {qdisc.get('kind')} on {qdisc.get('dev')}, which is not looked into")
+        listed = _json(host, ["ip", "-j", "link", "show"])
+        for link in listed if isinstance(listed, list) else ():
+            if "xdp" in link:
+                self.opaque.append(f"{name} has a program (XDP) on {link.get('ifname')}, which is not looked into")
+        legacy = host.run(["cat", "/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"], timeout_s=_TIMEOUT_S)
+        if tables := legacy.stdout.decode("utf-8", "replace").split():
+            self.opaque.append(f"{name} has tables of iptables-legacy ({', '.join(dict.fromkeys(tables))})")
+
+    def _look_for_programs(self, name: str, host: Host) -> None:
+        """Name what a host's `setup` left running: nobody knows what it sends, or does to packets."""
+        left = dict.fromkeys(found for pid in pids_inside(host.netns_inode) if (found := name_of(pid)) is not None)
+        if left:
+            self.opaque.append(f"{name} has programs that its setup left running ({', '.join(left)})")
 
     def _change_qdiscs(self, name: str, host: Host, step: Step) -> None:
-        for qdisc in _qdiscs(host):
+        gone = set()
+        for qdisc in sorted(_qdiscs(host), key=lambda each: not each.get("root")):
             dev, kind = str(qdisc.get("dev")), str(qdisc.get("kind"))
-            if step.qdisc == "rate" and kind in RATED_QDISCS and qdisc.get("root"):
-                _run(host, ["tc", "qdisc", "del", "dev", dev, "root"])
+            if step.qdisc == "rate" and kind in RATED_QDISCS and dev not in gone:
+                where = ["root"] if qdisc.get("root") else ["parent", str(qdisc.get("parent"))]
+                _run(host, ["tc", "qdisc", "del", "dev", dev, *where])
                 self._note(name, f"tc qdisc {dev} {kind}", "enforces a rate", "deleted")
+                if qdisc.get("root"):
+                    gone.add(dev)  # and with it what hung below it
             elif step.qdisc == "limit" and step.times is not None and kind in LIMITED_QDISCS:
-                changed = scaled_qdisc(qdisc, step.times)
+                changed = scaled_qdisc(qdisc, step.times, self._most(step))
                 if changed is not None:
                     _run(host, ["tc", "qdisc", "change", *changed.words])
                     self._note(name, f"tc qdisc {dev} {kind} limit", str(changed.before), str(changed.after))
+            elif step.qdisc == "limit" and step.times is not None and kind in CLASSFUL_QDISCS:
+                self._give_queues(name, host, qdisc, step)
+
+    def _most(self, step: Step) -> int | None:
+        return None if step.most_bdp is None else self.most_queue_bytes
+
+    def _give_queues(self, name: str, host: Host, qdisc: Mapping[str, Any], step: Step) -> None:
+        """Give classes a queue of their own where theirs is the kernel's: as long as the interface's (txqueuelen)."""
+        dev = str(qdisc.get("dev"))
+        listed = _json(host, ["ip", "-j", "link", "show", "dev", dev])
+        before = next((int(link["txqlen"]) for link in listed if link.get("txqlen")), 0)
+        classes = _run(host, ["tc", "class", "show", "dev", dev]).decode("utf-8", "replace")
+        for handle in queueless_classes(classes) if before else ():
+            after = _limit(before, float(step.times or 1), self._most(step), _FRAME_BYTES)
+            _run(host, ["tc", "qdisc", "add", "dev", dev, "parent", handle, "pfifo", "limit", str(after)])
+            self._note(name, f"tc class {dev} {handle} queue", f"{before} packets", f"{after} packets")
 
     def _change_routes(self, name: str, host: Host, step: Step) -> None:
         for version in ("-4", "-6"):
@@ -107,59 +142,6 @@ class HostRelief:
                 self._note(name, f"route {route['dst']} {step.routes}", before, after)
 
 
-def doomed(rules: Sequence[Rule], kind: str) -> list[Rule]:
-    """Return the rules of a kind, and what drops the rest behind a rule that accepts up to a rate."""
-    found: list[Rule] = []
-    for index, rule in enumerate(rules):
-        if not _is(rule, kind):
-            continue
-        found.append(rule)
-        if kind == "limit" and not _ends_packets(rule):
-            found += [other for other in rules[index + 1 :] if _chain(other) == _chain(rule) and _only_drops(other)]
-    return list({(_chain(rule), rule["handle"]): rule for rule in found}.values())
-
-
-def _is(rule: Rule, kind: str) -> bool:
-    expressions = rule.get("expr", ())
-    keys = set(_keys(expressions))
-    syn = any("flags" in str(each) and "syn" in str(each) for each in expressions if "match" in each)
-    match kind:
-        case "random":
-            return "numgen" in keys and _ends_packets(rule) and not syn
-        case "limit":
-            return "limit" in keys and not syn and (_ends_packets(rule) or "accept" in keys)
-        case "syn":
-            return syn and _ends_packets(rule) and "ct count" not in keys
-        case "connections":
-            return "ct count" in keys and _ends_packets(rule)
-        case _:
-            return any(isinstance(each.get("reject"), dict) and each["reject"].get("type") == "tcp reset"
-                       for each in expressions) and "ct count" not in keys  # fmt: skip
-
-
-def _ends_packets(rule: Rule) -> bool:
-    return any("drop" in each or "reject" in each for each in rule.get("expr", ()))
-
-
-def _only_drops(rule: Rule) -> bool:
-    return _ends_packets(rule) and "numgen" not in set(_keys(rule.get("expr", ())))
-
-
-def _chain(rule: Rule) -> tuple[str, str, str]:
-    return rule["family"], rule["table"], rule["chain"]
-
-
-def _keys(value: object) -> Iterator[str]:
-    """Yield every key of a nested value."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield str(key)
-            yield from _keys(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _keys(inner)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedQdisc:
     """The words of `tc qdisc change` after those three, and the limit as it was and becomes."""
@@ -169,8 +151,11 @@ class ChangedQdisc:
     after: int
 
 
-def scaled_qdisc(qdisc: Mapping[str, Any], times: float) -> ChangedQdisc | None:
-    """Return how a queue discipline gets a limit so many times as large; None where it tells none."""
+def scaled_qdisc(qdisc: Mapping[str, Any], times: float, most_bytes: int | None = None) -> ChangedQdisc | None:
+    """Return how a queue discipline gets a limit so many times as large, and holds no more than `most_bytes`.
+
+    None where it tells no limit.
+    """
     options = qdisc.get("options") or {}
     kind = str(qdisc["kind"])
     extra: list[str] = []
@@ -179,18 +164,32 @@ def scaled_qdisc(qdisc: Mapping[str, Any], times: float) -> ChangedQdisc | None:
         waiting = (
             int(options["limit"]) - burst if "limit" in options else round(rate * int(options.get("lat", 0)) / 1e6)
         )
-        before, after = waiting + burst, max(round(waiting * times), 2_000) + burst
+        least = min(waiting, _LEAST_TBF_BYTES)
+        wanted = waiting * times if most_bytes is None else min(waiting * times, most_bytes)
+        before, after = waiting + burst, max(round(wanted), least) + burst
         extra = ["rate", f"{rate * 8}bit", "burst", str(burst)]
     elif isinstance(options.get("limit"), int):
         before = int(options["limit"])
-        least = _LEAST_PACKETS * (_FRAME_BYTES if kind in ("bfifo", "red") else 1)
-        after = max(round(before * times), min(before, least))
+        after = _limit(before, times, most_bytes, 1 if kind in ("bfifo", "red") else _FRAME_BYTES)
     else:
         return None
     where = ["root"] if qdisc.get("root") else ["parent", str(qdisc.get("parent"))]
     handle = [] if qdisc.get("handle") in (None, "0:") else ["handle", str(qdisc["handle"])]
     words = ("dev", str(qdisc["dev"]), *where, *handle, kind, *extra, "limit", str(after))
     return ChangedQdisc(words=words, before=before, after=after)
+
+
+def _limit(before: int, times: float, most_bytes: int | None, unit_bytes: int) -> int:
+    """Return a limit in frames (`unit_bytes` is a frame's) or bytes (1): a few frames at least, where it had those."""
+    wanted = before * times if most_bytes is None else min(before * times, most_bytes / unit_bytes)
+    return max(round(wanted), min(before, _LEAST_PACKETS * _FRAME_BYTES // unit_bytes))
+
+
+def queueless_classes(listed: str) -> tuple[str, ...]:
+    """Return the handles of the classes that `tc class show` tells no queue of and no classes below."""
+    words = [line.split() for line in listed.splitlines() if line.startswith("class ")]
+    parents = {line[line.index("parent") + 1] for line in words if "parent" in line[:-1]}
+    return tuple(line[2] for line in words if "leaf" not in line and line[2] not in parents)
 
 
 def base_words(route: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -236,6 +235,11 @@ def _metrics_of(route: Mapping[str, Any]) -> Mapping[str, Any]:
 def _qdiscs(host: Host) -> list[Mapping[str, Any]]:
     listed = _json(host, ["tc", "-j", "qdisc", "show"])
     return [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+
+
+def _replacing(rule: Rule, expressions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the command, as `nft -j` reads it, that puts other expressions in a rule's place."""
+    return {"nftables": [{"replace": {"rule": {**rule, "expr": list(expressions)}}}]}
 
 
 def _json(host: Host, argv: Sequence[str]) -> Any:

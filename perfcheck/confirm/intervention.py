@@ -20,7 +20,7 @@ NOTHING_TO_TEST: Final = ("healthy", "unknown")
 """Causes that name no limit."""
 _BOUNDS: Final = YamlBounds(characters=100_000, values=5_000, depth=12, scalar=2_000)
 _KINDS: Final = ("sysctl", "link", "traffic", "remove", "rules", "qdisc", "routes", "priority", "look",
-          "program")  # fmt: skip
+          "program", "listeners")  # fmt: skip
 
 Percent = Annotated[float, Field(gt=0, le=1000)]
 Text = Annotated[str, Field(min_length=1, max_length=300)]
@@ -40,21 +40,22 @@ class Step(_Form):
     """One change; exactly one of the keys in `_KINDS` says of what."""
 
     sysctl: Annotated[str, Field(pattern=r"^net\.")] | None = None
-    link: Literal["loss", "corrupt", "policer", "ecn", "jitter", "reorder", "queue", "rate", "delay"] | None = None
+    link: Literal["loss", "corrupt", "policer", "ecn", "jitter", "reorder", "queue", "slowdown", "delay"] | None = None
     traffic: Literal["rate", "backlog", "accept"] | None = None
     remove: Literal["traffic", "programs", "forwarding"] | None = None
-    rules: Literal["random", "limit", "syn", "connections", "reset"] | None = None
+    rules: Literal["random", "limit", "syn", "connections", "reset", "spread", "large"] | None = None
     qdisc: Literal["rate", "limit"] | None = None
     routes: Literal["initcwnd", "window"] | None = None
     priority: Annotated[int, Field(ge=-20, le=19)] | None = None
-    look: Literal["hosts"] | None = None
+    look: Literal["hosts", "programs"] | None = None
     program: Literal["bulk"] | None = None
+    listeners: Literal["backlog"] | None = None
     on: Literal["senders", "receivers", "hosts"] = "hosts"
     value: str | None = None
     at: Literal["path", "bottleneck"] = "path"
     to: Literal["none"] | int | None = None
     times: Annotated[float, Field(gt=0, le=100)] | None = None
-    alone: bool = False
+    most_bdp: Annotated[float, Field(gt=0, le=100)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -126,7 +127,7 @@ class Intervention(_Form):
     unless: tuple[Sign, ...] = ()
     elsewhere: tuple[Sign, ...] = ()
     took: Took | None = None
-    fixed_buffers: bool = False
+    keep_buffers: Literal["senders", "receivers"] | None = None
     nothing: Literal["refuted", "untestable"] = "untestable"
     reason: Text = "the scenario has nothing of the kind"
     cannot: Text | None = None

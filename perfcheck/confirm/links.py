@@ -17,7 +17,7 @@ LEAST_PACKETS: Final = 3
 FRAME_BYTES: Final = 1514
 FIELDS: Final = {
     "loss": "loss", "corrupt": "corrupt_pct", "policer": "policer", "ecn": "ecn", "jitter": "jitter",
-    "reorder": "reorder_pct", "queue": "queue", "rate": "rate_bps", "delay": "delay_ns",
+    "reorder": "reorder_pct", "queue": "queue", "slowdown": "rate_bps", "delay": "delay_ns",
 }  # fmt: skip
 """The file's keys, and the names that their values have here."""
 
@@ -31,14 +31,24 @@ class ChangedLink:
     problem: str | None
 
 
-def changed_link(link: LinkSpec, key: str, times: float | None) -> ChangedLink:
-    """Return the link without an impairment, or with it so many times as large."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """The key, how many times as large it becomes (None: it goes), and the most bytes of a queue."""
+
+    key: str
+    times: float | None
+    most_bytes: int | None = None
+
+
+def changed_link(link: LinkSpec, key: str, times: float | None, most_bytes: int | None = None) -> ChangedLink:
+    """Return the link without an impairment, or with it so many times as large; a queue holds `most_bytes` at most."""
     changes: list[tuple[str, str, str]] = []
-    update: dict[str, object] = _changed(link, key, times, "", changes)
+    wanted = _Change(key=key, times=times, most_bytes=most_bytes)
+    update: dict[str, object] = _changed(link, wanted, "", changes)
     for name in ("forward", "reverse"):
         block: Impairments | None = getattr(link, name)
         if block is not None:
-            update[name] = block.model_copy(update=_changed(block, key, times, f"{name}.", changes))
+            update[name] = block.model_copy(update=_changed(block, wanted, f"{name}.", changes))
     if key == "delay":
         update = _with_queues_kept(link, update)
     copied = link.model_copy(update=update)
@@ -65,14 +75,15 @@ def _in_bytes(link: LinkSpec, queue: Queue) -> Queue:
 
 
 def _changed(
-    block: Impairments, key: str, times: float | None, prefix: str, changes: list[tuple[str, str, str]]
-) -> dict[str, object]:
+    block: Impairments, wanted: _Change, prefix: str, changes: list[tuple[str, str, str]]
+) -> dict[str, object]:  # fmt: skip
     """Return the new values of one block, and note each that is another."""
-    field = FIELDS[key]
+    key, field = wanted.key, FIELDS[wanted.key]
     update: dict[str, object] = {}
-    before = getattr(block, field)
+    # The rate that a link begins with is the path's own.
+    before = getattr(block, field) if key != "slowdown" else None
     least = block.jitter.least_delay_ns if key == "delay" and block.jitter is not None else 0
-    after = _new(before, times, least)
+    after = _new(before, wanted, least)
     if after != before and _text(before, key) != _text(after, key):
         update[field] = after
         changes.append((f"{prefix}{key}", _text(before, key), _text(after, key)))
@@ -85,24 +96,26 @@ def _changed(
         update["schedule"] = tuple(step for step in steps if step.changed) or None
         changes.append((f"{prefix}schedule[].delay", "changes", "none"))
     if block.schedule and field in Change.model_fields:
-        steps = [_step(step, field, times, least) for step in block.schedule]
+        steps = [_step(step, field, wanted, least) for step in block.schedule]
         if steps != list(block.schedule):
             update["schedule"] = tuple(step for step in steps if step.changed) or None
-            changes.append((f"{prefix}schedule[].{key}", "changes", "none" if times is None else f"x {times:g}"))
+            changes.append(
+                (f"{prefix}schedule[].{key}", "changes", "none" if wanted.times is None else f"x {wanted.times:g}")
+            )
     return update
 
 
-def _step(step: Change, field: str, times: float | None, least: int) -> Change:
-    return step.model_copy(update={field: _new(getattr(step, field), times, least)})
+def _step(step: Change, field: str, wanted: _Change, least: int) -> Change:
+    return step.model_copy(update={field: _new(getattr(step, field), wanted, least)})
 
 
-def _new(value: Any, times: float | None, least: int) -> Any:
+def _new(value: Any, wanted: _Change, least: int) -> Any:
     """Return a value so many times as large; a delay stays as long as it varies: that is another limit."""
-    if value is None or times is None:
+    if value is None or wanted.times is None:
         return None
     if isinstance(value, Queue):
-        return value.model_copy(update={"size": _scaled(value.size, times)})
-    return max(round(value * times), min(least, value))
+        return value.model_copy(update={"size": _scaled(value.size, wanted.times, wanted.most_bytes)})
+    return max(round(value * wanted.times), min(least, value))
 
 
 def _goes_back(before_ns: int, schedule: Sequence[Change]) -> bool:
@@ -112,12 +125,13 @@ def _goes_back(before_ns: int, schedule: Sequence[Change]) -> bool:
     return any(move > 0 for move in moves) and any(move < 0 for move in moves)
 
 
-def _scaled(size: QueueSize, times: float) -> QueueSize:
+def _scaled(size: QueueSize, times: float, most_bytes: int | None) -> QueueSize:
     if size.packets is not None:
-        return QueueSize(packets=max(round(size.packets * times), min(size.packets, LEAST_PACKETS)))
+        most = size.packets * times if most_bytes is None else min(size.packets * times, most_bytes / FRAME_BYTES)
+        return QueueSize(packets=max(round(most), min(size.packets, LEAST_PACKETS)))
     if size.size_bytes is not None:
-        least = min(size.size_bytes, LEAST_PACKETS * FRAME_BYTES)
-        return QueueSize(size_bytes=max(round(size.size_bytes * times), least))
+        most = size.size_bytes * times if most_bytes is None else min(size.size_bytes * times, most_bytes)
+        return QueueSize(size_bytes=max(round(most), min(size.size_bytes, LEAST_PACKETS * FRAME_BYTES)))
     assert size.bdp is not None  # noqa: S101 - the validator saw to it
     return QueueSize(bdp=size.bdp * times)
 
@@ -138,5 +152,5 @@ def _text(value: object, key: str) -> str:
     if isinstance(value, bool):
         return "true"
     if isinstance(value, int | float):
-        return format_value(value, {"rate": "bps", "delay": "ns"}.get(key, "pct"))
+        return format_value(value, {"delay": "ns"}.get(key, "pct"))
     return "set"

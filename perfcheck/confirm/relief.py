@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,10 @@ LineOf = Callable[[str], int]
 LEAST_BUFFER_BYTES: Final = 8 << 20
 MOST_BUFFER_BYTES: Final = 256 << 20
 BUFFER_BDPS: Final = 4
-_IN_HOSTS: Final = ("rules", "qdisc", "routes", "priority", "look")
+DATAGRAMS_BPS: Final = 1_000_000
+"""What iperf3 sends over UDP where the file says nothing."""
+MOST_OF_A_PATH: Final = 0.9
+_IN_HOSTS: Final = ("rules", "qdisc", "routes", "priority", "look", "listeners")
 
 
 class CannotRelieve(CouldNotMeasure):
@@ -32,12 +35,14 @@ class CannotRelieve(CouldNotMeasure):
 class Relief:
     """A scenario in which one limit is relieved.
 
-    `changes` is what was changed in it; `in_hosts` are the steps that act in its hosts once they are set up.
+    `changes` is what was changed in it; `in_hosts` are the steps that act in its hosts once they are set up. A queue
+    that they shorten shall hold no more than `most_queue_bytes`.
     """
 
     scenario: Scenario
     changes: tuple[ChangeRecord, ...]
     in_hosts: tuple[Step, ...]
+    most_queue_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -47,6 +52,7 @@ class _Edit:
     scenario: Scenario
     entry: str | None
     line_of: LineOf
+    downloads: frozenset[str] = frozenset()
     changes: list[ChangeRecord] = field(default_factory=list)
 
     def note(self, where: str, before: str, after: str) -> None:
@@ -71,32 +77,37 @@ class _Edit:
 
 
 def relieved(
-    scenario: Scenario, intervention: Intervention, *, entry: str | None = None, line_of: LineOf = lambda _: 1
+    scenario: Scenario, intervention: Intervention, *, entry: str | None = None, line_of: LineOf = lambda _: 1,
+    downloads: Collection[str] = (),
 ) -> Relief:  # fmt: skip
     """Return the scenario with the limit relieved for a traffic entry (None: for all that are measured).
 
-    Raises CannotRelieve, with `FILE:LINE: KEY: why`, where the file leaves no way to.
+    `downloads` names the entries with a program whose data comes from its server: no file says that. Raises
+    CannotRelieve, with `FILE:LINE: KEY: why`, where the file leaves no way to.
     """
     if intervention.cannot is not None:
         raise CannotRelieve(intervention.cannot)
-    edit = _Edit(scenario, entry, line_of)
-    if intervention.fixed_buffers:
-        _refuse_fixed_buffers(edit)
+    edit = _Edit(scenario, entry, line_of, frozenset(downloads))
+    if intervention.keep_buffers is not None:
+        _free_buffers(edit, intervention.keep_buffers)
     in_hosts = []
     for step in intervention.steps:
         if any(getattr(step, kind) is not None for kind in _IN_HOSTS):
             in_hosts.append(step)
         else:
             _apply(edit, step)
-    return Relief(scenario=edit.scenario, changes=tuple(edit.changes), in_hosts=tuple(in_hosts))
+    most = [found for step in in_hosts if (found := _most_bytes(edit, step)) is not None]
+    return Relief(
+        scenario=edit.scenario, changes=tuple(edit.changes), in_hosts=tuple(in_hosts),
+        most_queue_bytes=max(most, default=None),
+    )  # fmt: skip
 
 
 def _apply(edit: _Edit, step: Step) -> None:
     if step.sysctl is not None:
         _set_sysctl(edit, step)
     elif step.link is not None:
-        if not (step.alone and any(map(_competes, edit.scenario.traffic))):
-            _change_links(edit, step)
+        _change_links(edit, step)
     elif step.traffic is not None:
         _change_traffic(edit, step.traffic, None if step.to == "none" else step.to)
     elif step.program is not None:
@@ -106,43 +117,81 @@ def _apply(edit: _Edit, step: Step) -> None:
         _remove(edit, step.remove)
 
 
-def _refuse_fixed_buffers(edit: _Edit) -> None:
-    """A program that fixes its own buffers does not see the sysctls."""
+def _free_buffers(edit: _Edit, kept: str) -> None:
+    """Leave out `window`, which fixes SO_SNDBUF and SO_RCVBUF alike, and keep the buffers of one side as they were.
+
+    The kernel doubles what a program asks for (socket(7)); a sysctl holds the doubled value.
+    """
+    traffic = list(edit.scenario.traffic)
     for place, spec in edit.judged:
-        if spec.iperf3 is not None and spec.iperf3.window_bytes is not None:
-            path = f"traffic[{place}].iperf3.window"
+        if spec.iperf3 is None or spec.iperf3.window_bytes is None:
+            continue
+        ends = (spec.iperf3.from_host, spec.iperf3.to_host)
+        sender, receiver = ends[::-1] if spec.iperf3.reverse else ends
+        host, key = (sender, "net.ipv4.tcp_wmem") if kept == "senders" else (receiver, "net.ipv4.tcp_rmem")
+        path = f"traffic[{place}].iperf3.window"
+        if any(host in _ends_of(other) for index, other in enumerate(edit.scenario.traffic) if index != place):
             message = (
-                "fixes both SO_SNDBUF and SO_RCVBUF, so that neither can be relieved alone; remove it to test this"
+                f"fixes both SO_SNDBUF and SO_RCVBUF, and other traffic of {host} would get what is to keep one of "
+                "them; test this entry alone"
             )
             raise edit.cannot(path, message)
+        fixed = f"4096 {2 * spec.iperf3.window_bytes} {2 * spec.iperf3.window_bytes}"
+        edit.note(path, f"{spec.iperf3.window_bytes:,} bytes", "none")
+        traffic[place] = spec.model_copy(update={"iperf3": spec.iperf3.model_copy(update={"window_bytes": None})})
+        _write_sysctl(edit, host, key, fixed)
+    edit.scenario = edit.scenario.model_copy(update={"traffic": tuple(traffic)})
+
+
+def _ends_of(spec: TrafficSpec) -> tuple[str, ...]:
+    """Return the hosts on which an entry has a process, as far as the file tells."""
+    if spec.command is not None:
+        return (spec.command.host, *((spec.command.server.host,) if spec.command.server is not None else ()))
+    asking = spec.iperf3 or spec.http or spec.sockperf or spec.connections
+    assert asking is not None  # noqa: S101 - the model holds exactly one generator
+    return asking.from_host, asking.to_host
 
 
 def _set_sysctl(edit: _Edit, step: Step) -> None:
     assert step.sysctl is not None  # noqa: S101 - the caller saw to it
     assert step.value is not None  # noqa: S101 - the form saw to it
-    key, value = step.sysctl, step.value.format(buffer=_buffer_bytes(edit))
-    hosts = dict(edit.scenario.hosts)
+    value = step.value.format(buffer=_buffer_bytes(edit))
     for name in _hosts_of(edit, step.on):
-        spec = hosts[name]
-        before = str(spec.sysctl.get(key, "not set"))
-        # A host's own commands run after its sysctls: they may have set the same one.
-        again = (f"sysctl -q -w {shlex.quote(f'{key}={value}')}",) if spec.setup else ()
-        hosts[name] = spec.model_copy(
-            update={"sysctl": {**spec.sysctl, key: value}, "setup": (*spec.setup, *again)}
-        )  # fmt: skip
-        if before != value:
-            edit.note(f"hosts.{name}.sysctl.{key}", before, value)
-    edit.scenario = edit.scenario.model_copy(update={"hosts": hosts})
+        _write_sysctl(edit, name, step.sysctl, value)
+
+
+def _write_sysctl(edit: _Edit, name: str, key: str, value: str) -> None:
+    spec = edit.scenario.hosts[name]
+    before = str(spec.sysctl.get(key, "not set"))
+    # A host's own commands run after its sysctls: they may have set the same one.
+    again = (f"sysctl -q -w {shlex.quote(f'{key}={value}')}",) if spec.setup else ()
+    changed = spec.model_copy(
+        update={"sysctl": {**spec.sysctl, key: value}, "setup": (*spec.setup, *again)}
+    )  # fmt: skip
+    edit.scenario = edit.scenario.model_copy(update={"hosts": {**edit.scenario.hosts, name: changed}})
+    if before != value:
+        edit.note(f"hosts.{name}.sysctl.{key}", before, value)
+
+
+def _bdps(edit: _Edit) -> list[float]:
+    """Return what each of the paths holds, in bytes; nothing of paths without a rate."""
+    found = []
+    for path in edit.paths:
+        slowest = bottleneck(edit.scenario, path)
+        if slowest is not None:
+            found.append(slowest.rate_bps * base_rtt_ns(edit.scenario, path) / 8e9)
+    return found
+
+
+def _most_bytes(edit: _Edit, step: Step) -> int | None:
+    """Return how much a shortened queue may hold by the paths that use it; None: as much as it likes."""
+    bdps = _bdps(edit)
+    return round(step.most_bdp * max(bdps)) if step.most_bdp is not None and bdps else None
 
 
 def _buffer_bytes(edit: _Edit) -> int:
     """Return a buffer that limits none of the paths."""
-    bdps = []
-    for path in edit.paths:
-        slowest = bottleneck(edit.scenario, path)
-        if slowest is not None:
-            bdps.append(slowest.rate_bps * base_rtt_ns(edit.scenario, path) / 8e9)
-    wanted = round(BUFFER_BDPS * max(bdps, default=0.0))
+    wanted = round(BUFFER_BDPS * max(_bdps(edit), default=0.0))
     return min(max(wanted, LEAST_BUFFER_BYTES), MOST_BUFFER_BYTES)
 
 
@@ -181,7 +230,7 @@ def _change_links(edit: _Edit, step: Step) -> None:
     wanted = _links_of(edit, step.at)
     links = list(edit.scenario.links)
     for index in sorted(wanted):
-        found = changed_link(links[index], step.link, None if step.times is None else step.times)
+        found = changed_link(links[index], step.link, step.times, _most_bytes(edit, step))
         for key, before, after in found.changes:
             edit.note(f"links[{index}].{key}", before, after)
         if found.problem is not None:
@@ -213,7 +262,8 @@ def _change_traffic(edit: _Edit, key: str, value: int | None) -> None:
     for place, spec in edit.judged:
         inner = spec.spec
         if key == "rate" and spec.protocol == "udp":
-            continue  # datagrams without a rate do not tell what an application wants, they flood
+            _double_datagrams(edit, place, spec, traffic)
+            continue
         name = next((name for name in attribute if hasattr(inner, name)), None)
         if name is None or getattr(inner, name) == value:
             continue
@@ -224,29 +274,51 @@ def _change_traffic(edit: _Edit, key: str, value: int | None) -> None:
     edit.scenario = edit.scenario.model_copy(update={"traffic": tuple(traffic)})
 
 
+def _double_datagrams(edit: _Edit, place: int, spec: TrafficSpec, traffic: list[TrafficSpec]) -> None:
+    """Have datagrams come twice as fast where the path carries that: without a rate they would flood it."""
+    if spec.iperf3 is None:
+        return
+    rates = [one.rate_bps for path in paths_of(edit.scenario, spec) if (one := bottleneck(edit.scenario, path))]
+    before = spec.iperf3.rate_bps or DATAGRAMS_BPS
+    if any(2 * before * spec.iperf3.streams > MOST_OF_A_PATH * rate for rate in rates):
+        return
+    traffic[place] = spec.model_copy(update={"iperf3": spec.iperf3.model_copy(update={"rate_bps": 2 * before})})
+    edit.note(f"traffic[{place}].iperf3.rate", f"{before:,}", f"{2 * before:,}")
+
+
 def _replace_programs(edit: _Edit) -> None:
-    """Put a transfer in the place of the judged programs: it sends and reads at once, and fixes no buffer."""
+    """Put a transfer in the place of the judged programs: it sends and reads at once, and fixes no buffer.
+
+    It goes the way that most of the program's data went.
+    """
     traffic = list(edit.scenario.traffic)
     for place, spec in edit.judged:
         server = spec.command.server if spec.command is not None else None
         if spec.command is None or server is None or server.protocol != "tcp" or server.host == spec.command.host:
             continue
-        ends = {"from": spec.command.host, "to": server.host, "family": spec.command.family}
+        name = entry_names(edit.scenario.traffic)[place]
+        down = name in edit.downloads
+        ends = {"from": spec.command.host, "to": server.host, "family": spec.command.family, "reverse": down}
         traffic[place] = spec.model_copy(update={"command": None, "iperf3": Iperf3Spec.model_validate(ends)})
-        edit.note(f"traffic[{place}].command", "a program", "iperf3")
+        edit.note(f"traffic[{place}].command", "a program", "iperf3, from its server" if down else "iperf3")
     edit.scenario = edit.scenario.model_copy(update={"traffic": tuple(traffic)})
 
 
 def _remove(edit: _Edit, which: str) -> None:
-    """Leave out the background's traffic, its programs that talk to nobody, or those of them on hosts that forward."""
+    """Leave out the background's traffic, its programs that talk to nobody, or those of them on hosts that forward.
+
+    Where the cause of one entry is tested, the other measured entries are traffic that competes, too.
+    """
     kinds: dict[str, Callable[[TrafficSpec], bool]] = {
-        "traffic": _competes, "programs": _idle, "forwarding": lambda spec: _forwards(edit.scenario, spec),
+        "traffic": _competes if edit.entry is None else lambda spec: not _idle(spec),
+        "programs": _idle,
+        "forwarding": lambda spec: _forwards(edit.scenario, spec),
     }  # fmt: skip
     wanted = kinds[which]
     names = entry_names(edit.scenario.traffic)
     kept = []
     for name, spec in zip(names, edit.scenario.traffic, strict=True):
-        if spec.background and name != edit.entry and wanted(spec):
+        if name != edit.entry and wanted(spec):
             edit.note(f"traffic.{name}", spec.generator, "left out")
         else:
             # Its position was its name; it keeps it.

@@ -15,6 +15,7 @@ from perfcheck.errors import LabError
 from perfcheck.lab.topology import Topology
 from perfcheck.model.names import Family
 from perfcheck.system import commands, processes
+from perfcheck.system.listeners import lengthen_backlogs
 from perfcheck.system.netns import inode_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class LabHost:
         self._undo = undo
         self._cpus = topology.hosts[name].cpus
         self.nice = 0
+        self.long_backlogs = False
         self._environment = commands.tagged_environment(undo.tag)
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -89,7 +91,11 @@ class LabHost:
     def listening(self, port: int, protocol: str = "tcp") -> bool:
         """Whether something listens on the port, over IPv4 or IPv6 (by sock_diag, no connection is made)."""
         number, states = _SOCKETS[protocol]
-        return self.inside(lambda: port in _bound_ports(number, states))
+        found = self.inside(lambda: port in _bound_ports(number, states))
+        if found and self.long_backlogs and protocol == "tcp":
+            # Nobody has been told yet that it listens: no connection has come.
+            lengthen_backlogs(self.netns_path)
+        return found
 
     def reap(self) -> None:
         """Wait for processes that were ended and close this side of their pipes; safe to call twice."""

@@ -25,6 +25,7 @@ from perfcheck.model.subject import direction_name
 from perfcheck.system import cgroup, commands, sysctl
 from perfcheck.system.clock import wait_until
 from perfcheck.system.journal import Journal
+from perfcheck.system.listeners import lengthen_backlogs
 from perfcheck.system.netns import NetnsThread, path_of
 from perfcheck.system.signals import deferred_signals
 
@@ -172,6 +173,12 @@ class Lab:
         """Start the hosts' processes with this nice value from now on; what `setup` left running keeps its own."""
         for host in self._hosts.values():
             host.nice = nice
+
+    def lengthen_backlogs(self) -> None:
+        """Have every server listen with the longest accept queue: those that listen, and those to be waited for."""
+        for host in self._hosts.values():
+            lengthen_backlogs(host.netns_path)
+            host.long_backlogs = True
 
     def begin_trial(self, index: int) -> None:
         """Start a trial: counters to 0, loss patterns back to their seeds, what routes have learned forgotten."""

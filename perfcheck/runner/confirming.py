@@ -26,6 +26,7 @@ from perfcheck.model.confirmation import Answer, ChangeRecord, ConfirmationRecor
 from perfcheck.model.record import TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
+from perfcheck.model.traffic import entry_names
 from perfcheck.model.units import format_value
 from perfcheck.runner.patience import MAX_ATTEMPTS, Patience
 from perfcheck.scenario import hint
@@ -33,7 +34,7 @@ from perfcheck.scenario import hint
 LOOKS: Final = (3, 5, 7)
 """Pairs of runs after which the question may be settled; after the last it stays open."""
 
-PAIRS_FOR_A_SIGN: Final = 2
+RUNS_FOR_A_SIGN: Final = 2
 """A sign of the cause that no unchanged run of so many shows is not there."""
 
 PrepareLab = Callable[[Lab], None]
@@ -67,12 +68,14 @@ class CauseTest:
         self._relief = Relief(scenario=scenario, changes=(), in_hosts=())
         self._in_hosts = HostRelief(())
         self._trials: dict[str, list[TrialRecord]] = {"A": [], "B": []}
+        self._line_of: LineOf = lambda _: 1
 
     def outcome(self, line_of: LineOf) -> ConfirmationRecord:
         """Measure, and return what the runs say; what stands in the way is the reason of a cause left untested."""
         try:
-            self._relief = relieved(self._scenario, self._intervention, entry=self._entry, line_of=line_of)
-            self._in_hosts = HostRelief(self._relief.in_hosts)
+            self._line_of = line_of
+            self._relieve()
+            self._in_hosts = HostRelief(self._relief.in_hosts, self._relief.most_queue_bytes)
             if not self._anything_to_relieve():
                 return self._without_runs()
             return self._measured()
@@ -83,6 +86,33 @@ class CauseTest:
         except CouldNotMeasure as why:
             return self._record(Answer.UNTESTED, reason=f"a run failed: {why}")
 
+    def so_far(self, why: str) -> ConfirmationRecord:
+        """Return what was found until the test was ended for this reason: medians, and no answer."""
+        made = f"{why} after {self._pairs} {'run' if self._pairs == 1 else 'runs'} of each side"
+        seen = [text for move in self._intervention.moves if (text := self._medians(move.metric)) is not None]
+        return self._record(Answer.UNTESTED, reason=": ".join([made, ", ".join(seen)] if seen else [made]))
+
+    def _medians(self, metric: str) -> str | None:
+        values = [self._values(side, metric) for side in ("A", "B")]
+        if not all(values):
+            return None
+        before, after = (format_value(median(each), CATALOGUE[metric].unit) for each in values)
+        return f"{metric} {before} -> {after}"
+
+    def _relieve(self, unchanged: TrialRecord | None = None) -> None:
+        """Relieve the limit in the scenario, by what an unchanged run shows of it where there is one."""
+        self._relief = relieved(
+            self._scenario, self._intervention, entry=self._entry, line_of=self._line_of,
+            downloads=frozenset() if unchanged is None else downloads(self._scenario, unchanged),
+        )  # fmt: skip
+
+    @property
+    def _learns(self) -> bool:
+        """Whether the relief depends on a run: a transfer takes a program's place, and goes the way its data went."""
+        return any(step.program is not None for step in self._intervention.steps) and any(
+            spec.command is not None and spec.command.server is not None for spec in self._scenario.traffic
+        )
+
     @property
     def _nice(self) -> int | None:
         return next((step.priority for step in self._relief.in_hosts if step.priority is not None), None)
@@ -90,6 +120,8 @@ class CauseTest:
     def _prepare(self, lab: Lab) -> None:
         """Relieve what the hosts' own commands made, and favour the traffic's processes where that is the relief."""
         self._in_hosts.act(lab.hosts)
+        if any(step.listeners is not None for step in self._relief.in_hosts):
+            lab.lengthen_backlogs()
         if self._nice is not None:
             lab.favour(self._nice)
 
@@ -135,7 +167,28 @@ class CauseTest:
         told = (f"{metric} is {format_value(value, CATALOGUE[metric].unit)}" for metric, value in found.items())
         return f"there is no sign of it: {', '.join(told)}"
 
+    def _looked(self) -> str | None:
+        """Make unchanged runs until one shows the cause, two at most; return what says that it is not there.
+
+        The runs are kept for the pairs: a relieved run of each follows.
+        """
+        for number in range(RUNS_FOR_A_SIGN):
+            self._progress.stage(self._scenario, f"run {number + 1}, unchanged", number, 2 * LOOKS[0])
+            trial = self._run(self._scenario, None)
+            if trial is None or not trial.valid:
+                return None
+            if self._learns and not number:
+                self._relieve(trial)
+            self._trials["A"].append(trial)
+            if (missing := self._another_cause()) is None:
+                return None
+        return missing
+
     def _measured(self) -> ConfirmationRecord:
+        if self._learns or self._intervention.signs or self._intervention.unless:
+            missing = self._looked()
+            if missing is not None:
+                return self._record(Answer.REFUTED, reason=missing)
         order = iter(order_of_pairs(MAX_ATTEMPTS * LOOKS[-1], secrets.randbits(32)))
         patience = Patience(LOOKS[-1])
         finding, effects = Finding.OPEN, list[tuple[Move, Effect]]()
@@ -145,7 +198,7 @@ class CauseTest:
                 patience.note(counts=counts)
                 if not counts and not patience.exhausted:
                     patience.wait_for_calm()
-                if self._pairs >= PAIRS_FOR_A_SIGN and self._another_cause() is not None:
+                if self._pairs >= RUNS_FOR_A_SIGN and self._another_cause() is not None:
                     return self._concluded(finding, list(self._effects()))
             if self._pairs < look:
                 break
@@ -162,17 +215,26 @@ class CauseTest:
     def _pair(self, sides: Sequence[str], wanted: int) -> bool:
         """Make one run of each side; both count, or neither does."""
         made: dict[str, TrialRecord] = {}
+        begun = len(self._trials["A"]) > len(self._trials["B"])
+        if begun:
+            sides = ("B",)
+        elif self._learns and not self._trials["A"]:
+            sides = ("A", "B")
         for number, side in enumerate(sides):
             words = "unchanged" if side == "A" else f"{self._intervention.cause} relieved"
-            done = 2 * self._pairs + number
+            done = sum(map(len, self._trials.values())) + number
             self._progress.stage(self._scenario, f"run {done + 1}, {words}", done, 2 * wanted)
             changed = side == "B"
             trial = self._run(
                 self._relief.scenario if changed else self._scenario, self._prepare if changed else None
             )  # fmt: skip
             if trial is None or not trial.valid:
+                if begun:
+                    self._trials["A"].pop()
                 return False
             made[side] = trial
+            if side == "A" and self._learns and not self._trials["A"]:
+                self._relieve(trial)
         for side, trial in made.items():
             self._trials[side].append(trial)
         return True
@@ -208,7 +270,7 @@ class CauseTest:
         if finding is Finding.OPEN:
             reason = f"{self._pairs} runs of each side vary too much to decide"
             return self._record(Answer.UNTESTED, effects=records, reason=reason)
-        if finding is Finding.STAYED and (missed := self._did_not_take()) is not None:
+        if finding is Finding.STAYED and (missed := self._did_not_take() or self._hidden()) is not None:
             return self._record(Answer.UNTESTED, effects=records, reason=missed)
         return self._record(_ANSWERS[finding], effects=records)
 
@@ -224,6 +286,12 @@ class CauseTest:
             return None
         value = format_value(effect.relieved, CATALOGUE[took.metric].unit)
         return f"the relief took no effect: {took.metric} stayed at {value}"
+
+    def _hidden(self) -> str | None:
+        """Say what may make the limit and was not relieved; None: nothing that is known of."""
+        if not self._in_hosts.opaque:
+            return None
+        return f"nothing moved, but {'; '.join(dict.fromkeys(self._in_hosts.opaque))}"
 
     def _record(
         self, answer: Answer, *, effects: tuple[EffectRecord, ...] = (), reason: str = ""
@@ -243,6 +311,23 @@ class CauseTest:
     def _priority(self) -> Iterator[ChangeRecord]:
         if self._nice is not None and self._pairs:
             yield ChangeRecord(where="the traffic's processes: nice", before="0", after=str(self._nice))
+
+
+def downloads(scenario: Scenario, trial: TrialRecord) -> frozenset[str]:
+    """Return the entries with a program whose server sent more bytes than it received in a run."""
+    return frozenset(
+        name
+        for name, spec in zip(entry_names(scenario.traffic), scenario.traffic, strict=True)
+        if spec.command is not None and spec.command.server is not None and _sends(trial, spec.command.server.host)
+    )
+
+
+def _sends(trial: TrialRecord, host: str) -> bool:
+    seen = trial.subjects.get(host, {})
+    sent, received = (
+        seen.get(f"nic.{way}_packets", 0.0) * seen.get(f"nic.{way}_packet_bytes.mean", 0.0) for way in ("tx", "rx")
+    )
+    return sent > received
 
 
 def _recorded(move: Move, effect: Effect) -> EffectRecord:

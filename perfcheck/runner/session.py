@@ -16,7 +16,7 @@ from perfcheck.collect.session import Core
 from perfcheck.compare import MoreRuns, changed_conditions, judge, more_runs, planned_metrics
 from perfcheck.confirm import LineOf
 from perfcheck.diagnose import RuleSet, load_rules
-from perfcheck.errors import Unavailable, UsageError
+from perfcheck.errors import Stopped, Unavailable, UsageError
 from perfcheck.lab import Lab, plan
 from perfcheck.lab.links import emulators
 from perfcheck.model.baseline import BaselineLookup
@@ -36,6 +36,7 @@ from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
 from perfcheck.runner.summary import diagnosed_against
+from perfcheck.runner.unmeasured import interrupted_by
 from perfcheck.system import Journal, clean, measuring_lock, new_tag, stop_on_signals
 from perfcheck.system.checks import require_privileges
 from perfcheck.system.modules import loaded_modules
@@ -167,12 +168,13 @@ class Runner:
     def confirm(
         self, scenario: Scenario, cause: str, *, entry: str | None = None, line_of: LineOf = lambda _: 1,
         told: Callable[[bool, TrialRecord], None] = lambda *_: None,
+        interrupted: Callable[[ConfirmationRecord], None] = lambda _: None,
     ) -> ConfirmationRecord:  # fmt: skip
         """Test a cause: relieve the suspected limit and nothing else, in runs between unchanged ones.
 
         `entry`: the traffic entry of which it is the cause. `line_of` gives the lines that messages name. `told`
-        is given each run, and whether the limit was relieved in it. Each run has a lab of its own, so that what one
-        lab's hosts still run never disturbs another's.
+        is given each run, and whether the limit was relieved in it; `interrupted` what was found until a signal ended
+        the test. Each run has a lab of its own, so that what one lab's hosts still run never disturbs another's.
         """
         scenario = self.options.applied_to(scenario)
         rules = self._rules()
@@ -185,7 +187,12 @@ class Runner:
                         told(prepare_lab is not None, bench.trials[-1].record)
                 return bench.trials[-1].record if bench.trials else None
 
-            return CauseTest(scenario, cause, entry, run, self._progress).outcome(line_of)
+            test = CauseTest(scenario, cause, entry, run, self._progress)
+            try:
+                return test.outcome(line_of)
+            except (KeyboardInterrupt, Stopped) as stop:
+                interrupted(test.so_far(interrupted_by(stop)))
+                raise
 
     def measure(self, scenario: Scenario) -> Measurement:
         """Measure and diagnose one scenario without comparing it; what comes back can be compared later.

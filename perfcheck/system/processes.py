@@ -116,6 +116,19 @@ def tagged(tag: str) -> Iterator[ProcessId]:
             yield found
 
 
+def pids_inside(netns_inode: int) -> Iterator[int]:
+    """Yield the pids of all processes but this one whose network namespace has this inode number."""
+    yield from (pid for pid in _pids() if _namespace(str(pid), "net") == netns_inode)
+
+
+def name_of(pid: int) -> str | None:
+    """Return the short name of a process (comm of proc(5)); None where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
 def inside(marks: Collection[Mark]) -> Iterator[ProcessId]:
     """Yield all processes that run in one of the network namespaces, whatever name it has or no longer has."""
     by_inode: Mapping[int, Mark] = {mark.inode: mark for mark in marks}

@@ -12,18 +12,17 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from confirm_tables import latest, markdown, print_report, read_rows, store, totals
 from fault_campaign import wait_for_quiet
-from rich.console import Console
-from rich.table import Table
 
 from perfcheck.errors import PerfcheckError, Stopped
-from perfcheck.faults import Combination, combinations, interleaved, load_library
+from perfcheck.faults import Combination, combinations, default_folder, interleaved, load_library
 from perfcheck.model.confirmation import Answer, ConfirmationRecord
 from perfcheck.model.record import TrialRecord
 from perfcheck.runner import Runner, RunOptions
@@ -55,7 +54,6 @@ CONFUSED: Final[Mapping[str, tuple[str, ...]]] = {
 """For each cause those that show a symptom like its own, and that no fault of it can contain."""
 
 ANSWERS: Final = {Answer.CONFIRMED: "confirmed", Answer.REFUTED: "refuted", Answer.UNTESTED: "open"}
-COLUMNS: Final = ("confirmed", "refuted", "open", "cannot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,20 +76,27 @@ def main() -> int:
     """Test what is missing, at most `--count` causes now, or report what there is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results/faults/confirm.jsonl"), help="one line a test")
+    parser.add_argument("--library", type=Path, help="folder of the matrix's data files (default: scenarios/faults)")
     parser.add_argument("--runs", type=Path, help="results of campaign-faults: only faults that moved a metric there")
     parser.add_argument("--rounds", type=int, default=1, help="combinations of each injector (default: 1)")
     parser.add_argument("--longest-rtt-ms", type=float, default=60, help="leave longer paths out (default: 60)")
     parser.add_argument("--count", type=int, help="make at most so many tests now")
     parser.add_argument("--only", action="append", default=[], help="only 'COMBINATION CAUSE' that contain this text")
+    parser.add_argument("--true-only", action="store_true", help="leave the wrong causes for later")
     parser.add_argument("--again", action="append", default=[], help="test these again; the last answer counts")
     parser.add_argument("--report", action="store_true", help="print the tables, test nothing")
     parser.add_argument("--markdown", action="store_true", help="print the table of docs/diagnosis.md, test nothing")
+    parser.add_argument("--store", type=Path, help="write the results without metrics to this .xz file, test nothing")
     arguments = parser.parse_args()
     if arguments.markdown:
-        print("\n".join(markdown(latest(read_rows(arguments.results)))))
+        tests = latest(read_rows(arguments.results))
+        print("\n".join([*totals(tests), "", *markdown(tests)]))
+        return 0
+    if arguments.store is not None:
+        store(read_rows(arguments.results), arguments.store)
         return 0
     if arguments.report:
-        _print_report(read_rows(arguments.results))
+        print_report(read_rows(arguments.results))
         return 0
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     done = {row["key"] for row in read_rows(arguments.results)}
@@ -101,22 +106,24 @@ def main() -> int:
         with Runner.create(RunOptions()) as runner:
             for question in islice(wanted, arguments.count):
                 wait_for_quiet()
-                _one(runner, question, arguments.results)
+                _one(runner, question, arguments)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status
-    _print_report(read_rows(arguments.results))
+    print_report(read_rows(arguments.results))
     return 0
 
 
 def _wanted(arguments: argparse.Namespace) -> Iterator[Question]:
-    library = load_library()
+    library = load_library(arguments.library)
     near = {name for name, path in library.paths.items() if path.rtt_ns <= arguments.longest_rtt_ms * 1e6}
     every = [each for each in combinations(library) if each.path in near and each.means != ("none",)]
     if arguments.runs is not None:
         moved = {row["name"] for row in read_rows(arguments.runs) if row["moved"]}
         every = [each for each in every if each.name in moved]
     for question in questions(every, arguments.rounds):
+        if arguments.true_only and not question.right:
+            continue
         if not arguments.only or any(text in question.key for text in arguments.only):
             yield question
 
@@ -138,7 +145,7 @@ def wrong_cause(one: Combination) -> str:
     return choices[hashlib.sha256(one.name.encode()).digest()[0] % len(choices)]
 
 
-def _one(runner: Runner, question: Question, results: Path) -> None:
+def _one(runner: Runner, question: Question, arguments: argparse.Namespace) -> None:
     begun = time.monotonic()
     kept: dict[str, list[Mapping[str, float]]] = {"unchanged": [], "relieved": []}
 
@@ -156,14 +163,15 @@ def _one(runner: Runner, question: Question, results: Path) -> None:
         problem = str(error)
     one = question.combination
     row = {
-        "key": question.key, "name": one.name, "true": one.causes[0], "injector": one.injector, "path": one.path,
+        "key": question.key, "library": (arguments.library or default_folder()).name,
+        "name": one.name, "true": one.causes[0], "injector": one.injector, "path": one.path,
         "load": one.load, "tested": question.cause, "right": question.right, "answer": answer_of(found),
         "reason": problem if found is None else found.reason,
         "effects": [] if found is None else [each.model_dump(mode="json") for each in found.effects],
         "changes": [] if found is None else [each.model_dump(mode="json") for each in found.changes],
         "runs": 0 if found is None else found.runs, "wall_s": round(time.monotonic() - begun, 1), **kept,
     }  # fmt: skip
-    with results.open("a", encoding="utf-8") as stream:
+    with arguments.results.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row, separators=(",", ":")) + "\n")
     print(_said(row), file=sys.stderr, flush=True)
 
@@ -181,62 +189,6 @@ def _said(row: Mapping[str, Any]) -> str:
     )
     kind = "right" if row["right"] else "WRONG"
     return f"{row['wall_s']:5.1f} s  {row['name']}: {kind} {row['tested']}: {row['answer']} {row['reason']} [{effects}]"
-
-
-def read_rows(results: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of results; none where there is no file."""
-    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-    return [json.loads(line) for line in lines]
-
-
-def latest(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the last test of each combination and cause."""
-    return list({str(row["key"]): row for row in rows}.values())
-
-
-def tally(rows: Iterable[Mapping[str, Any]], of: Callable[[Mapping[str, Any]], str]) -> dict[str, Counter[str]]:
-    """Return how often each answer was given, by what `of` makes of a row."""
-    counts: dict[str, Counter[str]] = {}
-    for row in rows:
-        counts.setdefault(of(row), Counter())[row["answer"]] += 1
-    return counts
-
-
-def markdown(tests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a table: of each cause the answers where it was the true one, and where it was not."""
-    yield f"| cause | {' | '.join(f'{kind}: {name}' for kind in ('right', 'wrong') for name in COLUMNS)} |"
-    yield "|---|" + "---:|" * (2 * len(COLUMNS))
-    kinds = [[row for row in tests if row["right"] is right] for right in (True, False)]
-    counts = [tally(rows, lambda row: str(row["tested"])) for rows in kinds]
-    for cause in sorted(counts[0].keys() | counts[1].keys()):
-        yield _line(cause, [each.get(cause, Counter()) for each in counts])
-    yield _line("all", [Counter(str(row["answer"]) for row in rows) for rows in kinds])
-
-
-def _line(title: str, counts: Sequence[Counter[str]]) -> str:
-    cells = (str(each[name]) if each[name] else "" for each in counts for name in COLUMNS)
-    return f"| {title} | {' | '.join(cells)} |"
-
-
-def _print_report(rows: Sequence[Mapping[str, Any]]) -> None:
-    console = Console(width=120)
-    tests = latest(rows)
-    for title, right in (("right", True), ("wrong", False)):
-        of_kind = [each for each in tests if each["right"] is right]
-        console.print(_table(f"{title} causes, by the cause tested", of_kind))
-
-
-def _table(title: str, tests: Collection[Mapping[str, Any]]) -> Table:
-    table = Table("cause", *COLUMNS, title=title, box=None, header_style="bold")
-    for cause, counts in sorted(tally(tests, lambda row: str(row["tested"])).items()):
-        table.add_row(cause, *(str(counts[name]) for name in COLUMNS))
-    whole = Counter(str(row["answer"]) for row in tests)
-    table.add_row("all", *(str(whole[name]) for name in COLUMNS))
-    tested = whole.total() - whole["cannot"]
-    if tested:
-        shares = (f"{100 * whole[name] / tested:.0f} %" if name != "cannot" else "" for name in COLUMNS)
-        table.add_row("of those tested", *shares)
-    return table
 
 
 if __name__ == "__main__":

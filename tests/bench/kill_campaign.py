@@ -30,7 +30,7 @@ APART: Final = (
 )  # fmt: skip
 """A network namespace and a /run of its own: whatever else measures on this machine is not taken for a leak."""
 APART_VARIABLE: Final = "KILL_CAMPAIGN_APART"
-COMMANDS: Final = ("run", "ab", "pytest")
+COMMANDS: Final = ("run", "ab", "pytest", "confirm")
 CURES: Final = ("clean", "next start")
 
 
@@ -69,10 +69,10 @@ def main() -> int:
 def planned(kills: int, signals: int) -> Iterator[tuple[str, str, str]]:
     """Yield command, signal and cure of each end."""
     for number in range(kills):
-        yield COMMANDS[number % 3], "kill -9", CURES[number // 3 % 2]
+        yield COMMANDS[number % len(COMMANDS)], "kill -9", CURES[number // len(COMMANDS) % 2]
     others = [how for how in SIGNALS if how != "kill -9"]
     for number in range(signals):
-        yield COMMANDS[number % 3], others[number // 3 % len(others)], "nothing"
+        yield COMMANDS[number % len(COMMANDS)], others[number // len(COMMANDS) % len(others)], "nothing"
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def test_wrong_causes_of_a_small_receive_buffer_are_refuted(runner: Runner) -> N
     assert (there_is_none.outcome, there_is_none.runs) == (Answer.REFUTED, 0), there_is_none
     measured = runner.confirm(SMALL_RMEM, "send_buffer")
     assert measured.outcome is Answer.REFUTED, measured
-    assert measured.runs == 2
+    assert measured.runs == 0
     assert measured.reason.startswith("there is no sign of it: tcp.limited_sndbuf_pct is ")
     assert measured.changes
 

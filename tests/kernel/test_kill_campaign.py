@@ -14,6 +14,7 @@ from leftovers import KINDS
     [
         ("run", "kill -9", "clean"), ("run", "kill -9", "next start"), ("pytest", "kill -9", "clean"),
         ("pytest", "kill -9", "next start"), ("ab", "kill -9", "clean"), ("run", "Ctrl-C twice", "nothing"),
+        ("confirm", "kill -9", "next start"), ("confirm", "SIGINT", "nothing"),
     ],
 )  # fmt: skip
 def test_nothing_is_left_of_a_run_that_is_ended_at_a_random_moment(

@@ -105,6 +105,8 @@ class Killing:
             "run": [*PERFCHECK, "run", "killed.yaml", "--json", "output/run.jsonl", *output],
             "ab": [*PERFCHECK, "ab", "killed.yaml", "--a", "file", "--b", "congestion client:cubic",
                    "--json", "output/ab.jsonl"],
+            "confirm": [*PERFCHECK, "diagnose", "killed.yaml", "--repeat", "1", "--confirm",
+                        "--cause", "receive_window", "--json", "output/confirm.jsonl"],
             "pytest": [*pytest, "--perfcheck-json=output/pytest.jsonl", "--baseline-dir=output/baselines", *output],
         }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ TESTED = ConfirmationRecord(
 )  # fmt: skip
 
 
+STOPPED = ConfirmationRecord(
+    cause="random_loss", outcome=Answer.UNTESTED, relief="no loss", runs=2,
+    reason="interrupted after 2 runs of each side: app.throughput_bps 16 Mbit/s -> 17 Mbit/s",
+)  # fmt: skip
+
+
 def record(file: str = "one.yaml", **update: Any) -> RunRecord:
     trials = tuple(
         TrialRecord(index=index, metrics={name: values[index] for name, values in METRICS.items()}) for index in (0, 1)
@@ -52,14 +59,21 @@ class ScriptedRunner(ScriptedSession):
     def __init__(self, answer: RunRecord | Exception) -> None:
         self.answer = answer
         self.tested: list[tuple[str, str | None]] = []
+        self.interrupted_at: int | None = None
 
     def run(self, scenario: Scenario) -> RunRecord:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
-    def confirm(self, scenario: Scenario, cause: str, *, entry: str | None, line_of: object) -> ConfirmationRecord:
+    def confirm(
+        self, scenario: Scenario, cause: str, *, entry: str | None, line_of: object,
+        interrupted: Callable[[ConfirmationRecord], None],
+    ) -> ConfirmationRecord:  # fmt: skip
         self.tested.append((cause, entry))
+        if len(self.tested) == self.interrupted_at:
+            interrupted(STOPPED)
+            raise KeyboardInterrupt
         return TESTED
 
 
@@ -123,6 +137,43 @@ def test_a_test_is_told_and_kept(
     kept = json.loads(Path("out.jsonl").read_text())
     assert kept["confirmations"][0]["outcome"] == "confirmed"
     assert next(iter(read_records(Path("out.jsonl")))).confirmations == (TESTED,)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_was_found_until_an_interruption_is_told_and_kept(
+    stored: bool, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suspects = caused(("receive_window", 0.9, "warning"), ("random_loss", 0.8, "warning"))
+    runner = scripted(monkeypatch, record(diagnosis=suspects))
+    runner.interrupted_at = 2
+    words = [str(file)]
+    if stored:
+        Path("stored.jsonl").write_text(record().to_json())
+        monkeypatch.setattr(diagnosing, "diagnosed_again", lambda *_: record(diagnosis=suspects))
+        words = ["stored.jsonl"]
+    assert main(["diagnose", *words, "--confirm", "--json", "out.jsonl"]) == 3
+    said = capsys.readouterr()
+    assert "test of receive_window: confirmed" in said.out
+    assert "interrupted after 2 runs of each side" in " ".join(said.out.split())
+    assert "interrupted; everything that the lab created is removed" in said.err
+    (kept,) = read_records(Path("out.jsonl"))
+    assert kept.confirmations == (TESTED, STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("send_bufer", "'send_bufer' is not a cause; did you mean 'send_buffer'?"),
+        ("rain", "'rain' is not a cause; known: random_loss, queue_overflow, "),
+        ("healthy", "'healthy' names no limit that could be relieved"),
+    ],
+)
+def test_a_cause_that_cannot_be_tested_is_told_with_the_nearest_one(
+    word: str, said: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["diagnose", str(file), "--confirm", "--cause", word])
+    assert f"argument --cause: {said}" in capsys.readouterr().err
 
 
 def test_the_users_own_cause_is_tested_instead(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Final
 
 import pytest
-from fault_confirm import CONFUSED, answer_of, latest, markdown, questions, tally, wrong_cause
+from confirm_tables import latest, markdown, read_rows, store, tally, totals, wilson
+from fault_confirm import CONFUSED, answer_of, questions, wrong_cause
 
 from perfcheck.confirm import shipped_interventions
 from perfcheck.faults import combinations, load_library
@@ -69,15 +71,42 @@ def test_the_last_answer_counts() -> None:
     assert counted == {"x": Counter(confirmed=1, refuted=1)}
 
 
+ROWS: Final = [
+    {"key": "a jitter", "tested": "jitter", "right": True, "answer": "confirmed", "effects": [1]},
+    {"key": "b jitter", "tested": "jitter", "right": True, "answer": "open", "effects": [1]},
+    {"key": "c jitter", "tested": "jitter", "right": False, "answer": "refuted", "effects": []},
+    {"key": "d policer", "tested": "policer", "right": False, "answer": "confirmed", "effects": [1]},
+]
+
+
 def test_the_table_has_the_answers_of_a_cause_as_the_true_one_and_as_a_wrong_one() -> None:
-    rows = [
-        {"tested": "jitter", "right": True, "answer": "confirmed"},
-        {"tested": "jitter", "right": False, "answer": "refuted"},
-        {"tested": "policer", "right": False, "answer": "cannot"},
-    ]
-    lines = list(markdown(rows))
-    assert lines[0].startswith("| cause | right: confirmed | right: refuted | right: open | right: cannot | wrong: con")
+    lines = list(markdown(ROWS))
+    assert lines[0].startswith(
+        "| cause tested | true: confirmed | true: refuted | true: not decided | wrong: refuted |"
+    )
     assert lines[2:] == [
-        "| jitter | 1 |  |  |  |  | 1 |  |  |", "| policer |  |  |  |  |  |  |  | 1 |",
-        "| all | 1 |  |  |  |  | 1 |  | 1 |",
-    ]  # fmt: skip
+        "| jitter | 1 / 2 |  | 1 | 1 / 1 |  |  |",
+        "| policer |  |  |  | 0 / 1 | 1 |  |",
+        "| all | 1 / 2 |  | 1 | 1 / 2 | 1 |  |",
+    ]
+
+
+def test_totals_have_the_interval_of_their_share() -> None:
+    true, wrong = totals(ROWS)
+    assert true.startswith("Of 2 true causes 1 were confirmed: 50 % (95 % interval 9 to 91 %); 2 of the 2 by runs")
+    assert wrong.startswith("Of 2 wrong causes 1 were refuted: 50 %")
+
+
+@pytest.mark.parametrize(
+    ("hits", "of", "low", "high"), [(19, 19, 0.832, 1.0), (80, 100, 0.711, 0.867), (0, 10, 0.0, 0.278), (0, 0, 0, 1)]
+)
+def test_the_interval_of_a_share_is_wilsons(hits: int, of: int, low: float, high: float) -> None:
+    assert wilson(hits, of) == pytest.approx((low, high), abs=5e-4)
+
+
+def test_what_is_stored_is_read_again_without_the_runs_metrics(tmp_path: Path) -> None:
+    store([*ROWS, {**ROWS[1], "answer": "refuted", "unchanged": [{"tcp.segs_out": 1.0}]}], tmp_path / "x.jsonl.xz")
+    kept = read_rows(tmp_path / "x.jsonl.xz")
+    assert [row["answer"] for row in kept] == ["confirmed", "refuted", "refuted", "confirmed"]
+    assert all("unchanged" not in row for row in kept)
+    assert read_rows(tmp_path / "none.jsonl") == []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -16,6 +19,9 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.runner import confirming
 from perfcheck.runner.confirming import LOOKS, CauseTest, PrepareLab
 from perfcheck.testing import make_scenario
+
+if TYPE_CHECKING:
+    from perfcheck.lab import Lab
 
 RATE = "app.throughput_bps"
 BUFFER = "socket.rcvbuf_bytes.max"
@@ -61,7 +67,9 @@ def test_a_limit_whose_relief_moves_the_metric_is_confirmed_after_six_runs() -> 
     found = outcome(runs, "receive_window")
     assert found.outcome is Answer.CONFIRMED
     assert sorted(runs.made) == ["relieved"] * 3 + ["unchanged"] * 3
-    assert runs.made[0] == runs.made[3] != runs.made[1] == runs.made[2]
+    assert runs.made[:2] == ["unchanged", "relieved"]
+    assert runs.made[2] != runs.made[3]
+    assert runs.made[4] != runs.made[5]
     assert found.runs == LOOKS[0]
     assert found.effects[0].change_pct == pytest.approx(494, abs=1)
 
@@ -144,11 +152,27 @@ def test_a_run_that_does_not_count_shows_no_missing_sign() -> None:
 def test_what_moved_without_a_sign_of_the_cause_is_another_cause() -> None:
     marked = {"tcp.retrans_segs": 0.0, RATE: 16e6}
     found = outcome(Runs(lambda _: marked, lambda _: {**marked, RATE: 95e6}), "random_loss", make_scenario(links=LOSSY))
-    assert (found.outcome, found.runs) == (Answer.REFUTED, 2)
+    assert (found.outcome, found.runs) == (Answer.REFUTED, 0)
     assert found.reason == "there is no sign of it: tcp.retrans_segs is 0"
     lost = {**marked, "tcp.retrans_segs": 9.0}
     found = outcome(Runs(lambda _: lost, lambda _: {**lost, RATE: 95e6}), "random_loss", make_scenario(links=LOSSY))
     assert found.outcome is Answer.CONFIRMED
+
+
+def test_two_unchanged_runs_without_a_sign_are_enough_and_a_sign_in_the_second_is_one() -> None:
+    def tried(*lost: float) -> tuple[ConfirmationRecord, list[str]]:
+        def unchanged(_: int) -> Mapping[str, float]:
+            return {RATE: 16e6, "tcp.retrans_segs": lost[min(made.made.count("unchanged") - 1, len(lost) - 1)]}
+
+        made = Runs(unchanged, lambda _: {RATE: 95e6})
+        return outcome(made, "random_loss", make_scenario(links=LOSSY)), made.made
+
+    found, made = tried(0.0)
+    assert (found.outcome, made) == (Answer.REFUTED, ["unchanged", "unchanged"])
+    found, made = tried(0.0, 3.0)
+    assert (found.outcome, found.runs) == (Answer.CONFIRMED, 3)
+    assert made[:4] == ["unchanged", "unchanged", "relieved", "relieved"]
+    assert len(made) == 6
 
 
 def test_a_metric_that_was_not_above_what_it_takes_cannot_tell() -> None:
@@ -202,6 +226,60 @@ def test_a_run_that_fails_is_the_reason() -> None:
 
     found = outcome(broken, "send_buffer")
     assert (found.outcome, found.reason) == (Answer.UNTESTED, "a run failed: host a: refused")
+
+
+def test_the_transfer_that_takes_a_programs_place_goes_the_way_of_its_data() -> None:
+    server = {"host": "server", "run": "source", "port": 9000}
+    scenario = make_scenario(traffic=[{"name": "bulk", "command": {"host": "client", "run": "sink", "server": server}}])
+    relieved: list[Scenario] = []
+
+    def run(one: Scenario, prepare_lab: PrepareLab | None, *, traffic: bool = True) -> TrialRecord:
+        changed = prepare_lab is not None
+        if changed:
+            relieved.append(one)
+        sent = {"nic.tx_packets": 1000.0, "nic.tx_packet_bytes.mean": 1500.0, "nic.rx_packets": 900.0}
+        seen = {**sent, "nic.rx_packet_bytes.mean": 80.0}
+        metrics = {RATE: 9e6 if changed else 1e6, "socket.recvq_bytes.p90": 4e5}
+        return TrialRecord(index=0, metrics=metrics, subjects={"server": seen})
+
+    found = outcome(run, "slow_reader", scenario)
+    assert found.outcome is Answer.CONFIRMED
+    assert [change.after for change in found.changes] == ["iperf3, from its server"]
+    assert all(one.traffic[0].iperf3 is not None and one.traffic[0].iperf3.reverse for one in relieved)
+
+
+def test_nothing_is_refuted_where_what_was_not_read_may_make_the_limit() -> None:
+    def prepared(one: Scenario, prepare_lab: PrepareLab | None, *, traffic: bool = True) -> TrialRecord:
+        if prepare_lab is not None:
+            prepare_lab(cast("Lab", SimpleNamespace(hosts={"mid": host})))
+        return TrialRecord(index=0, metrics={RATE: 1e6, "tcp.retrans_segs": 5.0})
+
+    host = SimpleNamespace(name="mid", run=lambda argv, **_: subprocess.CompletedProcess(argv, 0, answer(argv), b""))
+
+    def answer(argv: list[str]) -> bytes:
+        return json.dumps([{"kind": "netem", "dev": "eth0"}] if argv[0] == "tc" else {}).encode() * ("-j" in argv)
+
+    found = outcome(prepared, "random_loss", make_scenario(links=LOSSY))
+    assert (found.outcome, found.runs) == (Answer.UNTESTED, 3)
+    assert found.reason == "nothing moved, but mid has netem on eth0, which is not looked into"
+
+
+def test_what_was_found_until_a_stop_is_told() -> None:
+    def ended(one: Scenario, prepare_lab: PrepareLab | None, *, traffic: bool = True) -> TrialRecord:
+        made.append(prepare_lab is None)
+        if len(made) == 6:
+            raise KeyboardInterrupt
+        return TrialRecord(index=0, metrics={RATE: 16e6 if prepare_lab is None else 95e6})
+
+    made: list[bool] = []
+    test = CauseTest(make_scenario(), "send_buffer", None, ended, Silent())
+    assert test.so_far("interrupted").reason == "interrupted after 0 runs of each side"
+    with pytest.raises(KeyboardInterrupt):
+        test.outcome(lambda _: 1)
+    found = test.so_far("interrupted")
+    assert (found.outcome, found.runs) == (Answer.UNTESTED, 2)
+    assert found.reason == "interrupted after 2 runs of each side: app.throughput_bps 16 Mbit/s -> 95 Mbit/s"
+    assert found.changes
 
 
 def test_a_stop_is_no_answer() -> None:
