@@ -9,7 +9,7 @@ BENCH_PYTHON := PYTHONPATH=$(CURDIR)/tests/support $(PYTHON)
 DEMO ?= scenarios/
 # Arguments of bench-links and bench-overhead.
 BENCH ?=
-# Arguments of campaign-faults and campaign-confirm.
+# Arguments of campaign-faults, campaign-confirm and campaign-chains.
 CAMPAIGN ?=
 
 # What `make distros` tries, and where.
@@ -33,7 +33,7 @@ WORKERS := tests/plugin/test_xdist.py
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 .PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-series bench-compare \
-	bench-diagnose error-rates campaign campaign-faults campaign-confirm fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
+	bench-diagnose error-rates campaign campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
 	part-xdist part-kernel
 # The parts of a target run in their order, also with -j.
 .NOTPARALLEL:
@@ -61,6 +61,7 @@ help:
 	@echo 'make campaign        count false and missed decisions on this machine (more than an hour; BENCH="--set parts")'
 	@echo 'make campaign-faults measure the fault matrix, run by run (hours; resumable; CAMPAIGN="--count 50")'
 	@echo 'make campaign-confirm test the true cause and a wrong one of each injector (an hour; resumable)'
+	@echo 'make campaign-chains compare chains with the injected order (half an hour; resumable; CAMPAIGN="--report")'
 
 setup:
 	@VENV=$(VENV) .ci/setup
@@ -145,6 +146,9 @@ campaign-faults: setup
 
 campaign-confirm: setup
 	$(PYTHON) tests/bench/fault_confirm.py $(CAMPAIGN)
+
+campaign-chains: setup
+	$(PYTHON) tests/bench/fault_chains.py $(CAMPAIGN)
 
 fit-diagnosis: setup
 	$(PYTHON) tests/bench/fit_diagnosis.py $(BENCH)

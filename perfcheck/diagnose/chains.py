@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Final
 
 from perfcheck.diagnose.causality import Causality, Edge, State
@@ -13,25 +14,36 @@ from perfcheck.model.record import DiagnosisRecord
 
 _SEEN: Final = 1.0
 _TIMED: Final = 0.5
-"""What a step adds to a chain's worth: its state was seen, and events or series gave its lag."""
+_UNMEASURED: Final = -0.25
+"""What a step adds to a chain's worth: its state was seen, events or series gave its lag, or nobody looked for it."""
 _NO_CHAIN: Final = frozenset({"healthy", "unknown"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One state of a chain, as it is called there; `lag_ns` is the time since the step before that has a time."""
+    """One state of a chain, as it is called there; `lag_ns` is the time since the step before that has a time.
+
+    `interval_ns` is what a lag is known to: 0 by events, an interval of the series by changes of series.
+    """
 
     state: State
     label: str
     lag_ns: float | None = None
+    interval_ns: int = 0
     seen: bool = True
 
     @property
     def text(self) -> str:
-        """The state with its lag: `cwnd cut (+5.0 ms)`."""
+        """The state with its lag: `cwnd cut (+5.0 ms)`, by series `late answers (within 100 ms)`, `(about +0.30 s)`."""
         if not self.seen:
             return f"{self.label} (not measured)"
-        return self.label if self.lag_ns is None else f"{self.label} (+{_shown(self.lag_ns)})"
+        if self.lag_ns is None or self.lag_ns == self.interval_ns == 0:
+            return self.label  # of 0 one event shows both states
+        if not self.interval_ns:
+            return f"{self.label} (+{_shown(self.lag_ns)})"
+        if self.lag_ns <= self.interval_ns:
+            return f"{self.label} (within {self.interval_ns / 1e6:g} ms)"
+        return f"{self.label} (about +{_shown(self.lag_ns)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,21 +124,35 @@ def chain_of(
     down = _Ways(causality, known, found, forwards=True).best(root.name)
     if len(down) < 2:
         return None
-    start = root.name if states[root.name] else _shown_instead(root.name, down[1], causality, states, found)
-    up = _Ways(causality, {name: seen or False for name, seen in known.items()}, found, forwards=False).best(start)
-    names = [*reversed(up[1:]), start, *down[1:]]
+    start = root.name if states[root.name] else _shown_instead(root.name, down[1:], causality, states, found)
+    up = _Ways(causality, {name: seen or False for name, seen in known.items()}, found, forwards=False)
+    upstream = up.best(start, _first_timed(down[1:], found))
+    names = [*_from_a_cause(reversed(upstream[1:]), causality), start, *down[1:]]
     return Chain(steps=tuple(_steps(names, root, causality, known, found)), cause=cause)
 
 
+def _from_a_cause(names: Iterable[str], causality: Causality) -> Iterator[str]:
+    """Yield the states from the first cause among them on: an effect of what nothing shows is no beginning."""
+    return dropwhile(lambda name: causality.states[name].cause is None, names)
+
+
+def _first_timed(names: Sequence[str], found: Sightings) -> str | None:
+    return next((name for name in names if name in found.counts), None)
+
+
 def _shown_instead(
-    root: str, second: str, causality: Causality, states: Mapping[str, bool | None], found: Sightings
+    root: str, rest: Sequence[str], causality: Causality, states: Mapping[str, bool | None], found: Sightings
 ) -> str:  # fmt: skip
-    """Return another state that leads to the second one, where events show it often enough to be what led there.
+    """Return another state that leads to the rest of a chain, where events show it often enough to be what led there.
 
     That is as often as half of what follows; a queue that overflows once at the end of slow start is no such state.
     """
+    second, timed = rest[0], _first_timed(rest, found)
     follow = max((found.counts.get(edge.then, 0) for edge in causality.after[second]), default=0)
-    others = [edge.first for edge in causality.before[second] if states[edge.first] and edge.first != root]
+    others = [
+        edge.first for edge in causality.before[second]
+        if states[edge.first] and edge.first != root and (edge.first, timed) not in found.contradicted
+    ]  # fmt: skip
     enough = [name for name in others if 0 < follow <= 2 * found.counts.get(name, 0)]
     return max(enough, key=lambda name: found.counts[name], default=root)
 
@@ -142,11 +168,15 @@ class _Ways:
         self._states = states
         self._found = found
         self._forwards = forwards
+        self._timed = found.lags_ns.keys() | found.coarse_lags_ns.keys()
         self._known: dict[tuple[str, str | None], tuple[tuple[float, float], tuple[str, ...]]] = {}
 
-    def best(self, name: str) -> tuple[str, ...]:
-        """Return the names of the best way, the state itself first; its end was seen."""
-        return self._rest(name, None)[1]
+    def best(self, name: str, timed: str | None = None) -> tuple[str, ...]:
+        """Return the names of the best way, the state itself first; its end was seen.
+
+        `timed` is the nearest state on the other side that has a time.
+        """
+        return self._rest(name, timed)[1]
 
     def _rest(self, name: str, timed: str | None) -> tuple[tuple[float, float], tuple[str, ...]]:
         """Return a way's worth (whether it reaches a symptom, then its states and lags), and its names.
@@ -166,7 +196,8 @@ class _Ways:
             (reaches, worth), rest = self._rest(other, last)
             if not self._states[other] and len(rest) < 2:
                 continue
-            value = (reaches, worth + _SEEN * bool(self._states[other]) + _TIMED * (pair in self._found.lags_ns))
+            worth += _SEEN if self._states[other] else _UNMEASURED
+            value = (reaches, worth + _TIMED * (pair in self._timed))
             if value > found[0]:
                 found = (value, (name, *rest))
         self._known[name, timed] = found
@@ -178,13 +209,21 @@ def _steps(
 ) -> Sequence[Step]:  # fmt: skip
     steps: list[Step] = []
     for place, name in enumerate(names):
-        lags = (found.lags_ns.get((before, name)) for before in reversed(names[:place]))
-        lag_ns = next((lag for lag in lags if lag is not None), None)
+        lag_ns, interval_ns = _lag_of(name, names[:place], found)
         state = causality.states[name]
         # What a chain begins with, and what the diagnosis names, goes by the cause's name; the rest are effects here.
         label = (state.cause or name) if place == 0 or name == root.name else name
-        steps.append(Step(state=state, label=label, lag_ns=lag_ns, seen=bool(states[name])))
+        steps.append(Step(state=state, label=label, lag_ns=lag_ns, interval_ns=interval_ns, seen=bool(states[name])))
     return steps
+
+
+def _lag_of(name: str, before: Sequence[str], found: Sightings) -> tuple[float | None, int]:
+    """Return the lag since the nearest step before that has one, and what it is known to; by events if any tells it."""
+    for lags, interval_ns in ((found.lags_ns, 0), (found.coarse_lags_ns, found.interval_ns)):
+        for earlier in reversed(before):
+            if (earlier, name) in lags:
+                return lags[earlier, name], interval_ns
+    return None, 0
 
 
 def _shown(ns: float) -> str:

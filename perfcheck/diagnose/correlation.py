@@ -230,19 +230,22 @@ def lags_ns(
 ) -> Numbers:  # fmt: skip
     """Return how long after the latest event of `first` in the same incident each event of `then` came.
 
-    Only what came within `most_ns`, which has a bound for each event, is returned.
+    What lasted, such as a wait for a CPU, counts from its begin: its effects come before it ends. Only what came within
+    `most_ns`, which has a bound for each event, is returned.
     """
     causes, effects = np.flatnonzero(first), np.flatnonzero(then)
     if not len(causes) or not len(effects):
         return np.zeros(0, np.int64)
+    # Rows are in the order of time: the place of a begin among them stands for its moment.
+    places = np.where(table.begin_ns == table.ns, np.arange(len(table)), np.searchsorted(table.ns, table.begin_ns))
     stride = len(table) + 1
-    moments = labels[causes] * stride + causes
+    moments = labels[causes] * stride + places[causes]
     order = np.argsort(moments, kind="stable")
-    place = np.searchsorted(moments[order], labels[effects] * stride + effects) - 1
+    place = np.searchsorted(moments[order], labels[effects] * stride + places[effects], side="right") - 1
     there = place >= 0
     effects, causes = effects[there], causes[order[place[there]]]
-    lasted = table.ns[effects] - table.ns[causes]
-    found: Numbers = lasted[(labels[effects] == labels[causes]) & (lasted <= most_ns[effects])]
+    lasted = table.begin_ns[effects] - table.begin_ns[causes]
+    found: Numbers = lasted[(labels[effects] == labels[causes]) & (lasted >= 0) & (lasted <= most_ns[effects])]
     return found
 
 

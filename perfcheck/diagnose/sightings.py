@@ -8,15 +8,27 @@ from statistics import median
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from perfcheck.diagnose.causality import Causality, State
-from perfcheck.diagnose.correlation import Incident, Windows, described, incidents, lags_ns, table_of
+from perfcheck.diagnose.correlation import (
+    EventTable,
+    Incident,
+    Numbers,
+    Windows,
+    described,
+    incidents,
+    lags_ns,
+    table_of,
+)
 from perfcheck.model.event import Event
 
 MOST_INCIDENTS: Final = 3
 """Incidents that are kept of each trial."""
 LEAST_TO_CONTRADICT: Final = 3
-"""Events of each of two states, below which that none follows another says nothing."""
+"""Events of each of two states, below which that few follow another says nothing."""
+LEAST_SHARE: Final = 0.1
+"""Of a state's events, so many must follow another state's: else what led to nearly all of them was something else."""
 _ANOMALY: Final = "anomaly "
 
 Pair = tuple[str, str]
@@ -27,12 +39,15 @@ class Sightings:
     """What was seen of the states in one trial, or in several.
 
     `counts` are the events of each state; of a state that no event shows, the changes of series that do. `lags_ns` are
-    typical lags from one state to another. `contradicted` are pairs of which both were seen, but the second never
-    within the time that the first may take to lead to it.
+    typical lags from one state to another by events. `coarse_lags_ns` are those of pairs of which a series shows at
+    least one state: known to an interval of the series only, `interval_ns`. `contradicted` are pairs of which both were
+    seen, but the second hardly ever within the time that the first may take to lead to it.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     lags_ns: Mapping[Pair, float] = field(default_factory=dict)
+    coarse_lags_ns: Mapping[Pair, float] = field(default_factory=dict)
+    interval_ns: int = 0
     contradicted: frozenset[Pair] = frozenset()
     events: int = 0
     anomalies: int = 0
@@ -62,49 +77,103 @@ def sightings(
     is_change = table.matching(lambda name: name.startswith(_ANOMALY))
     labels = incidents(table, Windows())
     masks = {name: table.matching(state.is_told_by) & ~is_change for name, state in causality.states.items()}
-    changes = {name: np.flatnonzero(table.matching(state.is_told_by) & is_change)
+    changes = {name: table.ns[table.matching(state.is_told_by) & is_change]
                for name, state in causality.states.items()}  # fmt: skip
-    lags, contradicted = {}, set()
+    seen_ns = {name: np.sort(np.concatenate((table.ns[mask], changes[name]))) for name, mask in masks.items()}
+    lags: dict[Pair, float] = {}
+    coarse: dict[Pair, float] = {}
+    contradicted: set[Pair] = set()
     rtt_ns = np.where(table.flow_rtt_ns > 0, table.flow_rtt_ns, Windows().usual_rtt_ns)
+    usual_ns = float(np.median(rtt_ns)) if len(rtt_ns) else 0.0
     for edge in causality.timed_pairs:
         pair = (edge.first, edge.then)
         if masks[edge.first].any() and masks[edge.then].any():
             bound_ns = (edge.within_ns + edge.within_rtts * rtt_ns).astype(np.int64)
             found = lags_ns(table, labels, masks[edge.first], masks[edge.then], bound_ns)
-            if len(found):
-                lags[pair] = float(np.median(found))
-            elif min(masks[edge.first].sum(), masks[edge.then].sum()) >= LEAST_TO_CONTRADICT:
+            if _refuted(table, masks[edge.first], masks[edge.then], len(found)):
                 contradicted.add(pair)
-        elif len(changes[edge.first]) and len(changes[edge.then]):
-            # Both are known to an interval only. A later onset supports the order, an earlier one does not refute it.
-            lag_ns = int(table.ns[changes[edge.then][0]] - table.ns[changes[edge.first][0]])
-            usual_ns = float(np.median(rtt_ns)) if len(rtt_ns) else 0.0
-            if 0 <= lag_ns <= edge.bound_ns(usual_ns) + interval_ns:
-                lags[pair] = float(lag_ns)
+            elif len(found):
+                lags[pair] = float(np.median(found))
+        elif _begins_later(seen_ns[edge.first], seen_ns[edge.then], interval_ns):
+            contradicted.add(pair)
+    onsets = {name: changes[name] if len(changes[name]) else _first_of_incidents(table, labels, mask)
+              for name, mask in masks.items()}  # fmt: skip
+    for edge in causality.edges:
+        pair = (edge.first, edge.then)
+        if not (masks[edge.first].any() and masks[edge.then].any()):
+            lag_ns = _coarse_lag_ns(onsets[edge.first], onsets[edge.then], edge.bound_ns(usual_ns) + interval_ns)
+            coarse |= {} if lag_ns is None else {pair: lag_ns}
     counts = {name: int(mask.sum()) or len(changes[name]) for name, mask in masks.items()}
     return Sightings(
-        counts={name: count for name, count in counts.items() if count}, lags_ns=lags,
-        contradicted=frozenset(contradicted), events=int((~is_change).sum()), anomalies=int(is_change.sum()),
+        counts={name: count for name, count in counts.items() if count}, lags_ns=lags, coarse_lags_ns=coarse,
+        interval_ns=interval_ns, contradicted=frozenset(contradicted),
+        events=int((~is_change).sum()), anomalies=int(is_change.sum()),
         incident_count=len(np.unique(labels[~is_change])), told=frozenset(told),
         incidents=described(table, np.where(is_change, -1, labels), MOST_INCIDENTS),
     )  # fmt: skip
 
 
+def _refuted(
+    table: EventTable, first: npt.NDArray[np.bool_], then: npt.NDArray[np.bool_], following: int
+) -> bool:  # fmt: skip
+    """Whether events refute that one state led to the other; `following` of `then` came soon after one of `first`.
+
+    They do where hardly any followed, or where all of them were there before the first one of the other state: such as
+    the losses at the end of slow start, before a fault that begins later.
+    """
+    if first.sum() < LEAST_TO_CONTRADICT:
+        return False
+    if table.ns[then].max() < table.begin_ns[first].min():
+        return True
+    return bool(then.sum() >= LEAST_TO_CONTRADICT and following < LEAST_SHARE * then.sum())
+
+
+def _first_of_incidents(table: EventTable, labels: Numbers, shown: npt.NDArray[np.bool_]) -> Numbers:
+    """Return when a state began in each incident in which events show it, in the order of time."""
+    places = np.flatnonzero(shown)
+    _, first = np.unique(labels[places], return_index=True)
+    found: Numbers = np.sort(table.ns[places[first]])
+    return found
+
+
+def _coarse_lag_ns(first: Numbers, then: Numbers, most_ns: float) -> float | None:
+    """Return how long after the latest moment of `first` those of `then` came, None where none did within the bound.
+
+    A change is known to an interval only, so one that comes a little earlier says nothing.
+    """
+    places = np.searchsorted(first, then, side="right") - 1
+    there = places >= 0
+    lasted = then[there] - first[places[there]]
+    near = lasted[lasted <= most_ns]
+    return float(np.median(near)) if len(near) else None
+
+
+def _begins_later(first: Numbers, then: Numbers, by_ns: int) -> bool:
+    """Whether `first` began only when all of `then` had been there for so long: no cause follows its effect."""
+    return bool(len(first) and len(then) and then[-1] + by_ns < first[0])
+
+
 def together(trials: Sequence[Sightings]) -> Sightings:
     """Return what several trials show: counts added up, the median of each lag; what one trial shows is possible."""
-    pairs = dict.fromkeys(pair for trial in trials for pair in trial.lags_ns)
+    lags = _medians([trial.lags_ns for trial in trials])
     names = dict.fromkeys(name for trial in trials for name in trial.counts)
     largest = sorted(
         (one for trial in trials for one in trial.incidents), key=lambda one: -len(one.numbers)
     )  # fmt: skip
     return Sightings(
         counts={name: sum(trial.counts.get(name, 0) for trial in trials) for name in names},
-        lags_ns={pair: median(trial.lags_ns[pair] for trial in trials if pair in trial.lags_ns) for pair in pairs},
-        contradicted=frozenset(pair for trial in trials for pair in trial.contradicted) - pairs.keys(),
+        lags_ns=lags, coarse_lags_ns=_medians([trial.coarse_lags_ns for trial in trials]),
+        interval_ns=max((trial.interval_ns for trial in trials), default=0),
+        contradicted=frozenset(pair for trial in trials for pair in trial.contradicted) - lags.keys(),
         events=sum(trial.events for trial in trials), anomalies=sum(trial.anomalies for trial in trials),
         incident_count=sum(trial.incident_count for trial in trials), incidents=tuple(largest[:MOST_INCIDENTS]),
         told=frozenset(kind for trial in trials for kind in trial.told),
     )  # fmt: skip
+
+
+def _medians(lags: Sequence[Mapping[Pair, float]]) -> dict[Pair, float]:
+    pairs = dict.fromkeys(pair for each in lags for pair in each)
+    return {pair: median(each[pair] for each in lags if pair in each) for pair in pairs}
 
 
 def is_shown(state: State, found: Sightings) -> bool | None:

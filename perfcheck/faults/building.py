@@ -24,7 +24,7 @@ _RATE_WHERE_NONE_BPS: Final = 1_000_000_000
 Document = dict[str, Any]
 
 
-def parameters(path: PathSpec, load: LoadSpec) -> dict[str, Figure]:
+def parameters(path: PathSpec, load: LoadSpec, seconds: int = SECONDS) -> dict[str, Figure]:
     """Return what texts may name in braces for a path and a load; without a rate, a calculation takes 1 Gbit/s."""
     rate_bps = path.rate_bps or _RATE_WHERE_NONE_BPS
     rtt_ms = path.rtt_ns / 1e6
@@ -32,7 +32,7 @@ def parameters(path: PathSpec, load: LoadSpec) -> dict[str, Figure]:
     towards, back = ("eth0", "eth1") if load.reverse else ("eth1", "eth0")
     return {
         "rate_bps": rate_bps, "rtt_ms": rtt_ms, "bdp_bytes": bdp_bytes, "bdp_segs": bdp_bytes / 1448,
-        "queue_bytes": _queue_bytes(path) or bdp_bytes, "seconds": SECONDS, "family": path.family,
+        "queue_bytes": _queue_bytes(path) or bdp_bytes, "seconds": seconds, "family": path.family,
         "out": towards, "in": back, "sender": "server" if load.reverse else "client",
         "receiver": "client" if load.reverse else "server", "python": sys.executable, "programs": str(PROGRAMS),
         "run": f"{sys.executable} -I -S {PROGRAMS}",
@@ -45,9 +45,9 @@ def _queue_bytes(path: PathSpec) -> int | None:
     return max(round(path.queue_bdp * path.rate_bps * path.rtt_ns / 8e9), LEAST_QUEUE_BYTES)
 
 
-def healthy(path: PathSpec, load: LoadSpec, name: str) -> Document:
-    """Return the scenario of a path and a load, in which nothing is wrong."""
-    values = parameters(path, load)
+def healthy(path: PathSpec, load: LoadSpec, name: str, seconds: int = SECONDS) -> Document:
+    """Return the scenario of a path and a load, in which nothing is wrong; its traffic lasts for `seconds`."""
+    values = parameters(path, load, seconds)
     own: dict[str, Any] = {} if load.congestion is None else {"congestion": load.congestion}
     if path.cpus is not None:
         own["cpus"] = list(path.cpus)

@@ -52,7 +52,7 @@ DROPS_THEN_CUTS: Final = [
 ]  # fmt: skip
 LOW: Final = {
     "qdisc.drops": 3.0, "tcp.retrans_segs": 3.0, "tcp.recovery_events": 3.0, "tcp.rto_events": 0.0,
-    "tcp.bdp_use_pct": 50.0, "app.throughput_bps": 5e6, "cpu.runq_wait_pct": 1.0, "cpu.throttled_pct": 0.0,
+    "tcp.bdp_use_pct": 50.0, "app.throughput_bps": 5e6, "cpu.runq_delay_us.mean": 20.0, "cpu.throttled_pct": 0.0,
 }  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def test_without_events_the_chain_says_what_it_rests_on(rules: RuleSet) -> None:
 
 
 def test_what_lies_upstream_of_the_named_cause_is_to_be_fixed_first(rules: RuleSet) -> None:
-    busy = LOW | {"cpu.runq_wait_pct": 60.0, "nic.rx_softirq_delay_us.p99": 20_000.0}
+    busy = LOW | {"cpu.runq_delay_us.mean": 4000.0, "nic.rx_softirq_delay_us.p99": 20_000.0}
     chain = chained(rules, "queue_overflow", busy, Sightings())
     assert chain.chain == (
         "cpu_contention",
@@ -114,7 +114,11 @@ def test_what_lies_upstream_of_the_named_cause_is_to_be_fixed_first(rules: RuleS
 
 def test_a_state_that_was_not_seen_breaks_a_chain_and_one_that_was_not_measured_does_not(rules: RuleSet) -> None:
     unmeasured = {name: value for name, value in LOW.items() if name != "tcp.recovery_events"}
-    assert "cwnd cut (not measured)" in chained(rules, "queue_overflow", unmeasured, Sightings()).chain
+    assert chained(rules, "queue_overflow", unmeasured, Sightings()).chain == (
+        "queue_overflow", "loss", "low throughput",
+    ), "no detour over what nobody looked for"  # fmt: skip
+    late = {"tcp.rtt_us.p50": 90_000.0, "tcp.min_rtt_us": 20_000.0, "tcp.bdp_use_pct": 90.0, "app.achieved_pct": 100.0}
+    assert chained(rules, "shaper", late, Sightings()).chain == ("shaper", "queue (not measured)", "long round trips")
     fine = LOW | {"tcp.bdp_use_pct": 99.0, "app.achieved_pct": 100.0, "tcp.retrans_segs": 0.0, "udp.loss_pct": 0.0,
                   "tcp.retrans_syn_segs": 0.0}  # fmt: skip
     assert chained(rules, "queue_overflow", fine, Sightings()).chain == ()
