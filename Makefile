@@ -151,7 +151,7 @@ campaign-chains: setup
 	$(PYTHON) tests/bench/fault_chains.py $(CAMPAIGN)
 
 fit-diagnosis: setup
-	$(PYTHON) tests/bench/fit_diagnosis.py $(BENCH)
+	PYTHONPATH=$(CURDIR)/tests/unit $(PYTHON) tests/bench/fit_diagnosis.py $(BENCH)
 
 report-diagnosis: setup
 	$(PYTHON) tests/bench/report_diagnosis.py $(BENCH)

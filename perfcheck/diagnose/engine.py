@@ -94,15 +94,19 @@ class Judgement:
 
 
 def judge(
-    rules: RuleSet, metrics: Metrics, trials: Sequence[Metrics] = (), baseline: Mapping[str, float] | None = None
-) -> Judgement:
-    """Apply every rule to the medians `metrics` and to each trial; values are in the metrics' own units."""
+    rules: RuleSet, metrics: Metrics, trials: Sequence[Metrics] = (), baseline: Mapping[str, float] | None = None, *,
+    told: bool = True,
+) -> Judgement:  # fmt: skip
+    """Apply every rule to the medians `metrics` and to each trial; values are in the metrics' own units.
+
+    Without `told` no values are put into words: who wants only states has them twice as fast.
+    """
     reading = Reading(metrics=metrics, trials=tuple(trials), baseline=baseline or {})
     return Judgement(
         rule_set=rules,
-        rules=tuple(_judge_rule(rule, reading) for rule in rules.rules),
-        symptoms=tuple(_judge_symptom(symptom, reading) for symptom in rules.symptoms),
-        evidence=tuple(_judge_evidence(each, reading) for each in rules.evidence),
+        rules=tuple(_judge_rule(rule, reading, told=told) for rule in rules.rules),
+        symptoms=tuple(_judge_symptom(symptom, reading, told=told) for symptom in rules.symptoms),
+        evidence=tuple(_judge_evidence(each, reading, told=told) for each in rules.evidence),
         measured=len(metrics),
     )
 
@@ -112,13 +116,13 @@ def noisy_or(strengths: Iterable[float]) -> float:
     return 1.0 - math.prod(1.0 - strength for strength in strengths)
 
 
-def _judge_rule(rule: Rule, reading: Reading) -> RuleOutcome:
-    outcome = _outcome(rule.condition, rule.judged, reading)
+def _judge_rule(rule: Rule, reading: Reading, *, told: bool) -> RuleOutcome:
+    outcome = _outcome(rule.condition, rule.judged, reading, told=told)
     strength = rule.weight * outcome.factor
     against: list[str] = []
     if strength:
         for counter in rule.against:
-            opposed = _outcome(counter.condition, rule.judged, reading)
+            opposed = _outcome(counter.condition, rule.judged, reading, told=told)
             if opposed.state == "holds":
                 strength *= 1.0 - counter.weight * opposed.factor
                 against.append(_sentence(counter.evidence, opposed, reading))
@@ -128,33 +132,38 @@ def _judge_rule(rule: Rule, reading: Reading) -> RuleOutcome:
     )  # fmt: skip
 
 
-def _judge_symptom(symptom: Symptom, reading: Reading) -> SymptomOutcome:
-    outcome = _outcome(symptom.condition, symptom.judged, reading)
+def _judge_symptom(symptom: Symptom, reading: Reading, *, told: bool) -> SymptomOutcome:
+    outcome = _outcome(symptom.condition, symptom.judged, reading, told=told)
     return SymptomOutcome(
         symptom=symptom, outcome=outcome, strength=symptom.weight * outcome.factor,
         evidence=_sentence(symptom.evidence, outcome, reading),
     )  # fmt: skip
 
 
-def _judge_evidence(evidence: Evidence, reading: Reading) -> EvidenceOutcome:
-    outcome = _outcome(evidence.condition, evidence.judged, reading, evidence.given)
+def _judge_evidence(evidence: Evidence, reading: Reading, *, told: bool) -> EvidenceOutcome:
+    outcome = _outcome(evidence.condition, evidence.judged, reading, evidence.given, told=told)
     sentence = _sentence(evidence.sentence, outcome, reading)
-    if outcome.state == "fails":
+    if told and outcome.state == "fails":
         seen = ", ".join(facts(evidence.condition, reading, wanted=False))
         sentence = f"not so: {evidence.sentence}: {seen}" if seen else f"not so: {evidence.sentence}"
     return EvidenceOutcome(evidence=evidence, outcome=outcome, sentence=sentence)
 
 
-def _outcome(condition: Condition, judged: Judged, reading: Reading, given: Condition | None = None) -> Outcome:
+def _outcome(
+    condition: Condition, judged: Judged, reading: Reading, given: Condition | None = None, *, told: bool
+) -> Outcome:  # fmt: skip
     each = [replace(reading, metrics=trial) for trial in reading.trials]
     results = [_holds_given(condition, given, trial) for trial in each]
     known = [result for result in results if result is not None]
     share = sum(known) / len(known) if known else 1.0
     overall = _holds_given(condition, given, reading)
     if overall:
-        return Outcome(state="holds", share=share, facts=facts(condition, reading))
+        return Outcome(state="holds", share=share, facts=facts(condition, reading) if told else ())
     if judged == "any_trial" and True in results:
-        return Outcome(state="holds", share=share, facts=facts(condition, each[results.index(True)]))
+        seen = facts(condition, each[results.index(True)]) if told else ()
+        return Outcome(state="holds", share=share, facts=seen)
+    if overall is None and not told:
+        return Outcome(state="not applicable")
     if overall is None:
         lacking = condition if given is None or holds(given, reading) else given
         return Outcome(state="not applicable", lacks=why_unknown(lacking, reading))

@@ -87,9 +87,12 @@ def _loaded(
     return loader.finish(fitted, {Path(file).name: (file, text) for file, text in sources})
 
 
-def read_fitted(file: str, text: str) -> Fitted:
-    """Check the text of a file of fitted numbers; raises RuleError with its mistakes."""
-    return fitted_of(read_form(file, text, FittedForm, _BOUNDS_OF_NUMBERS)[1])
+def read_fitted(file: str, text: str, *, fast: bool = False) -> Fitted:
+    """Check the text of a file of fitted numbers; raises RuleError with its mistakes.
+
+    `fast`: by libyaml, for the shipped file.
+    """
+    return fitted_of(read_form(file, text, FittedForm, _BOUNDS_OF_NUMBERS, fast=fast)[1])
 
 
 def read_rules(file: str, text: str, catalogue: Mapping[str, MetricSpec] = CATALOGUE) -> RuleSet:
@@ -110,7 +113,7 @@ def _shipped_numbers() -> Fitted:
     file = resources.files("perfcheck.diagnose").joinpath("rules", FITTED_FILE)
     if not file.is_file():
         return NOT_FITTED
-    return read_fitted(f"perfcheck/diagnose/rules/{FITTED_FILE}", file.read_text(encoding="utf-8"))
+    return read_fitted(f"perfcheck/diagnose/rules/{FITTED_FILE}", file.read_text(encoding="utf-8"), fast=True)
 
 
 def _of_directory(directory: Path) -> Iterator[tuple[str, str]]:

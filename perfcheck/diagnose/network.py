@@ -23,7 +23,7 @@ from perfcheck.model.causes import HEALTHY
 Floats = npt.NDArray[np.float64]
 
 MAX_CAUSES_AT_ONCE: Final = 3
-_NEVER: Final = 1e-6
+NEVER: Final = 1e-6
 """No bit is certain: one that contradicts everything must not make all hypotheses impossible."""
 
 
@@ -51,7 +51,7 @@ class Network:
 
     def __init__(
         self, priors: Mapping[str, float], bits: Iterable[Bit], *, harmless: Iterable[str] = (),
-        temperature: float = 1.0, most: int = MAX_CAUSES_AT_ONCE,
+        most: int = MAX_CAUSES_AT_ONCE,
     ) -> None:  # fmt: skip
         """Enumerate the hypotheses over the causes of `priors`, each with its probability (0..1, both excluded).
 
@@ -59,7 +59,6 @@ class Network:
         """
         self.causes = tuple(priors)
         self.bits = tuple(bits)
-        self.temperature = temperature
         self.column = {bit.name: index for index, bit in enumerate(self.bits)}
         self.index = {cause: index for index, cause in enumerate(self.causes)}
         sets = [chosen for size in range(most + 1) for chosen in combinations(range(len(self.causes)), size)]
@@ -86,7 +85,7 @@ class Network:
                 elif cause in self.index:
                     inhibit[self.index[cause], column] = np.log1p(-_probable(strength))
         off = none + self.members @ inhibit + np.outer(self.harmless, healthy)
-        off = np.clip(off, np.log(_NEVER), np.log1p(-_NEVER))
+        off = np.clip(off, np.log(NEVER), np.log1p(-NEVER))
         on: Floats = np.log1p(-np.exp(off))
         return on, off
 
@@ -100,7 +99,7 @@ class Network:
         measured = np.isfinite(states)
         on = np.where(measured, states, 0.0)
         off = np.where(measured, 1.0 - on, 0.0)
-        logs: Floats = (self.log_on @ (self.weights * on) + self.log_off @ (self.weights * off)) / self.temperature
+        logs: Floats = self.log_on @ (self.weights * on) + self.log_off @ (self.weights * off)
         return logs
 
     def contributions(self, states: Floats, cause: str) -> Floats:
@@ -108,7 +107,7 @@ class Network:
         alone, none = 1 + self.index[cause], 0
         ratio_on = self.log_on[alone] - self.log_on[none]
         ratio_off = self.log_off[alone] - self.log_off[none]
-        found = self.weights * (states * ratio_on + (1 - states) * ratio_off) / self.temperature
+        found = self.weights * (states * ratio_on + (1 - states) * ratio_off)
         return np.asarray(np.nan_to_num(found), dtype=np.float64)
 
     def posterior(self, states: Floats, further: Floats | None = None) -> Posterior:
@@ -140,4 +139,4 @@ class Network:
 
 
 def _probable(probability: float) -> float:
-    return min(max(probability, _NEVER), 1.0 - _NEVER)
+    return min(max(probability, NEVER), 1.0 - NEVER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -41,10 +41,8 @@ class RuleSet:
         """The network of the causes that any rule or evidence looks for; nobody can name the others."""
         sought = {rule.cause for rule in self.rules}.union(*(each.says for each in self.evidence)) | {UNKNOWN}
         named = [cause for cause in CAUSES if cause in sought and cause != HEALTHY]
-        return Network(
-            {cause: self.prior(cause) for cause in named}, self._bits(), harmless=self.harmless,
-            temperature=self.fitted.temperature,
-        )  # fmt: skip
+        bits = (self.fitted.bit(each) or Bit(name=each.name, says=each.says, leak=each.leak) for each in self.evidence)
+        return Network({cause: self.prior(cause) for cause in named}, bits, harmless=self.harmless)
 
     @cached_property
     def harmless(self) -> frozenset[str]:
@@ -69,13 +67,3 @@ class RuleSet:
         """Return the probability of a cause before anything is measured."""
         stated = self.causes.get(cause, Cause(name=cause)).prior
         return stated or (PRIOR_OF_UNKNOWN if cause == UNKNOWN else PRIOR)
-
-    def _bits(self) -> Iterator[Bit]:
-        """Yield what is fitted of all conditions, and the hand-written numbers of evidence that is not."""
-        conditions: Sequence[Rule | Symptom | Evidence] = [*self.rules, *self.symptoms, *self.evidence]
-        for each in conditions:
-            bit = self.fitted.bit(each.name, each.digest)
-            if bit is not None:
-                yield bit
-            elif isinstance(each, Evidence):
-                yield Bit(name=each.name, says=each.says, leak=each.leak)

@@ -26,11 +26,6 @@ SHOWS: Final = 0.6
 _MOST: Final = 0.99
 
 
-def is_weighed(rules: RuleSet, name: str) -> bool:
-    """Whether a rule or symptom counts by its weight: it does where the network has no fitted numbers for it."""
-    return name not in rules.network.column
-
-
 def is_remark(outcome: RuleOutcome, rules: RuleSet) -> bool:
     """Whether a rule is information about a cause that can be harmful: it does not make the cause more probable."""
     return outcome.rule.severity == "info" and outcome.rule.cause not in rules.harmless | {HEALTHY}
@@ -40,10 +35,7 @@ def log_likelihoods(judgement: Judgement) -> Floats:
     """Return the log-likelihood of each hypothesis of the network, from all that counts by its weight."""
     network = judgement.rule_set.network
     present, absent = _symptoms(judgement)
-    healthy = noisy_or(
-        each.strength for each in judgement.rules
-        if each.rule.cause == HEALTHY and is_weighed(judgement.rule_set, each.rule.name)
-    )  # fmt: skip
+    healthy = noisy_or(each.strength for each in judgement.rules if each.rule.cause == HEALTHY)
     doubt = math.log1p(-min(healthy, _MOST))
     states = judgement.states()
     each_cause = [_log_factor(judgement, cause, states, doubt) for cause in network.causes]
@@ -58,10 +50,7 @@ def log_likelihoods(judgement: Judgement) -> Floats:
 def _log_factor(judgement: Judgement, cause: str, states: Mapping[str, float | None], doubt: float) -> float:
     """Return what the rules of one cause say for it, as a log-likelihood ratio."""
     rules = judgement.rule_set
-    own = [
-        each for each in judgement.rules
-        if each.rule.cause == cause and is_weighed(rules, each.rule.name) and not is_remark(each, rules)
-    ]  # fmt: skip
+    own = [each for each in judgement.rules if each.rule.cause == cause and not is_remark(each, rules)]
     weight = noisy_or(each.strength for each in own)
     if weight > 0:
         return _logit(min(weight, _MOST)) - _logit(PRIOR)
@@ -77,7 +66,7 @@ def _symptoms(judgement: Judgement) -> tuple[dict[str, float], set[str]]:
     """Return the strengths of the symptoms that are there, and those that could be judged and are not."""
     signs: dict[str, list[float]] = {}
     for each in judgement.symptoms:
-        if is_weighed(judgement.rule_set, each.symptom.name) and each.outcome.state != "not applicable":
+        if each.outcome.state != "not applicable":
             signs.setdefault(each.symptom.symptom, []).append(each.strength)
     joined: Mapping[str, float] = {symptom: noisy_or(strengths) for symptom, strengths in signs.items()}
     return (

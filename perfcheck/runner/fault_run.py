@@ -124,10 +124,26 @@ def compared_values(record: RunRecord) -> dict[str, float]:
 
     Of metrics that the load has no figure of its own of, the whole run's is the load's too.
     """
-    whole = {name: each.value for name, each in record.metrics.items()}
     own = record.subjects.get(LOAD)
-    of_load = {} if own is None else {name: each.value for name, each in own.metrics.items()}
-    return {f"{_RUN}{name}": value for name, value in whole.items()} | whole | of_load
+    return _compared(
+        {name: each.value for name, each in record.metrics.items()},
+        {} if own is None else {name: each.value for name, each in own.metrics.items()},
+    )
+
+
+def compared_of_row(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the `compared_values` of a run that `as_dict` stored; stored runs need not have them written out."""
+    stored: Mapping[str, float] | None = row.get("compared")
+    if stored is not None:
+        return dict(stored)
+    own = row["subjects"].get(LOAD, {}).get("metrics", {})
+    # Records know more of a metric than its value; in rows for reports it is the value alone.
+    of_load = {name: each["value"] if isinstance(each, Mapping) else each for name, each in own.items()}
+    return _compared(row["metrics"], of_load)
+
+
+def _compared(whole: Mapping[str, float], of_load: Mapping[str, float]) -> dict[str, float]:
+    return {**{f"{_RUN}{name}": value for name, value in whole.items()}, **whole, **of_load}
 
 
 def _counted(alerts: Sequence[Mapping[str, Any]]) -> dict[str, float]:

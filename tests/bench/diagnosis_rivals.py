@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from diagnosis_fit import Table, table_of
 from diagnosis_scores import Scores
 from fault_runs import Run
 
@@ -90,16 +89,19 @@ def regression(rules: RuleSet, train: Sequence[Run]) -> Rival:
 
     single = [run for run in train if len(run.causes) < 2]
     model: Any = LogisticRegression(C=1.0, max_iter=2000, class_weight="balanced")
-    model.fit(_features(table_of(rules, single)), [run.label for run in single])
+    model.fit(_features(rules, single), [run.label for run in single])
 
     def scores(run: Run) -> Scores:
-        shares = model.predict_proba(_features(table_of(rules, [run])))[0]
+        shares = model.predict_proba(_features(rules, [run]))[0]
         found: Mapping[str, float] = dict(zip(model.classes_, map(float, shares), strict=True))
         return found
 
     return scores
 
 
-def _features(table: Table) -> Floats:
-    measured = np.isfinite(table.states)
-    return np.hstack([np.where(measured, table.states, 0.0), measured.astype(float)])
+def _features(rules: RuleSet, runs: Sequence[Run]) -> Floats:
+    """Return whether each condition holds, then whether it was measured, in the order of the rules."""
+    known = [list(run.reading.judged(rules).states().values()) for run in runs]
+    states = np.array([[np.nan if state is None else state for state in each] for each in known])
+    measured = np.isfinite(states)
+    return np.hstack([np.where(measured, states, 0.0), measured.astype(float)])

@@ -10,14 +10,15 @@ from typing import Final
 import numpy as np
 from fault_runs import Run
 
-from perfcheck.diagnose import RuleSet, posterior
-from perfcheck.model.causes import CAUSES, HEALTHY
+from perfcheck.diagnose import Judgement, RuleSet, posterior
+from perfcheck.model.causes import CAUSES, HEALTHY, UNKNOWN
 
 Scores = Mapping[str, float]
 """A probability, or a confidence, of each cause that is named, `healthy` included."""
 
 BESIDE: Final = "application_limited"
 """It may stand beside `healthy`: where it does with 0.5 or more, either name is right for a run of that label."""
+_SAID: Final = 0.5
 BINS: Final = 10
 _DRAWS: Final = 1000
 
@@ -29,6 +30,8 @@ class Answer:
     run: Run
     ranked: tuple[str, ...]
     confidence: float
+    beside: tuple[str, ...] = ()
+    """Further causes that are said with 0.5 or more, `unknown` and what is harmless left out."""
 
     @property
     def named(self) -> str:
@@ -39,6 +42,16 @@ class Answer:
     def right(self) -> bool:
         """Whether the first name is one of those that are right."""
         return self.within(1)
+
+    @property
+    def wrong_second(self) -> bool:
+        """Whether the first name is right, and another that is wrong stands beside it: a false alarm, too."""
+        return self.right and any(cause not in self.run.accepted for cause in self.beside)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was made is named: of two faults both, among the first two."""
+        return self.right if len(self.run.causes) < 2 else self.run.causes <= set(self.ranked[:2])
 
     def within(self, places: int) -> bool:
         """Whether a right name is among the first `places`."""
@@ -51,33 +64,45 @@ def answer(run: Run, scores: Scores) -> Answer:
     first = ordered[0]
     if first == HEALTHY and scores.get(BESIDE, 0.0) >= 0.5 and BESIDE in run.accepted:
         ordered = [BESIDE, *(cause for cause in ordered if cause != BESIDE)]
-    return Answer(run=run, ranked=tuple(ordered), confidence=min(1.0, scores[first]))
+    beside = [cause for cause in ordered[1:] if scores[cause] >= _SAID and cause not in (HEALTHY, BESIDE, UNKNOWN)]
+    return Answer(run=run, ranked=tuple(ordered), confidence=min(1.0, scores[first]), beside=tuple(beside))
 
 
 def network_scores(rules: RuleSet, run: Run) -> Scores:
     """Return the network's probabilities of a run; what is the matter with one of its entries is so with the run."""
-    found = _scores(rules, run)
-    for entry in run.entries:
-        own = posterior(entry.judged(rules))
+    return scores_of(run.reading.judged(rules), [entry.judged(rules) for entry in run.entries])
+
+
+def scores_of(judgement: Judgement, entries: Sequence[Judgement]) -> Scores:
+    """Return the same of a run that was judged already, with its traffic entries."""
+    harmless = judgement.rule_set.harmless
+    whole = posterior(judgement)
+    found = dict(whole.causes) | {HEALTHY: whole.healthy}
+    found |= {cause: min(found[cause], whole.healthy) for cause in harmless & found.keys()}
+    for entry in entries:
+        own = posterior(entry)
         cause = max(own.causes, key=lambda name: own.causes[name])
-        if cause not in rules.harmless and own.causes[cause] > own.healthy:
+        if cause not in harmless and own.causes[cause] > own.healthy:
             found[cause] = max(found.get(cause, 0.0), own.causes[cause])
             found[HEALTHY] *= 1 - own.causes[cause]
     return found
 
 
-def _scores(rules: RuleSet, run: Run) -> dict[str, float]:
-    whole = posterior(run.reading.judged(rules))
-    harmless = {cause: min(whole.causes[cause], whole.healthy) for cause in rules.harmless & whole.causes.keys()}
-    return dict(whole.causes) | harmless | {HEALTHY: whole.healthy}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """All figures of one way to diagnose, over runs of one fault or none; `both` is of double faults: right, all."""
+    """All figures of one way to diagnose, over runs of one fault or none.
+
+    `places` has the shares of runs with a right name among the first one to five, `average` is their mean (Avg@5).
+    `chance` is what guessing among the labels gives, `lift` how many times as much the mean recall is. `both` is of
+    double faults: those with both among the first two, and all. `wrong_seconds`: runs with a wrong cause of 0.5 or
+    more beside the right one, and all. `intervals` are of 95 %, over whole injectors.
+    """
 
     runs: int
     places: tuple[float, ...]
+    average: float
+    chance: float
+    lift: float
     macro_f1: float
     worst_recall: tuple[str, float]
     healthy: int
@@ -88,30 +113,64 @@ class Summary:
     uncertainty: float
     calibration_error: float
     both: tuple[int, int]
+    wrong_seconds: tuple[int, int]
     intervals: Mapping[str, tuple[float, float]]
 
 
 def summary(answers: Sequence[Answer]) -> Summary:
-    """Return the figures of these answers."""
+    """Return the figures of these answers; there must be one of a single fault or of a healthy run."""
     single = [each for each in answers if len(each.run.causes) < 2]
     double = [each for each in answers if len(each.run.causes) > 1]
     recalls = recalls_of(single)
     brier, reliability, resolution, uncertainty, error = believed(single)
+    chance, right = 1 / len(recalls), sum(recalls.values()) / len(recalls)
+    places = tuple(_share_within(single, count) for count in range(1, 6))
+    intervals = {
+        "ac1": interval(single, lambda some: _share_within(some, 1)),
+        "ac2": interval(single, lambda some: _share_within(some, 2)),
+        "macro_f1": interval(single, macro_f1),
+        "brier": interval(single, lambda some: believed(some)[0]),
+        "calibration_error": interval(single, lambda some: believed(some)[4]),
+    }
+    if double:
+        intervals["both"] = interval(double, lambda some: sum(each.complete for each in some) / len(some))
     return Summary(
-        runs=len(single),
-        places=tuple(float(np.mean([each.within(k) for each in single])) for k in range(1, 6)),
+        runs=len(single), places=places, average=sum(places) / len(places), chance=chance, lift=right / chance,
         macro_f1=macro_f1(single),
         worst_recall=min(recalls.items(), key=lambda item: item[1]),
         healthy=sum(not each.run.causes for each in single),
         false_alarms=sum(not each.run.causes and not each.right for each in single),
         brier=brier, reliability=reliability, resolution=resolution, uncertainty=uncertainty, calibration_error=error,
-        both=(sum(each.run.causes <= set(each.ranked[:2]) for each in double), len(double)),
-        intervals={
-            "ac1": interval(single, lambda some: float(np.mean([each.right for each in some]))),
-            "macro_f1": interval(single, macro_f1),
-            "brier": interval(single, lambda some: believed(some)[0]),
-        },
+        both=(sum(each.complete for each in double), len(double)),
+        wrong_seconds=(sum(each.wrong_second for each in single), len(single)), intervals=intervals,
     )  # fmt: skip
+
+
+def _share_within(answers: Sequence[Answer], places: int) -> float:
+    return sum(each.within(places) for each in answers) / len(answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfCause:
+    """How often one cause is named on the runs in which it alone was made: first, and among the first two."""
+
+    runs: int
+    first: int
+    among_two: int
+
+
+def of_causes(answers: Sequence[Answer]) -> dict[str, OfCause]:
+    """Return how often each cause is named; `healthy` is one of them, and double faults are left out."""
+    found: dict[str, list[Answer]] = {}
+    for each in answers:
+        if len(each.run.causes) < 2:
+            found.setdefault(each.run.label, []).append(each)
+    return {
+        label: OfCause(
+            runs=len(own), first=sum(each.right for each in own), among_two=sum(each.within(2) for each in own)
+        )
+        for label, own in sorted(found.items(), key=lambda item: CAUSES.index(item[0]))
+    }
 
 
 def recalls_of(answers: Sequence[Answer]) -> dict[str, float]:
@@ -136,17 +195,17 @@ def believed(answers: Sequence[Answer]) -> tuple[float, float, float, float, flo
     """
     said = np.array([each.confidence for each in answers])
     right = np.array([each.right for each in answers], dtype=float)
-    base = right.mean()
+    base = float(right.mean())
     place = np.minimum((said * BINS).astype(int), BINS - 1)
     reliability = resolution = error = 0.0
     for each in range(BINS):
         inside = place == each
         if inside.any():
-            share, mean, hit = inside.mean(), said[inside].mean(), right[inside].mean()
+            share, mean, hit = float(inside.mean()), float(said[inside].mean()), float(right[inside].mean())
             reliability += share * (mean - hit) ** 2
             resolution += share * (hit - base) ** 2
             error += share * abs(mean - hit)
-    return float(((said - right) ** 2).mean()), reliability, resolution, float(base * (1 - base)), error
+    return float(((said - right) ** 2).mean()), reliability, resolution, base * (1 - base), error
 
 
 def interval(answers: Sequence[Answer], figure: Callable[[Sequence[Answer]], float]) -> tuple[float, float]:

@@ -22,10 +22,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from run_lines import append_line, read_lines
+
 from perfcheck.errors import PerfcheckError, Stopped
 from perfcheck.faults import Combination, combinations, interleaved, load_library
 from perfcheck.runner import Runner, RunOptions
-from perfcheck.runner.fault_run import FaultBench, FaultRun, compared_values
+from perfcheck.runner.fault_run import FaultBench, FaultRun, compared_of_row, compared_values
 
 WAIT_VARIABLE: Final = "PERFCHECK_CAMPAIGN_WAIT"
 SESSION_RUNS: Final = 40
@@ -39,7 +41,12 @@ Twins = dict[str, list[Mapping[str, float]]]
 def main() -> int:
     """Measure what is missing, at most `--count` runs now."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results/faults/runs.jsonl"), help="one JSON object a run")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results/faults/runs.jsonl"),
+        help="one JSON object a run, compressed if it ends in .xz",
+    )
     parser.add_argument("--library", type=Path, help="folder of the matrix's data files (default: scenarios/faults)")
     parser.add_argument("--count", type=int, help="make at most so many runs now")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each combination (default: 1)")
@@ -88,13 +95,12 @@ def _read(results: Path, *, retry: bool) -> tuple[Counter[str], Twins]:
     done: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     twins: Twins = defaultdict(list)
-    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-    for line in lines:
+    for line in read_lines(results):
         row = json.loads(line)
         if row["valid"]:
             done[row["name"]] += 1
             if row["twin"] is None:
-                twins[row["name"]].append(row["compared"])
+                twins[row["name"]].append(compared_of_row(row))
         else:
             failed[row["name"]] += 1
     if not retry:
@@ -147,8 +153,7 @@ def _one(bench: FaultBench, one: Combination, results: Path, done: Counter[str],
     done[one.name] += found.counts
     row["machine"] = before.until(CpuTimes.now())
     row["wall_s"] = round(time.monotonic() - begun, 2)
-    with results.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row, separators=(",", ":")) + "\n")
+    append_line(results, row)
     print(_said(row), file=sys.stderr, flush=True)
 
 

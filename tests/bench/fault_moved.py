@@ -12,6 +12,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, Final
 
+from run_lines import read_lines
+
 HARMLESS: Final = frozenset({"healthy", "application_limited"})
 
 
@@ -20,7 +22,7 @@ def main() -> int:
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "results/faults/runs.jsonl")
     found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     named: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_lines(path):
         row = json.loads(line)
         key = (" + ".join(row["causes"]), row["injector"])
         kind = _kind(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -176,56 +177,83 @@ def test_the_order_of_entries_changes_nothing() -> None:
         assert {each.cause: each.confidence for each in found} == expected
 
 
-def fitted_text(rules: RuleSet, name: str, says: str) -> str:
-    digest = {each.name: each.digest for each in rules.evidence} | {each.name: each.digest for each in rules.rules}
-    return (
-        "schema: 1\nruns: 10\ninjectors: 2\ntemperature: 1.5\nbits:\n"
-        f"  {name}: {{of: '{digest[name]}', leak: 0.1, weight: 0.5, says: {says}}}\n"
-    )
+FITTED = """\
+schema: 1
+runs: 10
+injectors: 2
+temperature: 1.25
+bits:
+  bursts-lost:
+    of: "{digest}"
+    weight: 0.5
+    hand:   {{leak: 0.02, policer: 0.9, random_loss: 0.3}}
+    fitted: {{leak: 0.1, policer: 0.7, random_loss: 0.8}}
+"""
+
+
+def fitted_text(rules: RuleSet) -> str:
+    return FITTED.format(digest={each.name: each.digest for each in rules.evidence}["bursts-lost"])
+
+
+def bits_with(rules: RuleSet, text: str) -> tuple[Bit, ...]:
+    fitted = read_fitted("fitted.yaml", text)
+    return RuleSet(rules=(), symptoms=(), evidence=rules.evidence, fitted=fitted).network.bits
 
 
 def test_fitted_numbers_take_the_place_of_hand_written_ones(rules: RuleSet) -> None:
-    fitted = read_fitted("fitted.yaml", fitted_text(rules, "bursts-lost", "{random_loss: 0.8}"))
-    bits = RuleSet(rules=(), symptoms=(), evidence=rules.evidence, fitted=fitted).network.bits
-    assert bits[0] == Bit(name="bursts-lost", says={"random_loss": 0.8}, leak=0.1, weight=0.5)
-    assert bits[1].says == {"jitter": 0.9}
+    fitted, other, *_ = bits_with(rules, fitted_text(rules))
+    assert fitted == Bit(name="bursts-lost", says={"policer": 0.7, "random_loss": 0.8}, leak=0.1, weight=0.4)
+    assert (other.says, other.weight) == ({"jitter": 0.9}, 1.0)  # the fit has never seen it
 
 
-def test_fitted_numbers_of_another_condition_are_not_used(rules: RuleSet) -> None:
-    fitted = read_fitted("fitted.yaml", fitted_text(rules, "bursts-lost", "{random_loss: 0.8}"))
-    changed = read_rules("my.yaml", GOOD.replace("> 1%", "> 2%"))
-    bits = RuleSet(rules=(), symptoms=(), evidence=changed.evidence, fitted=fitted).network.bits
-    assert bits[0].says == {"policer": 0.9, "random_loss": 0.3}
+@pytest.mark.parametrize(
+    ("old", "new"), [("> 1%", "> 2%"), ("random_loss: 0.3", "random_loss: 0.4"), ("policer: 0.9", "shaper: 0.9")]
+)
+def test_fitted_numbers_of_another_condition_or_of_other_hand_written_numbers_are_not_used(
+    rules: RuleSet, old: str, new: str
+) -> None:
+    assert GOOD.count(old) == 1
+    changed = read_rules("my.yaml", GOOD.replace(old, new))
+    bit = bits_with(changed, fitted_text(rules))[0]
+    (own,) = [each for each in changed.evidence if each.name == "bursts-lost"]
+    assert bit == Bit(name="bursts-lost", says=own.says, leak=own.leak)
 
 
-def test_a_fitted_rule_counts_by_its_numbers_and_no_longer_by_its_weight(tmp_path: Path) -> None:
-    own = "rules: [{name: pruned, cause: slow_reader, when: socket.rcv_pruned >= 1, weight: 0.75, severity: warning, "
-    (tmp_path / "own.yaml").write_text(f"schema: 1\n{own}evidence: too much was queued, advice: Read faster.}}]\n")
-    rules = load_rules([tmp_path], fitted=Fitted())
-    run = {"socket.rcv_pruned": 3.0}
-    text = fitted_text(rules, "pruned", "{slow_reader: 0.9, accept_backlog: 0.9, healthy: 0.1}")
-    by_weight = posterior(judge(rules, run)).causes["slow_reader"]
-    refitted = load_rules([tmp_path], fitted=read_fitted("fitted.yaml", text))
-    fitted = posterior(judge(refitted, run)).causes["slow_reader"]
-    assert by_weight > 0.7
-    assert fitted < 0.2  # every tenth healthy run has it
+def test_own_rule_files_override_evidence_with_fitted_numbers(tmp_path: Path) -> None:
+    """By other numbers, by another condition, or by none: what the user's file says goes before the fit."""
+    shipped = load_rules(fitted=Fitted())
+    entry = shipped.evidence[0]
+    text = FITTED.format(digest=entry.digest).replace("bursts-lost", entry.name)
+    text = text.replace("policer: 0.9, random_loss: 0.3", ", ".join(f"{c}: {s}" for c, s in entry.says.items()))
+    fitted = read_fitted("fitted.yaml", text.replace("leak: 0.02", f"leak: {entry.leak}"))
+    assert load_rules(fitted=fitted).network.bits[0].leak == 0.1
+    says = "{jitter: 0.4}"
+    own = f"{{name: {entry.name}, when: {json.dumps(entry.text)}, says: {says}, sentence: mine, replace: true}}"
+    (tmp_path / "own.yaml").write_text(f"schema: 1\nevidence: [{own}]\n")
+    (bit,) = [each for each in load_rules([tmp_path], fitted=fitted).network.bits if each.name == entry.name]
+    assert (bit.says, bit.weight) == ({"jitter": 0.4}, 1.0)
+    (tmp_path / "own.yaml").write_text(f"schema: 1\ndisable: [{entry.name}]\n")
+    assert entry.name not in {each.name for each in load_rules([tmp_path], fitted=fitted).network.bits}
+    (tmp_path / "own.yaml").write_text("schema: 1\ncauses: [{name: jitter, prior: 0.3}]\n")
+    assert load_rules([tmp_path], fitted=fitted).prior("jitter") == 0.3
 
 
 @pytest.mark.parametrize(
     ("old", "new", "line", "column", "message"),
     [
-        ("temperature: 1.5", "temperature: 0", 4, 14, "greater than 0"),
-        ("weight: 0.5", "weight: 2", 6, 54, "got 2"),
-        ("random_loss", "randomloss", 6, 65, "'randomloss' is not a cause"),
+        ("temperature: 1.25", "temperature: 0.5", 4, 14, "greater than or equal to 1"),
+        ("weight: 0.5", "weight: 2", 8, 13, "got 2"),
+        ("policer: 0.7", "police: 0.7", 10, 13, "'police' is not a cause"),
+        ("{leak: 0.1, policer: 0.7,", "{policer: 0.7,", 10, 13, "the leak is missing"),
         ("runs: 10\n", "", 1, 1, "the key 'runs' is missing"),
-        ("leak: 0.1", "leek: 0.1", 6, 35, "unknown key 'leek'"),
+        ("weight: 0.5", "wait: 0.5", 8, 5, "unknown key 'wait'"),
         ("bits:", "bits: [", 0, 0, "invalid YAML"),
     ],
 )
 def test_a_mistake_in_fitted_numbers_is_told_with_its_place(
     rules: RuleSet, old: str, new: str, line: int, column: int, message: str
 ) -> None:
-    text = fitted_text(rules, "bursts-lost", "{random_loss: 0.8}")
+    text = fitted_text(rules)
     assert text.count(old) == 1
     with pytest.raises(RuleError) as caught:
         read_fitted("fitted.yaml", text.replace(old, new))

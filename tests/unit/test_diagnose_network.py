@@ -7,9 +7,8 @@ from itertools import product
 from math import comb, prod
 from random import Random
 
-import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfcheck.diagnose.network import Bit, Network
@@ -174,13 +173,3 @@ def test_a_bit_that_is_off_speaks_against_its_cause() -> None:
     assert network.contributions(network.states({"one": 0.0}), "policer")[0] < -2
     assert network.contributions(network.states({"one": 1.0}), "policer")[0] > 4
     assert network.contributions(network.states({"one": None}), "policer")[0] == 0
-
-
-@UNHURRIED
-@given(bits(causes=CAUSES[1:4]), st.floats(1, 10))
-def test_a_higher_temperature_brings_probabilities_nearer_to_the_priors(drawn: tuple[Bit, ...], heat: float) -> None:
-    priors = dict.fromkeys(CAUSES[1:4], 0.2)
-    assume(drawn)
-    network, hot = Network(priors, drawn), Network(priors, drawn, temperature=heat)
-    states = np.ones(len(drawn))
-    assert hot.log_likelihood(states) * heat == pytest.approx(network.log_likelihood(states))
