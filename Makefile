@@ -151,13 +151,13 @@ campaign-chains: setup
 	$(PYTHON) tests/bench/fault_chains.py $(CAMPAIGN)
 
 fit-diagnosis: setup
-	PYTHONPATH=$(CURDIR)/tests/unit $(PYTHON) tests/bench/fit_diagnosis.py $(BENCH)
+	$(BENCH_PYTHON) tests/bench/fit_diagnosis.py $(BENCH)
 
 report-diagnosis: setup
 	$(PYTHON) tests/bench/report_diagnosis.py $(BENCH)
 
 pages: setup
-	$(BENCH_PYTHON) tests/support/pages.py
+	$(BENCH_PYTHON) tests/bench/pages.py
 
 kills: setup
 	$(BENCH_PYTHON) tests/bench/kill_campaign.py $(BENCH)

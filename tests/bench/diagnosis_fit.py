@@ -97,6 +97,22 @@ class Frame:
         said = (data.on * weights) @ on.T + (data.off * weights) @ off.T
         return np.asarray(said + data.further + self.log_prior, dtype=np.float64)
 
+    def named(self, data: Data, logs: Floats) -> Flags:
+        """Whether what was made on each row is named: by the first name, or two faults by the first two."""
+        shares = np.exp(logs - logs.max(axis=1, keepdims=True))
+        marginals = (shares / shares.sum(axis=1, keepdims=True)) @ self.members
+        harmless = ~self.harmful_members[1 : len(self.causes) + 1].any(axis=1)
+        # What is harmless stands beside `healthy`, the last column, with no more than its probability.
+        marginals[:, :-1][:, harmless] = np.minimum(marginals[:, :-1][:, harmless], marginals[:, -1:])
+        first = np.argsort(-marginals, axis=1)
+        said = np.zeros(len(logs), dtype=bool)
+        for row, (order, right) in enumerate(zip(first, data.right, strict=True)):
+            sizes = self.harmful_members[right].sum(axis=1)
+            wanted = self.members[right][sizes == sizes.min()] if len(sizes) else self.members[:0]
+            count = 2 if len(sizes) and sizes.min() > 1 else 1
+            said[row] = any(one[order[:count]].all() for one in wanted)
+        return said
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
@@ -207,36 +223,54 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """One penalty on injectors that were left out: log loss (nats), numbers of each fold, the fold's rows."""
+    """One penalty and temperature on injectors that were left out: the folds' rows, and the numbers for each.
+
+    `right` is the share of rows (as they count) of which the first name is right, or the first two of two faults;
+    `loss` the log loss in nats.
+    """
 
     strength: float
-    loss: float
-    hand_loss: float
     temperature: float
+    right: float
+    loss: float
     parts: tuple[tuple[Flags, Numbers], ...]
 
 
 def tried(frame: Frame, table: Table, data: Data, strengths: Sequence[float] = STRENGTHS) -> list[Tried]:
-    """Fit without each fold's injectors, with each penalty from the strongest to the weakest."""
+    """Fit without each fold's injectors, with each penalty from the strongest to the weakest.
+
+    The first one is what the hand-written numbers give. Each penalty is tried as it is, and with the temperature that
+    makes the log loss least: that one changes the balance between evidence and priors, so it need not name more.
+    """
     parts: dict[float, list[tuple[Flags, Numbers]]] = defaultdict(list)
-    for out in folds(table.rows):
+    outs = folds(table.rows)
+    for out in outs:
         fit = Fit(frame, table.only(np.flatnonzero(~out)))
         others, vector = data.only(~out), None
         for strength in sorted(strengths, reverse=True):
             vector = fit.vector(others, strength, vector)
             parts[strength].append((out, fit.numbers(vector)))
-    found = []
+    # What counts are runs as they were measured: readings without layers are there to keep numbers from failing.
+    judges = _judges(table)
+    found = [_tried(frame, data, judges, [(out, frame.hand) for out in outs], np.inf, 1.0)]
     for strength, each in parts.items():
-        # What counts are runs as they were measured: readings without layers are there to keep numbers from failing.
-        judged = [(data.only(out & _judges(table)), numbers) for out, numbers in each]
-        found.append(
-            Tried(
-                strength=strength, parts=tuple(each), temperature=temperature_of(frame, judged),
-                loss=sum(log_loss(part, frame.logs(part, numbers))[0] for part, numbers in judged),
-                hand_loss=sum(log_loss(part, frame.logs(part, frame.hand))[0] for part, _ in judged),
-            )
-        )  # fmt: skip
+        heat = temperature_of(frame, [(data.only(out & judges), numbers) for out, numbers in each])
+        found += [_tried(frame, data, judges, each, strength, one) for one in sorted({1.0, heat})]
     return found
+
+
+def _tried(
+    frame: Frame, data: Data, judges: Flags, parts: Sequence[tuple[Flags, Numbers]], strength: float,
+    temperature: float,
+) -> Tried:  # fmt: skip
+    loss = right = total = 0.0
+    for out, numbers in parts:
+        part = data.only(out & judges)
+        logs = frame.logs(part, numbers, temperature)
+        loss += log_loss(part, logs)[0]
+        right += float(part.counts @ frame.named(part, logs))
+        total += float(part.counts.sum())
+    return Tried(strength=strength, temperature=temperature, right=right / total, loss=loss, parts=tuple(parts))
 
 
 def _judges(table: Table) -> Flags:

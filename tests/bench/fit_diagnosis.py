@@ -36,7 +36,7 @@ _HEAD: Final = """\
 # and for evidence that is not here, the rule file's numbers count. P(on) = 1 - (1 - leak) * product of (1 - number of
 # each cause that is there); `weight` is how much the condition counts (1 in rule files), divided by the temperature.
 # Among the runs are the recorded and synthetic cases of the unit tests, so these say nothing of how good the fit is.
-# The penalty and the temperature are the best ones for injectors that were left out ({loss}).
+# The penalty and the temperature are the best ones for injectors that were left out ({named}).
 """
 
 
@@ -84,13 +84,18 @@ def usable(path: Path, *, every: bool = False) -> list[Run]:
 
 
 def chosen_of(found: Sequence[Tried]) -> Tried:
-    """Return the best penalty for injectors that were left out, and say what each gave."""
+    """Return what names most on injectors that were left out (of equals the least log loss), and say what each gave.
+
+    The hand-written numbers are the first; they are no choice, and it is said where they are the best.
+    """
     for each in found:
-        print(
-            f"penalty {each.strength:g}: log loss {each.loss:.2f} nats on injectors that were left out "
-            f"(hand-written numbers {each.hand_loss:.2f}), temperature {each.temperature:g}"
-        )
-    return min(found, key=lambda each: each.loss)
+        what = "hand-written numbers" if np.isinf(each.strength) else f"penalty {each.strength:g}"
+        print(f"{what}, temperature {each.temperature:g}: {each.right:.1%} named, log loss {each.loss:.2f} nats")
+    hand, *rest = found
+    best = max(rest, key=lambda each: (round(each.right, 3), -each.loss))
+    if round(best.right, 3) < round(hand.right, 3):
+        print("on injectors that were left out, the hand-written numbers name more than any fitted ones")
+    return best
 
 
 def left_out(frame: Frame, rules: RuleSet, table: Table, best: Tried) -> list[Answer]:
@@ -151,8 +156,8 @@ def told(what: str, found: Sequence[Answer]) -> str:
 
 def lines(fitted: Fitted, rows: Sequence[Row], best: Tried, arguments: str) -> Iterator[str]:
     """Yield the lines of the file."""
-    loss = f"penalty {best.strength:g}: log loss {best.loss:.2f} nats, of the hand-written numbers {best.hand_loss:.2f}"
-    yield _HEAD.format(arguments=arguments, loss=loss) + "schema: 1"
+    named = f"penalty {best.strength:g}: {best.right:.1%} of them named"
+    yield _HEAD.format(arguments=arguments, named=named) + "schema: 1"
     yield f"runs: {len({row.run.name for row in rows})}"
     yield f"injectors: {len({row.run.injector for row in rows})}"
     yield f"temperature: {fitted.temperature:g}"

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from fault_runs import PATH_LATENCY, Reading, Run, from_programs, golden_runs, other_golden_runs
-from test_diagnose_causes import FAULTS, HEALTHY, five_trials, noisy_trials
+from textbook_runs import FAULTS, HEALTHY, five_trials, noisy_trials
 
 from perfcheck.diagnose import Judgement, RuleSet, posterior
 from perfcheck.diagnose.condition import Condition, Has, Junction, Metric, Not, Spread, quantities
@@ -209,7 +209,8 @@ def stays_right(found: Posterior, run: Run, rules: RuleSet) -> bool:
     if not run.causes:
         return found.healthy >= _SURE and max(harmful.values()) <= _ALARM
     if run.accepted <= rules.harmless:
-        return all(found.causes[cause] >= _SURE for cause in run.accepted) and found.healthy >= _SURE
+        # It is told before `healthy` where it is the surer of the two.
+        return all(found.causes[cause] > found.healthy >= _SURE for cause in run.accepted)
     best = max(harmful, key=lambda cause: harmful[cause])
     if len(run.causes) > 1:
         return best in run.causes and all(found.causes[cause] >= _NAMED for cause in run.causes)
@@ -217,7 +218,7 @@ def stays_right(found: Posterior, run: Run, rules: RuleSet) -> bool:
 
 
 def synthetic_runs() -> Iterator[Run]:
-    """Yield the cases of tests/unit/test_diagnose_causes.py: with five trials, one and none, and with noise."""
+    """Yield the cases of tests/support/textbook_runs.py: with five trials, one and none, and with noise."""
     for cause, name, values in [
         *((WELL, name, values) for name, values in HEALTHY.items()),
         *((cause, name, values) for name, (cause, values) in FAULTS.items()),

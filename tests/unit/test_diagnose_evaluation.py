@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfcheck.diagnose.condition import Condition, distinct, quantities
+from perfcheck.diagnose.condition import Condition, Quantity, distinct, quantities
 from perfcheck.diagnose.evaluation import Reading, facts, holds, why_unknown
 from perfcheck.diagnose.parsing import parse_condition, parse_term
 from perfcheck.model.catalogue import CATALOGUE
@@ -21,7 +21,7 @@ TERMS = {
 
 
 def condition(text: str) -> Condition:
-    terms = {}
+    terms: dict[str, Quantity | Condition] = {}
     for name, each in TERMS.items():
         terms[name] = parse_term(each, CATALOGUE, terms)
     return parse_condition(text, CATALOGUE, terms)
@@ -55,7 +55,7 @@ def test_each_quantity_is_visited_once_in_the_order_of_the_text() -> None:
 
 
 def test_terms_that_double_at_each_step_are_evaluated_once_each() -> None:
-    terms = {"t0": parse_term("tcp.retrans_pct + 1%", CATALOGUE, {})}
+    terms: dict[str, Quantity | Condition] = {"t0": parse_term("tcp.retrans_pct + 1%", CATALOGUE, {})}
     for step in range(1, 10):
         terms[f"t{step}"] = parse_term(f"t{step - 1} + t{step - 1}", CATALOGUE, terms)
     doubled = parse_condition("t9 > 1%", CATALOGUE, terms)

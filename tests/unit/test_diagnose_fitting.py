@@ -12,7 +12,7 @@ import pytest
 from diagnosis_fit import Frame, Tried, data_of, folds, loss_of, tried
 from diagnosis_scores import OfCause, answer, believed, macro_f1, of_causes, recalls_of, summary
 from fault_runs import Reading, Run, drop_reasons, from_programs, other_golden_runs, read_campaign
-from fit_diagnosis import answers, fit, left_out, lines
+from fit_diagnosis import answers, chosen_of, fit, left_out, lines
 from fit_table import Row, judged_again, stays_right, synthetic_runs, table_of, weighed
 from report_diagnosis import main
 from scipy.special import expit, logit
@@ -57,7 +57,7 @@ def rows_with(rules: RuleSet, runs: Sequence[Run], *, case: bool = False) -> lis
 def fitted_on(rules: RuleSet, rows: Sequence[Row], strength: float = 0.1) -> Fitted:
     table = table_of(rules, rows)
     frame = Frame(rules)
-    best = Tried(strength=strength, loss=1.0, hand_loss=2.0, temperature=1.0, parts=())
+    best = Tried(strength=strength, loss=1.0, right=1.0, temperature=1.0, parts=())
     return fit(frame, rules, table, data_of(frame, table), best)
 
 
@@ -121,11 +121,16 @@ def test_penalty_and_temperature_are_those_for_injectors_that_were_left_out(rule
     table = table_of(rules, rows_with(rules, many()))
     frame = Frame(rules)
     found = tried(frame, table, data_of(frame, table), (0.1, 100.0))
-    assert {each.strength for each in found} == {0.1, 100.0}
+    hand, *rest = found
+    assert {each.strength for each in rest} == {0.1, 100.0}
     assert all(each.temperature >= 1 for each in found)
-    loose, tight = sorted(found, key=lambda each: each.strength)
+    plain = {each.strength: each for each in rest if each.temperature == 1}
+    loose, tight = plain[0.1], plain[100.0]
     assert loose.loss < tight.loss
-    assert tight.loss == pytest.approx(tight.hand_loss, rel=0.05)
+    assert tight.loss == pytest.approx(hand.loss, rel=0.05)
+    assert loose.right == pytest.approx(1.0)
+    assert chosen_of([hand, replace(loose, right=0.5), tight]) == tight
+    assert chosen_of([hand, replace(tight, right=0.8, loss=2.0), replace(loose, right=0.8001, loss=1.0)]).loss == 1.0
     said = left_out(frame, rules, table, loose)
     assert sorted(each.run.name for each in said) == sorted(each.name for each in many())
 
@@ -143,7 +148,7 @@ def test_fitted_numbers_can_be_written_and_read(rules: RuleSet) -> None:
     fitted = fitted_on(rules, rows)
     said = answers(rows, replace(rules, fitted=fitted))
     assert all(each.right for each in said), [(each.run.name, each.ranked[:2]) for each in said if not each.right]
-    best = Tried(strength=0.1, loss=1.0, hand_loss=2.0, temperature=1.0, parts=())
+    best = Tried(strength=0.1, loss=1.0, right=1.0, temperature=1.0, parts=())
     text = "\n".join(lines(fitted, rows, best, 'BENCH="--runs my.jsonl"'))
     assert read_fitted("fitted.yaml", text) == fitted
     assert 'make fit-diagnosis BENCH="--runs my.jsonl"' in text

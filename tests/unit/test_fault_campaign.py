@@ -47,7 +47,9 @@ def test_a_campaign_goes_on_from_plain_and_compressed_lines(tmp_path: Path, name
     assert "lost" not in _read(results, retry=True)[0]
 
 
-@pytest.mark.parametrize("file", sorted(COMMITTED.glob("*.jsonl.xz")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "file", [COMMITTED / "matrix.jsonl.xz", COMMITTED / "exam.jsonl.xz"], ids=lambda path: path.name
+)
 def test_the_committed_runs_can_go_on(file: Path) -> None:
     done, twins = _read(file, retry=False)
     measured = {row["twin"] for row in map(json.loads, read_lines(file)) if row["valid"] and row["twin"]}
