@@ -152,11 +152,15 @@ def _share_within(answers: Sequence[Answer], places: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfCause:
-    """How often one cause is named on the runs in which it alone was made: first, and among the first two."""
+    """How often one cause is named on the runs in which it alone was made: first, and among the first two.
+
+    `named` is in how many runs with one fault or none it was named first, rightly or not.
+    """
 
     runs: int
     first: int
     among_two: int
+    named: int
 
 
 def of_causes(answers: Sequence[Answer]) -> dict[str, OfCause]:
@@ -165,9 +169,13 @@ def of_causes(answers: Sequence[Answer]) -> dict[str, OfCause]:
     for each in answers:
         if len(each.run.causes) < 2:
             found.setdefault(each.run.label, []).append(each)
+    named = Counter(each.named for own in found.values() for each in own)
     return {
         label: OfCause(
-            runs=len(own), first=sum(each.right for each in own), among_two=sum(each.within(2) for each in own)
+            runs=len(own),
+            first=sum(each.right for each in own),
+            among_two=sum(each.within(2) for each in own),
+            named=named[label],
         )
         for label, own in sorted(found.items(), key=lambda item: CAUSES.index(item[0]))
     }

@@ -34,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--runs", type=Path, nargs="+", default=[RUNS], help="lines of one campaign or several (default: %(default)s)"
     )
     parser.add_argument(
-        "--train", type=Path, help="lines of another campaign, from which rivals learn; else those with `fit: true`"
+        "--train",
+        type=Path,
+        nargs="+",
+        help="lines of other campaigns, of which rivals learn; else those with `fit: true`",
     )
     parser.add_argument("--golden", action="store_true", help="report on the recorded runs of the unit tests instead")
     parser.add_argument("--output", type=Path, help="also write the page into this file")
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     campaigns = _campaigns(chosen.runs, golden=chosen.golden)
     train = [run for campaign in campaigns.values() for run in campaign.runs if run.fit]
     if chosen.train is not None:
-        train = list(read_campaign(chosen.train).runs)
+        train = [run for path in chosen.train for run in read_campaign(path).runs]
     wanted = chosen.golden
     tests = {name: [run for run in campaign.runs if run.fit == wanted] for name, campaign in campaigns.items()}
     empty = [name for name, runs in tests.items() if not any(len(run.causes) < 2 for run in runs)]

@@ -226,8 +226,9 @@ def test_chance_lift_and_how_often_each_cause_was_named() -> None:
     assert (seen.chance, seen.lift) == (0.5, 1.5)  # recalls of 1 and 1/2
     assert seen.average == pytest.approx((2 / 3 + 4) / 5)
     assert of_causes(found) == {
-        "healthy": OfCause(runs=1, first=1, among_two=1), "policer": OfCause(runs=2, first=1, among_two=2)
-    }  # fmt: skip
+        "healthy": OfCause(runs=1, first=1, among_two=1, named=1),
+        "policer": OfCause(runs=2, first=1, among_two=2, named=1),
+    }
 
 
 def test_several_exams_are_reported_together_and_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +246,7 @@ def test_several_exams_are_reported_together_and_each(tmp_path: Path, capsys: py
     assert "| network, a.jsonl |" in page
     assert "| jitter+policer | 1 | 0 |" in page
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["causes"] == {"healthy": {"runs": 2, "first": 2, "among_two": 2}}
+    assert figures["causes"] == {"healthy": {"runs": 2, "first": 2, "among_two": 2, "named": 2}}
     assert figures["pairs"] == {"jitter+policer": {"runs": 1, "both_among_two": 0}}
     assert [figures["files"][name]["both"] for name in ("a.jsonl", "b.jsonl")] == [[0, 1], [0, 0]]
     assert figures["all"]["runs"] == 2
