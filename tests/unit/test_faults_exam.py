@@ -1,4 +1,4 @@
-"""The exam: faults that no fit has seen, in a folder of its own. Every combination is a scenario; all is held out."""
+"""The exams: faults that no fit has seen, in folders of their own. Every combination is a scenario; all is held out."""
 
 from __future__ import annotations
 
@@ -9,45 +9,68 @@ from typing import Final
 import pytest
 
 from perfcheck.cli import main
-from perfcheck.faults import combinations, load_library
+from perfcheck.faults import Library, combinations, load_library
 from perfcheck.model.causes import CAUSES, HEALTHY
 
-EXAM: Final = Path(__file__).parents[2] / "scenarios" / "faults-exam"
-LIBRARY: Final = load_library(EXAM)
-EVERY: Final = combinations(LIBRARY)
+SCENARIOS: Final = Path(__file__).parents[2] / "scenarios"
+EXAM: Final = SCENARIOS / "faults-exam"
+LIBRARIES: Final = {name: load_library(SCENARIOS / name) for name in ("faults-exam", "faults-exam-2")}
 KNOWN: Final = load_library()
+each_exam: Final = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
 
 
-def test_every_combination_loads_as_a_scenario() -> None:
-    for each in EVERY:
+@each_exam
+def test_every_combination_loads_as_a_scenario(library: Library) -> None:
+    for each in combinations(library):
         assert each.scenario().repeat == 1, each.name
 
 
-def test_all_of_it_is_held_out_thrice() -> None:
-    for each in EVERY:
+@each_exam
+def test_all_of_it_is_held_out_thrice(library: Library) -> None:
+    for each in combinations(library):
         assert each.held_out == (("injector", "path", "load") if each.twin is not None else ("path", "load")), each.name
 
 
-def test_every_cause_has_two_injectors_or_more() -> None:
+@each_exam
+def test_every_cause_has_two_injectors_or_more(library: Library) -> None:
     found: dict[str, set[str]] = defaultdict(set)
-    for fault in LIBRARY.faults:
+    for fault in library.faults:
         found[fault.cause].add(fault.spec.name)
     for cause in set(CAUSES) - {"unknown"}:
         assert len(found[cause]) >= 2, cause
 
 
-def test_nothing_of_it_is_in_the_matrix_that_fits_use() -> None:
-    assert not LIBRARY.paths.keys() & KNOWN.paths.keys()
-    assert not LIBRARY.loads.keys() & KNOWN.loads.keys()
-    assert not {(one.cause, one.spec.name) for one in LIBRARY.faults} & {
-        (one.cause, one.spec.name) for one in KNOWN.faults
+@each_exam
+def test_nothing_of_it_is_in_the_matrix_that_fits_use(library: Library) -> None:
+    nothing_of(library, KNOWN)
+
+
+def test_nothing_of_the_second_exam_is_in_the_first() -> None:
+    nothing_of(LIBRARIES["faults-exam-2"], LIBRARIES["faults-exam"])
+
+
+def nothing_of(library: Library, known: Library) -> None:
+    assert not library.paths.keys() & known.paths.keys()
+    assert not library.loads.keys() & known.loads.keys()
+    assert not {(one.cause, one.spec.name) for one in library.faults} & {
+        (one.cause, one.spec.name) for one in known.faults
     }
-    known = {(path.rtt_ns, path.rate_bps) for path in KNOWN.paths.values() if path.rate_bps}
-    assert not {(path.rtt_ns, path.rate_bps) for path in LIBRARY.paths.values()} & known
+    rates = {(path.rtt_ns, path.rate_bps) for path in known.paths.values() if path.rate_bps}
+    assert not {(path.rtt_ns, path.rate_bps) for path in library.paths.values()} & rates
 
 
-def test_a_harmless_change_is_labelled_healthy() -> None:
-    assert {each.causes for each in EVERY if each.twin is None} == {(HEALTHY,)}
+def test_the_second_exam_has_other_pairs_of_causes_than_the_matrix() -> None:
+    pairs, known = (
+        {frozenset(each.causes) for each in combinations(library) if len(each.causes) > 1}
+        for library in (LIBRARIES["faults-exam-2"], KNOWN)
+    )
+    assert len(pairs) == 16
+    assert not pairs & known
+
+
+@each_exam
+def test_a_harmless_change_is_labelled_healthy(library: Library) -> None:
+    assert {each.causes for each in combinations(library) if each.twin is None} == {(HEALTHY,)}
 
 
 def test_the_command_line_takes_the_folder(capsys: pytest.CaptureFixture[str]) -> None:
