@@ -102,11 +102,13 @@ def judge(
     Without `told` no values are put into words: who wants only states has them twice as fast.
     """
     reading = Reading(metrics=metrics, trials=tuple(trials), baseline=baseline or {})
+    # One reading a trial for all conditions, so that what they share is evaluated once in each trial, too.
+    runs = tuple(replace(reading, metrics=trial) for trial in reading.trials)
     return Judgement(
         rule_set=rules,
-        rules=tuple(_judge_rule(rule, reading, told=told) for rule in rules.rules),
-        symptoms=tuple(_judge_symptom(symptom, reading, told=told) for symptom in rules.symptoms),
-        evidence=tuple(_judge_evidence(each, reading, told=told) for each in rules.evidence),
+        rules=tuple(_judge_rule(rule, reading, runs, told=told) for rule in rules.rules),
+        symptoms=tuple(_judge_symptom(symptom, reading, runs, told=told) for symptom in rules.symptoms),
+        evidence=tuple(_judge_evidence(each, reading, runs, told=told) for each in rules.evidence),
         measured=len(metrics),
     )
 
@@ -116,13 +118,13 @@ def noisy_or(strengths: Iterable[float]) -> float:
     return 1.0 - math.prod(1.0 - strength for strength in strengths)
 
 
-def _judge_rule(rule: Rule, reading: Reading, *, told: bool) -> RuleOutcome:
-    outcome = _outcome(rule.condition, rule.judged, reading, told=told)
+def _judge_rule(rule: Rule, reading: Reading, runs: Sequence[Reading], *, told: bool) -> RuleOutcome:
+    outcome = _outcome(rule.condition, rule.judged, reading, runs, told=told)
     strength = rule.weight * outcome.factor
     against: list[str] = []
     if strength:
         for counter in rule.against:
-            opposed = _outcome(counter.condition, rule.judged, reading, told=told)
+            opposed = _outcome(counter.condition, rule.judged, reading, runs, told=told)
             if opposed.state == "holds":
                 strength *= 1.0 - counter.weight * opposed.factor
                 against.append(_sentence(counter.evidence, opposed, reading))
@@ -132,16 +134,16 @@ def _judge_rule(rule: Rule, reading: Reading, *, told: bool) -> RuleOutcome:
     )  # fmt: skip
 
 
-def _judge_symptom(symptom: Symptom, reading: Reading, *, told: bool) -> SymptomOutcome:
-    outcome = _outcome(symptom.condition, symptom.judged, reading, told=told)
+def _judge_symptom(symptom: Symptom, reading: Reading, runs: Sequence[Reading], *, told: bool) -> SymptomOutcome:
+    outcome = _outcome(symptom.condition, symptom.judged, reading, runs, told=told)
     return SymptomOutcome(
         symptom=symptom, outcome=outcome, strength=symptom.weight * outcome.factor,
         evidence=_sentence(symptom.evidence, outcome, reading),
     )  # fmt: skip
 
 
-def _judge_evidence(evidence: Evidence, reading: Reading, *, told: bool) -> EvidenceOutcome:
-    outcome = _outcome(evidence.condition, evidence.judged, reading, evidence.given, told=told)
+def _judge_evidence(evidence: Evidence, reading: Reading, runs: Sequence[Reading], *, told: bool) -> EvidenceOutcome:
+    outcome = _outcome(evidence.condition, evidence.judged, reading, runs, evidence.given, told=told)
     sentence = _sentence(evidence.sentence, outcome, reading)
     if told and outcome.state == "fails":
         seen = ", ".join(facts(evidence.condition, reading, wanted=False))
@@ -150,17 +152,17 @@ def _judge_evidence(evidence: Evidence, reading: Reading, *, told: bool) -> Evid
 
 
 def _outcome(
-    condition: Condition, judged: Judged, reading: Reading, given: Condition | None = None, *, told: bool
+    condition: Condition, judged: Judged, reading: Reading, runs: Sequence[Reading], given: Condition | None = None, *,
+    told: bool,
 ) -> Outcome:  # fmt: skip
-    each = [replace(reading, metrics=trial) for trial in reading.trials]
-    results = [_holds_given(condition, given, trial) for trial in each]
+    results = [_holds_given(condition, given, run) for run in runs]
     known = [result for result in results if result is not None]
     share = sum(known) / len(known) if known else 1.0
     overall = _holds_given(condition, given, reading)
     if overall:
         return Outcome(state="holds", share=share, facts=facts(condition, reading) if told else ())
     if judged == "any_trial" and True in results:
-        seen = facts(condition, each[results.index(True)]) if told else ()
+        seen = facts(condition, runs[results.index(True)]) if told else ()
         return Outcome(state="holds", share=share, facts=seen)
     if overall is None and not told:
         return Outcome(state="not applicable")

@@ -15,8 +15,8 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -126,14 +126,23 @@ def _steps(
 
 
 def _measure(steps: Iterator[Combination], results: Path, done: Counter[str], twins: Twins) -> None:
+    with closing(in_sessions(steps, SESSION_RUNS)) as runs:
+        for bench, one in runs:
+            _one(bench, one, results, done, twins)
+
+
+def in_sessions(
+    steps: Iterator[Combination], most: int, *, series: bool = False
+) -> Generator[tuple[FaultBench, Combination], None, None]:  # fmt: skip
+    """Yield each combination with what runs it, in sessions of at most so many runs: their files go with them."""
     left = True
     while left:
-        with _session() as bench:
+        with _session(series=series) as bench:
             made = 0
-            for one in islice(steps, SESSION_RUNS):
+            for one in islice(steps, most):
                 made += 1
-                _one(bench, one, results, done, twins)
-            left = made == SESSION_RUNS
+                yield bench, one
+            left = made == most
 
 
 def _one(bench: FaultBench, one: Combination, results: Path, done: Counter[str], twins: Twins) -> None:
@@ -209,10 +218,11 @@ def wait_for_quiet() -> None:
 
 
 @contextmanager
-def _session() -> Iterator[FaultBench]:
+def _session(*, series: bool) -> Iterator[FaultBench]:
     with tempfile.TemporaryDirectory() as folder:
         events = Path(folder) / "events.jsonl"
-        with Runner.create(RunOptions(events=events)) as runner:
+        curves = Path(folder) / "series.parquet" if series else None
+        with Runner.create(RunOptions(events=events, series=curves)) as runner:
             yield FaultBench(runner, events)
 
 

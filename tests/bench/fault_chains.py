@@ -10,24 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
 from chain_scores import Injected, compact, from_campaign, injected_orders, judged, markdown, read_rows, stripped, told
-from fault_campaign import wait_for_quiet
+from fault_campaign import in_sessions, wait_for_quiet
+from run_lines import append_line
 
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import PerfcheckError, Stopped
 from perfcheck.faults import Combination, Library, combinations, interleaved, load_library
 from perfcheck.faults.building import healthy, injected, parameters
 from perfcheck.faults.document import Changes
-from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.fault_run import FaultBench, FaultRun
 
 ROOT: Final = Path(__file__).parents[2]
@@ -129,18 +128,11 @@ def _steps(faults: Iterable[Combination], done: Counter[str], rounds: int) -> It
 
 
 def _measure(steps: Iterator[Combination], results: Path, done: Counter[str], known: Injected) -> None:
-    left = True
-    while left:
-        with _session() as bench:
-            made = 0
-            for one in islice(steps, SESSION_RUNS):
-                made += 1
-                wait_for_quiet()
-                row = _row(bench, one, known)
-                done[one.name] += 1
-                with results.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(row, separators=(",", ":")) + "\n")
-            left = made == SESSION_RUNS
+    with closing(in_sessions(steps, SESSION_RUNS, series=True)) as runs:
+        for bench, one in runs:
+            wait_for_quiet()
+            append_line(results, _row(bench, one, known))
+            done[one.name] += 1
 
 
 def _row(bench: FaultBench, one: Combination, known: Injected) -> dict[str, Any]:
@@ -167,14 +159,6 @@ def _row(bench: FaultBench, one: Combination, known: Injected) -> dict[str, Any]
     said = f"{first['cause']}: {' -> '.join(first['chain'])} ({len(row['alerts'])} alerts)"
     print(f"{row['wall_s']:5.1f} s  {one.name}: {said}", file=sys.stderr, flush=True)
     return row
-
-
-@contextmanager
-def _session() -> Iterator[FaultBench]:
-    with tempfile.TemporaryDirectory() as folder:
-        events = Path(folder) / "events.jsonl"
-        with Runner.create(RunOptions(events=events, series=Path(folder) / "series.parquet")) as runner:
-            yield FaultBench(runner, events)
 
 
 if __name__ == "__main__":
