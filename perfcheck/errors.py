@@ -124,6 +124,16 @@ class LabError(CouldNotMeasure):
     """Hosts or links could not be made, or a host setting was refused."""
 
 
+class GuestDied(CouldNotMeasure):  # noqa: N818 - says what happened
+    """A guest of the kernel lab did not come to the end of its job: a panic, a hang, no memory, a kill."""
+
+    def __init__(self, kernel: str, reason: str, console: tuple[str, ...]) -> None:
+        """Keep the last lines of the console apart; the text has the reason alone, on one line."""
+        super().__init__(printable(f"the guest with kernel {kernel} died: {reason}"))
+        self.reason = reason
+        self.console = tuple(printable(line) for line in console)
+
+
 class InvalidLink(CouldNotMeasure):
     """A link is not, or cannot be, what the scenario file asks for."""
 

@@ -1,0 +1,248 @@
+"""A guest: a kernel of the store in QEMU, its time counted in instructions, with one job to do.
+
+Time in the guest is the number of instructions that it has executed, 4 ns each (`-icount shift=2`), and idle time is
+skipped (`sleep=off`). So CPU time is the length of the path through the code: it does not depend on how busy the
+host is, and it says nothing of caches, locks or several CPUs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from perfcheck.errors import GuestDied, LabError, Unavailable
+from perfcheck.kernels import job
+from perfcheck.kernels.console import death_of, last_lines
+from perfcheck.kernels.job import JobReport, Step
+from perfcheck.kernels.store import Kernel
+from perfcheck.system import Journal, commands, new_tag
+
+Time = Literal["virtual", "real"]
+
+NS_PER_INSTRUCTION: Final = 4
+"""Of `-icount shift=2`."""
+BOOT_LIMIT_S: Final = 120.0
+JOB_LIMIT_S: Final = 600.0
+"""Of the host's time."""
+_LOOK_S: Final = 0.05
+_BACKTRACE_S: Final = 10.0
+QEMU: Final = "qemu-system-x86_64"
+QUICK_BOOT: Final = (
+    "console=ttyS0", "loglevel=4", "panic=-1", "oops=panic", "softlockup_panic=1", "unknown_nmi_panic=1", "reboot=t",
+    "nokaslr", "norandmaps", "randomize_kstack_offset=off", "cryptomgr.notests", "tsc=reliable", "no_timer_check",
+    "lpj=1000000",
+)  # fmt: skip
+"""Nothing random where it can be helped, nothing measured or tested at boot, and any failure of the kernel ends it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestOptions:
+    """How a guest is booted.
+
+    `command_line` joins the kernel's own. `layout` numbers the layouts of memory and command line that a change is
+    measured over. `limit_s` is the host's time for the whole job. `arguments` are QEMU's own.
+    """
+
+    time: Time = "virtual"
+    memory_mb: int = 1024
+    command_line: tuple[str, ...] = ()
+    layout: int = 0
+    boot_limit_s: float = BOOT_LIMIT_S
+    limit_s: float = JOB_LIMIT_S
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestRun:
+    """What a guest that came to the end of its job has reported, and its console."""
+
+    report: JobReport
+    console: str
+    wall_s: float
+    boot_s: float
+
+
+def check() -> None:
+    """Raise Unavailable where no guest can be booted on this machine."""
+    try:
+        commands.find(QEMU)
+    except Unavailable:
+        raise Unavailable(QEMU, "there is no such command in PATH", "apt-get install qemu-system-x86") from None
+
+
+def boot(
+    kernel: Kernel, image: Path, steps: Sequence[Step], options: GuestOptions,
+    told: Callable[[JobReport], None] | None = None,
+) -> GuestRun:  # fmt: skip
+    """Boot the kernel with the image, have it do the steps, and return what it reports.
+
+    `told` is called whenever a step has ended. Raises GuestDied for a guest that panics, hangs, runs out of memory,
+    or is ended by somebody else, with the last lines of its console; LabError for a step that fails.
+    """
+    check()
+    with _folder() as folder, Journal.create(new_tag()) as journal:
+        running = _Running(kernel, folder, options)
+        _join(folder / "initrd", image, steps)
+        running.start(journal)
+        try:
+            running.wait(len(steps), told)
+        finally:
+            running.end()
+        report = running.report()
+        failure = job.first_failure(steps, report.steps)
+        if failure is not None:
+            raise LabError(f"in a guest with {kernel.name}: {failure}")
+        return GuestRun(report=report, console=running.console(), wall_s=running.wall_s, boot_s=running.boot_s)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """Make a folder for a guest's files; those of guests whose owner was killed are removed first."""
+    base = Path(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix="perfcheck-guest.", dir=base) as name:
+        yield Path(name)
+
+
+def _join(initrd: Path, image: Path, steps: Sequence[Step]) -> None:
+    """Write the image with the job behind it: the kernel unpacks both."""
+    from perfcheck.kernels.archive import Archive
+
+    with initrd.open("wb") as out:
+        with image.open("rb") as source:
+            left = source.seek(0, os.SEEK_END)
+            source.seek(0)
+            out.flush()
+            while left:
+                left -= os.copy_file_range(source.fileno(), out.fileno(), left)
+        out.seek(0, os.SEEK_END)
+        out.write(b"\0" * (-out.tell() % 4))
+        archive = Archive(out)
+        archive.file("job", job.encode(steps))
+        archive.finish()
+
+
+class _Running:
+    """A guest's process and files."""
+
+    def __init__(self, kernel: Kernel, folder: Path, options: GuestOptions) -> None:
+        self._kernel = kernel
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began_s = 0.0
+        self.wall_s = 0.0
+        self.boot_s = 0.0
+
+    def start(self, journal: Journal) -> None:
+        """Start QEMU; it dies with this thread, whatever ends that."""
+        argv = ["setpriv", "--pdeathsig", "KILL", *self._argv()]
+        environment = commands.tagged_environment(journal.tag)
+        self._began_s = time.monotonic()
+        with (self._folder / "qemu").open("wb") as said:
+            journal.note("process", QEMU)
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment, start_new_session=True
+            )
+        from perfcheck.system import processes
+
+        if (known := processes.identify(self._process.pid)) is not None:
+            journal.note("process", QEMU, pid=str(known.pid), start=str(known.start_ticks))
+
+    def _argv(self) -> list[str]:
+        options = self._options
+        virtual = options.time == "virtual"
+        # The layout changes where things lie in the kernel's memory, and what its hashes are seeded with.
+        padding = "x" * (7 * options.layout % 97)
+        command_line = (*QUICK_BOOT, *options.command_line, f"perfcheck.layout={options.layout}{padding}")
+        return [
+            QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35",
+            *(("-accel", "tcg", "-icount", "shift=2,sleep=off", "-rtc", "clock=vm", "-cpu", "max") if virtual
+              else ("-accel", "kvm", "-cpu", "host")),
+            "-seed", str(1 + options.layout), "-smp", "1", "-m", str(options.memory_mb),
+            "-kernel", str(self._kernel.image), "-initrd", str(self._folder / "initrd"),
+            "-append", " ".join(command_line),
+            "-chardev", f"file,id=console,path={self._folder / 'console'}", "-serial", "chardev:console",
+            "-chardev", f"file,id=report,path={self._folder / 'report'}", "-serial", "chardev:report",
+            "-chardev", "stdio,id=monitor,signal=off", "-mon", "chardev=monitor,mode=readline",
+            *options.arguments,
+        ]  # fmt: skip
+
+    def wait(self, steps: int, told: Callable[[JobReport], None] | None) -> None:
+        """Wait for the guest's end; GuestDied where it ends otherwise, or not in time."""
+        assert self._process is not None  # noqa: S101 - started
+        seen = 0
+        begun = False
+        while self._process.poll() is None:
+            time.sleep(_LOOK_S)
+            self.wall_s = time.monotonic() - self._began_s
+            report = self.report()
+            if report.begun and not begun:
+                begun, self.boot_s = True, self.wall_s
+            if told is not None and len(report.steps) > seen:
+                seen = len(report.steps)
+                told(report)
+            limit_s = self._options.limit_s if begun else self._options.boot_limit_s
+            if self.wall_s > limit_s:
+                what = f"step {len(report.steps) + 1} of {steps}" if begun else "boot"
+                self._backtrace()
+                raise self._died(f"it did not come to the end of its {what} within {limit_s:.0f} s", hung=True)
+        self.wall_s = time.monotonic() - self._began_s
+        if not self.report().ended:
+            raise self._died(self._how_it_ended())
+
+    def _how_it_ended(self) -> str:
+        assert self._process is not None  # noqa: S101 - started
+        status = self._process.returncode
+        if status < 0:
+            return f"its process was ended by signal {-status}"
+        said = (self._folder / "qemu").read_text(errors="replace").strip().splitlines()
+        told = [line for line in said if QEMU in line or "qemu" in line.lower()]
+        return f"QEMU ended with status {status}: {told[-1]}" if status and told else "it ended before its job did"
+
+    def _died(self, otherwise: str, *, hung: bool = False) -> GuestDied:
+        console = self.console()
+        death = death_of(console)
+        if death is None or (hung and "NMI" in death.reason):
+            return GuestDied(self._kernel.name, otherwise, death.lines if death else last_lines(console))
+        return GuestDied(self._kernel.name, death.reason, death.lines)
+
+    def _backtrace(self) -> None:
+        """Have a guest that hangs say where: a non-maskable interrupt makes it panic, and panics print the stack."""
+        assert self._process is not None  # noqa: S101 - started
+        assert self._process.stdin is not None  # noqa: S101 - piped
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(b"nmi\n")
+            self._process.stdin.flush()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_BACKTRACE_S)
+
+    def end(self) -> None:
+        """End the process, where it has not ended."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.kill()
+            self._process.wait()
+            if self._process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    self._process.stdin.close()
+
+    def report(self) -> JobReport:
+        """Return what the guest has reported so far."""
+        return job.parse(self._read("report"))
+
+    def console(self) -> str:
+        """Return what the guest's kernel has written."""
+        return self._read("console").decode(errors="replace")
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return b""

@@ -1,0 +1,129 @@
+"""A small guest image: init, the load program, network tools and the kernel's network modules."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from perfcheck.errors import LabError, Unavailable
+from perfcheck.kernels.archive import Archive
+from perfcheck.kernels.libraries import libraries_of
+from perfcheck.kernels.modules import module_bytes
+from perfcheck.kernels.programs import program
+from perfcheck.kernels.store import Kernel
+from perfcheck.system import commands
+from perfcheck.system.files import replacing
+
+PROGRAMS: Final = ("ip", "tc", "nft", "ethtool", "sysctl", "iperf3")
+"""What a cost scenario's hosts may need; commands of the file itself join them."""
+FOLDERS: Final = ("dev", "proc", "sys", "run", "tmp", "root", "usr/bin", "usr/sbin", "usr/lib", "etc")
+MODULE_FOLDERS: Final = (
+    "kernel/net/ipv4", "kernel/net/ipv6", "kernel/net/netfilter", "kernel/net/sched", "kernel/net/core",
+    "kernel/net/bridge", "kernel/net/openvswitch", "kernel/net/8021q", "kernel/net/unix",
+)  # fmt: skip
+MODULES: Final = ("veth", "ifb", "dummy", "tun", "vxlan", "macvlan", "bonding", "act_mirred", "tcp_diag", "inet_diag")
+_LAYOUT_VERSION: Final = 1
+
+
+def small_image(kernel: Kernel, extra: Sequence[str] = ()) -> Path:
+    """Return the image for a kernel and the programs `extra`, made once and kept beside the kernel.
+
+    Unavailable for a program that is not installed here.
+    """
+    tools = [Path(commands.find(name)) for name in dict.fromkeys((*PROGRAMS, *extra))]
+    kept = kernel.folder / "images" / f"small-{_key(kernel, tools)}.cpio"
+    if kept.exists():
+        return kept
+    kept.parent.mkdir(exist_ok=True)
+    with replacing(kept, durable=False) as descriptor, open(descriptor, "wb", closefd=False) as out:
+        _write(out, kernel, tools)
+    return kept
+
+
+def _key(kernel: Kernel, tools: Iterable[Path]) -> str:
+    """Return a digest of all that the image is made of; a program stands for its libraries' versions, too."""
+    digest = hashlib.blake2b(str(_LAYOUT_VERSION).encode(), digest_size=12)
+    for name in ("init", "load"):
+        digest.update(program(name))
+    for tool in tools:
+        for path in (tool, *libraries_of(Path(os.path.realpath(tool)))):
+            status = path.stat()
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    digest.update(f"{kernel.release} {kernel.image.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _write(out: BinaryIO, kernel: Kernel, tools: Iterable[Path]) -> None:
+    archive = Archive(out)
+    archive.folders(FOLDERS)
+    archive.file("init", program("init"), 0o755)
+    archive.file("usr/bin/load", program("load"), 0o755)
+    archive.add_program(_kmod())
+    archive.link("usr/sbin/modprobe", "/usr/bin/kmod")
+    for tool in tools:
+        archive.add_program(tool)
+    for data in ("/etc/protocols", "/etc/services", "/etc/iproute2", "/usr/share/iproute2"):
+        for path in _below(Path(data)):
+            archive.add(path)
+    for name, content in _modules(kernel):
+        archive.file(f"usr/lib/modules/{kernel.release}/{name}", content)
+    archive.finish()
+
+
+def _kmod() -> Path:
+    try:
+        return Path(commands.find("kmod"))
+    except Unavailable:
+        raise Unavailable("kmod", "there is no such command in PATH", "apt-get install kmod") from None
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not path.is_symlink():
+        for below in sorted(path.iterdir()):
+            yield from _below(below)
+    elif path.exists():
+        yield path
+
+
+def _modules(kernel: Kernel) -> Iterator[tuple[str, bytes]]:
+    """Yield the network modules and what they need, decompressed, with the index that modprobe reads."""
+    wanted = sorted(_wanted(kernel.modules))
+    with tempfile.TemporaryDirectory(prefix="perfcheck-modules.") as name:
+        tree = Path(name) / "lib" / "modules" / kernel.release
+        for relative in wanted:
+            target = tree / _plain(relative)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(module_bytes(kernel.modules / relative))
+        tree.mkdir(parents=True, exist_ok=True)
+        for index in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
+            if (kernel.modules / index).exists():
+                shutil.copy(kernel.modules / index, tree / index)
+        commands.run([commands.find("depmod"), "-b", name, kernel.release], timeout_s=60.0, error=LabError)
+        for path in sorted(tree.rglob("*")):
+            if path.is_file():
+                yield str(path.relative_to(tree)), path.read_bytes()
+
+
+def _plain(relative: str) -> str:
+    """Return a module's name without the ending of its compression."""
+    stem, ending, _ = relative.partition(".ko")
+    return stem + ending
+
+
+def _wanted(modules: Path) -> set[str]:
+    """Return the modules of the folders and names above, and all that they depend on."""
+    needs: dict[str, list[str]] = {}
+    for line in (modules / "modules.dep").read_text(encoding="utf-8").splitlines():
+        module, _, rest = line.partition(":")
+        needs[module] = rest.split()
+    chosen = [
+        module for module in needs
+        if module.startswith(tuple(f"{folder}/" for folder in MODULE_FOLDERS))
+        or module.rpartition("/")[2].partition(".ko")[0].replace("-", "_") in MODULES
+    ]  # fmt: skip
+    return {each for module in chosen for each in (module, *needs[module])}
