@@ -147,7 +147,7 @@ def _ends_of(spec: TrafficSpec) -> tuple[str, ...]:
     """Return the hosts on which an entry has a process, as far as the file tells."""
     if spec.command is not None:
         return (spec.command.host, *((spec.command.server.host,) if spec.command.server is not None else ()))
-    asking = spec.iperf3 or spec.http or spec.sockperf or spec.connections
+    asking = spec.iperf3 or spec.http or spec.sockperf or spec.connections or spec.load
     assert asking is not None  # noqa: S101 - the model holds exactly one generator
     return asking.from_host, asking.to_host
 
@@ -214,7 +214,7 @@ def _flows(scenario: Scenario, spec: TrafficSpec) -> Iterator[tuple[str, str]]:
         ends = (spec.iperf3.from_host, spec.iperf3.to_host)
         yield ends[::-1] if spec.iperf3.reverse else ends
         return
-    asking = spec.http or spec.sockperf or spec.connections
+    asking = spec.http or spec.sockperf or spec.connections or spec.load
     if asking is not None:
         yield from ((asking.from_host, asking.to_host), (asking.to_host, asking.from_host))
         return

@@ -28,10 +28,11 @@ class Measure(Frozen):
     layers: Literal["all"] | tuple[Literal["app", "socket", "tcp", "udp", "ip", "qdisc", "nic", "cpu"], ...] = Field(
         default="all", examples=["all", ["app", "tcp"]], description="layers whose collectors run"
     )
-    mode: Literal["summary", "detail", "both"] = Field(
+    mode: Literal["summary", "detail", "both", "cost"] = Field(
         default="summary",
         examples=["detail"],
-        description="summary: figures aggregated in the kernel; detail: the paths of packets, with the TCP layer; both",
+        description="summary: figures aggregated in the kernel; detail: the paths of packets, with the TCP layer; both; "
+        "cost: instructions of the load in a guest of the kernel lab, and nothing else (docs/kernels.md)",
     )
     filter: PacketFilter | None = Field(
         default=None,

@@ -155,7 +155,7 @@ def impairs(scenario: Scenario) -> bool:
 
 def paths_of(scenario: Scenario, spec: TrafficSpec) -> list[TrafficPath]:
     """Return the paths of one entry of `traffic`."""
-    asking = spec.http or spec.sockperf or spec.connections
+    asking = spec.http or spec.sockperf or spec.connections or spec.load
     if asking is not None:
         return _routed(scenario, asking.from_host, asking.to_host, both=True)
     if spec.iperf3 is not None:

@@ -26,6 +26,10 @@ from perfcheck.model.quantities import (
 Background = Annotated[Flag, Field(examples=[True], description="cross traffic: its flows are not part of the metrics")]
 
 
+MAX_DATAGRAM: Final = 65_507
+"""Payload of the largest UDP datagram over IPv4 (RFC 768, RFC 791)."""
+
+
 class _BetweenHosts(Frozen):
     """Traffic from one host to another."""
 
@@ -272,7 +276,40 @@ class ConnectionsSpec(_BetweenHosts):
         return self
 
 
-AnySpec = Iperf3Spec | CommandSpec | HttpSpec | SockperfSpec | ConnectionsSpec
+class LoadSpec(_BetweenHosts):
+    """An exact amount of work by a small program of perfcheck's own, as short as it can be in user space."""
+
+    from_host: HostName = Field(alias="from", examples=["client"], description="the host that sends")
+    to_host: HostName = Field(alias="to", examples=["server"], description="the host that answers")
+    kind: Literal["stream", "requests", "connections", "datagrams"] = Field(
+        examples=["requests"],
+        description="stream: writes over one TCP connection; requests: each answered before the next; connections: "
+        "each for one request and its answer; datagrams: UDP, 32 at a time",
+    )
+    count: Whole = Field(
+        ge=64, le=10_000_000, examples=[4000], description="writes, requests, connections or datagrams of one run"
+    )
+    size_bytes: WriteBytes = Field(
+        alias="size", gt=0, le=1 << 20, examples=["100b"], description="size of each, and of an answer"
+    )
+    family: Family = Field(default="ipv4", examples=["ipv6"], description="addresses that it uses")
+    background: Background = False
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        if self.kind == "datagrams" and self.size_bytes > MAX_DATAGRAM:
+            raise ValueError(f"a datagram has at most {MAX_DATAGRAM} bytes, got {self.size_bytes}")
+        if self.kind == "connections" and self.count > MAX_OPENED:
+            raise ValueError(f"expected at most {MAX_OPENED} connections in a run, got {self.count}")
+        return self
+
+    @property
+    def protocol(self) -> Literal["tcp", "udp"]:
+        """The transport protocol."""
+        return "udp" if self.kind == "datagrams" else "tcp"
+
+
+AnySpec = Iperf3Spec | CommandSpec | HttpSpec | SockperfSpec | ConnectionsSpec | LoadSpec
 
 
 class TrafficSpec(Frozen):
@@ -301,6 +338,11 @@ class TrafficSpec(Frozen):
         default=None,
         examples=[{"from": "client", "to": "server", "rate": 200}],
         description="short TCP connections, each for one request and its answer",
+    )
+    load: LoadSpec | None = Field(
+        default=None,
+        examples=[{"from": "client", "to": "server", "kind": "requests", "count": 4000, "size": "100b"}],
+        description="an exact amount of work, for the cost of a kernel's path (docs/kernels.md)",
     )
     command: CommandSpec | None = Field(
         default=None,
@@ -335,7 +377,7 @@ class TrafficSpec(Frozen):
     @property
     def protocol(self) -> Literal["tcp", "udp"]:
         """The transport protocol of its flows; a command's is taken for TCP."""
-        spec = self.iperf3 or self.sockperf
+        spec = self.iperf3 or self.sockperf or self.load
         return spec.protocol if spec is not None else "tcp"
 
 

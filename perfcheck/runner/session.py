@@ -319,7 +319,13 @@ class Runner:
     def _attach(self, scenario: Scenario) -> list[Collector]:
         """Return the collectors of the scenario's layers, attached as far as they were not yet."""
         self._modules = loaded_modules()
-        layers, mode, events = scenario.measure.layers, scenario.measure.mode, self._events is not None
+        layers, events = scenario.measure.layers, self._events is not None
+        if scenario.measure.mode == "cost":
+            raise Unavailable(
+                "the cost of a kernel's path", "it is measured in guests of the kernel lab",
+                "add --kernel NAME (`perfcheck kernel list` shows those of this machine)",
+            )  # fmt: skip
+        mode = scenario.measure.mode
         wanted = collectors(layers, mode, events=events)
         missing = [one for one in wanted if one.name not in self._attached and one.name not in self._unavailable]
         if missing:

@@ -26,7 +26,7 @@ from perfcheck.system.place import Loc
 DEFAULT_DURATION_NS: Final = 5 * 10**9
 MAX_TRAFFIC_NS: Final = 3600 * 10**9
 
-_BETWEEN_HOSTS: Final = {"iperf3": "tcp", "http": "tcp", "sockperf": "udp", "connections": "tcp"}
+_BETWEEN_HOSTS: Final = {"iperf3": "tcp", "http": "tcp", "sockperf": "udp", "connections": "tcp", "load": "tcp"}
 """Generators that name two hosts by `from` and `to`, with the protocol where the file says none."""
 
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z][A-Za-z0-9-]{0,14})\}")

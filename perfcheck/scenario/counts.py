@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from perfcheck.errors import Problem
 from perfcheck.model import bounds
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.traffic import CommandSpec, ConnectionsSpec, HttpSpec, Iperf3Spec, SockperfSpec, TrafficSpec
+from perfcheck.model.traffic import (
+    CommandSpec,
+    ConnectionsSpec,
+    HttpSpec,
+    Iperf3Spec,
+    LoadSpec,
+    SockperfSpec,
+    TrafficSpec,
+)
 from perfcheck.scenario.notation import duration_text
 from perfcheck.scenario.tree import Document
 from perfcheck.system.place import Loc
@@ -65,7 +73,7 @@ def _longest_ns(traffic: Iterable[TrafficSpec]) -> int:
 def _time_ns(entry: TrafficSpec) -> int:
     """Return the time that an entry asks for; a transfer of a fixed size and a command end by themselves."""
     spec = entry.spec
-    if isinstance(spec, CommandSpec):
+    if isinstance(spec, CommandSpec | LoadSpec):
         return 0
     if not isinstance(spec, Iperf3Spec):
         return spec.duration_ns
@@ -81,7 +89,7 @@ def _connections(entry: TrafficSpec) -> int:
         return spec.connections
     if isinstance(spec, ConnectionsSpec):
         return spec.concurrency
-    return 1 if isinstance(spec, SockperfSpec) else 0
+    return 1 if isinstance(spec, SockperfSpec | LoadSpec) else 0
 
 
 def _at(document: Document, loc: Loc, message: str) -> Problem:

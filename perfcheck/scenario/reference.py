@@ -33,6 +33,7 @@ _SECTIONS: Final[tuple[tuple[str, Loc], ...]] = (
     ("`traffic[i].http`", ("traffic", 0, "http")),
     ("`traffic[i].sockperf`", ("traffic", 0, "sockperf")),
     ("`traffic[i].connections`", ("traffic", 0, "connections")),
+    ("`traffic[i].load`", ("traffic", 0, "load")),
     ("`traffic[i].command`", ("traffic", 0, "command")),
     ("`traffic[i].command.server`", ("traffic", 0, "command", "server")),
     ("`traffic[i].command.report`", ("traffic", 0, "command", "report")),

@@ -30,7 +30,7 @@ from perfcheck.system.place import Loc
 
 MATRIX_KEY: Final = (
     r"^((hosts\.)?[a-z][a-z0-9-]*\.(sysctl\..+|congestion|router)"
-    r"|links(\[[0-9]+\]|\.[0-9]+)\..+|traffic(\[[0-9]+\]|\.[0-9]+)\.(iperf3|http|sockperf|connections|command)\..+)$"
+    r"|links(\[[0-9]+\]|\.[0-9]+)\..+|traffic(\[[0-9]+\]|\.[0-9]+)\.(iperf3|http|sockperf|connections|load|command)\..+)$"
 )
 
 MatrixValues = Annotated[
@@ -152,6 +152,7 @@ _TITLES: Final = {
     "HttpSpec": "http",
     "SockperfSpec": "sockperf",
     "ConnectionsSpec": "connections",
+    "LoadSpec": "load",
     "CommandSpec": "command",
     "ServerSpec": "server of a command",
     "ReportSpec": "report of a command",
