@@ -106,6 +106,13 @@ def _sessions(text: str) -> int:
     return number
 
 
+def _add_kernel(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kernel", metavar="NAME",
+        help="measure in a guest that boots this kernel of the store (`perfcheck kernel list`)",
+    )  # fmt: skip
+
+
 def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-commands",
@@ -170,6 +177,7 @@ def _add_run(subparsers: _Subparsers) -> None:
     run = subparsers.add_parser("run", help="measure scenarios without pytest")
     run.add_argument("files", nargs="+", type=_path, metavar="FILE", help="scenario files, or folders of them")
     _add_select(run)
+    _add_kernel(run)
     _add_reports(run, "append run records to PATH, one per line")
     _add_repeat(run, "runs of each scenario")
     _add_measuring(run)
@@ -217,6 +225,7 @@ def _add_pairs(subparsers: _Subparsers) -> None:
     pairs.add_argument("--a", required=True, type=_side, metavar="SIDE", help="the current setting")
     _add_trust(pairs)
     pairs.add_argument("--b", required=True, type=_side, metavar="SIDE", help="the setting to judge")
+    _add_kernel(pairs)
     _add_select(pairs)
     _add_reports(pairs, "append both run records to PATH, A before B, one per line")
     _add_measuring(pairs)

@@ -136,6 +136,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     return RunOptions(
         mode=arguments.mode, budget_pct=arguments.budget, tolerances=tuple(arguments.tolerance),
         rule_dirs=tuple(arguments.rules), commands=not arguments.no_commands, series=arguments.series,
+        kernel=arguments.kernel,
     )  # fmt: skip
 
 

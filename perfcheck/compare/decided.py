@@ -17,8 +17,10 @@ def decided_by(spec: MetricSpec, scenario: Scenario) -> DecidedBy:
 
     DELAY metrics belong to the path where every measured path has a base round-trip time of a
     millisecond or more, RATE metrics where every one has a rate, PATH metrics where any link of
-    the scenario impairs anything.
+    the scenario impairs anything. What a guest counts in instructions no machine decides: it is compared like PATH.
     """
+    if spec.decided_by is DecidedBy.INSTRUCTIONS:
+        return DecidedBy.PATH
     if spec.decided_by is DecidedBy.MACHINE or not impairs(scenario):
         return DecidedBy.MACHINE
     if spec.decided_by is DecidedBy.PATH:

@@ -12,6 +12,7 @@ from perfcheck.compare.metric import compare_metric, with_confirmation
 from perfcheck.compare.screen import CONFIRM, SCREEN, runs_for_level
 from perfcheck.model.baseline import Baseline, BaselineLookup, differences
 from perfcheck.model.catalogue import Catalogue
+from perfcheck.model.catalogue.cost import is_cost
 from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.metric import DecidedBy, Layer, MetricSpec
 from perfcheck.model.record import PHASES, SUBJECTS, ComparisonRecord, RunRecord, TrialRecord
@@ -26,7 +27,8 @@ def wanted_metrics(scenario: Scenario) -> tuple[str, ...]:
 
     Those that are compared by default, those with a tolerance, and those that an `expect` line names.
     """
-    return _wanted(scenario.tolerance_pct.keys() | {line.metric for line in scenario.expect}, catalogue_of(scenario))
+    wanted = _wanted(scenario.tolerance_pct.keys() | {line.metric for line in scenario.expect}, catalogue_of(scenario))
+    return tuple(name for name in wanted if (scenario.measure.mode == "cost") is is_cost(read_key(name).metric))
 
 
 def _wanted(named: AbstractSet[str], known: Catalogue) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from perfcheck.errors import GuestDied, LabError, Unavailable
+from perfcheck.errors import GuestDied, LabError, Stopped, Unavailable
 from perfcheck.kernels import job
 from perfcheck.kernels.console import death_of, last_lines
 from perfcheck.kernels.job import JobReport, Step
@@ -79,11 +79,11 @@ def check() -> None:
 
 def boot(
     kernel: Kernel, image: Path, steps: Sequence[Step], options: GuestOptions,
-    told: Callable[[JobReport], None] | None = None,
+    told: Callable[[JobReport], None] | None = None, stopping: Callable[[], bool] = lambda: False,
 ) -> GuestRun:  # fmt: skip
     """Boot the kernel with the image, have it do the steps, and return what it reports.
 
-    `told` is called whenever a step has ended. Raises GuestDied for a guest that panics, hangs, runs out of memory,
+    `told` is called whenever a step has ended. Stopped is raised soon after `stopping` says so. Raises GuestDied for a guest that panics, hangs, runs out of memory,
     or is ended by somebody else, with the last lines of its console; LabError for a step that fails.
     """
     check()
@@ -92,7 +92,7 @@ def boot(
         _join(folder / "initrd", image, steps)
         running.start(journal)
         try:
-            running.wait(len(steps), told)
+            running.wait(len(steps), told, stopping)
         finally:
             running.end()
         report = running.report()
@@ -174,13 +174,15 @@ class _Running:
             *options.arguments,
         ]  # fmt: skip
 
-    def wait(self, steps: int, told: Callable[[JobReport], None] | None) -> None:
+    def wait(self, steps: int, told: Callable[[JobReport], None] | None, stopping: Callable[[], bool]) -> None:
         """Wait for the guest's end; GuestDied where it ends otherwise, or not in time."""
         assert self._process is not None  # noqa: S101 - started
         seen = 0
         begun = False
         while self._process.poll() is None:
             time.sleep(_LOOK_S)
+            if stopping():
+                raise Stopped("the guest was stopped")
             self.wall_s = time.monotonic() - self._began_s
             report = self.report()
             if report.begun and not begun:

@@ -40,6 +40,7 @@ class DecidedBy(StrEnum):
     """Who decides a metric's value when the lab emulates the path.
 
     PATH metrics are compared across machines, MACHINE metrics only on a like machine.
+    INSTRUCTIONS metrics are counted in a guest's own time: they are compared across machines like PATH metrics.
     DELAY and RATE are PATH where the scenario's links have a delay, respectively a rate,
     that dwarfs the machine's own share, and MACHINE otherwise.
     """
@@ -48,6 +49,7 @@ class DecidedBy(StrEnum):
     DELAY = "delay"
     RATE = "rate"
     MACHINE = "machine"
+    INSTRUCTIONS = "instructions"
 
 
 class Ends(StrEnum):

@@ -25,6 +25,7 @@ class RunOptions:
     folder as it is. `ab` holds the texts of the two sides that are measured in pairs, instead of a baseline.
     `events` is the file for events, `series` that for time series, `budget_pct` the share of one
     CPU that measuring may take. `commands`: whether a scenario may run commands of its own.
+    `kernel` names a kernel of the store, which a guest boots to measure in.
     """
 
     baseline: bool = False
@@ -40,6 +41,7 @@ class RunOptions:
     series: Path | None = None
     budget_pct: float | None = None
     commands: bool = True
+    kernel: str | None = None
 
     def applied_to(self, scenario: Scenario) -> Scenario:
         """Return the scenario with these options in place of the file's values."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from weakref import WeakSet, finalize
 
 from perfcheck.baseline import BaselineStore, baseline_of, baselines_at, lookup_of
@@ -31,6 +31,7 @@ from perfcheck.output.series import SeriesFile
 from perfcheck.runner.bench import Bench, judged
 from perfcheck.runner.budget import core_budget
 from perfcheck.runner.confirming import CauseTest, PrepareLab
+from perfcheck.runner.guests import compare_in_guests, cost_bench, in_guests
 from perfcheck.runner.measurement import Measurement
 from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
@@ -42,7 +43,17 @@ from perfcheck.system.checks import require_privileges
 from perfcheck.system.modules import loaded_modules
 
 
-def _confirmed(bench: Bench, wanted: MoreRuns) -> RunRecord:
+class Measured(Protocol):
+    """What a run needs of a bench: a lab's or a guest's."""
+
+    def measure(self, runs: int, why: str = "") -> None:
+        """Make trials until so many more count, or patience is at its end."""
+
+    def summary(self) -> RunRecord:
+        """Return the record of all trials so far."""
+
+
+def _confirmed(bench: Measured, wanted: MoreRuns) -> RunRecord:
     """Make the runs that a comparison asks for, and give the record of all."""
     bench.measure(wanted.runs, why=f"confirming {', '.join(wanted.metrics)}")
     return bench.summary()
@@ -150,9 +161,11 @@ class Runner:
         if self.options.baseline:
             self._store().load(scenario)
         sides = None if self.options.ab is None else [Side.parse(text) for text in self.options.ab]
+        if sides is not None:
+            return self.ab(scenario, *sides)[1]
+        if in_guests(self.options.kernel):
+            return self._in_guest(scenario, self.options.kernel)
         with self._ready(scenario) as core:
-            if sides is not None:
-                return self._side_by_side(scenario, core, sides[0], sides[1])[1]
             with self._bench(scenario, core, rules) as bench:
                 return self._against_baseline(scenario, bench)
 
@@ -162,8 +175,21 @@ class Runner:
         Raises as `run` does.
         """
         scenario = self.options.applied_to(scenario)
+        if in_guests(self.options.kernel, a, b):
+            with self._alone(scenario):
+                return compare_in_guests(scenario, self.options.kernel, a, b, self._progress)
         with self._ready(scenario) as core:
             return self._side_by_side(scenario, core, a, b)
+
+    def _in_guest(self, scenario: Scenario, kernel: str | None) -> RunRecord:
+        with self._alone(scenario):
+            return self._against_baseline(scenario, cost_bench(scenario, kernel, self._progress))
+
+    @contextmanager
+    def _alone(self, scenario: Scenario) -> Iterator[None]:
+        """Hold the machine's lock, with signals turned into exceptions: guests keep both CPUs busy."""
+        with stop_on_signals(), measuring_lock(lambda text: self._progress.stage(scenario, text, 0, scenario.repeat)):
+            yield
 
     def confirm(
         self, scenario: Scenario, cause: str, *, entry: str | None = None, line_of: LineOf = lambda _: 1,
@@ -235,7 +261,7 @@ class Runner:
                 bench.go_on(earlier.record, earlier.trials)
             yield bench
 
-    def _against_baseline(self, scenario: Scenario, bench: Bench) -> RunRecord:
+    def _against_baseline(self, scenario: Scenario, bench: Measured) -> RunRecord:
         """Measure as often as the scenario says, and again where a comparison asks for more before it may fail."""
         bench.measure(scenario.repeat)
         record = bench.summary()

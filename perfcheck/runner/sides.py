@@ -11,13 +11,15 @@ from perfcheck.model.scenario import HostSpec, Scenario, TrafficSpec
 from perfcheck.scenario import refusal, unknown_congestion
 from perfcheck.system import commands
 
-Kind = Literal["file", "sysctl", "congestion", "nic", "command"]
+Kind = Literal["file", "sysctl", "congestion", "nic", "command", "kernel", "cmdline"]
 
 FORMS: Final = {
     "file": "file (as the file says)",
     "sysctl": "sysctl [HOST:]KEY=VALUE",
     "congestion": "congestion [HOST:]NAME",
     "nic": "nic [HOST:]FEATURE=on|off (as ethtool -K names it)",
+    "kernel": "kernel=NAME (a kernel of `perfcheck kernel list`, booted in a guest)",
+    "cmdline": "cmdline WORDS (of the kernel that a guest boots)",
     "command": "command ARGV (run on this machine before each of its runs)",
 }
 COMMAND_TIMEOUT_S: Final = 60.0
@@ -41,7 +43,14 @@ class Side:
             raise UsageError(f"a side has at most {MAX_CHARACTERS} characters, got {len(text)}")
         kind, _, rest = text.strip().partition(" ")
         rest = rest.strip()
+        name, equals, kernel = text.strip().partition("=")
+        if name.strip() == "kernel" and equals and kernel.strip() and " " not in kernel.strip():
+            return cls(kind="kernel", text=text, value=kernel.strip())
         match kind:
+            case "cmdline" if rest:
+                if not rest.isprintable() or not rest.isascii():
+                    raise UsageError(f"side {text!r}: a kernel's command line is printable ASCII")
+                return cls(kind="cmdline", text=text, value=rest)
             case "file" if not rest:
                 return cls(kind="file", text=text)
             case "command" if rest:

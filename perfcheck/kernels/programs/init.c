@@ -7,10 +7,11 @@
  *   listen PROTO PORT   wait until something listens on the port (proto: tcp or udp)
  *   stop STEP           end the process that step STEP started, and report what it wrote
  *   write PATH TEXT     write a file, such as a sysctl
+ *   offer PATH TEXT     the same where there is such a file
  *   read PATH...        report what the files contain
  * A report is a line `@step NUMBER STATUS NANOSECONDS BYTES`, the bytes, and a newline. The status is that of the
  * process, 128 plus a signal's number, 124 past the time limit, or 1 where the step itself failed. The first step
- * that does not end with 0 ends the job. The last line is `@end NUMBER`, with the steps that were run.
+ * that does not end with 0 ends the job, unless a `?` stands before its kind. The last line is `@end NUMBER`, with the steps that were run.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -33,6 +34,7 @@ enum { MOST_STEPS = 4096, MOST_ARGUMENTS = 512, MOST_OUTPUT = 64 << 20, MOST_JOB
 
 struct step {
 	const char *kind, *netns;
+	int may_fail;
 	long timeout_ms;
 	int count;
 	char *argv[MOST_ARGUMENTS + 1];
@@ -252,14 +254,14 @@ static int read_files(const struct step *step, int output)
 	return failed;
 }
 
-static int write_file(const struct step *step, int output)
+static int write_file(const struct step *step, int output, int may_lack)
 {
 	int fd, failed = enter(step->netns, output);
 
 	if (failed)
 		return 1;
 	fd = open(step->argv[0], O_WRONLY | O_CLOEXEC);
-	failed = fd < 0 || write(fd, step->argv[1], strlen(step->argv[1])) < 0;
+	failed = fd < 0 ? !(may_lack && errno == ENOENT) : write(fd, step->argv[1], strlen(step->argv[1])) < 0;
 	if (failed)
 		say(output, "write", step->argv[0]);
 	if (fd >= 0)
@@ -293,7 +295,9 @@ static int carry_out(const struct step *step, int number, int *output)
 	if (!strcmp(step->kind, "read"))
 		return read_files(step, *output);
 	if (!strcmp(step->kind, "write") && step->count == 2)
-		return write_file(step, *output);
+		return write_file(step, *output, 0);
+	if (!strcmp(step->kind, "offer") && step->count == 2)
+		return write_file(step, *output, 1);
 	if (!strcmp(step->kind, "stop") && step->count == 1)
 		return stop(step, output);
 	if (step->count && (!strcmp(step->kind, "run") || !strcmp(step->kind, "start"))) {
@@ -332,6 +336,8 @@ static int next_step(struct step *step)
 	count = next();
 	if (!count)
 		return 0;
+	step->may_fail = *step->kind == '?';
+	step->kind += step->may_fail;
 	step->timeout_ms = atol(timeout);
 	step->count = atoi(count);
 	if (step->count > MOST_ARGUMENTS)
@@ -411,7 +417,7 @@ int main(void)
 		report(number++, status, now_ns() - began, output);
 		if (output >= 0)
 			close(output);
-		if (status)
+		if (status && !step.may_fail)
 			break;
 	}
 	dprintf(report_fd, "@end %d\n", number);

@@ -15,6 +15,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -84,6 +85,15 @@ static int read_all(int fd, void *data, size_t size)
 	return 1;
 }
 
+/* Who is woken waits until the other one waits: else chance decides how many datagrams they take turns over. */
+static void take_turns(void)
+{
+	struct sched_param none = {0};
+
+	if (sched_setscheduler(0, SCHED_BATCH, &none))
+		fail("sched_setscheduler");
+}
+
 static void serve_connection(int fd)
 {
 	struct hello hello;
@@ -125,6 +135,8 @@ static void serve(const char *port)
 			close(fd);
 		}
 		if (both[1].revents) {
+			if (!datagrams)
+				take_turns();
 			socklen_t length = sizeof(peer);
 			ssize_t got = recvfrom(udp, buffer, sizeof(buffer), MSG_DONTWAIT, (void *)&peer, &length);
 
@@ -178,6 +190,8 @@ static void drive(enum kind kind, const char *address, const char *port, uint64_
 	long long began;
 	int fd = kind == CONNECTIONS ? -1 : connected(address, port, kind == DATAGRAMS ? SOCK_DGRAM : SOCK_STREAM);
 
+	if (kind == DATAGRAMS)
+		take_turns();
 	if (kind == STREAM || kind == REQUESTS)
 		write_all(fd, &hello, sizeof(hello));
 	began = now_ns();

@@ -8,6 +8,7 @@ from typing import Final
 
 from perfcheck.model.catalogue.app import APP
 from perfcheck.model.catalogue.app import UDP as UDP_OF_GENERATORS
+from perfcheck.model.catalogue.cost import COST
 from perfcheck.model.catalogue.cpu import CPU
 from perfcheck.model.catalogue.detail import DETAIL
 from perfcheck.model.catalogue.ip import IP
@@ -62,6 +63,6 @@ def _of_traffic(specs: Iterable[MetricSpec]) -> Iterator[MetricSpec]:
 
 CATALOGUE: Final = Catalogue((
     *_of_traffic(APP), *SOCKET, *_of_traffic(TCP), *_of_traffic(UDP_OF_GENERATORS),
-    *UDP, *IP, *QDISC, *NIC, *CPU, *DETAIL,
+    *UDP, *IP, *QDISC, *NIC, *CPU, *COST, *DETAIL,
 ))  # fmt: skip
 """Every metric that perfcheck itself measures."""

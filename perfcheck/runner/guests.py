@@ -1,0 +1,62 @@
+"""What of a session runs in guests of the kernel lab: which kernel, and the benches of one run or of two sides."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perfcheck.errors import LabError, UsageError
+from perfcheck.kernels.store import KernelStore
+from perfcheck.model.record import RunRecord
+from perfcheck.model.scenario import Scenario
+from perfcheck.model.seams import Progress
+from perfcheck.runner.cost import CostBench, GuestKernel, SideBySideBenches
+from perfcheck.runner.side_by_side import measure_pairs
+from perfcheck.runner.sides import Side
+
+NOT_IN_GUESTS: Final = ("nic", "command")
+COST: Final = "cost"
+
+
+def in_guests(kernel: str | None, *sides: Side) -> bool:
+    """Whether this is measured in guests: a kernel is named, or a side is of a kernel."""
+    return kernel is not None or any(side.kind in ("kernel", "cmdline") for side in sides)
+
+
+def cost_bench(scenario: Scenario, kernel: str | None, progress: Progress) -> CostBench:
+    """Return the bench of one run on a kernel of the store."""
+    if kernel is None or scenario.measure.mode != COST:
+        raise UsageError(f"{scenario.label}: --kernel needs measure: {{mode: cost}}")
+    progress.stage(scenario, "making the guest's image", 0, scenario.repeat)
+    return CostBench(scenario, GuestKernel(kernel=KernelStore.create().get(kernel)), progress)
+
+
+def compare_in_guests(
+    scenario: Scenario, kernel: str | None, a: Side, b: Side, progress: Progress
+) -> tuple[RunRecord, RunRecord]:
+    """Measure two sides in interleaved boots, a pair at a time; B's record has the comparisons.
+
+    UsageError for sides that cannot be had in a guest, or where no kernel is named.
+    """
+    if scenario.measure.mode != COST:
+        raise UsageError(f"{scenario.label}: kernels are compared by the cost of a load: set measure: {{mode: cost}}")
+    # One boot makes a record here: how many pairs are enough is the looks' business.
+    scenario = scenario.model_copy(update={"repeat": 1})
+    progress.stage(scenario, "making the guests' images", 0, 1)
+    benches = {
+        name: CostBench(side.applied_to(scenario), _guest(side, kernel), progress)
+        for name, side in (("A", a), ("B", b))
+    }
+    both = SideBySideBenches(benches)
+    return measure_pairs(scenario, {"A": a, "B": b}, both.sides(), progress)
+
+
+def _guest(side: Side, kernel: str | None) -> GuestKernel:
+    if side.kind in NOT_IN_GUESTS:
+        raise UsageError(f"side {side.text!r}: a guest has no such setting; use kernel=, cmdline, sysctl or congestion")
+    name = side.value if side.kind == "kernel" else kernel
+    if name is None:
+        raise UsageError(f"side {side.text!r}: name the kernel that both sides boot: --kernel NAME")
+    found = KernelStore.create().get(name)
+    if not found.image.exists():
+        raise LabError(f"kernel {name}: {found.image} is gone; fetch or add it again")
+    return GuestKernel(kernel=found, command_line=tuple(side.value.split()) if side.kind == "cmdline" else ())
