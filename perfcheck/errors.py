@@ -124,7 +124,7 @@ class LabError(CouldNotMeasure):
     """Hosts or links could not be made, or a host setting was refused."""
 
 
-class GuestDied(CouldNotMeasure):  # noqa: N818 - says what happened
+class GuestDied(CouldNotMeasure):
     """A guest of the kernel lab did not come to the end of its job: a panic, a hang, no memory, a kill."""
 
     def __init__(self, kernel: str, reason: str, console: tuple[str, ...]) -> None:

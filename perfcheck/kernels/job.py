@@ -22,19 +22,24 @@ _FILE: Final = re.compile(r"^@file (.*)\n", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of a job; `netns` is the name of a network namespace, empty for the guest's own."""
+    """One step of a job; `netns` is the name of a network namespace, empty for the guest's own.
+
+    `timeout_s` is in the guest's time. `may_fail`: the job goes on where the step fails. `in_turns`: its process and
+    others of this kind never interrupt one another (SCHED_FIFO), so that chance does not decide who runs when.
+    """
 
     kind: Kind
     arguments: tuple[str, ...]
     netns: str = ""
     timeout_s: float = 60.0
     may_fail: bool = False
+    in_turns: bool = False
 
     def encoded(self) -> bytes:
         """Return the step as init reads it; LabError where a string cannot be passed on."""
         if len(self.arguments) > MOST_ARGUMENTS:
             raise LabError(f"a command in a guest has at most {MOST_ARGUMENTS} words, got {len(self.arguments)}")
-        kind = f"?{self.kind}" if self.may_fail else self.kind
+        kind = "?" * self.may_fail + "=" * self.in_turns + self.kind
         words = (kind, self.netns, str(round(self.timeout_s * 1000)), str(len(self.arguments)), *self.arguments)
         if any("\0" in word for word in words):
             raise LabError(f"a command in a guest cannot contain a zero byte: {' '.join(self.arguments)!r}")

@@ -61,7 +61,7 @@ class CostBench:
         self._progress = progress
         self._options = options or GuestOptions()
         self._topology: Topology = lay_out_in_guest(scenario)
-        self._lab_steps = lab_steps(scenario, self._topology)
+        self._lab_steps = lab_steps(self._topology)
         self._load_steps = load_steps(scenario, self._topology)
         self._image = small_image(guest.kernel, programs_of(scenario))
         self._run_id = uuid.uuid4().hex

@@ -1,12 +1,12 @@
 """The loads of a scenario as steps of a guest's job, and what they cost; pure functions.
 
-Each load runs three times: a first time to warm up, then a short and a long one. What a program does at its start and
-end is in both, so the difference is the cost of the load alone.
+Each load runs twice: a first time to warm up, then in full. The program itself reads the guest's counters before the
+first byte and after the last one, so its start and end do not count. (The difference of two runs of different length
+varied seven times as much: what happens once in a while falls into one of them.)
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,32 +19,22 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.model.traffic import LoadSpec, entry_names
 
 FIRST_PORT: Final = 9000
-SCHEDSTAT: Final = "/proc/schedstat"
+RT_RUNTIME: Final = "/proc/sys/kernel/sched_rt_runtime_us"
 SNMP: Final = "/proc/net/snmp"
 LOAD_S: Final = 300.0
 """Of the guest's time; a load that stands still is ended by its own limits on each wait."""
 BURST: Final = 32
 """Datagrams that are sent before an answer is waited for (programs/load.c)."""
-_PARTS: Final = (0.25, 0.5, 1.5)
-_RUN_NS: Final = re.compile(r"^cpu0(?: \d+){6} (\d+)", re.MULTILINE)
+WARM_UP: Final = 0.25
+"""Of the load's count."""
 _UNIT: Final[Mapping[str, str]] = {
     "stream": "byte", "requests": "request", "connections": "connection", "datagrams": "segment"
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadRun:
-    """One run of a load between two looks at the guest's counters."""
-
-    run_ns: int
-    segments: int
-    units: int
-    bytes_sent: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadCost:
-    """What a load cost: instructions of so many bytes, segments and units, from its long run less its short one."""
+    """What a load cost: the instructions of so many bytes, segments and units."""
 
     kind: str
     instructions: float
@@ -61,9 +51,11 @@ class LoadCost:
 
 
 def load_steps(scenario: Scenario, topology: Topology) -> tuple[Step, ...]:
-    """Return the steps that start the servers and run each load three times."""
+    """Return the steps that start the servers, and run each load to warm up and in full."""
     entries = list(enumerate(loads_of(scenario)))
     return (
+        # Nothing else may run for 50 ms of each second only because loads take turns.
+        Step(kind="write", arguments=(RT_RUNTIME, "-1")),
         *(step for index, load in entries for step in _server(index, load)),
         *(
             step
@@ -84,20 +76,19 @@ def loads_of(scenario: Scenario) -> tuple[LoadSpec, ...]:
     return tuple(loads)
 
 
-def counts_of(load: LoadSpec) -> tuple[int, ...]:
-    """Return how much each of the three runs sends: the long one is the short one and the file's count more."""
+def counts_of(load: LoadSpec) -> tuple[int, int]:
+    """Return how much is sent to warm up and in full; datagrams come in whole bursts."""
     whole = BURST if load.kind == "datagrams" else 1
     count = max(1, load.count // whole)
-    first, short, _ = (max(1, round(count * part)) for part in _PARTS)
-    return tuple(whole * each for each in (first, short, short + count))
+    return whole * max(1, round(count * WARM_UP)), whole * count
 
 
 def costs_of(scenario: Scenario, reports: Sequence[StepReport]) -> Mapping[str, LoadCost]:
     """Return each load's cost by its entry's name, from the reports of `load_steps`."""
     loads = loads_of(scenario)
-    left = iter(reports[2 * len(loads) :])
+    left = iter(reports[1 + 2 * len(loads) :])
     return {
-        name: _cost(name, load, [_run(left, load, count) for count in counts_of(load)])
+        name: [_cost(name, left, load, count) for count in counts_of(load)][-1]
         for name, load in zip(entry_names(scenario.traffic), loads, strict=True)
     }
 
@@ -115,54 +106,37 @@ def metrics_of(costs: Mapping[str, LoadCost]) -> dict[str, float]:
 
 def _server(index: int, load: LoadSpec) -> Iterator[Step]:
     port = str(FIRST_PORT + index)
-    yield Step(kind="start", netns=load.to_host, arguments=("load", "serve", port))
+    yield Step(kind="start", netns=load.to_host, arguments=("load", "serve", port), in_turns=True)
     yield Step(kind="listen", netns=load.to_host, arguments=(load.protocol, port))
 
 
 def _measured(index: int, load: LoadSpec, count: int, topology: Topology) -> Iterator[Step]:
     address = topology.address_towards(load.to_host, load.from_host, load.family)
     drive = ("load", "drive", load.kind, address, str(FIRST_PORT + index), str(count), str(load.size_bytes))
-    look = Step(kind="read", arguments=(SCHEDSTAT,))
     segments = Step(kind="read", netns=load.to_host, arguments=(SNMP,))
-    yield from (
-        segments,
-        look,
-        Step(kind="run", netns=load.from_host, arguments=drive, timeout_s=LOAD_S),
-        look,
-        segments,
-    )
+    yield segments
+    yield Step(kind="run", netns=load.from_host, arguments=drive, timeout_s=LOAD_S, in_turns=True)
+    yield segments
 
 
-def _run(left: Iterator[StepReport], load: LoadSpec, count: int) -> LoadRun:
+def _cost(name: str, left: Iterator[StepReport], load: LoadSpec, count: int) -> LoadCost:
     try:
-        segments, before, drive, after, more = (next(left) for _ in range(5))
-    except StopIteration:
+        before, drive, after = (next(left) for _ in range(3))
+    except (StopIteration, RuntimeError):
         raise LabError("the guest did not report all runs of its loads") from None
     said = dict(line.split(" ", 1) for line in drive.text.splitlines() if " " in line)
     if said.get("units") != str(count):
-        raise TrafficError(f"a load of {count} {load.kind} reported {said.get('units', 'nothing')}")
-    return LoadRun(
-        run_ns=_run_ns(after) - _run_ns(before), units=count, bytes_sent=count * load.size_bytes,
-        segments=_segments(more, load) - _segments(segments, load),
-    )  # fmt: skip
-
-
-def _cost(name: str, load: LoadSpec, runs: Sequence[LoadRun]) -> LoadCost:
-    _, short, long = runs
+        raise TrafficError(f"{name}: a load of {count} {load.kind} reported {said.get('units', 'nothing')}")
+    run_ns = int(said.get("run_ns", "-1"))
+    if run_ns <= 0:
+        raise LabError("the guest's /proc/schedstat has no run time of cpu0: its kernel needs CONFIG_SCHEDSTATS")
     cost = LoadCost(
-        kind=load.kind, instructions=(long.run_ns - short.run_ns) / NS_PER_INSTRUCTION, units=long.units - short.units,
-        bytes_sent=long.bytes_sent - short.bytes_sent, segments=long.segments - short.segments,
+        kind=load.kind, instructions=run_ns / NS_PER_INSTRUCTION, units=count, bytes_sent=count * load.size_bytes,
+        segments=_segments(after, load) - _segments(before, load),
     )  # fmt: skip
-    if cost.instructions <= 0 or not all(cost.amounts.values()):
-        raise LabError(f"{name}: a longer load took no more instructions than a shorter one: raise its count")
+    if not all(cost.amounts.values()):
+        raise LabError(f"{name}: the guest's kernel counted no segments of it")
     return cost
-
-
-def _run_ns(report: StepReport) -> int:
-    found = _RUN_NS.search(report.file(SCHEDSTAT))
-    if found is None:
-        raise LabError(f"the guest's {SCHEDSTAT} has no run time of cpu0: its kernel needs CONFIG_SCHEDSTATS")
-    return int(found[1])
 
 
 def _segments(report: StepReport, load: LoadSpec) -> int:

@@ -30,7 +30,7 @@ def programs_of(scenario: Scenario) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_words(command)[0] for spec in scenario.hosts.values() for command in spec.setup))
 
 
-def lab_steps(scenario: Scenario, topology: Topology) -> tuple[Step, ...]:
+def lab_steps(topology: Topology) -> tuple[Step, ...]:
     """Return the steps that make the hosts and plain links, and set the hosts up as the file says."""
     return (
         Step(kind="run", arguments=("modprobe", "-a", *MODULES)),

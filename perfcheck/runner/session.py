@@ -165,9 +165,8 @@ class Runner:
             return self.ab(scenario, *sides)[1]
         if in_guests(self.options.kernel):
             return self._in_guest(scenario, self.options.kernel)
-        with self._ready(scenario) as core:
-            with self._bench(scenario, core, rules) as bench:
-                return self._against_baseline(scenario, bench)
+        with self._ready(scenario) as core, self._bench(scenario, core, rules) as bench:
+            return self._against_baseline(scenario, bench)
 
     def ab(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
         """Measure A and B in interleaved pairs until each metric is settled; B's record has the comparisons.

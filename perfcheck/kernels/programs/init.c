@@ -11,7 +11,8 @@
  *   read PATH...        report what the files contain
  * A report is a line `@step NUMBER STATUS NANOSECONDS BYTES`, the bytes, and a newline. The status is that of the
  * process, 128 plus a signal's number, 124 past the time limit, or 1 where the step itself failed. The first step
- * that does not end with 0 ends the job, unless a `?` stands before its kind. The last line is `@end NUMBER`, with the steps that were run.
+ * that does not end with 0 ends the job, unless a `?` stands before its kind. Processes of steps with a `=` before
+ * their kind take turns (SCHED_FIFO): who is woken runs when the other one waits, and chance decides nothing. The last line is `@end NUMBER`, with the steps that were run.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -34,7 +35,7 @@ enum { MOST_STEPS = 4096, MOST_ARGUMENTS = 512, MOST_OUTPUT = 64 << 20, MOST_JOB
 
 struct step {
 	const char *kind, *netns;
-	int may_fail;
+	int may_fail, in_turns;
 	long timeout_ms;
 	int count;
 	char *argv[MOST_ARGUMENTS + 1];
@@ -138,8 +139,11 @@ static pid_t launch(const struct step *step, int output)
 	pid = fork();
 	if (pid == 0) {
 		int null = open("/dev/null", O_RDONLY);
+		struct sched_param first = {1};
 		sigset_t none;
 
+		if (step->in_turns && sched_setscheduler(0, SCHED_FIFO, &first))
+			say(output, "sched_setscheduler", step->argv[0]);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		setsid();
@@ -338,6 +342,8 @@ static int next_step(struct step *step)
 		return 0;
 	step->may_fail = *step->kind == '?';
 	step->kind += step->may_fail;
+	step->in_turns = *step->kind == '=';
+	step->kind += step->in_turns;
 	step->timeout_ms = atol(timeout);
 	step->count = atoi(count);
 	if (step->count > MOST_ARGUMENTS)
