@@ -19,16 +19,19 @@ from perfcheck.kernels.store import Kernel
 from perfcheck.system import commands
 from perfcheck.system.files import replacing
 
-PROGRAMS: Final = ("ip", "tc", "nft", "ethtool", "sysctl", "iperf3")
+PROGRAMS: Final = ("ip", "tc", "nft", "ethtool", "sysctl")
 """What a cost scenario's hosts may need; commands of the file itself join them."""
 FOLDERS: Final = ("dev", "proc", "sys", "run", "tmp", "root", "usr/bin", "usr/sbin", "usr/lib", "etc")
+APPLETS: Final = ("modprobe", "sh", "cat", "sleep", "true", "false")
+"""Of busybox: the kernel calls modprobe, and hosts' own commands may be small ones."""
 MODULE_FOLDERS: Final = (
     "kernel/net/ipv4", "kernel/net/ipv6", "kernel/net/netfilter", "kernel/net/sched", "kernel/net/core",
     "kernel/net/bridge", "kernel/net/openvswitch", "kernel/net/8021q", "kernel/net/unix",
 )  # fmt: skip
+NO_MODULES: Final = ("kernel/net/netfilter/ipvs/", "kernel/net/netfilter/ipset/")
 MODULES: Final = ("veth", "ifb", "dummy", "tun", "vxlan", "macvlan", "bonding", "act_mirred", "tcp_diag", "inet_diag")
 SIGNED: Final = b"~Module signature appended~\n"
-_LAYOUT_VERSION: Final = 2
+_LAYOUT_VERSION: Final = 3
 
 
 def small_image(kernel: Kernel, extra: Sequence[str] = ()) -> Path:
@@ -64,8 +67,9 @@ def _write(out: BinaryIO, kernel: Kernel, tools: Iterable[Path]) -> None:
     archive.folders(FOLDERS)
     archive.file("init", program("init"), 0o755)
     archive.file("usr/bin/load", program("load"), 0o755)
-    archive.add_program(_kmod())
-    archive.link("usr/sbin/modprobe", "/usr/bin/kmod")
+    archive.add_program(_busybox())
+    for applet in APPLETS:
+        archive.link(f"usr/sbin/{applet}", "/usr/bin/busybox")
     for tool in tools:
         archive.add_program(tool)
     for data in ("/etc/protocols", "/etc/services", "/etc/iproute2", "/usr/share/iproute2"):
@@ -76,11 +80,11 @@ def _write(out: BinaryIO, kernel: Kernel, tools: Iterable[Path]) -> None:
     archive.finish()
 
 
-def _kmod() -> Path:
+def _busybox() -> Path:
     try:
-        return Path(commands.find("kmod"))
+        return Path(commands.find("busybox"))
     except Unavailable:
-        raise Unavailable("kmod", "there is no such command in PATH", "apt-get install kmod") from None
+        raise Unavailable("busybox", "there is no such command in PATH", "apt-get install busybox-static") from None
 
 
 def _below(path: Path) -> Iterator[Path]:
@@ -106,7 +110,8 @@ def _modules(kernel: Kernel) -> Iterator[tuple[str, bytes]]:
                 shutil.copy(kernel.modules / index, tree / index)
         commands.run([commands.find("depmod"), "-b", name, kernel.release], timeout_s=60.0, error=LabError)
         for path in sorted(tree.rglob("*")):
-            if path.is_file():
+            # The binary indexes are for another modprobe.
+            if path.is_file() and path.suffix != ".bin":
                 yield str(path.relative_to(tree)), path.read_bytes()
 
 
@@ -136,7 +141,7 @@ def _wanted(modules: Path) -> set[str]:
         needs[module] = rest.split()
     chosen = [
         module for module in needs
-        if module.startswith(tuple(f"{folder}/" for folder in MODULE_FOLDERS))
+        if (module.startswith(tuple(f"{folder}/" for folder in MODULE_FOLDERS)) and not module.startswith(NO_MODULES))
         or module.rpartition("/")[2].partition(".ko")[0].replace("-", "_") in MODULES
     ]  # fmt: skip
     return {each for module in chosen for each in (module, *needs[module])}

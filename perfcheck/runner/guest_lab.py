@@ -81,7 +81,7 @@ def _settings(topology: Topology, name: str) -> Iterator[Step]:
     congestion = settings.wanted_congestion(spec)
     if congestion is not None:
         # A namespace may only choose what is allowed to everybody. The module of the name may be built in.
-        yield Step(kind="run", arguments=("modprobe", "-qa", f"tcp_{congestion}"), may_fail=True)
+        yield Step(kind="run", arguments=("modprobe", "-q", f"tcp_{congestion}"), may_fail=True)
         yield Step(
             kind="write", arguments=(str(sysctl.path_of(ALLOWED_KEY)), f"reno cubic {congestion}"), may_fail=True
         )
