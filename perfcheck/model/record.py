@@ -13,6 +13,7 @@ from pydantic_core import PydanticSerializationError
 
 from perfcheck.model.confirmation import ConfirmationRecord
 from perfcheck.model.own_metric import OwnMetricRecord
+from perfcheck.model.path_profile import PathProfile
 from perfcheck.model.printable import ascii_json, printable
 from perfcheck.model.subject import MetricKey, SubjectKind, read_key
 from perfcheck.model.verdict import Verdict
@@ -237,6 +238,7 @@ class RunRecord(_Part):
     `changed_conditions` maps a condition (`links[0].loss`) that is not the baseline's to (the
     baseline's, this run's); an empty text stands for "not set". `sides` holds the texts of A and B
     where this is B's record of a measurement side by side: its comparisons are with A, not a baseline.
+    `profiles` tells of each load of mode cost where its instructions go, or where B has more or less than A.
     `confirmations` are the causes that were tested by an intervention (`perfcheck diagnose --confirm`).
 
     Example:
@@ -258,6 +260,7 @@ class RunRecord(_Part):
     diagnosis: Annotated[tuple[DiagnosisRecord, ...], Field(min_length=1)]
     account: tuple[str, ...] = ()
     confirmations: tuple[ConfirmationRecord, ...] = ()
+    profiles: Mapping[str, PathProfile] = Field(default_factory=dict)
     expectations: tuple[ExpectationRecord, ...] = ()
     comparisons: tuple[ComparisonRecord, ...] = ()
     changed_conditions: Mapping[str, tuple[str, str]] = Field(default_factory=dict)

@@ -11,6 +11,7 @@ from perfcheck.model.record import RunRecord
 from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, untrusted
 from perfcheck.output.cost import cost_lines
 from perfcheck.output.explain import background, why_lines
+from perfcheck.output.profile import profile_lines
 from perfcheck.output.rows import Row, cause_text, circumstances, needs, notes, remarks, scenario_label, value_text
 from perfcheck.output.stages import stage_lines
 from perfcheck.output.table import plain_table, styled_table, styled_tally
@@ -71,7 +72,10 @@ class ConsoleOutput:
         for line in circumstances(record):
             self._say(printable(line))
         self._say(styled_table(rows, self._console.width) if self._console.is_terminal else plain_table(rows))
-        self._say(f"diagnosis: {printable(cause_text(record.diagnosis[0]))}{printable(_of_entries(record))}")
+        if record.diagnosis[0].confidence > 0:
+            self._say(f"diagnosis: {printable(cause_text(record.diagnosis[0]))}{printable(_of_entries(record))}")
+        for line in profile_lines(record):
+            self._say(printable(line))
         for line in why_lines(record) if self._why else ():
             self._say(printable(line))
         for line in (*stage_lines(record), *notes(rows), *needs(record), *remarks(record), *cost_lines(record)):

@@ -14,6 +14,7 @@ from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecor
 from perfcheck.model.subject import is_diagnosis
 from perfcheck.model.units import format_value
 from perfcheck.model.verdict import Verdict
+from perfcheck.output.profile import profile_lines
 from perfcheck.output.rows import cause_text, changes_of, plain_pct, remarks, scenario_label, signed_pct, value_text
 
 WIDTH: Final = 100
@@ -224,6 +225,12 @@ def _layer(subject: Subject) -> Iterator[tuple[str, str]]:
 
 def _cause(record: RunRecord, subject: Subject | None) -> Iterator[tuple[str, str]]:
     first = record.diagnosis[0] if subject is None else record.diagnosis_of(subject.metric)[0]
+    if record.profiles:
+        yield "where", "\n".join(profile_lines(record))
+        return
+    if first.confidence == 0:
+        yield "cause", "\n".join(("not diagnosed", *first.evidence_against))
+        return
     if first.cause == "healthy":
         yield "cause", "none found: the diagnosis is healthy"
         return
