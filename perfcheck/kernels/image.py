@@ -52,7 +52,7 @@ def small_image(kernel: Kernel, extra: Sequence[str] = ()) -> Path:
 def _key(kernel: Kernel, tools: Iterable[Path]) -> str:
     """Return a digest of all that the image is made of; a program stands for its libraries' versions, too."""
     digest = hashlib.blake2b(str(_LAYOUT_VERSION).encode(), digest_size=12)
-    for name in ("init", "load"):
+    for name in ("init", "load", "symbols"):
         digest.update(program(name))
     for tool in tools:
         for path in (tool, *libraries_of(Path(os.path.realpath(tool)))):
@@ -67,6 +67,7 @@ def _write(out: BinaryIO, kernel: Kernel, tools: Iterable[Path]) -> None:
     archive.folders(FOLDERS)
     archive.file("init", program("init"), 0o755)
     archive.file("usr/bin/load", program("load"), 0o755)
+    archive.file("usr/bin/symbols", program("symbols"), 0o755)
     archive.add_program(_busybox())
     for applet in APPLETS:
         archive.link(f"usr/sbin/{applet}", "/usr/bin/busybox")

@@ -21,6 +21,7 @@ ALLOWED: Final = {
     "model": BASE,
     "system": COMMON,
     "ebpf": frozenset({"errors", "system", "__file__"}),
+    "kernels": COMMON,
     **dict.fromkeys(STAGES, COMMON),
     "collect": COMMON | {"ebpf"},
     "testing": COMMON,
