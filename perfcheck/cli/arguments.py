@@ -12,6 +12,7 @@ from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.diagnosing import NO_LIMIT, diagnose
 from perfcheck.cli.faults import list_faults, run_faults, write_fault
 from perfcheck.cli.history import history
+from perfcheck.cli.kernel_arguments import add_kernel_commands
 from perfcheck.cli.show import show
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.printable import printable_lines
@@ -45,6 +46,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     _add_calibrate(subparsers)
     _add_history(subparsers)
     _add_faults(subparsers)
+    add_kernel_commands(subparsers)
 
     _add_inspecting(subparsers)
     return parser.parse_args(list(argv))

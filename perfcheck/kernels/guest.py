@@ -86,8 +86,9 @@ def boot(
 ) -> GuestRun:  # fmt: skip
     """Boot the kernel with the image, have it do the steps, and return what it reports.
 
-    `told` is called whenever a step has ended. Stopped is raised soon after `stopping` says so. Raises GuestDied for a guest that panics, hangs, runs out of memory,
-    or is ended by somebody else, with the last lines of its console; LabError for a step that fails.
+    `told` is called whenever a step has ended. Stopped is raised soon after `stopping` says so. GuestDied is
+    raised for a guest that panics, hangs, runs out of memory, or is ended by somebody else, with the last lines of its
+    console; LabError for a step that fails.
     """
     check()
     with _folder() as folder, Journal.create(new_tag()) as journal:

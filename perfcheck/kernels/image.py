@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from perfcheck.errors import LabError, Unavailable
 from perfcheck.kernels.archive import Archive
 from perfcheck.kernels.libraries import libraries_of
-from perfcheck.kernels.modules import module_bytes
+from perfcheck.kernels.modules import ModuleSet
 from perfcheck.kernels.programs import program
 from perfcheck.kernels.store import Kernel
 from perfcheck.system import commands
@@ -31,7 +31,7 @@ MODULE_FOLDERS: Final = (
 NO_MODULES: Final = ("kernel/net/netfilter/ipvs/", "kernel/net/netfilter/ipset/")
 MODULES: Final = ("veth", "ifb", "dummy", "tun", "vxlan", "macvlan", "bonding", "act_mirred", "tcp_diag", "inet_diag")
 SIGNED: Final = b"~Module signature appended~\n"
-_LAYOUT_VERSION: Final = 3
+_LAYOUT_VERSION: Final = 4
 
 
 def small_image(kernel: Kernel, extra: Sequence[str] = ()) -> Path:
@@ -40,10 +40,10 @@ def small_image(kernel: Kernel, extra: Sequence[str] = ()) -> Path:
     Unavailable for a program that is not installed here.
     """
     tools = [Path(commands.find(name)) for name in dict.fromkeys((*PROGRAMS, *extra))]
-    kept = kernel.folder / "images" / f"small-{_key(kernel, tools)}.cpio"
+    kept = kernel.cache / "images" / f"small-{_key(kernel, tools)}.cpio"
     if kept.exists():
         return kept
-    kept.parent.mkdir(exist_ok=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
     with replacing(kept, durable=False) as descriptor, open(descriptor, "wb", closefd=False) as out:
         _write(out, kernel, tools)
     return kept
@@ -98,13 +98,15 @@ def _below(path: Path) -> Iterator[Path]:
 
 def _modules(kernel: Kernel) -> Iterator[tuple[str, bytes]]:
     """Yield the network modules and what they need, decompressed, with the index that modprobe reads."""
-    wanted = sorted(_wanted(kernel.modules))
+    modules = ModuleSet.of(kernel)
+    wanted = [name for name in modules.names if _is_wanted(modules.folder_of(name), name)]
     with tempfile.TemporaryDirectory(prefix="perfcheck-modules.") as name:
         tree = Path(name) / "lib" / "modules" / kernel.release
-        for relative in wanted:
-            target = tree / _plain(relative)
+        for module in modules.closure(wanted):
+            relative = module.path.relative_to(kernel.modules)
+            target = tree / relative.parent / (relative.name.partition(".ko")[0] + ".ko")
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(_unsigned(module_bytes(kernel.modules / relative)))
+            target.write_bytes(_unsigned(modules.content(module)))
         tree.mkdir(parents=True, exist_ok=True)
         for index in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
             if (kernel.modules / index).exists():
@@ -114,6 +116,13 @@ def _modules(kernel: Kernel) -> Iterator[tuple[str, bytes]]:
             # The binary indexes are for another modprobe.
             if path.is_file() and path.suffix != ".bin":
                 yield str(path.relative_to(tree)), path.read_bytes()
+
+
+def _is_wanted(folder: str, name: str) -> bool:
+    below = f"{folder}/"
+    if name in MODULES:
+        return True
+    return below.startswith(tuple(f"{each}/" for each in MODULE_FOLDERS)) and not below.startswith(NO_MODULES)
 
 
 def _unsigned(module: bytes) -> bytes:
@@ -126,23 +135,3 @@ def _unsigned(module: bytes) -> bytes:
         return module
     at = len(module) - len(SIGNED)
     return module[: at - 12 - int.from_bytes(module[at - 4 : at], "big")]
-
-
-def _plain(relative: str) -> str:
-    """Return a module's name without the ending of its compression."""
-    stem, ending, _ = relative.partition(".ko")
-    return stem + ending
-
-
-def _wanted(modules: Path) -> set[str]:
-    """Return the modules of the folders and names above, and all that they depend on."""
-    needs: dict[str, list[str]] = {}
-    for line in (modules / "modules.dep").read_text(encoding="utf-8").splitlines():
-        module, _, rest = line.partition(":")
-        needs[module] = rest.split()
-    chosen = [
-        module for module in needs
-        if (module.startswith(tuple(f"{folder}/" for folder in MODULE_FOLDERS)) and not module.startswith(NO_MODULES))
-        or module.rpartition("/")[2].partition(".ko")[0].replace("-", "_") in MODULES
-    ]  # fmt: skip
-    return {each for module in chosen for each in (module, *needs[module])}

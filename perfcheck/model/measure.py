@@ -31,8 +31,8 @@ class Measure(Frozen):
     mode: Literal["summary", "detail", "both", "cost"] = Field(
         default="summary",
         examples=["detail"],
-        description="summary: figures aggregated in the kernel; detail: the paths of packets, with the TCP layer; both; cost: "
-        "instructions of the load in a guest of the kernel lab, and nothing else (docs/kernels.md)",
+        description="summary: figures aggregated in the kernel; detail: the paths of packets, with the TCP layer; both; "
+        "cost: instructions of the load in a guest of the kernel lab, and nothing else (docs/kernels.md)",
     )
     filter: PacketFilter | None = Field(
         default=None,

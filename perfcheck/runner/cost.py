@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from perfcheck.analyse import aggregate, aggregate_subjects
 from perfcheck.compare import decided_by
+from perfcheck.kernels.bzimage import KernelImage
 from perfcheck.kernels.guest import GuestOptions, boot
 from perfcheck.kernels.image import small_image
+from perfcheck.kernels.profile import Profile
+from perfcheck.kernels.profiling import kept_kallsyms, profiled_boot
 from perfcheck.kernels.store import Kernel
 from perfcheck.lab.topology import Topology
 from perfcheck.model.catalogue_of import catalogue_of
@@ -21,6 +24,7 @@ from perfcheck.model.record import DiagnosisRecord, MetricRecord, RunRecord, Sub
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
 from perfcheck.model.subject import SubjectKind
+from perfcheck.model.traffic import entry_names
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner.bench import judged
 from perfcheck.runner.cost_load import costs_of, load_steps, metrics_of
@@ -28,6 +32,8 @@ from perfcheck.runner.guest_lab import lab_steps, lay_out_in_guest, programs_of
 from perfcheck.runner.summary import expectation_records, reference_to, reproduce
 from perfcheck.runner.unmeasured import now
 from perfcheck.system import fingerprint
+
+T = TypeVar("T")
 
 AT_ONCE: Final = 2
 """Guests side by side: their time does not depend on how busy the host is."""
@@ -83,14 +89,23 @@ class CostBench:
 
     def measured(self, index: int, stopping: Callable[[], bool] = lambda: False) -> TrialRecord:
         """Boot with the layout of this index and return the trial; callable from any thread."""
-        command_line = (*self._options.command_line, *self._guest.command_line)
-        options = replace(self._options, layout=index, command_line=command_line)
-        run = boot(self._guest.kernel, self._image, (*self._lab_steps, *self._load_steps), options, None, stopping)
+        steps, options = (*self._lab_steps, *self._load_steps), self._options_of(index)
+        run = boot(self._guest.kernel, self._image, steps, options, None, stopping)
         costs = costs_of(self._scenario, run.report.steps[len(self._lab_steps) :])
         return TrialRecord(
             index=index, metrics=metrics_of(costs), traffic_s=run.wall_s,
             subjects={name: metrics_of({name: cost}) for name, cost in costs.items()},
         )  # fmt: skip
+
+    def profiled(self, layout: int, stopping: Callable[[], bool] = lambda: False) -> dict[str, Profile]:
+        """Boot with the counting plugin and return the profile of each load in full, by its entry's name."""
+        kernel, options = self._guest.kernel, self._options_of(layout)
+        kallsyms = kept_kallsyms(kernel.folder, lambda: KernelImage.read(kernel.image).vmlinux())
+        steps = (*self._lab_steps, *self._load_steps)
+        _, phases = profiled_boot(kernel, self._image, steps, options, kallsyms, stopping)
+        names = entry_names(self._scenario.traffic)
+        # Each load marks two phases: to warm up, and in full.
+        return dict(zip(names, phases[1::2], strict=True))
 
     def summary(self) -> RunRecord:
         """Return the record of all trials so far, its `expect` lines judged."""
@@ -107,6 +122,10 @@ class CostBench:
             reproduce=f"{reproduce(scenario)} --kernel {self._guest.kernel.name}",
         )  # fmt: skip
         return judged(record, expectations=tuple(expectation_records(scenario, record)))
+
+    def _options_of(self, layout: int) -> GuestOptions:
+        command_line = (*self._options.command_line, *self._guest.command_line)
+        return replace(self._options, layout=layout, command_line=command_line)
 
     def _decided(self, metrics: Mapping[str, MetricRecord]) -> dict[str, MetricRecord]:
         known = catalogue_of(self._scenario)
@@ -169,7 +188,7 @@ class Side:
         return self.both.summary(self.name)
 
 
-def at_once(measurements: Sequence[Callable[[Callable[[], bool]], TrialRecord]]) -> tuple[TrialRecord, ...]:
+def at_once(measurements: Sequence[Callable[[Callable[[], bool]], T]]) -> tuple[T, ...]:
     """Return what these give, two at a time; where one fails or a signal comes the others are stopped."""
     stopping = threading.Event()
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:

@@ -83,6 +83,11 @@ def counts_of(load: LoadSpec) -> tuple[int, int]:
     return whole * max(1, round(count * WARM_UP)), whole * count
 
 
+def unit_of(load: LoadSpec) -> str:
+    """Return what a load's cost is counted for: a byte, a segment, a request or a connection."""
+    return _UNIT[load.kind]
+
+
 def costs_of(scenario: Scenario, reports: Sequence[StepReport]) -> Mapping[str, LoadCost]:
     """Return each load's cost by its entry's name, from the reports of `load_steps`."""
     loads = loads_of(scenario)

@@ -9,11 +9,14 @@ from perfcheck.kernels.store import KernelStore
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
+from perfcheck.model.verdict import Verdict
 from perfcheck.runner.cost import CostBench, GuestKernel, SideBySideBenches
+from perfcheck.runner.cost_profile import profiles_of
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
 
 NOT_IN_GUESTS: Final = ("nic", "command")
+MOVED: Final = frozenset({Verdict.REGRESSED, Verdict.IMPROVED})
 COST: Final = "cost"
 
 
@@ -47,7 +50,12 @@ def compare_in_guests(
         for name, side in (("A", a), ("B", b))
     }
     both = SideBySideBenches(benches)
-    return measure_pairs(scenario, {"A": a, "B": b}, both.sides(), progress)
+    record_a, record_b = measure_pairs(scenario, {"A": a, "B": b}, both.sides(), progress)
+    if any(each.verdict in MOVED for each in record_b.comparisons):
+        progress.stage(scenario, "counting instructions by function, to find where", 0, 1)
+        profiles = profiles_of(scenario, benches["A"], benches["B"])
+        record_b = record_b.model_copy(update={"profiles": profiles})
+    return record_a, record_b
 
 
 def _guest(side: Side, kernel: str | None) -> GuestKernel:

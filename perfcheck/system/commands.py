@@ -17,17 +17,23 @@ TAG_VARIABLE: Final = "PERFCHECK_TAG"
 
 DEBIAN_PACKAGES: Final[Mapping[str, str]] = {
     "bpftool": "bpftool",
+    "depmod": "kmod",
+    "dpkg-deb": "dpkg",
     "ethtool": "ethtool",
     "h2load": "nghttp2-client",
     "ip": "iproute2",
     "iperf3": "iperf3",
+    "lz4": "lz4",
+    "lzop": "lzop",
     "nft": "nftables",
     "nghttpd": "nghttp2-server",
     "ping": "iputils-ping",
     "sockperf": "sockperf",
+    "setpriv": "util-linux",
     "ss": "iproute2",
     "tc": "iproute2",
     "tcpdump": "tcpdump",
+    "zstd": "zstd",
 }
 
 _SHOWN_CHARS: Final = 2000

@@ -26,10 +26,11 @@ ALLOWED: Final = {
     "collect": COMMON | {"ebpf"},
     "testing": COMMON,
     "faults": COMMON | {"scenario"},
+    "kernels": COMMON,
     "runner": COMMON | STAGES | {"faults"},
     "api": COMMON | STAGES | {"runner"},
     "plugin": COMMON | STAGES | {"runner", "api"},
-    "cli": COMMON | STAGES | {"faults", "runner", "api"},
+    "cli": COMMON | STAGES | {"faults", "kernels", "runner", "api"},
     "version": frozenset(),
     "__init__": frozenset({"api", "errors", "version"}),
 }

@@ -26,7 +26,8 @@ COST: Final[tuple[MetricSpec, ...]] = tuple(
         computed="user space, kernel, softirqs and interrupts of all hosts together, idle time left out, from the "
         "first byte to the last one: what starts and ends a program does not count",
         source_text="/proc/schedstat of a guest whose time is counted in instructions (QEMU, -icount shift=2)",
-        needs=(GUEST,), margin_pct=MARGIN_PCT, compared=unit != "segment", subjects=(SubjectKind.TRAFFIC,), phased=Phased.NEVER,
+        needs=(GUEST,), margin_pct=MARGIN_PCT, compared=unit != "segment", subjects=(SubjectKind.TRAFFIC,),
+        phased=Phased.NEVER,
     )
     for unit, word in PER.items()
 )  # fmt: skip

@@ -1,0 +1,121 @@
+"""The three things that `perfcheck kernel add` takes: a package, an installed kernel, a built source tree."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from perfcheck.errors import UnreadableFile, UsageError
+from perfcheck.kernels.bzimage import KernelImage
+from perfcheck.kernels.package import add_package, is_package, package_fields
+from perfcheck.kernels.parts import Parts, add_config_file, add_folder, add_image_file, add_module
+from perfcheck.system.bounded_read import read_bounded_text
+
+INSTALLED: Final = Path("/lib/modules")
+_BUILT_IMAGE: Final = Path("arch/x86/boot/bzImage")
+_MAX_LIST_BYTES: Final = 16 << 20
+_HAVE_MODULES: Final = "CONFIG_MODULES=y"
+
+
+def gather(path: Path, folder: Path, modules: Path | None = None) -> Parts:
+    """Gather the kernel that a path stands for in `folder`; UsageError where it is none, or has no modules.
+
+    `modules`: where the modules are, if not where they usually are: a folder, or a package of their own.
+    """
+    if path.is_dir():
+        return _built_tree(path, folder, modules)
+    if is_package(path):
+        return _package(path, folder, modules)
+    return _installed(path, folder, modules)
+
+
+def _package(path: Path, folder: Path, modules: Path | None) -> Parts:
+    name, version = package_fields(path)
+    parts = Parts(folder=folder, source=str(path), origin=f"package {name} {version}", package_version=version)
+    add_package(parts, path)
+    if not parts.image.exists():
+        raise UsageError(f"{path}: the package {name} has no kernel image (boot/vmlinuz-RELEASE)")
+    if modules is not None:
+        _add_modules(parts, modules, KernelImage.read(parts.image).release)
+    elif not parts.module_names:
+        _require_no_modules(parts, f"the package {name} has no modules; name the package that has them with --modules")
+    return parts
+
+
+def _installed(path: Path, folder: Path, modules: Path | None) -> Parts:
+    """Gather an image with its modules and its config; a config that is not beside it may be inside."""
+    image = KernelImage.read(path)
+    parts = Parts(folder=folder, source=str(path), origin=f"image {path.absolute()}")
+    add_image_file(parts, path)
+    if path.name.startswith("vmlinuz"):
+        add_config_file(parts, path.with_name(path.name.replace("vmlinuz", "config", 1)))
+    place = INSTALLED / image.release
+    if modules is not None:
+        _add_modules(parts, modules, image.release)
+    elif place.is_dir():
+        add_folder(parts, place)
+    else:
+        _require_no_modules(parts, f"its modules are not in {place}; name their folder with --modules DIR")
+    return parts
+
+
+def _built_tree(tree: Path, folder: Path, modules: Path | None) -> Parts:
+    """Gather what a build left in a source tree, or in its output folder; nothing of it is run."""
+    image = tree / _BUILT_IMAGE
+    if not image.exists():
+        raise UsageError(f"{tree}: not a built kernel tree: {_BUILT_IMAGE} is missing; run make bzImage modules there")
+    KernelImage.read(image)
+    parts = Parts(folder=folder, source=str(tree), origin=f"built tree {tree.absolute()}")
+    add_image_file(parts, image)
+    add_config_file(parts, tree / ".config")
+    if modules is not None:
+        _add_modules(parts, modules, KernelImage.read(image).release)
+    elif (tree / "modules.order").exists():
+        _add_built_modules(parts, tree)
+    else:
+        _require_no_modules(parts, "modules.order is missing; run make modules there")
+    return parts
+
+
+def _add_built_modules(parts: Parts, tree: Path) -> None:
+    """Add the modules that the build lists, in the folders where `make modules_install` puts them."""
+    try:
+        listed = read_bounded_text(tree / "modules.order", _MAX_LIST_BYTES).split()
+    except UnreadableFile as error:
+        raise UsageError(str(error)) from None
+    for line in listed:
+        # Up to 6.2 lines read kernel/fs/x.ko, since then fs/x.o.
+        built = PurePosixPath(line.removeprefix("kernel/")).with_suffix(".ko")
+        if built.is_absolute() or ".." in built.parts:
+            raise UsageError(f"{tree}: modules.order names {line[:60]!a}, which is outside the tree")
+        if not (tree / built).exists():
+            raise UsageError(f"{tree}: {built} is missing, which modules.order lists; run make modules there")
+        add_module(parts, "kernel" / built, tree / built)
+    for name in ("modules.builtin", "modules.builtin.modinfo"):
+        if (tree / name).exists():
+            add_module(parts, PurePosixPath(name), tree / name)
+
+
+def _add_modules(parts: Parts, modules: Path, release: str) -> None:
+    """Add the modules of a folder (or a root folder that has lib/modules/RELEASE), or of a package."""
+    if not modules.is_dir():
+        if not is_package(modules):
+            raise UsageError(f"--modules {modules}: neither a folder nor a Debian package")
+        add_package(parts, modules)
+        place = modules
+    else:
+        places = [modules / "lib/modules" / release, modules / release, modules]
+        place = next(each for each in places if each.is_dir())
+        add_folder(parts, place)
+    if not parts.module_names:
+        raise UsageError(f"--modules {place}: no kernel module (*.ko) is in it")
+
+
+def _require_no_modules(parts: Parts, message: str) -> None:
+    """Raise UsageError unless the config says that the kernel has everything built in."""
+    if parts.config.exists():
+        config = parts.config.read_text(encoding="utf-8", errors="replace")
+        if _HAVE_MODULES not in config.splitlines() and "CONFIG_" in config:
+            parts.modules.mkdir()
+            return
+    raise UsageError(f"{parts.source}: {message}")
