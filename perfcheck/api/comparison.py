@@ -67,7 +67,8 @@ class Comparison:
     def __repr__(self) -> str:
         """Return e.g. `<Comparison office: app.throughput_bps +3.1 % IMPROVED>`."""
         told = ", ".join(
-            f"{each.metric} {signed_pct(each.change_pct)} {each.verdict.value}" for each in self._after.comparisons
+            f"{each.metric} {signed_pct(each.change_pct, each.margin_pct)} {each.verdict.value}"
+            for each in self._after.comparisons
         )
         return f"<Comparison {scenario_label(self._after)}: {told}>"
 

@@ -31,7 +31,7 @@ class Measure(Frozen):
     mode: Literal["summary", "detail", "both", "cost"] = Field(
         default="summary",
         examples=["detail"],
-        description="summary: figures aggregated in the kernel; detail: the paths of packets, with the TCP layer; both; "
+        description="summary: figures aggregated in the kernel; detail: the paths of packets, with TCP's layer; both; "
         "cost: instructions of the load in a guest of the kernel lab, and nothing else (docs/kernels.md)",
     )
     filter: PacketFilter | None = Field(

@@ -114,6 +114,8 @@ def format_value(value: float, unit: str) -> str:
         return _scaled(value, ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B")))
     if unit == "pct":
         return f"{value:.4g} %"
+    if unit == "insns":
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.5g}"
     if unit in ("1", "ratio"):
         return f"{value:.4g}"
     return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"

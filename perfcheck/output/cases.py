@@ -184,8 +184,8 @@ def _comparison_case(record: RunRecord, part: ComparisonRecord, places: KeyLines
     name = comparison_name(part.metric, side_by_side=record.sides is not None)
     row = Row(
         scenario=scenario_label(record), metric=part.metric, value=value_text(part.current, subject.unit),
-        against=value_text(part.baseline, subject.unit), change=signed_pct(part.change_pct),
-        interval=interval_text(part.interval_pct), detectable=detectable_text(part, subject.unit),
+        against=value_text(part.baseline, subject.unit), change=signed_pct(part.change_pct, part.margin_pct),
+        interval=interval_text(part.interval_pct, part.margin_pct), detectable=detectable_text(part, subject.unit),
         verdict=part.verdict.value, note=_note(part, side_by_side=record.sides is not None),
     )  # fmt: skip
     properties = {

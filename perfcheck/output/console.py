@@ -74,7 +74,8 @@ class ConsoleOutput:
         self._say(styled_table(rows, self._console.width) if self._console.is_terminal else plain_table(rows))
         if record.diagnosis[0].confidence > 0:
             self._say(f"diagnosis: {printable(cause_text(record.diagnosis[0]))}{printable(_of_entries(record))}")
-        for line in profile_lines(record):
+        # A failure says it itself.
+        for line in () if any(case.status is Status.FAILED for case in found) else profile_lines(record):
             self._say(printable(line))
         for line in why_lines(record) if self._why else ():
             self._say(printable(line))

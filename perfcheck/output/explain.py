@@ -75,7 +75,7 @@ def headline(record: RunRecord, subject: Subject) -> str:
         return f"{subject.metric}: {compared.reason}, {_against(record)} {before}"
     return (
         f"{subject.metric} went from {value_text(compared.baseline, subject.unit)} to "
-        f"{value_text(compared.current, subject.unit)} ({signed_pct(compared.change_pct)}), "
+        f"{value_text(compared.current, subject.unit)} ({signed_pct(compared.change_pct, compared.margin_pct)}), "
         f"margin {plain_pct(compared.margin_pct)}"
     )
 
@@ -200,11 +200,11 @@ def _actual(record: RunRecord, subject: Subject, actual: float | str | None) -> 
 
 
 def _change(compared: ComparisonRecord) -> str:
-    text = signed_pct(compared.change_pct)
+    text = signed_pct(compared.change_pct, compared.margin_pct)
     if compared.interval_pct is None:
         return text
     low, high = compared.interval_pct
-    return f"{text}  (interval {signed_pct(low)} to {signed_pct(high)})"
+    return f"{text}  (interval {signed_pct(low, compared.margin_pct)} to {signed_pct(high, compared.margin_pct)})"
 
 
 def _margin(compared: ComparisonRecord) -> str:
@@ -271,7 +271,7 @@ def _moved_lines(moved: Sequence[ComparisonRecord]) -> Iterator[str]:
         unit = CATALOGUE[other.metric].unit if other.metric in CATALOGUE else other.unit
         values = f"{value_text(other.baseline, unit)} -> {value_text(other.current, unit)}"
         judged = f", {other.verdict.value.lower()}" if other.verdict in (Verdict.REGRESSED, Verdict.IMPROVED) else ""
-        yield f"{other.metric}  {values}  ({signed_pct(other.change_pct)}{judged})"
+        yield f"{other.metric}  {values}  ({signed_pct(other.change_pct, other.margin_pct)}{judged})"
     if len(largest) > _MOST_MOVED:
         yield f"... and {len(largest) - _MOST_MOVED} more"
 

@@ -71,19 +71,20 @@ def scenario_label(record: RunRecord) -> str:
     return printable(label_of(record.scenario.name, point_text(record.scenario.point.items())))
 
 
-def signed_pct(change_pct: float | None) -> str:
-    """Return `+31.2 %`, `+412 %`; empty for None."""
+def signed_pct(change_pct: float | None, margin_pct: float | None = None) -> str:
+    """Return `+31.2 %`, `+412 %`; `+0.47 %` where the margin is below 1 %; empty for None."""
     if change_pct is None:
         return ""
-    shown = round(change_pct, 1) or 0.0  # no `-0.0`
-    return f"{shown:+.1f} %" if abs(shown) < 100 else f"{shown:+.0f} %"
+    digits = 2 if margin_pct is not None and margin_pct < 1 and abs(change_pct) < 10 else 1
+    shown = round(change_pct, digits) or 0.0  # no `-0.0`
+    return f"{shown:+.{digits}f} %" if abs(shown) < 100 else f"{shown:+.0f} %"
 
 
-def interval_text(interval_pct: tuple[float, float] | None) -> str:
+def interval_text(interval_pct: tuple[float, float] | None, margin_pct: float | None = None) -> str:
     """Return `+28.0 to +33.1 %`; empty for None."""
     if interval_pct is None:
         return ""
-    low, high = (signed_pct(end) for end in interval_pct)
+    low, high = (signed_pct(end, margin_pct) for end in interval_pct)
     return f"{low.removesuffix(' %')} to {high}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -119,7 +120,7 @@ class CostBench:
                 for name, metrics in aggregate_subjects(self._trials, known).items()
             },
             diagnosis=(NOT_DIAGNOSED,), verdict=Verdict.PASS, warnings=(SPEAKS_OF,),
-            reproduce=f"{reproduce(scenario)} --kernel {self._guest.kernel.name}",
+            reproduce=f"{reproduce(scenario)} --kernel {shlex.quote(self._guest.kernel.name)}",
         )  # fmt: skip
         return judged(record, expectations=tuple(expectation_records(scenario, record)))
 

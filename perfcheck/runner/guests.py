@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Final
 
 from perfcheck.errors import LabError, UsageError
@@ -55,6 +56,8 @@ def compare_in_guests(
         progress.stage(scenario, "counting instructions by function, to find where", 0, 1)
         profiles = profiles_of(scenario, benches["A"], benches["B"])
         record_b = record_b.model_copy(update={"profiles": profiles})
+    if kernel is not None:
+        record_b = record_b.model_copy(update={"reproduce": f"{record_b.reproduce} --kernel {shlex.quote(kernel)}"})
     return record_a, record_b
 
 

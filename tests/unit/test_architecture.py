@@ -21,7 +21,6 @@ ALLOWED: Final = {
     "model": BASE,
     "system": COMMON,
     "ebpf": frozenset({"errors", "system", "__file__"}),
-    "kernels": COMMON,
     **dict.fromkeys(STAGES, COMMON),
     "collect": COMMON | {"ebpf"},
     "testing": COMMON,
