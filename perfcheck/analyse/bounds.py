@@ -100,6 +100,8 @@ def _data_path(scenario: Scenario, spec: TrafficSpec) -> TrafficPath | None:
     if spec.iperf3 is not None:
         here, there = spec.iperf3.from_host, spec.iperf3.to_host
         return data_path(scenario, there, here) if spec.iperf3.reverse else data_path(scenario, here, there)
+    if spec.load is not None and not spec.load.answered:
+        return data_path(scenario, spec.load.from_host, spec.load.to_host)
     if spec.http is not None:
         return data_path(scenario, spec.http.to_host, spec.http.from_host)
     return None

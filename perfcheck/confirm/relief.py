@@ -215,6 +215,9 @@ def _flows(scenario: Scenario, spec: TrafficSpec) -> Iterator[tuple[str, str]]:
         yield ends[::-1] if spec.iperf3.reverse else ends
         return
     asking = spec.http or spec.sockperf or spec.connections or spec.load
+    if spec.load is not None and not spec.load.answered:
+        yield spec.load.from_host, spec.load.to_host
+        return
     if asking is not None:
         yield from ((asking.from_host, asking.to_host), (asking.to_host, asking.from_host))
         return

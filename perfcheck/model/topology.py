@@ -155,7 +155,9 @@ def impairs(scenario: Scenario) -> bool:
 
 def paths_of(scenario: Scenario, spec: TrafficSpec) -> list[TrafficPath]:
     """Return the paths of one entry of `traffic`."""
-    asking = spec.http or spec.sockperf or spec.connections or spec.load
+    if spec.load is not None:
+        return _routed(scenario, spec.load.from_host, spec.load.to_host, both=spec.load.answered)
+    asking = spec.http or spec.sockperf or spec.connections
     if asking is not None:
         return _routed(scenario, asking.from_host, asking.to_host, both=True)
     if spec.iperf3 is not None:

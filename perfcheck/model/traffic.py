@@ -308,6 +308,11 @@ class LoadSpec(_BetweenHosts):
         """The transport protocol."""
         return "udp" if self.kind == "datagrams" else "tcp"
 
+    @property
+    def answered(self) -> bool:
+        """Whether as much comes back as is sent."""
+        return self.kind in ("requests", "connections")
+
 
 AnySpec = Iperf3Spec | CommandSpec | HttpSpec | SockperfSpec | ConnectionsSpec | LoadSpec
 

@@ -17,7 +17,7 @@ import pytest
 from perfcheck.plugin import hookspecs
 from perfcheck.plugin.current import set_current_item
 from perfcheck.plugin.options import add_options, check
-from perfcheck.plugin.workers import GROUP, share_with_worker
+from perfcheck.plugin.workers import GROUP, LEFT_OUT_KEY, note_left_out, share_with_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,6 +121,15 @@ def pytest_configure_node(node: Any) -> None:
     share_with_worker(node.config, node.workerinput)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take from a pytest-xdist worker how many scenarios it deselected."""
+    count = getattr(node, "workeroutput", {}).get(LEFT_OUT_KEY, 0)
+    if count:
+        note_left_out(node.config, count)
+        SessionHooks.of(node.config).reporter()
+
+
 class SessionHooks:
     """The hooks that need to know the session: what is reported, made at the first scenario or at the fixture."""
 
@@ -155,6 +164,13 @@ class SessionHooks:
 
             self._python_tests = PythonTests(self._config)
         return self._python_tests
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out what guests of the kernel lab alone measure, where the session names no kernel."""
+        if self._reporter is not None:
+            from perfcheck.plugin.guests import leave_out_of_guests
+
+            leave_out_of_guests(self._config, items)
 
     def pytest_collection_finish(self) -> None:
         """Refuse a tolerance of a subject that no collected scenario has."""

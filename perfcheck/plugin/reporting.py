@@ -24,6 +24,7 @@ from perfcheck.output.properties import environment_properties
 from perfcheck.output.rows import Row, circumstances, collapsed, needs, notes, remarks, shared_remarks
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.plugin.collection import ScenarioItem
+from perfcheck.plugin.guests import note_of_left_out
 from perfcheck.plugin.options import telling_why
 from perfcheck.plugin.writing import Terminal
 
@@ -101,9 +102,13 @@ class Reporter:
 
     def summarise(self, terminalreporter: Any) -> None:
         """Print the table, then what a reader must know besides, then GitHub's commands."""
+        terminal = Terminal(terminalreporter)
+        left_out = note_of_left_out(self._config)
+        if left_out is not None and self._config.get_verbosity() > -2:
+            terminal.ensure_newline()
+            terminal.line(left_out)
         if not self._cases:
             return
-        terminal = Terminal(terminalreporter)
         if self._config.get_verbosity() > -2:
             self._tell(terminal)
         terminal.ensure_newline()

@@ -15,7 +15,11 @@ SHARED_KEY: Final = "perfcheck_shared"
 GROUP: Final = "perfcheck"
 """One xdist group for all that measures: it cannot be done side by side, so one worker takes it all."""
 
+LEFT_OUT_KEY: Final = "perfcheck_left_out"
+"""In workeroutput: how many scenarios the worker deselected; all workers collect the same."""
+
 _FOLDER: Final = pytest.StashKey[str]()
+_LEFT_OUT: Final = pytest.StashKey[int]()
 
 
 def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, Any]) -> None:
@@ -25,3 +29,15 @@ def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, An
         config.stash[_FOLDER] = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     workerinput[SHARED_KEY] = config.stash[_FOLDER]
+
+
+def note_left_out(config: pytest.Config, count: int) -> None:
+    """Keep how many scenarios were deselected; a worker tells its controller, which prints the summary."""
+    config.stash[_LEFT_OUT] = count
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[LEFT_OUT_KEY] = count
+
+
+def left_out(config: pytest.Config) -> int:
+    """Return how many scenarios were deselected, here or by the workers."""
+    return config.stash.get(_LEFT_OUT, 0)

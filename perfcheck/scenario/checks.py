@@ -16,6 +16,7 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.impairments import Impairments
 from perfcheck.model.link import DIRECTIONS
 from perfcheck.model.traffic import GENERATORS
+from perfcheck.scenario.cost import check_cost
 from perfcheck.scenario.own_metrics import check_own_metrics
 from perfcheck.scenario.subjects import check_subjects
 from perfcheck.scenario.suggest import hint, nearest
@@ -42,6 +43,7 @@ def check(document: Document) -> list[Problem]:
     connected = () if links or not _joined(document) else _connections(document)
     rest = (
         *_measured(document), *check_subjects(document), *check_own_metrics(document), *_followed(document),
+        *check_cost(document),
     )  # fmt: skip
     return [*_hosts(document), *links, *_traffic(document), *connected, *rest]
 
@@ -184,7 +186,13 @@ def _between_hosts(document: Document, loc: Loc) -> Iterator[Problem]:
     if document.table(*loc):
         yield from _known_host(document, (*loc, "from"))
         yield from _known_host(document, (*loc, "to"))
-        yield from _times(document, loc)
+        yield from _no_warmup(document, loc) if loc[-1] == "load" else _times(document, loc)
+
+
+def _no_warmup(document: Document, loc: Loc) -> Iterator[Problem]:
+    if document.duration_ns("warmup") and not _is_true(document.get(*loc, "background")):
+        message = "load does an exact amount of work, without a warm-up; set warmup: 0s"
+        yield _at(document, document.find(("warmup",)), message)
 
 
 def _times(document: Document, loc: Loc) -> Iterator[Problem]:
@@ -282,8 +290,7 @@ def _measured(document: Document) -> Iterator[Problem]:
         for generator in entry.keys() & GENERATORS:
             loc: Loc = ("traffic", index, generator)
             if not _is_true(document.get(*loc, "background")):
-                default = _BETWEEN_HOSTS.get(generator, "any")
-                protocols.add(document.text(*loc, "protocol") or default)
+                protocols.add(_protocol(document, loc, generator))
     if entries and all(entry.keys() & GENERATORS for entry in entries) and not protocols:
         found = document.find(("traffic",))
         yield document.problem(
@@ -297,6 +304,13 @@ def _measured(document: Document) -> Iterator[Problem]:
         if name in CATALOGUE and layer in ("tcp", "udp") and layer not in protocols:
             message = f"needs measured {layer.upper()} traffic, but all measured traffic is {min(protocols).upper()}"
             yield document.problem(line.place, document.find(("expect", name)).path, message)
+
+
+def _protocol(document: Document, loc: Loc, generator: str) -> str:
+    """Return the protocol of an entry; `any` of a command."""
+    if generator == "load" and document.text(*loc, "kind") == "datagrams":
+        return "udp"
+    return document.text(*loc, "protocol") or _BETWEEN_HOSTS.get(generator, "any")
 
 
 def _followed(document: Document) -> Iterator[Problem]:

@@ -117,3 +117,45 @@ def test_scenarios_are_known_by_their_key_however_written(suite: Suite, head: st
 def test_other_yaml_is_left_alone(suite: Suite, text: str) -> None:
     (suite.pytester.path / "scenarios/wan.yaml").write_text(text)
     assert suite.run().ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+COST = """\
+scenario: cost-bulk
+hosts: {client: {}, server: {}}
+links: [{between: [client, server]}]
+traffic: [{load: {from: client, to: server, kind: stream, count: 64, size: 1kb}}]
+measure: {mode: cost}
+"""
+
+
+@pytest.fixture
+def with_cost(suite: Suite) -> Suite:
+    """Return wan beside a scenario that guests alone measure."""
+    (suite.scenario("wan").parent / "cost.yaml").write_text(COST)
+    return suite
+
+
+def test_what_guests_alone_measure_is_deselected_and_told(with_cost: Suite) -> None:
+    result = with_cost.run()
+    assert result.parseoutcomes() == {"passed": 2, "deselected": 1}
+    assert with_cost.calls() == ["wan"]
+    result.stdout.fnmatch_lines(["1 scenario of mode: cost is deselected: * add --kernel NAME *"])
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_a_session_of_it_alone_runs_nothing_and_does_not_pass(with_cost: Suite) -> None:
+    result = with_cost.run_at("scenarios/cost.yaml")
+    assert result.parseoutcomes() == {"deselected": 1}
+    result.stdout.fnmatch_lines(["1 scenario of mode: cost is deselected: *"])
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_in_another_mode_it_is_measured_here(with_cost: Suite) -> None:
+    result = with_cost.run("--perfcheck-mode", "summary")
+    assert result.parseoutcomes() == {"passed": 3}
+    assert with_cost.calls() == ["cost-bulk", "wan"]
+    assert "deselected" not in result.stdout.str()
+
+
+def test_without_such_scenarios_nothing_is_said(suite: Suite) -> None:
+    assert "deselected" not in suite.run().stdout.str()

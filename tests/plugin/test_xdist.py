@@ -79,3 +79,14 @@ def pytest_sessionstart(session):
     suite.run("-n", "2", "--perfcheck-events", "e.jsonl", "--perfcheck-series", "s.parquet")
     names = sorted(path.name for path in suite.pytester.path.glob("told-*"))
     assert names == ["told-e.gw0.jsonl-s.gw0.parquet", "told-e.gw1.jsonl-s.gw1.parquet"]
+
+
+def test_what_the_workers_deselected_is_told_once(suite: Suite) -> None:
+    cost = (
+        "scenario: cost-bulk\nhosts: {client: {}, server: {}}\nlinks: [{between: [client, server]}]\n"
+        "traffic: [{load: {from: client, to: server, kind: stream, count: 64, size: 1kb}}]\nmeasure: {mode: cost}\n"
+    )
+    (suite.scenario("wan").parent / "cost.yaml").write_text(cost)
+    result = suite.run("-n", "2")
+    result.assert_outcomes(passed=2)
+    assert sum(line.startswith("1 scenario of mode: cost is deselected") for line in result.outlines) == 1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Phased
+from perfcheck.model.printable import is_printable
 
 METRICS: Final = sorted(
     name for name, spec in CATALOGUE.items() if spec.layer.value in ("app", "tcp") and spec.phased is not Phased.ONLY
@@ -71,9 +72,7 @@ scenario_names: Final = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,62}", fullmatch=Tr
     lambda name: not re.fullmatch(r"[0-9._]+e[0-9_-]+", name)
 )
 """Without `0e0`, which is text to PyYAML (YAML 1.1) and so stays unquoted, but a number to YAML 1.2."""
-plain_texts: Final = st.text(
-    st.characters(exclude_categories=["C"], exclude_characters="\u2028\u2029"), min_size=1, max_size=30
-)
+plain_texts: Final = st.text(st.characters(exclude_categories=["C"]).filter(is_printable), min_size=1, max_size=30)
 
 
 @st.composite

@@ -11,6 +11,7 @@ from perfcheck.errors import LabError, Unavailable
 from perfcheck.kernels import programs
 from perfcheck.kernels.plugin import plugin_arguments
 from perfcheck.kernels.symbols import InterruptFunction, Symbol
+from perfcheck.system import programs as compiling
 
 SOFTIRQ = InterruptFunction(
     context="softirq",
@@ -21,7 +22,7 @@ SOFTIRQ = InterruptFunction(
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "perfcheck" / "guest-programs"
+    return tmp_path / "cache" / "perfcheck" / "programs"
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(" ".join((source.name, *how)))
         return b"object %d" % len(asked)
 
-    monkeypatch.setattr(programs, "_built", build)
+    monkeypatch.setattr(compiling, "_compiled", build)
     return asked
 
 
@@ -69,7 +70,7 @@ def test_it_is_built_again_where_its_source_or_a_header_differs(sources: Path, b
     with (sources / name).open("a") as source:
         source.write("/* changed */\n")
     assert programs.plugin("count") == b"object 2"
-    (sources / "load.c").write_text("other\n")
+    (sources / "init.c").write_text("other\n")
     assert programs.plugin("count") == b"object 2"
 
 
@@ -91,12 +92,12 @@ def test_a_cache_that_cannot_be_written_costs_only_time(cache: Path, built: list
 
 
 def test_no_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "COMPILER", ("gcc-that-nobody-has",))
+    monkeypatch.setattr(compiling, "COMPILER", ("gcc-that-nobody-has",))
     with pytest.raises(Unavailable, match="apt-get install gcc"):
         programs.program("load")
 
 
 def test_a_program_that_cannot_be_compiled_says_why(sources: Path) -> None:
-    (sources / "load.c").write_text("#error no such luck\n")
+    (sources / "init.c").write_text("#error no such luck\n")
     with pytest.raises(LabError, match="no such luck"):
-        programs.program("load")
+        programs.program("init")

@@ -6,8 +6,9 @@ from typing import Final
 
 from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec, Phased
 
-_GENERATORS: Final = ("iperf3", "http", "sockperf", "connections", "command")
+_GENERATORS: Final = ("iperf3", "http", "sockperf", "connections", "load", "command")
 _ASKING: Final = ("http", "sockperf")
+_CONNECTING: Final = ("connections", "load")
 _TOGETHER: Final = (
     "the time in which at least one of them was measured (after its warm-up, before its end), divided by that time"
 )
@@ -19,15 +20,15 @@ APP: Final[tuple[MetricSpec, ...]] = (
         name="app.throughput_bps", unit="bps", layer=Layer.APP, direction=Direction.HIGHER, decided_by=DecidedBy.RATE,
         meaning="goodput at the receiver after the warm-up, all measured flows",
         computed=f"bytes received by all of them in {_TOGETHER}; opposite directions are added",
-        source_text="iperf3: the receiver's interval reports; h2load: bodies of answers", needs=("iperf3", "http"),
-        margin_pct=2.0, compared=True,
+        source_text="iperf3: the receiver's interval reports; h2load: bodies of answers; load: what its server counts",
+        needs=("iperf3", "http", "load"), margin_pct=2.0, compared=True,
     ),
     *(
         MetricSpec(
             name=f"app.latency_us.{stat}", unit="us", layer=Layer.APP, direction=Direction.LOWER,
             decided_by=DecidedBy.DELAY, meaning=f"time from a request to the end of its answer, {word}",
-            source_text="h2load, sockperf: one log line per request", needs=_ASKING, margin_pct=5.0, floor=200.0,
-            compared=stat in {"p50", "p99"},
+            source_text="h2load, sockperf, load: one time per request", needs=(*_ASKING, "load"), margin_pct=5.0,
+            floor=200.0, compared=stat in {"p50", "p99"},
         )
         for stat, word in _STATS.items()
     ),
@@ -35,8 +36,8 @@ APP: Final[tuple[MetricSpec, ...]] = (
         name="app.requests_per_s", unit="per_s", layer=Layer.APP, direction=Direction.HIGHER,
         decided_by=DecidedBy.DELAY, meaning="requests that were answered per second",
         computed=f"requests sent after the warm-up; with several generators: all requests answered in {_TOGETHER}",
-
-        source_text="h2load, sockperf: one log line per request", needs=_ASKING, margin_pct=5.0, compared=True,
+        source_text="h2load, sockperf, load: one time per request", needs=(*_ASKING, "load"), margin_pct=5.0,
+        compared=True,
     ),
     MetricSpec(
         name="app.achieved_pct", unit="pct", layer=Layer.APP, direction=Direction.HIGHER,
@@ -50,14 +51,14 @@ APP: Final[tuple[MetricSpec, ...]] = (
         meaning="time from the begin of a phase until the traffic is again as it was in the first phase",
         computed="goodput (of requests: latency) within 10 % of the first phase's, and so on average over the next "
         "0.5 s; of several entries the longest; absent where one of them does not recover",
-        source_text="iperf3: the receiver's interval reports; h2load, sockperf: one log line per request",
-        needs=("iperf3", "http", "sockperf"), margin_pct=10.0, floor=50.0, phased=Phased.ONLY,
+        source_text="iperf3, load: what arrived by the receiver; h2load, sockperf, load: one time per request",
+        needs=("iperf3", "http", "sockperf", "load"), margin_pct=10.0, floor=50.0, phased=Phased.ONLY,
     ),
     MetricSpec(
         name="app.duration_us", unit="us", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.RATE,
         meaning="duration of the transfer or the command",
         computed="warm-up included; the longest if there are several",
-        source_text="CLOCK_MONOTONIC around it; iperf3 with bytes: until the last byte arrived",
+        source_text="CLOCK_MONOTONIC around it; iperf3 with bytes, load: until the last byte arrived",
         needs=_GENERATORS, margin_pct=5.0, floor=20_000.0, phased=Phased.NEVER,
     ),
     MetricSpec(
@@ -88,15 +89,15 @@ APP: Final[tuple[MetricSpec, ...]] = (
         name="app.connections_per_s", unit="per_s", layer=Layer.APP, direction=Direction.HIGHER,
         decided_by=DecidedBy.DELAY, meaning="connections that were opened, answered and closed, a second",
         computed=f"those opened after the warm-up; of several generators: all in {_TOGETHER}",
-        source_text="connections: its client", needs=("connections",), margin_pct=5.0, compared=True,
+        source_text="connections, load: the client", needs=_CONNECTING, margin_pct=5.0, compared=True,
         phased=Phased.NEVER,
     ),
     *(
         MetricSpec(
             name=f"app.{name}_us.{stat}", unit="us", layer=Layer.APP, direction=Direction.LOWER,
             decided_by=DecidedBy.DELAY, meaning=f"{meaning}, {word}",
-            source_text="connections: its client, CLOCK_MONOTONIC", needs=("connections",), margin_pct=5.0, floor=200.0,
-            compared=stat in {"p50", "p99"}, phased=Phased.NEVER,
+            source_text="connections, load: the client, CLOCK_MONOTONIC", needs=_CONNECTING, margin_pct=5.0,
+            floor=200.0, compared=stat in {"p50", "p99"}, phased=Phased.NEVER,
         )
         for name, meaning in (
             ("connect", "time from connect() to the established connection"),
@@ -110,7 +111,7 @@ UDP: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(
         name="udp.datagrams", unit="count", layer=Layer.UDP, direction=Direction.NEITHER, decided_by=DecidedBy.PATH,
         meaning="datagrams sent after the warm-up, by their sequence numbers at the receiver",
-        source_text="iperf3: the receiver's report", needs=("iperf3",),
+        source_text="iperf3: the receiver's report; load: what the server counts", needs=("iperf3", "load"),
     ),
     MetricSpec(
         name="udp.loss_pct", unit="pct", layer=Layer.UDP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
@@ -133,7 +134,8 @@ UDP: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(
         name="udp.throughput_bps", unit="bps", layer=Layer.UDP, direction=Direction.HIGHER, decided_by=DecidedBy.RATE,
         meaning="goodput at the receiver after the warm-up",
-        computed="as app.throughput_bps, for UDP flows", source_text="iperf3: the receiver's report",
-        needs=("iperf3",), margin_pct=2.0,
+        computed="as app.throughput_bps, for UDP flows",
+        source_text="iperf3: the receiver's report; load: what the server counts", needs=("iperf3", "load"),
+        margin_pct=2.0,
     ),
 )  # fmt: skip

@@ -1,0 +1,132 @@
+"""Small C programs of perfcheck's own, compiled on this machine and kept.
+
+They run in the lab's hosts and in guests, so they are static: nothing else has to be there. Plugins are loaded by QEMU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from perfcheck.errors import LabError, Unavailable
+from perfcheck.system import commands
+from perfcheck.system.files import replace_file
+
+LOAD: Final = Path(__file__).parent / "programs" / "load.c"
+"""The client and server of traffic by `load`."""
+COMPILER: Final = ("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra")
+PROGRAM: Final = ("-static",)
+PLUGIN: Final = ("-shared", "-fPIC", "-fvisibility=hidden")
+_INCLUDED: Final = re.compile(rb'^#include "([a-z_]+\.h)"', re.MULTILINE)
+_TIMEOUT_S: Final = 60.0
+
+
+def cache_folder() -> Path:
+    """Return where compiled programs are kept: $XDG_CACHE_HOME/perfcheck, else as the BPF programs are."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "perfcheck" / "programs"
+    root = Path("/var/cache/perfcheck") if os.geteuid() == 0 else Path.home() / ".cache" / "perfcheck"
+    return root / "programs"
+
+
+def place_of(source: Path, how: tuple[str, ...] = PROGRAM) -> Path:
+    """Return where what a source is compiled to is kept, there or not; the name stands for all that it is made of."""
+    digest = hashlib.blake2b(" ".join((*COMPILER, *how)).encode(), digest_size=12)
+    for part in _parts(source):
+        digest.update(part)
+    return cache_folder() / f"{source.stem}-{digest.hexdigest()}"
+
+
+def require(source: Path) -> None:
+    """Raise Unavailable where a program is neither kept nor can be compiled."""
+    if _kept(place_of(source)) is None:
+        _compiler()
+
+
+def built(source: Path, how: tuple[str, ...] = PROGRAM) -> bytes:
+    """Return what a source is compiled to; Unavailable without a C compiler.
+
+    A cache that cannot be written only costs time.
+    """
+    place = place_of(source, how)
+    kept = _kept(place)
+    if kept is None:
+        kept = _compiled(source, how)
+        with contextlib.suppress(OSError):
+            _keep(place, kept)
+    return kept
+
+
+def executable(source: Path) -> Path:
+    """Return the file of a compiled program; Unavailable without a C compiler, or where it cannot be kept."""
+    place = place_of(source)
+    if _kept(place) is None:
+        made = _compiled(source, PROGRAM)
+        try:
+            _keep(place, made)
+        except OSError as problem:
+            raise _not_kept(place, str(problem.strerror)) from None
+        if _kept(place) is None:
+            raise _not_kept(place, "others may write there")
+    return place
+
+
+def _parts(source: Path) -> list[bytes]:
+    """Return a source and the headers beside it that it includes, each once."""
+    waiting, seen = [source.name], dict[str, bytes]()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen[name] = (source.parent / name).read_bytes()
+            waiting += [found.decode() for found in _INCLUDED.findall(seen[name])]
+    return list(seen.values())
+
+
+def _kept(place: Path) -> bytes | None:
+    """Return what was kept; None where there is nothing, or where others could have written it."""
+    try:
+        return place.read_bytes() if _private(place.parent) and _private(place) else None
+    except OSError:
+        return None
+
+
+def _private(path: Path) -> bool:
+    """Whether only we can have written it: what lies there is run as root, or loaded into QEMU."""
+    status = path.lstat()
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _keep(place: Path, content: bytes) -> None:
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _private(place.parent):
+        return
+    replace_file(place, content, mode=0o700, durable=False)
+
+
+def _not_kept(place: Path, why: str) -> Unavailable:
+    return Unavailable(
+        f"the program {place.name.partition('-')[0]}", f"it cannot be kept in {place.parent}: {why}",
+        "set XDG_CACHE_HOME to a folder of your own",
+    )  # fmt: skip
+
+
+def _compiler() -> str:
+    try:
+        return commands.find(COMPILER[0])
+    except Unavailable:
+        raise Unavailable("a C compiler", "gcc is not in PATH", "apt-get install gcc libc6-dev") from None
+
+
+def _compiled(source: Path, how: tuple[str, ...]) -> bytes:
+    argv = [_compiler(), *COMPILER[1:], *how]
+    with tempfile.TemporaryDirectory(prefix="perfcheck-cc.") as folder:
+        out = Path(folder) / "program"
+        commands.run([*argv, "-o", str(out), str(source)], timeout_s=_TIMEOUT_S, error=LabError)
+        return out.read_bytes()
