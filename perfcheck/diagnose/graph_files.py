@@ -22,9 +22,14 @@ MAX_STATES: Final = 200
 _BOUNDS: Final = YamlBounds(characters=200_000, values=10_000, depth=24, scalar=4000)
 
 
-def read_causality(file: str, text: str, catalogue: Mapping[str, MetricSpec], terms: Terms) -> Causality:
-    """Return the graph that a file holds; RuleError with each mistake and its place."""
-    source, form = read_form(file, text, CausalityForm, _BOUNDS)
+def read_causality(
+    file: str, text: str, catalogue: Mapping[str, MetricSpec], terms: Terms, *, fast: bool = False
+) -> Causality:
+    """Return the graph that a file holds; RuleError with each mistake and its place.
+
+    `fast`: by libyaml, for the shipped file; places inside a condition are approximate.
+    """
+    source, form = read_form(file, text, CausalityForm, _BOUNDS, fast=fast)
     checks = _Checks(source, catalogue, terms)
     states: dict[str, State] = {}
     edges: list[Edge] = []
@@ -58,10 +63,13 @@ def read_causality(file: str, text: str, catalogue: Mapping[str, MetricSpec], te
 
 
 def read_tree(
-    file: str, text: str, catalogue: Mapping[str, MetricSpec], terms: Terms
-) -> tuple[Branch, ...]:  # fmt: skip
-    """Return the decision tree that a file holds; RuleError with each mistake and its place."""
-    source, form = read_form(file, text, TreeForm, _BOUNDS)
+    file: str, text: str, catalogue: Mapping[str, MetricSpec], terms: Terms, *, fast: bool = False
+) -> tuple[Branch, ...]:
+    """Return the decision tree that a file holds; RuleError with each mistake and its place.
+
+    `fast`: as above.
+    """
+    source, form = read_form(file, text, TreeForm, _BOUNDS, fast=fast)
     checks = _Checks(source, catalogue, terms)
 
     def branch(form: BranchForm, path: Path) -> Branch | None:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, TypeVar
 
-from perfcheck.diagnose.condition import Condition
+from perfcheck.diagnose.condition import Condition, Quantity
 from perfcheck.diagnose.digest import digest_of
 from perfcheck.diagnose.fitted import NOT_FITTED, Fitted, FittedForm, fitted_of
 from perfcheck.diagnose.graph_files import read_causality, read_tree
@@ -84,7 +84,11 @@ def _loaded(
     for number, (file, text) in enumerate(sources):
         if Path(file).name not in _NO_RULES:
             loader.add(file, text, fast=number < fast)
-    return loader.finish(fitted, {Path(file).name: (file, text) for file, text in sources})
+    beside = {
+        Path(file).name: _Beside(file=file, text=text, fast=number < fast)
+        for number, (file, text) in enumerate(sources)
+    }
+    return loader.finish(fitted, beside)
 
 
 def read_fitted(file: str, text: str, *, fast: bool = False) -> Fitted:
@@ -143,12 +147,22 @@ class _Entry:
     path: tuple[str | int, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beside:
+    """A file that has no rules; `fast`: it is read by libyaml."""
+
+    file: str
+    text: str
+    fast: bool
+
+
 class _Loader:
     """Gathers files, so that all mistakes are told at once."""
 
     def __init__(self, catalogue: Mapping[str, MetricSpec]) -> None:
         self._catalogue = catalogue
         self._terms: dict[str, Term] = {}
+        self._nodes: dict[str, Quantity | Condition] = {}
         self._rules: dict[str, Rule] = {}
         self._symptoms: dict[str, Symptom] = {}
         self._evidence: dict[str, Evidence] = {}
@@ -181,12 +195,10 @@ class _Loader:
         for index, cause in enumerate(form.causes[: MAX_RULES + 1]):
             self._add_cause(_Entry(source, ("causes", index)), cause)
 
-    def finish(
-        self, fitted: Fitted = NOT_FITTED, beside: Mapping[str, tuple[str, str]] | None = None
-    ) -> RuleSet:  # fmt: skip
+    def finish(self, fitted: Fitted = NOT_FITTED, beside: Mapping[str, _Beside] | None = None) -> RuleSet:
         """Return the rules, or raise RuleError with all mistakes.
 
-        `beside` has place and text of the files that are no rules, by name.
+        `beside` has the files that are no rules, by name.
         """
         self._check_explains()
         if self._problems:
@@ -199,12 +211,12 @@ class _Loader:
             causes=self._causes,
             fitted=fitted,
         )
-        terms = {name: term.node for name, term in self._terms.items()}
         beside = beside or {}
-        if _CAUSALITY in beside:
-            rules = replace(rules, causality=read_causality(*beside[_CAUSALITY], self._catalogue, terms))
-        if _TREE in beside:
-            rules = replace(rules, tree=read_tree(*beside[_TREE], self._catalogue, terms))
+        if (graph := beside.get(_CAUSALITY)) is not None:
+            causality = read_causality(graph.file, graph.text, self._catalogue, self._nodes, fast=graph.fast)
+            rules = replace(rules, causality=causality)
+        if (tree := beside.get(_TREE)) is not None:
+            rules = replace(rules, tree=read_tree(tree.file, tree.text, self._catalogue, self._nodes, fast=tree.fast))
         return rules
 
     def _add_term(self, entry: _Entry, form: TermForm) -> None:
@@ -221,6 +233,7 @@ class _Loader:
             return
         node = self._parsed(entry, form.stands_for, ("is",), parse_term)
         if node is not None:
+            self._nodes[form.name] = node
             self._terms[form.name] = Term(
                 name=form.name, text=_one_line(form.stands_for), node=node, meaning=form.meaning
             )  # fmt: skip
@@ -293,7 +306,7 @@ class _Loader:
     ) -> Parsed | None:
         """Parse a text of the file; a mistake is kept with its place and gives None."""
         try:
-            return parse(text, self._catalogue, {name: term.node for name, term in self._terms.items()})
+            return parse(text, self._catalogue, self._nodes)
         except ConditionError as error:
             whole = (*entry.path, *path)
             raw = entry.source.raw(whole)

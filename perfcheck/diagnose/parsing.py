@@ -119,9 +119,9 @@ def _bounded(node: Node) -> Node:
 def _prepared(text: str, catalogue: Mapping[str, MetricSpec], terms: Terms) -> tuple[_Reader, ast.expr]:
     if len(text) > MAX_LENGTH:
         raise ConditionError(0, f"longer than {MAX_LENGTH} characters: split it into several rules")
-    for offset, character in enumerate(text):
-        if not character.isascii() or character == "\0":
-            raise ConditionError(offset, f"unexpected character {character!r}")
+    if not text.isascii() or "\0" in text:
+        offset = next(index for index, character in enumerate(text) if not character.isascii() or character == "\0")
+        raise ConditionError(offset, f"unexpected character {text[offset]!r}")
     # Every quantity is replaced by a name of underscores of the same length, so that all offsets stay true.
     flat = re.sub(r"[\n\r\t\f]", " ", text)
     literals = {match.start(): match for match in _LITERAL.finditer(flat)}

@@ -48,7 +48,7 @@ def test_packets_are_the_same_at_every_station_and_those_of_the_interfaces(colle
     with pair() as hosts:
         before = interface(hosts, 0), interface(hosts, 1)
         with measuring(filtered(hosts.scope(), ALL), collector) as seen:
-            report = hosts.iperf3("-t", "2", "-b", "80M")
+            report = hosts.iperf3("-t", "1", "-b", "80M")
         sent = interface(hosts, 0)["tx"] - before[0]["tx"]
         received = interface(hosts, 1)["rx"] - before[1]["rx"]
     stream = stream_of(seen["detail"])
@@ -107,7 +107,7 @@ def test_retransmissions_and_losses_are_those_that_the_hosts_count(collector: De
         hosts.nft(1, *DROPPING)
         before = nstat(hosts, 0)
         with measuring(filtered(hosts.scope(), ALL), collector) as seen:
-            hosts.iperf3("-t", "2", "-b", "60M", "-C", "cubic")
+            hosts.iperf3("-t", "1", "-b", "60M", "-C", "cubic")
         after, dropped = nstat(hosts, 0), hosts.dropped(1)
     stream = stream_of(seen["detail"])
     retransmitted = int(stream.events["segments"][stream.events["kind"] == Kind.RETRANSMIT].sum())
@@ -164,7 +164,7 @@ def test_ipv6_is_followed_as_ipv4_is(collector: DetailCollector) -> None:
 
 def test_fewer_packets_are_followed_rather_than_parts_of_them() -> None:
     with detail(most=20_000) as small, pair() as hosts, measuring(filtered(hosts.scope(), ALL), small) as seen:
-        hosts.iperf3("-t", "2", "-b", "100M")
+        hosts.iperf3("-t", "1", "-b", "100M")
     stream, followed = stream_of(seen["detail"]), followed_of(seen["detail"])
     assert 0 < stream.share < 0.5
     assert len(stream.events) <= 20_000

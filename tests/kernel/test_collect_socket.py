@@ -50,10 +50,10 @@ def pair() -> Iterator[lab.Pair]:
         yield made
 
 
-def looked_at() -> bool:
-    """Return the collector time for some looks."""
-    ends_ns = now_ns() + LOOKED_NS
-    return wait_until(lambda: now_ns() >= ends_ns, timeout_s=10, interval_s=0.02)
+def looked_at(length_ns: int = LOOKED_NS) -> bool:
+    """Return when the collector has had time for some looks."""
+    ends_ns = now_ns() + length_ns
+    return wait_until(lambda: now_ns() >= ends_ns, timeout_s=30, interval_s=0.02)
 
 
 def ss(pair: lab.Pair, end: int, *options: str) -> dict[str, int]:
@@ -76,13 +76,14 @@ def buffers(seen: dict[str, Observation], host: str, port: int) -> SocketBuffers
 def check_a_full_connection(pair: lab.Pair, collector: SocketCollector) -> None:
     """Nobody reads: both buffers fill up and stay so, and ss(8) sees the same as the collector."""
     with lab.measuring(pair.scope(), collector) as seen:
+        began_ns = now_ns()
         one, two = pair.connect()
         one.setblocking(False)
         # The receiver's buffer grows for a while.
         while select.select([], [one], [], 0.3)[1]:
             one.send(bytes(1 << 16))
-        # Buffers grew at first: enough looks that most of them see them full.
-        assert all(looked_at() for _ in range(8))
+        # Twice as long as they grew, so that most looks see them full.
+        assert looked_at(max(3 * LOOKED_NS, 2 * (now_ns() - began_ns)))
         sender, receiver = (ss(pair, end, "-t", f"( dport = :{lab.PORT} or sport = :{lab.PORT} )") for end in (0, 1))
         assert looked_at()
         one.close()

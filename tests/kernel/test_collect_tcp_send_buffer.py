@@ -20,7 +20,7 @@ from perfcheck.collect.tcp.collector import TcpCollector
 
 SMALL = 30_000
 CHUNK = bytes(1 << 17)
-SECONDS = 1.5
+SECONDS = 1.0
 
 Writer = Callable[[socket.socket, float], None]
 

@@ -15,9 +15,9 @@ SMALL_RMEM: Final = make_scenario(
     "small-rmem",
     hosts={"client": {}, "server": {"sysctl": {"net.ipv4.tcp_rmem": "4096 65536 65536"}}},
     links=[{"between": ["client", "server"], "delay": "10ms", "rate": "50mbit", "queue": "1bdp"}],
-    traffic=[{"iperf3": {"from": "client", "to": "server", "duration": "2s"}}],
+    traffic=[{"iperf3": {"from": "client", "to": "server", "duration": "1s"}}],
     repeat=1,
-    warmup_ns=500_000_000,
+    warmup_ns=400_000_000,
 )
 LOSSY_ROUTER: Final = make_scenario(
     "lossy-router",
@@ -37,9 +37,9 @@ LOSSY_ROUTER: Final = make_scenario(
         {"between": ["client", "router"], "delay": "5ms", "rate": "50mbit", "queue": "1bdp"},
         {"between": ["router", "server"], "delay": "5ms"},
     ],
-    traffic=[{"iperf3": {"from": "client", "to": "server", "duration": "2s", "congestion": "cubic"}}],
+    traffic=[{"iperf3": {"from": "client", "to": "server", "duration": "1s", "congestion": "cubic"}}],
     repeat=1,
-    warmup_ns=500_000_000,
+    warmup_ns=400_000_000,
 )
 
 

@@ -12,9 +12,9 @@ from perfcheck.scenario import load_text
 pytestmark = pytest.mark.kernel
 
 PATH_US = 20_000
-BULK = "iperf3: {from: client, to: server, duration: 4s, congestion: %s}"
-BESIDE = "iperf3: {from: client, to: server, duration: 4s, congestion: reno, background: true}"
-LATE = "iperf3: {from: client, to: server, duration: 2s, start: 2500ms, congestion: reno}"
+BULK = "iperf3: {from: client, to: server, duration: 2s, congestion: %s}"
+BESIDE = "iperf3: {from: client, to: server, duration: 3s, congestion: reno, background: true}"
+LATE = "iperf3: {from: client, to: server, duration: 2s, start: 1500ms, congestion: reno}"
 
 
 def run(*traffic: str) -> RunRecord:

@@ -15,14 +15,14 @@ PAYLOAD = 1448 / 1514
 """Payload of a full frame, timestamps on, over the frame's bytes, which a link's rate counts."""
 
 
-def two_flows(runner: Runner, name: str, second: str) -> RunRecord:
+def two_flows(runner: Runner, name: str, seconds: int, second: str) -> RunRecord:
     text = f"""
 scenario: {name}
 hosts: {{client: {{congestion: cubic}}, server: {{congestion: cubic}}}}
 links: [{{between: [client, server], delay: 5ms, rate: 20mbit, queue: 2bdp}}]
 traffic:
-  - iperf3: {{from: client, to: server, duration: 5s}}
-  - iperf3: {{from: client, to: server, duration: 5s, {second}}}
+  - iperf3: {{from: client, to: server, duration: {seconds}s}}
+  - iperf3: {{from: client, to: server, duration: {seconds}s, {second}}}
 measure: {{layers: [app, tcp]}}
 repeat: 1
 warmup: 1s
@@ -38,7 +38,7 @@ def crossing(record: RunRecord) -> dict[str, float]:
 
 
 def test_a_flow_that_starts_later_adds_no_more_than_the_link_carries(runner: Runner) -> None:
-    record = two_flows(runner, "one-later", "start: 3s")
+    record = two_flows(runner, "one-later", 5, "start: 3s")
     found = {name: metric.value for name, metric in record.metrics.items()}
     # Each flow has the link to itself for 3 s of its 5: their own rates add up to far more than the link's.
     assert 0.9 * PAYLOAD * RATE_BPS < found["app.throughput_bps"] < RATE_BPS
@@ -49,7 +49,7 @@ def test_a_flow_that_starts_later_adds_no_more_than_the_link_carries(runner: Run
 
 
 def test_flows_in_opposite_directions_add_up_to_both_and_each_stays_within_its_own(runner: Runner) -> None:
-    record = two_flows(runner, "both-ways", "reverse: true")
+    record = two_flows(runner, "both-ways", 3, "reverse: true")
     found = {name: metric.value for name, metric in record.metrics.items()}
     each = crossing(record)
     assert each.keys() == {"client>server", "server>client"}

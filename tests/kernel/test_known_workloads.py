@@ -22,7 +22,7 @@ warmup: {warmup}
 
 
 def test_a_round_trip_of_20_ms_reads_20_ms(runner: Runner) -> None:
-    record = measured(runner, scenario_text("known-rtt", "delay: 10ms", "duration: 2s, rate: 4mbit"))
+    record = measured(runner, scenario_text("known-rtt", "delay: 10ms", "duration: 1s, rate: 4mbit"))
     assert record.metrics["tcp.rtt_us.p50"].value == pytest.approx(20_000, rel=0.05)
     assert record.metrics["tcp.min_rtt_us"].value == pytest.approx(20_000, rel=0.05)
     assert record.metrics["tcp.handshake_us.p50"].value == pytest.approx(20_000, rel=0.05)
@@ -69,14 +69,14 @@ def test_bytes_agree_with_iperf3(runner: Runner, reverse: str) -> None:
 
 
 def test_warm_up_is_left_out_of_every_metric_alike(runner: Runner) -> None:
-    record = measured(runner, scenario_text("known-warmup", "delay: 10ms, rate: 20mbit", "duration: 3s", warmup="1s"))
+    record = measured(runner, scenario_text("known-warmup", "delay: 10ms, rate: 20mbit", "duration: 2s", warmup="1s"))
     core = record.metrics["tcp.delivery_rate_bps"].value
     assert core == pytest.approx(record.metrics["app.throughput_bps"].value, rel=0.02)
 
 
 def test_traffic_of_others_is_not_counted(runner: Runner) -> None:
-    text = scenario_text("known-scope", "delay: 2ms, rate: 20mbit", "duration: 2s").replace(
-        "traffic: [", "traffic: [{iperf3: {from: server, to: client, duration: 2s, streams: 4, background: true}}, "
+    text = scenario_text("known-scope", "delay: 2ms, rate: 20mbit", "duration: 1s").replace(
+        "traffic: [", "traffic: [{iperf3: {from: server, to: client, duration: 1s, streams: 4, background: true}}, "
     )
     record = measured(runner, text)
     assert record.metrics["tcp.connections"].value == 1

@@ -44,7 +44,7 @@ def stream(hosts: TwoHosts, seconds: float, gap_s: float, settle_s: float = 0.3)
 
 def mean_rtt_ms(hosts: TwoHosts) -> tuple[float, float, int]:
     """Return mean RTT, goodput in Mbit/s and the drops of CoDel of one transfer."""
-    ended, (forward, reverse) = trial(hosts, "-t", "3", "-O", "1", "-C", "cubic")
+    ended, (forward, reverse) = trial(hosts, "-t", "2", "-O", "1", "-C", "cubic")
     assert forward.received - forward.delivered - forward.dropped_queue == forward.extra["in_flight"]
     assert reverse.dropped_queue == 0
     rtt_ms = ended["streams"][0]["sender"]["mean_rtt"] / 1000

@@ -27,7 +27,7 @@ links:
 traffic:
   - name: bulk
     iperf3: {from: client, to: server, duration: 4s}
-repeat: 3
+repeat: 2
 warmup: 500ms
 phases: {before: 500ms, outage: 1500ms, after: 2500ms}
 expect: {app.recovery_ms@bulk/outage: "<= 1500ms", app.throughput_bps@bulk/after: ">= 15mbit"}

@@ -89,7 +89,7 @@ RATE = mbit(20)
 LINE = Scenario(
     "line", hosts={"client": {}, "server": {}}, warmup="500ms", repeat=3,
     links=[{"between": ["client", "server"], "delay": ms(10), "rate": RATE, "queue": "2bdp"}],
-    traffic=[{"iperf3": {"from": "client", "to": "server", "duration": "1500ms"}}],
+    traffic=[{"iperf3": {"from": "client", "to": "server", "duration": "1s"}}],
 )
 
 

@@ -37,7 +37,7 @@ def stolen_s() -> float:
 
 
 class Interference:
-    """What the machine did during one test; called by pytest-rerunfailures with the error of a failed one."""
+    """What the machine did during one test; pytest-rerunfailures calls it after each, with the error of a failed one."""
 
     def __init__(self) -> None:
         """Begin to look."""
@@ -48,7 +48,12 @@ class Interference:
         self._stolen_before_s = stolen_s()
 
     def __call__(self, error: BaseException | None) -> bool:
-        """Whether the test may be made again; if so, the machine has been waited for."""
+        """Whether the test may be made again; if so, the machine has been waited for.
+
+        A test that passed has no error: nothing is made again, so nothing is waited for, whatever was stolen.
+        """
+        if error is None:
+            return False
         stolen = stolen_s() - self._stolen_before_s
         if stolen < STOLEN_S and _TOO_BUSY.search(str(error)) is None:
             return False
