@@ -14,6 +14,8 @@ PerfcheckError                 exit status 3 unless a subclass says otherwise
     ├── Unavailable            3: this machine lacks a feature; says what, why and how to get it
     ├── LabError               3: hosts or links could not be made
     ├── InvalidLink            3: a link is not, or cannot be, what the file asks for
+    ├── GuestDied              3: a guest of the kernel lab did not come to the end of its job
+    ├── BuildFailed            3: a kernel's source tree does not build
     ├── TrafficError           3: a traffic generator failed; carries its own message
     ├── CollectError           3: a collector failed after it was attached
     └── Stopped                3: SIGINT or SIGTERM asked for an end in mid-run
@@ -127,11 +129,20 @@ class LabError(CouldNotMeasure):
 class GuestDied(CouldNotMeasure):
     """A guest of the kernel lab did not come to the end of its job: a panic, a hang, no memory, a kill."""
 
-    def __init__(self, kernel: str, reason: str, console: tuple[str, ...]) -> None:
-        """Keep the last lines of the console apart; the text has the reason alone, on one line."""
+    def __init__(self, kernel: str, reason: str, console: tuple[str, ...], *, panicked: bool = False) -> None:
+        """Keep the last lines of the console apart; the text has the reason alone, on one line.
+
+        `panicked`: the kernel itself has said so; all else may also come from a host that is too busy.
+        """
         super().__init__(printable(f"the guest with kernel {kernel} died: {reason}"))
+        self.kernel = kernel
+        self.panicked = panicked
         self.reason = reason
         self.console = tuple(printable(line) for line in console)
+
+
+class BuildFailed(CouldNotMeasure):
+    """A kernel's source tree does not build; the text ends with the build's last lines."""
 
 
 class InvalidLink(CouldNotMeasure):

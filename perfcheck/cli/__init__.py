@@ -14,15 +14,29 @@ if TYPE_CHECKING:
     import argparse
 
 _COULD_NOT_MEASURE: Final = 3
+_STEP: Final = (0, 1, 125)
+"""Of a step of `git bisect run`: good, bad, cannot tell."""
+_ENDS_GIT_BISECT: Final = 128
+"""Git would take 2 or 3, of a wrong option or a missing tool, for a bad commit."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status of design section 9 and print errors without tracebacks.
 
     Status 1 is a verdict's alone. What goes wrong inside perfcheck is 3 with one line, and with `--debug` its
-    traceback.
+    traceback. A step of `git bisect run` has git's own statuses.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] != ["bisect"] or "--step" not in words:
+        return _run(words)
+    try:
+        status = _run(words)
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else _COULD_NOT_MEASURE
+    return status if status in _STEP else _ENDS_GIT_BISECT
+
+
+def _run(words: Sequence[str]) -> int:
     arguments: argparse.Namespace | None = None
     prepare_streams()
     try:

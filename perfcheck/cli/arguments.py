@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from perfcheck.cli import commands
+from perfcheck.cli.bisect_arguments import add_bisect
 from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.diagnosing import NO_LIMIT, diagnose
 from perfcheck.cli.faults import list_faults, run_faults, write_fault
@@ -42,6 +43,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     _add_run(subparsers)
     _add_compare(subparsers)
     _add_pairs(subparsers)
+    add_bisect(subparsers)
     _add_diagnose(subparsers)
     _add_calibrate(subparsers)
     _add_history(subparsers)

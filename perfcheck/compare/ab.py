@@ -46,13 +46,14 @@ def pairs_wanted(pairs: int) -> int | None:
     return next((look.pairs for look in LOOKS if look.pairs > pairs), None)
 
 
-def judge_pairs(scenario: Scenario, a: RunRecord, b: RunRecord) -> SideBySide:
+def judge_pairs(scenario: Scenario, a: RunRecord, b: RunRecord, only: str | None = None) -> SideBySide:
     """Compare trial i of A with trial i of B for every i that is valid in both, in the order they were made.
 
     A metric is settled at the first look that settles it, and later pairs do not change that. Where
-    one of the two sides lacks a metric it is INVALID.
+    one of the two sides lacks a metric it is INVALID. `only` names the one metric that is compared.
     """
-    names = [name for name in wanted_metrics(scenario) if name in a.figures or name in b.figures]
+    wanted = wanted_metrics(scenario) if only is None else (only,)
+    names = [name for name in wanted if name in a.figures or name in b.figures]
     known = catalogue_of(scenario)
     judged = [_judge(known[name], scenario.tolerance_pct.get(name), a, b) for name in names]
     return SideBySide(

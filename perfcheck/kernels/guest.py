@@ -217,7 +217,7 @@ class _Running:
         death = death_of(console)
         if death is None or (hung and "NMI" in death.reason):
             return GuestDied(self._kernel.name, otherwise, death.lines if death else last_lines(console))
-        return GuestDied(self._kernel.name, death.reason, death.lines)
+        return GuestDied(self._kernel.name, death.reason, death.lines, panicked=True)
 
     def _backtrace(self) -> None:
         """Have a guest that hangs say where: a non-maskable interrupt makes it panic, and panics print the stack."""

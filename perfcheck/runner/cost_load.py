@@ -50,6 +50,16 @@ class LoadCost:
         return amounts | {"segment": self.segments} if self.kind == "stream" else amounts
 
 
+def metric_keys(scenario: Scenario) -> tuple[str, ...]:
+    """Return the keys of all metrics that the scenario's loads have: of all together, and of each entry."""
+    units = {
+        name: (_UNIT[load.kind], *(("segment",) if load.kind == "stream" else ()))
+        for name, load in zip(entry_names(scenario.traffic), loads_of(scenario), strict=True)
+    }
+    whole = dict.fromkeys(f"cpu.insns_per_{unit}" for each in units.values() for unit in each)
+    return (*whole, *(f"cpu.insns_per_{unit}@{name}" for name, each in units.items() for unit in each))
+
+
 def load_steps(scenario: Scenario, topology: Topology) -> tuple[Step, ...]:
     """Return the steps that start the servers, and run each load to warm up and in full."""
     entries = list(enumerate(loads_of(scenario)))

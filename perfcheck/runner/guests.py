@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import Final
 
 from perfcheck.errors import LabError, UsageError
-from perfcheck.kernels.store import KernelStore
+from perfcheck.kernels.store import Kernel, KernelStore
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
@@ -19,6 +20,14 @@ from perfcheck.runner.sides import Side
 NOT_IN_GUESTS: Final = ("nic", "command")
 MOVED: Final = frozenset({Verdict.REGRESSED, Verdict.IMPROVED})
 COST: Final = "cost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSide:
+    """A side of a comparison with the guest that it is measured in."""
+
+    side: Side
+    guest: GuestKernel
 
 
 def in_guests(kernel: str | None, *sides: Side) -> bool:
@@ -41,24 +50,40 @@ def compare_in_guests(
 
     UsageError for sides that cannot be had in a guest, or where no kernel is named.
     """
-    if scenario.measure.mode != COST:
-        raise UsageError(f"{scenario.label}: kernels are compared by the cost of a load: set measure: {{mode: cost}}")
+    require_cost(scenario)
+    one, other = (GuestSide(side=side, guest=_guest(side, kernel)) for side in (a, b))
+    record_a, record_b = compare_guests(scenario, one, other, progress)
+    if kernel is not None:
+        record_b = record_b.model_copy(update={"reproduce": f"{record_b.reproduce} --kernel {shlex.quote(kernel)}"})
+    return record_a, record_b
+
+
+def compare_guests(
+    scenario: Scenario, a: GuestSide, b: GuestSide, progress: Progress, only: str | None = None
+) -> tuple[RunRecord, RunRecord]:
+    """Measure two guests in interleaved boots until each metric is settled, or `only` the one of this name."""
     # One boot makes a record here: how many pairs are enough is the looks' business.
     scenario = scenario.model_copy(update={"repeat": 1})
     progress.stage(scenario, "making the guests' images", 0, 1)
     benches = {
-        name: CostBench(side.applied_to(scenario), _guest(side, kernel), progress)
-        for name, side in (("A", a), ("B", b))
+        name: CostBench(one.side.applied_to(scenario), one.guest, progress) for name, one in (("A", a), ("B", b))
     }
     both = SideBySideBenches(benches)
-    record_a, record_b = measure_pairs(scenario, {"A": a, "B": b}, both.sides(), progress)
-    if any(each.verdict in MOVED for each in record_b.comparisons):
+    record_a, record_b = measure_pairs(
+        scenario, {"A": a.side, "B": b.side}, both.sides(), progress, only=only
+    )  # fmt: skip
+    # Who asks for one metric alone compares many kernels: where it got longer is asked of two.
+    if only is None and any(each.verdict in MOVED for each in record_b.comparisons):
         progress.stage(scenario, "counting instructions by function, to find where", 0, 1)
         profiles = profiles_of(scenario, benches["A"], benches["B"])
         record_b = record_b.model_copy(update={"profiles": profiles})
-    if kernel is not None:
-        record_b = record_b.model_copy(update={"reproduce": f"{record_b.reproduce} --kernel {shlex.quote(kernel)}"})
     return record_a, record_b
+
+
+def require_cost(scenario: Scenario) -> None:
+    """Raise UsageError unless the scenario measures what kernels are compared by."""
+    if scenario.measure.mode != COST:
+        raise UsageError(f"{scenario.label}: kernels are compared by the cost of a load: set measure: {{mode: cost}}")
 
 
 def _guest(side: Side, kernel: str | None) -> GuestKernel:
@@ -67,7 +92,12 @@ def _guest(side: Side, kernel: str | None) -> GuestKernel:
     name = side.value if side.kind == "kernel" else kernel
     if name is None:
         raise UsageError(f"side {side.text!r}: name the kernel that both sides boot: --kernel NAME")
+    return GuestKernel(kernel=stored_kernel(name), command_line=side.command_line)
+
+
+def stored_kernel(name: str) -> Kernel:
+    """Return a kernel of the store; UsageError for an unknown name, LabError where its image is gone."""
     found = KernelStore.create().get(name)
     if not found.image.exists():
         raise LabError(f"kernel {name}: {found.image} is gone; fetch or add it again")
-    return GuestKernel(kernel=found, command_line=tuple(side.value.split()) if side.kind == "cmdline" else ())
+    return found

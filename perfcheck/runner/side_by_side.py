@@ -33,17 +33,17 @@ class Measured(Protocol):
 
 def measure_pairs(
     scenario: Scenario, sides: Mapping[str, Side], benches: Mapping[str, Measured], progress: Progress,
-    patience: Patience | None = None,
+    patience: Patience | None = None, only: str | None = None,
 ) -> tuple[RunRecord, RunRecord]:  # fmt: skip
     """Return the records of A and B; B's holds the comparisons, or is INVALID where too few pairs count.
 
     Pairs come in random blocks ABBA and BAAB, so that a steady drift of the machine cancels out; a
     pair counts when both of its trials do. Measuring ends at the first look that settles every metric,
-    and leaves the machine on side A, which is the setting as it was.
+    and leaves the machine on side A, which is the setting as it was. `only` names the one metric that counts.
     """
     patience = patience or Patience(MOST_PAIRS)
     try:
-        valid, comparisons = _until_settled(scenario, sides, benches, progress, patience)
+        valid, comparisons = _until_settled(scenario, sides, benches, progress, patience, only)
     finally:
         sides["A"].switch()
     record_a, record_b = benches["A"].summary(), benches["B"].summary()
@@ -61,7 +61,7 @@ def measure_pairs(
 
 def _until_settled(
     scenario: Scenario, sides: Mapping[str, Side], benches: Mapping[str, Measured], progress: Progress,
-    patience: Patience,
+    patience: Patience, only: str | None,
 ) -> tuple[int, tuple[ComparisonRecord, ...] | None]:  # fmt: skip
     """Measure pairs up to the look that settles all; gives how many count, and the verdicts of the last look."""
     order = iter(order_of_pairs(MAX_ATTEMPTS * MOST_PAIRS, secrets.randbits(32)))
@@ -81,7 +81,7 @@ def _until_settled(
                 patience.wait_for_calm()
         if valid < wanted:
             break
-        found = judge_pairs(scenario, benches["A"].summary(), benches["B"].summary())
+        found = judge_pairs(scenario, benches["A"].summary(), benches["B"].summary(), only)
     return valid, None if found is None else found.comparisons
 
 

@@ -18,7 +18,7 @@ FORMS: Final = {
     "sysctl": "sysctl [HOST:]KEY=VALUE",
     "congestion": "congestion [HOST:]NAME",
     "nic": "nic [HOST:]FEATURE=on|off (as ethtool -K names it)",
-    "kernel": "kernel=NAME (a kernel of `perfcheck kernel list`, booted in a guest)",
+    "kernel": "kernel=NAME [WORDS of its command line] (a kernel of `perfcheck kernel list`, booted in a guest)",
     "cmdline": "cmdline WORDS (of the kernel that a guest boots)",
     "command": "command ARGV (run on this machine before each of its runs)",
 }
@@ -28,13 +28,17 @@ MAX_CHARACTERS: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One side: what is set, in which host (None: in all), and the text that the user gave."""
+    """One side: what is set, in which host (None: in all), and the text that the user gave.
+
+    `command_line` are the words that join the command line of a guest's kernel.
+    """
 
     kind: Kind
     text: str
     host: str | None = None
     key: str = ""
     value: str = ""
+    command_line: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -44,13 +48,12 @@ class Side:
         kind, _, rest = text.strip().partition(" ")
         rest = rest.strip()
         name, equals, kernel = text.strip().partition("=")
-        if name.strip() == "kernel" and equals and kernel.strip() and " " not in kernel.strip():
-            return cls(kind="kernel", text=text, value=kernel.strip())
+        if name.strip() == "kernel" and equals and kernel.strip():
+            value, _, words = kernel.strip().partition(" ")
+            return cls(kind="kernel", text=text, value=value, command_line=_command_line(text, words))
         match kind:
             case "cmdline" if rest:
-                if not rest.isprintable() or not rest.isascii():
-                    raise UsageError(f"side {text!r}: a kernel's command line is printable ASCII")
-                return cls(kind="cmdline", text=text, value=rest)
+                return cls(kind="cmdline", text=text, command_line=_command_line(text, rest))
             case "file" if not rest:
                 return cls(kind="file", text=text)
             case "command" if rest:
@@ -108,6 +111,12 @@ class Side:
         if self.host not in (None, sender):
             return entry
         return entry.model_copy(update={"iperf3": spec.model_copy(update={"congestion": self.value})})
+
+
+def _command_line(text: str, words: str) -> tuple[str, ...]:
+    if not words.isprintable() or not words.isascii():
+        raise UsageError(f"side {text!r}: a kernel's command line is printable ASCII")
+    return tuple(words.split())
 
 
 def _refuse(text: str, why: str | None) -> None:

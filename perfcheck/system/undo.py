@@ -1,14 +1,16 @@
 """Undoes the notes of a journal: one function for each kind, and none fails if the thing is already gone.
 
 A thing is undone only if it provably belongs to the lab: its name carries the tag, and the kernel's mark (a
-namespace's cookie, a group's inode number, a process's start time) is the noted one, in the boot of the note. No path
-outside /run/netns and the control groups is ever removed.
+namespace's cookie, a group's or a folder's inode number, a process's start time) is the noted one, in the boot of the
+note. No path outside /run/netns, the control groups and the folders of guests and trees is ever removed.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,11 @@ from perfcheck.system.netns import Mark
 from perfcheck.system.owner import Owner
 from perfcheck.system.processes import ProcessId
 
-Kind = Literal["netns", "process", "sysctl", "cgroup"]
+Kind = Literal["netns", "process", "sysctl", "cgroup", "folder"]
+FOLDER_PREFIX: Final = "perfcheck-guest-"
+"""How the name of a folder begins that holds a guest's files; the lab's tag is the rest."""
+TREE_PREFIX: Final = "perfcheck-tree-"
+"""How the name of a folder begins in which kernels are built."""
 
 _HOST: Final = r"[a-z0-9][a-z0-9_.-]{0,63}"
 _SYSCTLS: Final = "net"
@@ -45,6 +51,11 @@ class Entry:
             path = Path(self.name)
             if not path.is_absolute() or ".." in path.parts or path.name != f"{cgroup.PREFIX}{tag}":
                 raise ValueError(f"expected the path of a control group {cgroup.PREFIX}{tag}, got {self.name!r}")
+        if self.kind == "folder":
+            path = Path(self.name)
+            names = {f"{prefix}{tag}" for prefix in (FOLDER_PREFIX, TREE_PREFIX)}
+            if not path.is_absolute() or ".." in path.parts or path.name not in names:
+                raise ValueError(f"expected the path of a folder {FOLDER_PREFIX}{tag}, got {self.name!r}")
         if self.kind == "sysctl":
             if sysctl.path_of(self.name).relative_to(sysctl.ROOT).parts[0] != _SYSCTLS:
                 raise ValueError(f"expected a sysctl of {_SYSCTLS}.*, got {self.name!r}")
@@ -94,9 +105,11 @@ def _undo(entry: Entry, elsewhere: int | None) -> Undone:
 
 
 def _of_another_boot(entry: Entry) -> Undone:
-    """Remove the empty file of a namespace that is gone; all else that was noted ended with its boot."""
+    """Remove the empty file of a namespace that is gone, and folders on a disk; all else ended with its boot."""
     try:
-        done = entry.kind == "netns" and netns.remove(entry.name, None)
+        done = (entry.kind == "netns" and netns.remove(entry.name, None)) or (
+            entry.kind == "folder" and _undo_folder(entry)
+        )
     except OSError as problem:
         return _failed(entry, problem)
     return Undone(kind=entry.kind, name=entry.name, outcome="undone" if done else "gone")
@@ -173,10 +186,31 @@ def _undo_sysctl(entry: Entry) -> bool:
     return True
 
 
+def _undo_folder(entry: Entry) -> bool:
+    folder = Path(entry.name)
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        return False
+    if "inode" not in entry.detail:
+        # Killed before it could say which it was: nothing is in it yet, and what is not empty is somebody else's.
+        if any(folder.iterdir()):
+            return False
+        folder.rmdir()
+        return True
+    if entry.detail["inode"] != str(status.st_ino):
+        return False
+    shutil.rmtree(folder)
+    return True
+
+
 _UNDO: Final[Mapping[str, Callable[[Entry], bool]]] = {
     "netns": _undo_netns,
     "cgroup": _undo_cgroup,
     "sysctl": _undo_sysctl,
+    "folder": _undo_folder,
 }
 
-__all__ = ["Entry", "Kind", "Undone", "undo_all"]
+__all__ = ["FOLDER_PREFIX", "TREE_PREFIX", "Entry", "Kind", "Undone", "undo_all"]

@@ -26,7 +26,7 @@ ALLOWED: Final = {
     "testing": COMMON,
     "faults": COMMON | {"scenario"},
     "kernels": COMMON,
-    "runner": COMMON | STAGES | {"faults"},
+    "runner": COMMON | STAGES | {"faults", "kernels"},
     "api": COMMON | STAGES | {"runner"},
     "plugin": COMMON | STAGES | {"runner", "api"},
     "cli": COMMON | STAGES | {"faults", "kernels", "runner", "api"},

@@ -73,7 +73,10 @@ NO_LAYER: Final = {
         "ranges": "detail mode: ranges of sequence numbers",
         "stages": "detail mode: times between stations",
     },
-    "catalogue": {"declare": "how metrics are declared"},
+    "catalogue": {
+        "cost": "instructions of a load in a guest, of all layers together",
+        "declare": "how metrics are declared",
+    },
 }
 """Names that are no layer's, each with what it is about."""
 READERS: Final = {"diagnose/graph_files.py", "diagnose/loading.py", "diagnose/located.py"}
