@@ -21,7 +21,6 @@ from perfcheck.cli.measuring import begun, final_status, opened, recorded, store
 from perfcheck.collect import doctor_checks as collect_checks
 from perfcheck.compare import changed_conditions, judge_records
 from perfcheck.errors import PerfcheckError, UsageError
-from perfcheck.kernels.store import KernelStore
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Direction, MetricSpec, Phased
 from perfcheck.model.record import PHASES, SUBJECTS, RunRecord
@@ -326,6 +325,9 @@ def clean(arguments: argparse.Namespace) -> int:
         say(f"{tag}: its run is still alive, so nothing was changed")
     for problem in (*report.failed, *report.unreadable):
         complain(str(problem))
+    # Not above: reading packages and images takes modules that no other command needs.
+    from perfcheck.kernels.store import KernelStore
+
     unfinished = KernelStore.create().clean()
     for name in unfinished:
         say(f"kernel store: the unfinished folder {name} was removed")

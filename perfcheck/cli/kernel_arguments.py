@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perfcheck.cli.kernels import add_kernel, fetch_kernel, list_kernels, remove_kernels
-from perfcheck.kernels.candidates import FLAVOURS
-from perfcheck.kernels.description import check_name
 from perfcheck.kernels.folders import STORE_VARIABLE
+from perfcheck.kernels.names import FLAVOURS, check_name
 from perfcheck.runner.option_values import for_argparse, path_text
 
 if TYPE_CHECKING:

@@ -12,10 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from perfcheck.errors import UsageError
-from perfcheck.kernels.apt import OutdatedLists
-from perfcheck.kernels.candidates import Candidate
-from perfcheck.kernels.debian import Archive
-from perfcheck.kernels.store import Kernel, KernelStore
 from perfcheck.output.terminal import console_for
 from perfcheck.system.printing import complain, say, say_json
 from perfcheck.system.signals import stop_on_signals
@@ -23,12 +19,19 @@ from perfcheck.system.signals import stop_on_signals
 if TYPE_CHECKING:
     from rich.live import Live
 
+    from perfcheck.kernels.candidates import Candidate
+    from perfcheck.kernels.debian import Archive
+    from perfcheck.kernels.store import Kernel, KernelStore
+
 _DEFAULT_FLAVOUR: Final = "cloud"
 _MB: Final = 1_000_000
 
 
 def fetch_kernel(arguments: argparse.Namespace) -> int:
     """Fetch a kernel from Debian into the store, or list what could be fetched."""
+    from perfcheck.kernels.apt import OutdatedLists
+    from perfcheck.kernels.debian import Archive
+
     if arguments.release is None and not arguments.list:
         raise UsageError("name a release such as 6.12, or give --list")
     with stop_on_signals(), StageLine() as progress:
@@ -36,7 +39,7 @@ def fetch_kernel(arguments: argparse.Namespace) -> int:
         if arguments.list:
             progress.clear()
             return _list_candidates(archive, arguments.release or "", arguments.flavour)
-        before = {kernel.name for kernel in KernelStore.create().kernels()}
+        before = {kernel.name for kernel in _store().kernels()}
         try:
             kernel = _fetched(arguments, archive, progress)
         except OutdatedLists:
@@ -49,7 +52,7 @@ def fetch_kernel(arguments: argparse.Namespace) -> int:
 
 
 def _fetched(arguments: argparse.Namespace, archive: Archive, progress: StageLine) -> Kernel:
-    return KernelStore.create().fetch(
+    return _store().fetch(
         arguments.release, archive=archive, flavour=arguments.flavour or _DEFAULT_FLAVOUR, name=arguments.name,
         progress=progress,
     )  # fmt: skip
@@ -58,7 +61,7 @@ def _fetched(arguments: argparse.Namespace, archive: Archive, progress: StageLin
 def add_kernel(arguments: argparse.Namespace) -> int:
     """Add a kernel of the user's to the store."""
     with stop_on_signals(), StageLine() as progress:
-        kernel = KernelStore.create().add(
+        kernel = _store().add(
             arguments.path, arguments.name, modules=arguments.modules, progress=progress
         )  # fmt: skip
     say(_described(kernel))
@@ -67,7 +70,7 @@ def add_kernel(arguments: argparse.Namespace) -> int:
 
 def list_kernels(arguments: argparse.Namespace) -> int:
     """List the kernels of the store; what is damaged is told on standard error."""
-    store = KernelStore.create()
+    store = _store()
     kernels = store.kernels()
     for problem in store.damaged():
         complain(f"perfcheck: {problem}")
@@ -94,9 +97,16 @@ def list_kernels(arguments: argparse.Namespace) -> int:
 
 def remove_kernels(arguments: argparse.Namespace) -> int:
     """Remove kernels and what was made of them."""
-    for name in KernelStore.create().remove(arguments.names):
+    for name in _store().remove(arguments.names):
         say(f"{name}: removed")
     return 0
+
+
+def _store() -> KernelStore:
+    # Not above: reading packages and images takes modules that no other command needs.
+    from perfcheck.kernels.store import KernelStore
+
+    return KernelStore.create()
 
 
 def _list_candidates(archive: Archive, series: str, flavour: str | None) -> int:

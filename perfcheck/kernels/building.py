@@ -10,7 +10,8 @@ from typing import Final
 from perfcheck.errors import CouldNotMeasure, Unavailable, UsageError
 from perfcheck.kernels.bzimage import KernelImage, embedded_config, kernel_types
 from perfcheck.kernels.compression import decompress
-from perfcheck.kernels.description import Description, check_name, default_name, flavour_of
+from perfcheck.kernels.description import Description
+from perfcheck.kernels.names import check_name, default_name, flavour_of
 from perfcheck.kernels.parts import MAX_MODULE_BYTES, Parts
 from perfcheck.system import commands
 

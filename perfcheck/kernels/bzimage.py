@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,12 @@ from typing import Final, Self
 from perfcheck.errors import UsageError
 from perfcheck.kernels.compression import decompress
 from perfcheck.kernels.elf import section
+from perfcheck.kernels.names import RELEASE
 from perfcheck.system.bounded_read import read_bounded
 
 MAX_IMAGE_BYTES: Final = 256 << 20
 _MAX_VMLINUX_BYTES: Final = 1 << 30
 _MAX_CONFIG_BYTES: Final = 16 << 20
-
-RELEASE: Final = re.compile(r"[0-9]+\.[0-9][A-Za-z0-9._+~-]{0,63}")
-"""What `uname -r` can say; safe as the name of a folder."""
 
 _SECTOR: Final = 512
 _SETUP_SECTS: Final = 0x1F1

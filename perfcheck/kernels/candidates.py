@@ -10,7 +10,6 @@ from typing import Final, Self
 from perfcheck.errors import UsageError
 from perfcheck.kernels.debian_version import version_key
 
-FLAVOURS: Final = ("cloud", "generic", "rt")
 _PACKAGE: Final = re.compile(r"linux-image-(?P<abi>\d+\.\d+\.\d[a-z0-9.+~-]*?)(?:-(?P<flavour>cloud|rt))?-amd64")
 _ASKED: Final = re.compile(r"\d+\.\d[A-Za-z0-9.+~-]{0,60}")
 _NEAREST: Final = 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -11,44 +10,16 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from perfcheck.errors import UnreadableFile, UsageError
-from perfcheck.kernels.bzimage import RELEASE
+from perfcheck.kernels.names import RELEASE, is_name
 from perfcheck.system.bounded_read import read_bounded_text
 from perfcheck.system.json_bounds import json_fault
 
 FILE: Final = "kernel.json"
 _MAX_BYTES: Final = 1 << 16
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
-
-
-def check_name(name: str) -> str:
-    """Return the name where it may be a kernel's; UsageError says what a name is."""
-    if _NAME.fullmatch(name) is None:
-        raise UsageError(
-            f"expected a kernel's name of at most 64 letters, digits and . _ + ~ -, such as 6.12-cloud, "
-            f"got {name[:80]!a}"
-        )  # fmt: skip
-    return name
-
-
-def flavour_of(release: str) -> str:
-    """Return the flavour that Debian's releases end with: cloud, rt, generic; else own."""
-    for ending, flavour in (("-cloud-amd64", "cloud"), ("-rt-amd64", "rt"), ("-amd64", "generic")):
-        if release.endswith(ending):
-            return flavour
-    return "own"
-
-
-def default_name(release: str) -> str:
-    """Return the name that a kernel gets by its release: 6.12.117+deb12-cloud-amd64 is 6.12.117-cloud."""
-    flavour = flavour_of(release)
-    if flavour == "own":
-        return release
-    core = release.removesuffix("-amd64").removesuffix(f"-{flavour}").partition("+deb")[0]
-    return f"{core}-{flavour}"
 
 
 def _a_name(name: str) -> str:
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise ValueError("not a name")
     return name
 

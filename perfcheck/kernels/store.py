@@ -16,7 +16,9 @@ from perfcheck.kernels import folders
 from perfcheck.kernels.building import build
 from perfcheck.kernels.candidates import Candidate
 from perfcheck.kernels.debian import Archive
-from perfcheck.kernels.description import FILE, Description, check_name, default_name
+from perfcheck.kernels.debian_version import version_key
+from perfcheck.kernels.description import FILE, Description
+from perfcheck.kernels.names import check_name, default_name
 from perfcheck.kernels.parts import Parts
 from perfcheck.kernels.progress import NoProgress, Progress
 from perfcheck.kernels.sources import gather
@@ -116,7 +118,7 @@ class KernelStore:
         return cls(directory or folders.store_folder(), lambda: datetime.now(UTC))
 
     def kernels(self) -> tuple[Kernel, ...]:
-        """Return all kernels, by name; folders that are none are left out, see `damaged`."""
+        """Return all kernels in the order of their versions; folders that are none are left out, see `damaged`."""
         return tuple(kernel for folder in self._folders() if isinstance(kernel := _read(folder), Kernel))
 
     def damaged(self) -> tuple[str, ...]:
@@ -235,7 +237,8 @@ class KernelStore:
 
     def _folders(self) -> list[Path]:
         try:
-            found = sorted(self.folder.iterdir())
+            # 6.12.20 before 6.12.100.
+            found = sorted(self.folder.iterdir(), key=lambda path: version_key(path.name))
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -37,7 +37,7 @@ def stolen_s() -> float:
 
 
 class Interference:
-    """What the machine did during one test; pytest-rerunfailures calls it after each, with the error of a failed one."""
+    """What the machine did during one test; pytest-rerunfailures calls it after each, with a failed one's error."""
 
     def __init__(self) -> None:
         """Begin to look."""

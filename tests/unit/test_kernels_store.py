@@ -24,7 +24,8 @@ from kernel_files import RELEASE, image, kernel_members, modules_folder, package
 from perfcheck.cli import main
 from perfcheck.errors import Unavailable, UsageError
 from perfcheck.kernels import building, description, folders
-from perfcheck.kernels.description import Description, check_name, default_name
+from perfcheck.kernels.description import Description
+from perfcheck.kernels.names import check_name, default_name
 from perfcheck.kernels.parts import Parts
 from perfcheck.kernels.store import Kernel, KernelStore
 from perfcheck.system.files import UNFINISHED
@@ -56,6 +57,13 @@ def test_a_kernel_is_found_by_its_name(store: KernelStore, deb: Path) -> None:
     assert (datetime.now(UTC) - kernel.added_at).total_seconds() < 60
     assert store.add(deb, "other").name == "other"
     assert [each.name for each in store.kernels()] == [NAME, "other"]
+
+
+def test_kernels_are_in_the_order_of_their_versions(store: KernelStore, deb: Path) -> None:
+    names = ["6.1", "6.9-rc1", "6.12", "6.12.7-cloud", "6.12.100-cloud", "mine"]
+    for name in reversed(names):
+        store.add(deb, name)
+    assert [each.name for each in store.kernels()] == names
 
 
 def test_an_unknown_kernel_names_those_that_are_there(store: KernelStore, deb: Path) -> None:
