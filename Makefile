@@ -36,7 +36,7 @@ VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p 
 # less time, each start of pytest half of it. The tests start both hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-series bench-compare \
+.PHONY: help setup test-tools lock distros demo test lint unit kernel vm baselines bench bench-links bench-overhead bench-detail bench-series bench-compare \
 	bench-diagnose error-rates campaign campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
 	part-xdist part-kernel
 # The parts of a target run in their order, also with -j.
@@ -79,14 +79,18 @@ distros:
 demo: setup
 	$(PYTEST) $(DEMO) --baseline -q -p no:cacheprovider
 
-test: setup
+test: setup test-tools
 	@MAKE="$(MAKE)" .ci/parts lint types unit plugin xdist kernel
 
 lint: setup part-lint part-types
 
 unit: setup part-unit part-plugin part-xdist
 
-kernel: setup part-kernel
+kernel: setup test-tools part-kernel
+
+# Some kernel tests boot guests, or reach machines over ssh.
+test-tools:
+	@VM=1 TESTS=1 VENV=$(VENV) .ci/setup
 
 part-lint:
 	$(VENV)/bin/ruff check .
