@@ -1,0 +1,116 @@
+"""The cost of a load in a guest, against counters that are not ours, and what happens to guests that die."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from lab_building import do_without
+from stored_kernel import stored_kernel
+
+from perfcheck.cli import main
+from perfcheck.errors import GuestDied, LabError, Unavailable
+from perfcheck.kernels.guest import GuestOptions, boot
+from perfcheck.kernels.image import small_image
+from perfcheck.kernels.job import Step
+from perfcheck.kernels.store import Kernel
+from perfcheck.runner.cost import CostBench, GuestKernel, at_once
+from perfcheck.runner.cost_load import counts_of, loads_of
+from perfcheck.scenario import load_all
+
+SCENARIO = {
+    "scenario": "cost", "hosts": {"client": {}, "server": {}}, "links": [{"between": ["client", "server"]}],
+    "traffic": [
+        {"name": "rpc", "load": {"from": "client", "to": "server", "kind": "requests", "count": 600, "size": "100b"}},
+        {"name": "datagrams",
+         "load": {"from": "client", "to": "server", "kind": "datagrams", "count": 640, "size": "100b"}},
+    ],
+    "measure": {"mode": "cost"},
+}  # fmt: skip
+RULES = ["nft add table ip t", "nft add chain ip t i '{ type filter hook input priority 0 ; }'",
+         *[f"nft add rule ip t i tcp dport {port} drop" for port in range(20000, 20020)]]  # fmt: skip
+
+
+class Silent:
+    def stage(self, *_: object) -> None:
+        """Ignore."""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Kernel:
+    try:
+        return stored_kernel()
+    except Unavailable as lacking:
+        do_without(lacking)
+        raise
+
+
+def bench(folder: Path, kernel: Kernel, setup: list[str]) -> CostBench:
+    file = folder / f"cost-{len(setup)}.yaml"
+    file.write_text(yaml.safe_dump({**SCENARIO, "hosts": {"client": {}, "server": {"setup": setup}}}))
+    (loaded,) = load_all([file], commands=True, trace_outside=False)
+    return CostBench(loaded.scenarios[0], GuestKernel(kernel=kernel), Silent())
+
+
+def test_cost_is_what_the_plugin_counts_and_rules_make_it_grow_where_they_run(tmp_path: Path, kernel: Kernel) -> None:
+    plain, filtered = bench(tmp_path, kernel, []), bench(tmp_path, kernel, RULES)
+    profiles = at_once([lambda stopping: plain.profiled(0, stopping), lambda stopping: filtered.profiled(0, stopping)])
+    one, other, again = at_once([
+        lambda stopping: plain.measured(0, stopping), lambda stopping: filtered.measured(0, stopping),
+        lambda stopping: plain.measured(0, stopping),
+    ])  # fmt: skip
+    # The same layout gives the same instructions, to the last one.
+    assert one.figures == again.figures
+    loads = loads_of(plain._scenario)
+    for trial, profile in ((one, profiles[0]), (other, profiles[1])):
+        for name, load in zip(("rpc", "datagrams"), loads, strict=True):
+            (metric,) = (key for key in trial.figures if key.endswith(f"@{name}"))
+            counted = profile[name].total / counts_of(load)[1]
+            # The program's reading of the counters is outside of what the plugin counts.
+            assert trial.figures[metric] == pytest.approx(counted, rel=0.02)
+    grown = {
+        function.name: function.instructions - before.get(function.name, 0)
+        for before in [{function.name: function.instructions for function in profiles[0]["rpc"].functions}]
+        for function in profiles[1]["rpc"].functions
+    }
+    assert max(grown, key=lambda name: grown[name]) in {"nft_do_chain", "nft_payload_eval", "nft_cmp_eval"}
+    assert other.figures["cpu.insns_per_request@rpc"] > 1.02 * one.figures["cpu.insns_per_request@rpc"]
+
+
+def test_a_guest_that_panics_or_hangs_or_fails_says_where(kernel: Kernel) -> None:
+    image = small_image(kernel)
+    with pytest.raises(GuestDied, match="panicked: sysrq triggered crash") as died:
+        boot(kernel, image, [Step(kind="write", arguments=("/proc/sysrq-trigger", "c"))], GuestOptions())
+    assert any("sysrq_handle_crash" in line for line in died.value.console)
+    with pytest.raises(LabError, match="`run false` failed with status 1"):
+        boot(kernel, image, [Step(kind="run", arguments=("false",))], GuestOptions())
+    with pytest.raises(LabError, match="did not end within 5 s"):
+        boot(kernel, image, [Step(kind="run", arguments=("sleep", "100000"), timeout_s=5)], GuestOptions())
+    spin = Step(kind="run", arguments=("sh", "-c", "while true; do true; done"), timeout_s=10**6)
+    with pytest.raises(GuestDied, match="did not come to the end of its step 1 of 1 within 12 s") as hung:
+        boot(kernel, image, [spin], GuestOptions(limit_s=12))
+    assert any("NMI" in line or "RIP" in line for line in hung.value.console)
+
+
+def test_ab_of_two_settings_fails_with_the_functions_that_grew(
+    tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = {**SCENARIO, "traffic": SCENARIO["traffic"][:1]}  # type: ignore[index]
+    file = tmp_path / "one.yaml"
+    file.write_text(yaml.safe_dump(one))
+    records = tmp_path / "records.jsonl"
+    status = main(["ab", str(file), "--kernel", kernel.name, "--a", "file", "--b", "sysctl net.ipv4.tcp_early_demux=0",
+                   "--json", str(records)])  # fmt: skip
+    said = capsys.readouterr().out
+    assert status == 1, said
+    assert "fib_table_lookup" in said
+    assert "REGRESSED" in said
+    assert f"--kernel {kernel.name}" in said
+    a, b = (json.loads(line) for line in records.read_text().splitlines())
+    assert a["environment"]["kernel"] == b["environment"]["kernel"] == kernel.release
+    (compared,) = b["comparisons"]
+    assert 2 < compared["change_pct"] < 6
+    parts = b["profiles"]["rpc"]["contexts"].values()
+    assert sum(part["b"] for part in parts) == pytest.approx(b["profiles"]["rpc"]["total"]["b"])
