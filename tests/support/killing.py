@@ -42,6 +42,7 @@ links:
   - between: [client, server]
     delay: 2ms
     rate: 20mbit
+    queue: 2bdp
 traffic:
   - iperf3: {{from: client, to: server, duration: 300ms}}
   - command:
