@@ -225,7 +225,7 @@ def _add_pairs(subparsers: _Subparsers) -> None:
         description="Measures A and B in interleaved pairs on this machine until each metric has a verdict. "
         f"A side is one of: {'; '.join(FORMS.values())}.",
     )  # fmt: skip
-    pairs.add_argument("file", type=_path, metavar="FILE", help="a scenario file")
+    pairs.add_argument("files", nargs="+", type=_path, metavar="FILE", help="scenario files, or folders of them")
     pairs.add_argument("--a", required=True, type=_side, metavar="SIDE", help="the current setting")
     _add_trust(pairs)
     pairs.add_argument("--b", required=True, type=_side, metavar="SIDE", help="the setting to judge")

@@ -107,8 +107,8 @@ def _keep(arguments: argparse.Namespace) -> Keep | None:
 
 def side_by_side(arguments: argparse.Namespace) -> int:
     """Measure two settings in interleaved pairs; exit 1 where B is worse, 3 where it could not be measured."""
-    files = _loaded(arguments, [arguments.file])
-    scenarios = _selected(files, [arguments.file], arguments.select)
+    files = _loaded(arguments, arguments.files)
+    scenarios = _selected(files, arguments.files, arguments.select)
     console = console_for(stderr=arguments.json == STDOUT)
     records, reports = Outputs(_json_lines(arguments)), Outputs(_reports(console, arguments, files))
     a, b = arguments.a, arguments.b

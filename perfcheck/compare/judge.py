@@ -14,6 +14,7 @@ from perfcheck.model.baseline import Baseline, BaselineLookup, differences
 from perfcheck.model.catalogue import Catalogue
 from perfcheck.model.catalogue.cost import is_cost
 from perfcheck.model.catalogue_of import catalogue_of
+from perfcheck.model.load_metrics import any_has
 from perfcheck.model.metric import DecidedBy, Layer, MetricSpec
 from perfcheck.model.record import PHASES, SUBJECTS, ComparisonRecord, RunRecord, TrialRecord
 from perfcheck.model.scenario import Scenario
@@ -51,13 +52,17 @@ def planned_metrics(scenario: Scenario, lookup: BaselineLookup) -> tuple[str, ..
         return tuple(name for name in wanted if name in held or not read_key(name).whole)
     protocols: set[str] = {spec.protocol for spec in scenario.traffic}
     generators = {spec.generator for spec in scenario.traffic if not spec.background}
+    loads = {spec.load.kind for spec in scenario.traffic if spec.load is not None and not spec.background}
     known = catalogue_of(scenario)
-    return tuple(name for name in wanted if _can_produce(known[name], protocols, generators))
+    return tuple(name for name in wanted if _can_produce(known[name], protocols, generators, loads))
 
 
-def _can_produce(spec: MetricSpec, protocols: set[str], generators: set[str]) -> bool:
+def _can_produce(spec: MetricSpec, protocols: set[str], generators: set[str], loads: set[str]) -> bool:
     if spec.layer in (Layer.TCP, Layer.UDP) and spec.layer.value not in protocols:
         return False
+    metric = read_key(spec.name).metric
+    if is_cost(metric) or generators & set(spec.needs) == {"load"}:
+        return any_has(loads, metric)
     # What a generator reports needs one that does; everything else comes from collectors.
     reported = set(spec.needs) & set(GENERATORS)
     return not reported or bool(generators & reported)

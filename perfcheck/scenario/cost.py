@@ -10,6 +10,7 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.catalogue.cost import is_cost
 from perfcheck.model.impairments import Impairments
 from perfcheck.model.link import DIRECTIONS
+from perfcheck.model.load_metrics import any_has, kinds_with
 from perfcheck.model.subject import is_diagnosis
 from perfcheck.model.traffic import GENERATORS
 from perfcheck.scenario.tree import Document, Found, Scalar
@@ -23,7 +24,7 @@ _BLOCKS: Final = ("expect", "tolerance")
 
 def is_cost_metric(key: str) -> bool:
     """Whether a key of `expect` or `tolerance` asks for a metric of cost, whatever its subject."""
-    return is_cost(key.partition("@")[0].partition("/")[0])
+    return is_cost(_metric(key))
 
 
 def check_cost(document: Document) -> Iterator[Problem]:
@@ -82,13 +83,31 @@ def _not_used(document: Document) -> Iterator[Problem]:
 
 
 def _other_metrics(document: Document) -> Iterator[Problem]:
+    kinds = _kinds(document)
     for block in _BLOCKS:
         for name in document.table(block):
+            metric = _metric(name)
+            if is_cost(metric) and kinds and not any_has(kinds, metric):
+                message = (
+                    f"needs a load of kind {' or '.join(kinds_with(metric))}, but this file has {' and '.join(kinds)}"
+                )
+                yield _at_key(document, (block, name), message)
             if is_diagnosis(name.partition("/")[0]):
                 yield _at_key(document, (block, name), "mode: cost makes no diagnosis; expect it of another scenario")
             elif name in CATALOGUE and not is_cost_metric(name):
                 message = "mode: cost measures only cpu.insns_per_*; expect it of another scenario"
                 yield _at_key(document, (block, name), message)
+
+
+def _metric(key: str) -> str:
+    """Return the metric of a key, without subject and phase."""
+    return key.partition("@")[0].partition("/")[0]
+
+
+def _kinds(document: Document) -> tuple[str, ...]:
+    """Return the kinds of the file's loads, each once."""
+    texts = (document.text("traffic", index, "load", "kind") for index in range(len(document.listing("traffic"))))
+    return tuple(dict.fromkeys(text for text in texts if text is not None))
 
 
 def _at_key(document: Document, loc: Loc, message: str) -> Problem:

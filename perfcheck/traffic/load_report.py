@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from perfcheck.errors import TrafficError
 from perfcheck.model.flow import FlowKey, Protocol
+from perfcheck.model.load_metrics import any_has
 from perfcheck.model.observation import Arrival, FlowReport, TrafficReport
 from perfcheck.model.traffic import LoadSpec
 from perfcheck.traffic.connections.client import DONE
@@ -165,7 +166,11 @@ def _connections(times: Times, totals: Totals) -> _Measured:
         length_ns=end_ns - begin_ns, outcome=np.full(len(begin_ns), DONE, dtype=np.int64),
     )  # fmt: skip
     arrived, span = connection_arrivals(log, 0)
-    metrics = connection_metrics(log, 0, totals.took_ns)
+    # A load counts no failures: the first one ends it.
+    metrics = {
+        name: value for name, value in connection_metrics(log, 0, totals.took_ns).items()
+        if any_has(("connections",), name)
+    }  # fmt: skip
     return _Measured(metrics=metrics, arrivals=arrived, measured_ns=span, connections=log)
 
 

@@ -6,7 +6,9 @@ from typing import Final
 
 from perfcheck.model.metric import DecidedBy, Direction, Layer, MetricSpec, Phased
 
-_GENERATORS: Final = ("iperf3", "http", "sockperf", "connections", "load", "command")
+_COUNTING: Final = ("iperf3", "http", "sockperf", "connections", "command")
+"""Generators that count what went wrong. A load ends at the first failure."""
+_GENERATORS: Final = (*_COUNTING, "load")
 _ASKING: Final = ("http", "sockperf")
 _CONNECTING: Final = ("connections", "load")
 _TOGETHER: Final = (
@@ -64,7 +66,7 @@ APP: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(
         name="app.errors", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
         meaning="errors counted by the generators, warm-up included", source_text="the generator's report",
-        needs=_GENERATORS, margin_pct=0.0, floor=0.5, phased=Phased.NEVER,
+        needs=_COUNTING, margin_pct=0.0, floor=0.5, phased=Phased.NEVER,
     ),
     MetricSpec(
         name="app.timeouts", unit="count", layer=Layer.APP, direction=Direction.LOWER, decided_by=DecidedBy.PATH,
