@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from perfcheck.errors import UnreadableFile, UsageError
+from perfcheck.errors import CouldNotMeasure, Unavailable, UnreadableFile, UsageError
 from perfcheck.kernels.bzimage import KernelImage
+from perfcheck.kernels.elf import section
 from perfcheck.kernels.package import add_package, is_package, package_fields
 from perfcheck.kernels.parts import Parts, add_config_file, add_folder, add_image_file, add_module
+from perfcheck.system import commands
 from perfcheck.system.bounded_read import read_bounded_text
 
 INSTALLED: Final = Path("/lib/modules")
 _BUILT_IMAGE: Final = Path("arch/x86/boot/bzImage")
 _MAX_LIST_BYTES: Final = 16 << 20
+_STRIPPED_AT_ONCE: Final = 200
+_STRIP_TIMEOUT_S: Final = 300.0
 _HAVE_MODULES: Final = "CONFIG_MODULES=y"
 
 
@@ -72,6 +78,7 @@ def _built_tree(tree: Path, folder: Path, modules: Path | None) -> Parts:
         _add_modules(parts, modules, KernelImage.read(image).release)
     elif (tree / "modules.order").exists():
         _add_built_modules(parts, tree)
+        _strip(parts)
     else:
         _require_no_modules(parts, "modules.order is missing; run make modules there")
     return parts
@@ -83,17 +90,47 @@ def _add_built_modules(parts: Parts, tree: Path) -> None:
         listed = read_bounded_text(tree / "modules.order", _MAX_LIST_BYTES).split()
     except UnreadableFile as error:
         raise UsageError(str(error)) from None
+    order = []
     for line in listed:
-        # Up to 6.2 lines read kernel/fs/x.ko, since then fs/x.o.
-        built = PurePosixPath(line.removeprefix("kernel/")).with_suffix(".ko")
-        if built.is_absolute() or ".." in built.parts:
-            raise UsageError(f"{tree}: modules.order names {line[:60]!a}, which is outside the tree")
-        if not (tree / built).exists():
-            raise UsageError(f"{tree}: {built} is missing, which modules.order lists; run make modules there")
+        built = _built_module(tree, line)
+        order.append(f"kernel/{built}\n")
         add_module(parts, "kernel" / built, tree / built)
+    parts.add_module_file(PurePosixPath("modules.order"), io.BytesIO("".join(order).encode()))
     for name in ("modules.builtin", "modules.builtin.modinfo"):
         if (tree / name).exists():
             add_module(parts, PurePosixPath(name), tree / name)
+
+
+def _strip(parts: Parts) -> None:
+    """Take the debugging information out of modules, as INSTALL_MOD_STRIP=1 does; without binutils they stay large."""
+    paths = [parts.modules / name for name in sorted(parts.module_names)]
+    large = [str(path) for path in paths if _has_debugging(path.read_bytes())]
+    with suppress(Unavailable):
+        for start in range(0, len(large), _STRIPPED_AT_ONCE):
+            argv = ["strip", "--strip-debug", *large[start : start + _STRIPPED_AT_ONCE]]
+            commands.run(argv, timeout_s=_STRIP_TIMEOUT_S, error=CouldNotMeasure)
+
+
+def _has_debugging(module: bytes) -> bool:
+    try:
+        return section(module, ".debug_info") is not None
+    except ValueError:
+        return False
+
+
+def _built_module(tree: Path, line: str) -> PurePosixPath:
+    """Return the module that a line of modules.order names, as a path in the tree.
+
+    For fs/x.ko it is `fs/x.o` in new kernels, `fs/x.ko` in older ones, and `kernel/fs/x.ko` before 5.3.
+    """
+    named = PurePosixPath(line)
+    if named.is_absolute() or ".." in named.parts or not named.name:
+        raise UsageError(f"{tree}: modules.order names {line[:60]!a}, which is outside the tree")
+    built = named.with_suffix(".ko")
+    for place in (built, built.relative_to("kernel") if built.is_relative_to("kernel") else built):
+        if (tree / place).exists():
+            return place
+    raise UsageError(f"{tree}: {built} is missing, which modules.order lists; run make modules there")
 
 
 def _add_modules(parts: Parts, modules: Path, release: str) -> None:

@@ -54,7 +54,7 @@ def by_program(*argv: str) -> Callable[[bytes], bytes]:
 
 
 COMPRESSIONS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
-    "gzip": gzip.compress,
+    "gzip": lambda content: gzip.compress(content, mtime=0),
     "xz": lzma.compress,
     "bzip2": bz2.compress,
     "lzma": lambda content: lzma.compress(content, format=lzma.FORMAT_ALONE),

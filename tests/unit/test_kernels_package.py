@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from kernel_files import (
 from perfcheck.errors import UnreadableFile, UsageError
 from perfcheck.kernels import package as package_module
 from perfcheck.kernels import parts, sources
+from perfcheck.kernels.elf import section
 from perfcheck.kernels.store import Kernel, KernelStore
 
 MODULES = f"./lib/modules/{RELEASE}"
@@ -223,36 +225,51 @@ def test_a_kernel_that_has_all_built_in_needs_no_modules(tmp_path: Path, monkeyp
     assert (kernel.name, kernel.flavour, kernel.module_count()) == ("6.18.44", "own", 0)
 
 
-def built_tree(folder: Path, ending: str) -> Path:
+def built_tree(folder: Path, before: str = "", ending: str = "o") -> Path:
     tree = folder / "linux"
     (tree / "arch/x86/boot").mkdir(parents=True)
     (tree / "arch/x86/boot/bzImage").write_bytes(image())
     (tree / ".config").write_bytes(CONFIG)
-    for name in ("net/ipv4/one", "drivers/two"):
+    names = ("net/ipv4/one", "drivers/two", "kernel/three")
+    for name in names:
         (tree / name).parent.mkdir(parents=True)
         (tree / f"{name}.ko").write_bytes(module())
-    first = "kernel/" if ending == "ko" else ""
-    (tree / "modules.order").write_text(f"{first}net/ipv4/one.{ending}\n{first}drivers/two.{ending}\n")
+    (tree / "modules.order").write_text("".join(f"{before}{name}.{ending}\n" for name in names))
     (tree / "modules.builtin").write_text("kernel/net/unix/unix.ko\n")
     (tree / "modules.builtin.modinfo").write_bytes(b"unix.alias=net-pf-1\0")
     return tree
 
 
-@pytest.mark.parametrize("ending", ["ko", "o"])
-def test_a_built_tree_is_added_as_make_would_install_it(tmp_path: Path, ending: str) -> None:
-    kernel = add(tmp_path, built_tree(tmp_path, ending))
-    found = (kernel.modules / "modules.dep").read_text()
-    assert sorted(found.splitlines()) == ["kernel/drivers/two.ko:", "kernel/net/ipv4/one.ko:"]
+@pytest.mark.parametrize(("before", "ending"), [("", "o"), ("", "ko"), ("kernel/", "ko")])
+def test_a_built_tree_is_added_as_make_would_install_it(tmp_path: Path, before: str, ending: str) -> None:
+    kernel = add(tmp_path, built_tree(tmp_path, before, ending))
+    installed = ["kernel/net/ipv4/one.ko", "kernel/drivers/two.ko", "kernel/kernel/three.ko"]
+    assert (kernel.modules / "modules.dep").read_text().splitlines() == [f"{name}:" for name in installed]
+    assert (kernel.modules / "modules.order").read_text().splitlines() == installed
     assert (kernel.modules / "modules.builtin").exists()
     assert kernel.config is not None
     assert kernel.origin == f"built tree {tmp_path}/linux"
+
+
+def test_modules_of_a_built_tree_lose_their_debugging_information(tmp_path: Path) -> None:
+    tree = built_tree(tmp_path)
+    source = f'char info[] __attribute__((section(".modinfo"))) = "vermagic={RELEASE} SMP ";'
+    for path in tree.rglob("*.ko"):
+        argv = ["gcc", "-g", "-c", "-x", "c", "-", "-o", str(path)]
+        subprocess.run(argv, input=source.encode(), check=True)
+        assert section(path.read_bytes(), ".debug_info")
+    kernel = add(tmp_path, tree)
+    assert kernel.module_count() == 3
+    for path in kernel.modules.rglob("*.ko"):
+        assert section(path.read_bytes(), ".debug_info") is None
+        assert section(path.read_bytes(), ".modinfo")
 
 
 def test_a_tree_that_is_not_built_says_what_to_make(tmp_path: Path) -> None:
     (tmp_path / "linux").mkdir()
     assert "run make bzImage modules there" in refused(tmp_path, tmp_path / "linux")
     (tmp_path / "linux").rmdir()
-    tree = built_tree(tmp_path, "o")
+    tree = built_tree(tmp_path)
     (tree / "drivers/two.ko").unlink()
     assert "drivers/two.ko is missing, which modules.order lists; run make modules there" in refused(tmp_path, tree)
     (tree / "modules.order").write_text("../../etc/passwd.o\n")
