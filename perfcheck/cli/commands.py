@@ -44,7 +44,7 @@ from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.runner.keeping import Keep
 from perfcheck.runner.options import check_metrics, check_subjects
-from perfcheck.runner.unmeasured import unmeasured, unmeasured_pairs
+from perfcheck.runner.unmeasured import unmeasured_pairs
 from perfcheck.scenario import ScenarioFile, json_schema, load_all
 from perfcheck.system import clean as clean_up
 from perfcheck.system.checks import NEEDED, Check, checked, system_checks
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = replace(
         _options(arguments), baseline=arguments.baseline, baseline_ref=arguments.baseline_ref,
         baseline_dir=arguments.baseline_dir or Path("baselines"), baseline_name=arguments.baseline_name,
-        repeat=arguments.repeat, events=arguments.events,
+        repeat=arguments.repeat, events=arguments.events, time=arguments.time,
     )  # fmt: skip
     check_metrics(options.tolerances, scenarios)
     check_subjects(options.tolerances, scenarios)
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     progress = ConsoleProgress(console)
     runner = Runner.create(options, progress)
     with begun(runner, progress, outputs) as refusal:
-        measured = recorded(scenarios, runner.run, unmeasured, refusal=refusal, wrong=wrong)
+        measured = recorded(scenarios, runner.run, runner.unmeasured, refusal=refusal, wrong=wrong)
         for scenario, record in zip(scenarios, measured, strict=True):
             progress.clear()
             verdicts.append(record.verdict)

@@ -13,7 +13,7 @@ from perfcheck.model.verdict import Verdict, exit_status
 from perfcheck.output import ConsoleProgress, Outputs
 from perfcheck.runner import Runner
 from perfcheck.runner.keeping import Keep, Keeper, kept
-from perfcheck.runner.unmeasured import interrupted_by, now
+from perfcheck.runner.unmeasured import interrupted_by, now, reason_of
 from perfcheck.system.defects import defect_line
 from perfcheck.system.printing import complain
 
@@ -83,7 +83,7 @@ def recorded(
                 raise
             if not isinstance(error, CouldNotMeasure):
                 wrong.append(error)
-            yield unmeasured(scenario, str(error), started_at)
+            yield unmeasured(scenario, reason_of(error), started_at)
         except Exception as error:  # noqa: BLE001 - the other scenarios are measured nevertheless
             defect = defect or error
             yield unmeasured(scenario, defect_line(error), started_at)

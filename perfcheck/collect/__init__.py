@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from perfcheck.collect.base.declaration import Declaration, Layers, Mode
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from perfcheck.system.checks import Check
 
 
-__all__ = ["Kind", "Layers", "Mode", "collectors", "doctor_checks", "kinds", "prepare"]
+__all__ = ["Kind", "Layers", "Mode", "collectors", "compiled_for", "doctor_checks", "kinds", "prepare"]
 
 
 @runtime_checkable
@@ -84,6 +85,23 @@ def prepare(layers: Layers = "all", mode: Mode = "summary", *, events: bool = Fa
 
             functions.attachment_to(functions.FUNCTIONS[0])
             cache.prepare(declared.TIMES_TEXT)
+
+
+def compiled_for(
+    types: Path, layers: Layers = "all", mode: Mode = "summary", *, events: bool = False
+) -> Mapping[str, bytes]:  # fmt: skip
+    """Compile all that these layers need on the kernel with these types (BTF); return its cache's files by name."""
+    from perfcheck.collect import declared, drop_reasons
+    from perfcheck.ebpf import cache, functions
+
+    groups = list(declared.texts(layers, mode, events=events))
+    if declared.ROUTE_TIMES.serves(layers, mode):
+        groups.append(declared.TIMES_TEXT)
+    enumerators = {drop_reasons.LABEL: drop_reasons.ENUMERATORS}
+    if events:
+        enumerators[drop_reasons.MORE_LABEL] = drop_reasons.MORE_ENUMERATORS
+    instead = [(function.partition("/")[2],) for function in declared.DETAIL.instead.values()]
+    return cache.files_for(types, groups, enumerators, [functions.FUNCTIONS, *instead])
 
 
 def doctor_checks() -> tuple[Check, ...]:

@@ -18,11 +18,13 @@ from typing import Final
 
 import perfcheck
 from perfcheck.ebpf import kernel_header
-from perfcheck.ebpf.btf import Btf
-from perfcheck.ebpf.image import Image, from_json
+from perfcheck.ebpf.btf import Btf, Kind
+from perfcheck.ebpf.image import Image, from_json, to_json
 from perfcheck.errors import CollectError, Unavailable
 
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
+FUNCTIONS: Final = "functions"
+"""Label of the numbers of functions."""
 _BUILD_TIMEOUT_S: Final = 120.0
 _BUILDERS: Final = ("btf.py", "compile.py", "image.py", "kernel_header.py")
 
@@ -42,17 +44,20 @@ def folder() -> Path:
     return Path("/var/cache/perfcheck") if os.geteuid() == 0 else Path.home() / ".cache/perfcheck"
 
 
-def image_for(*names: str) -> Image:
-    """Return the image of these files of bpf/, compiled as one text for the running kernel, once a kernel."""
+def image_for(*names: str, types: Path = VMLINUX) -> Image:
+    """Return the image of these files of bpf/, compiled as one text for the running kernel, once a kernel.
+
+    `types` is the BTF of another kernel that it is compiled for.
+    """
     paths = [sources() / name for name in names]
-    stored = _place(paths)
+    stored = _place(paths, types)
     if (image := _stored_image(stored)) is not None:
         return image
     with _compiling(names):
         # Whoever was compiling it before us has stored it, where it compiles at all.
         if (image := _stored_image(stored)) is not None:
             return image
-        text = _build(paths)
+        text = _build(paths, types)
         store(stored, text)
     return from_json(text)
 
@@ -64,7 +69,32 @@ def _stored_image(stored: Path) -> Image | None:
         return None
 
 
-def prepare(*groups: Sequence[str], enumerators: Mapping[str, Sequence[str]] | None = None) -> None:
+def files_for(
+    types: Path, groups: Sequence[Sequence[str]], enumerators: Mapping[str, Sequence[str]],
+    functions: Sequence[Sequence[str]],
+) -> dict[str, bytes]:  # fmt: skip
+    """Compile for the kernel with these types, and return the files of its cache by their names in the folder.
+
+    Texts are compiled, and numbers looked up, once a kernel, as those of the running one are.
+    """
+    prepare(*groups, enumerators=enumerators, types=types)
+    found = {}
+    for names in groups:
+        image = image_for(*names, types=types)
+        found[_place([sources() / name for name in names], types).name] = to_json(image).encode()
+    look_ups: list[tuple[str, Sequence[str], Callable[[Sequence[str]], Mapping[str, int]]]] = [
+        *((label, names, lambda asked: kernel_types(types).enumerators(asked)) for label, names in enumerators.items()),
+        *((FUNCTIONS, names, lambda asked: kernel_types(types).find((Kind.FUNC,), asked)) for names in functions),
+    ]
+    for label, names, look_up in look_ups:
+        known = numbers(label, names, look_up, types=types)
+        found[_numbers_place(label, names, types).name] = json.dumps(known).encode()
+    return found
+
+
+def prepare(
+    *groups: Sequence[str], enumerators: Mapping[str, Sequence[str]] | None = None, types: Path = VMLINUX
+) -> None:  # fmt: skip
     """Begin to compile what is missing in a child process, side by side; `image_for` waits for what is under way.
 
     `enumerators`: names by label that `numbers` will be asked for next. The child looks them up too, since it
@@ -73,14 +103,14 @@ def prepare(*groups: Sequence[str], enumerators: Mapping[str, Sequence[str]] | N
     wanted, locks = [], []
     for names in groups:
         paths = [sources() / name for name in names]
-        stored = _place(paths)
+        stored = _place(paths, types)
         if not stored.exists() and (lock := _lock(names)) is not None:
             locks.append(lock)
             wanted.append({"sources": [str(path) for path in paths], "place": str(stored), "lock": lock})
     if not wanted:
         return
     argv = [sys.executable, "-P", "-m", "perfcheck.ebpf.compile_all"]
-    argv.append(json.dumps({"texts": wanted, "enumerators": enumerators or {}}))
+    argv.append(json.dumps({"texts": wanted, "enumerators": enumerators or {}, "types": str(types)}))
     try:
         with contextlib.suppress(OSError):
             compiler = subprocess.Popen(
@@ -125,11 +155,10 @@ def _compiling(names: Sequence[str]) -> Iterator[None]:
 
 
 def numbers(
-    label: str, names: Sequence[str], look_up: Callable[[Sequence[str]], Mapping[str, int]]
+    label: str, names: Sequence[str], look_up: Callable[[Sequence[str]], Mapping[str, int]], types: Path = VMLINUX
 ) -> dict[str, int]:  # fmt: skip
     """Return what `look_up` finds in the running kernel's types under these names; looked up once for each kernel."""
-    digest = hashlib.blake2b("\n".join((_kernel(), *names)).encode(), digest_size=12)
-    stored = folder() / f"{label}-{digest.hexdigest()}.json"
+    stored = _numbers_place(label, names, types)
     try:
         return {name: int(value) for name, value in json.loads(_read(stored) or "").items()}
     except (ValueError, AttributeError):
@@ -138,42 +167,47 @@ def numbers(
         return found
 
 
-def kernel_types() -> Btf:
+def _numbers_place(label: str, names: Sequence[str], types: Path) -> Path:
+    digest = hashlib.blake2b("\n".join((_kernel(types), *names)).encode(), digest_size=12)
+    return folder() / f"{label}-{digest.hexdigest()}.json"
+
+
+def kernel_types(types: Path = VMLINUX) -> Btf:
     """Read the running kernel's types; Unavailable where it does not have them."""
     try:
-        return Btf(VMLINUX.read_bytes())
+        return Btf(types.read_bytes())
     except OSError as error:
-        raise _no_types(error) from error
+        raise _no_types(types, error) from error
 
 
-def _place(paths: Sequence[Path]) -> Path:
-    return folder() / f"{_label([path.name for path in paths])}-{_key(paths)}.json"
+def _place(paths: Sequence[Path], types: Path) -> Path:
+    return folder() / f"{_label([path.name for path in paths])}-{_key(paths, types)}.json"
 
 
 def _label(names: Sequence[str]) -> str:
     return "-".join(name.partition(".")[0] for name in names)
 
 
-def _key(paths: Sequence[Path]) -> str:
-    digest = hashlib.blake2b(_kernel().encode(), digest_size=12)
+def _key(paths: Sequence[Path], types: Path) -> str:
+    digest = hashlib.blake2b(_kernel(types).encode(), digest_size=12)
     here = Path(__file__).parent
     for part in (*kernel_header.sources(*paths), *(here / name for name in _BUILDERS)):
         digest.update(part.read_bytes())
     return digest.hexdigest()
 
 
-def _kernel() -> str:
-    """Return a digest of the running kernel's types."""
+def _kernel(types: Path) -> str:
+    """Return a digest of a kernel's types."""
     try:
-        status = VMLINUX.stat()
-        return _digest_of(VMLINUX, status.st_mtime_ns, status.st_size)
+        status = types.stat()
+        return _digest_of(types, status.st_mtime_ns, status.st_size)
     except OSError as error:
-        raise _no_types(error) from error
+        raise _no_types(types, error) from error
 
 
-def _no_types(error: OSError) -> Unavailable:
+def _no_types(types: Path, error: OSError) -> Unavailable:
     return Unavailable(
-        "the kernel's BTF", f"{VMLINUX}: {error.strerror}", "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+        "the kernel's BTF", f"{types}: {error.strerror}", "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
     )
 
 
@@ -212,8 +246,8 @@ def store(stored: Path, text: str) -> None:
         return
 
 
-def _build(paths: Sequence[Path]) -> str:
-    argv = [sys.executable, "-P", "-m", "perfcheck.ebpf.compile", *map(str, paths)]
+def _build(paths: Sequence[Path], types: Path) -> str:
+    argv = [sys.executable, "-P", "-m", "perfcheck.ebpf.compile", str(types), *map(str, paths)]
     label = " ".join(path.name for path in paths)
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False)

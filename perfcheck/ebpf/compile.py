@@ -1,8 +1,9 @@
 """Compiles BPF sources with BCC, without kernel headers: run as a child process.
 
-`python -m perfcheck.ebpf.compile SOURCE...` compiles the sources of one folder as one text, in the
-order given, and prints the image as JSON. LLVM takes 100 MB and ends the process on an error, so it runs in a
-process of its own. The standard error of that process is exactly the compiler's messages.
+`python -m perfcheck.ebpf.compile TYPES SOURCE...` compiles the sources of one folder as one text, in the
+order given, for the kernel with these types (BTF), and prints the image as JSON. LLVM takes 100 MB and ends the
+process on an error, so it runs in a process of its own. The standard error of that process is exactly the compiler's
+messages.
 """
 
 from __future__ import annotations
@@ -188,9 +189,10 @@ def _tables(bcc: ModuleType, module: Any) -> Iterator[tuple[int, MapImage]]:
 def main(arguments: list[str]) -> int:
     """Compile and print; status 1 with the reason on standard error."""
     try:
-        btf = cache.kernel_types()
+        types, *paths = (Path(argument).resolve() for argument in arguments)
+        btf = cache.kernel_types(types)
         hide_kernel_symbols()
-        image = compile_sources([Path(argument).resolve() for argument in arguments], btf)
+        image = compile_sources(paths, btf)
     except PerfcheckError as error:
         complain(str(error))
         return 1

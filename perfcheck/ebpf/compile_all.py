@@ -1,9 +1,9 @@
 """Compiles several texts at once into the cache; runs as a child process, while the parent does other work.
 
-`python -m perfcheck.ebpf.compile_all JSON`. The JSON is `{"texts": [...], "enumerators": {label: [name, ...]}}`, a text
-`{"sources": [...], "place": ..., "lock": ...}`: the lock is an inherited descriptor that nobody else may hold until
-that text is compiled. The kernel's types and the compiler are read once. Each text then has a process of its own,
-because LLVM ends the process on an error.
+`python -m perfcheck.ebpf.compile_all JSON`. The JSON is `{"texts": [...], "enumerators": {label: [name, ...]}, "types":
+BTF}`, a text `{"sources": [...], "place": ..., "lock": ...}`: the lock is an inherited descriptor that nobody else may
+hold until that text is compiled. The kernel's types and the compiler are read once. Each text then has a process of its
+own, because LLVM ends the process on an error.
 """
 
 from __future__ import annotations
@@ -55,13 +55,14 @@ def main(arguments: Sequence[str]) -> int:
     (text,) = arguments
     request = json.loads(text)
     wanted = request["texts"]
-    btf = cache.kernel_types()
+    types = Path(request["types"])
+    btf = cache.kernel_types(types)
     compiling.hide_kernel_symbols()
     bcc_package.load()
     for index, one in enumerate(wanted):
         _fork(one, wanted[index + 1 :], btf)
     for label, names in request["enumerators"].items():
-        cache.numbers(label, names, btf.enumerators)
+        cache.numbers(label, names, btf.enumerators, types=types)
     return max(os.wait()[1] != 0 for _ in wanted)
 
 

@@ -42,7 +42,7 @@ def found(name: str) -> Iterator[BtfLocation]:
     lib = Libbpf()
     names = FUNCTIONS if name in FUNCTIONS else (name,)
     try:
-        known = cache.numbers("functions", names, lib.kernel_functions)
+        known = cache.numbers(cache.FUNCTIONS, names, lib.kernel_functions)
     except OSError as error:
         raise Unavailable(name, str(error), _FIX) from error
     location = BtfLocation(btf_id=known[name], btf_fd=0) if name in known else _in_module(lib, name)

@@ -27,13 +27,17 @@ class Archive:
 
     def add(self, path: Path) -> None:
         """Add a file, a link or an empty folder as it is on the host, under its own path; others are left out."""
+        self.put(str(path)[1:], path)
+
+    def put(self, name: str, path: Path) -> None:
+        """Add a file, a link or an empty folder of the host under this name; others are left out."""
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
-            self._member(str(path)[1:], str(path.readlink()).encode(), stat.S_IFLNK | 0o777, int(status.st_mtime))
+            self._member(name, str(path.readlink()).encode(), stat.S_IFLNK | 0o777, int(status.st_mtime))
         elif stat.S_ISREG(status.st_mode):
-            self._member(str(path)[1:], path.read_bytes(), status.st_mode, int(status.st_mtime))
+            self._member(name, path.read_bytes(), status.st_mode, int(status.st_mtime))
         elif stat.S_ISDIR(status.st_mode):
-            self.folder(str(path)[1:], stat.S_IMODE(status.st_mode))
+            self.folder(name, stat.S_IMODE(status.st_mode))
 
     def add_program(self, path: Path) -> None:
         """Add a program of the host with the shared libraries that it is linked with, each under its real path."""

@@ -8,23 +8,27 @@ host is, and it says nothing of caches, locks or several CPUs.
 from __future__ import annotations
 
 import contextlib
-import os
+import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 from perfcheck.errors import GuestDied, LabError, Stopped, Unavailable
 from perfcheck.kernels import job
+from perfcheck.kernels.archive import Archive
 from perfcheck.kernels.console import death_of, last_lines
 from perfcheck.kernels.job import JobReport, Step
 from perfcheck.kernels.store import Kernel
-from perfcheck.system import Journal, commands, new_tag
+from perfcheck.system import Journal, commands, new_tag, processes
+from perfcheck.system.undo import FOLDER_PREFIX
 
 Time = Literal["virtual", "real"]
+WriteImage = Callable[[BinaryIO], None]
+"""Writes an archive that the kernel unpacks."""
 
 NS_PER_INSTRUCTION: Final = 4
 """Of `-icount shift=2`."""
@@ -33,6 +37,7 @@ JOB_LIMIT_S: Final = 600.0
 """Of the host's time."""
 _LOOK_S: Final = 0.05
 _BACKTRACE_S: Final = 10.0
+_COPY_BYTES: Final = 1 << 20
 CPU: Final = "max,-erms,-fsrm"
 """Without fast string instructions: each byte that they copy would count as one instruction, of which a real CPU makes
 32 or more at once."""
@@ -54,11 +59,13 @@ class GuestOptions:
     """
 
     time: Time = "virtual"
+    shift: int = 2
     memory_mb: int = 1024
     command_line: tuple[str, ...] = ()
     layout: int = 0
     boot_limit_s: float = BOOT_LIMIT_S
     limit_s: float = JOB_LIMIT_S
+    mapped: tuple[Path, ...] = ()
     arguments: tuple[str, ...] = ()
 
 
@@ -81,22 +88,24 @@ def check() -> None:
 
 
 def boot(
-    kernel: Kernel, image: Path, steps: Sequence[Step], options: GuestOptions,
+    kernel: Kernel, image: Path | WriteImage, steps: Sequence[Step], options: GuestOptions,
     told: Callable[[JobReport], None] | None = None, stopping: Callable[[], bool] = lambda: False,
+    said: Callable[[str], None] = lambda _: None,
 ) -> GuestRun:  # fmt: skip
     """Boot the kernel with the image, have it do the steps, and return what it reports.
 
-    `told` is called whenever a step has ended. Stopped is raised soon after `stopping` says so. GuestDied is
-    raised for a guest that panics, hangs, runs out of memory, or is ended by somebody else, with the last lines of its
-    console; LabError for a step that fails.
+    `told` is called whenever a step has ended, `said` with each line that is written to the guest's third serial port
+    meanwhile. Stopped is raised soon after `stopping` says so. GuestDied is raised for a guest that panics, hangs, runs
+    out of memory, or is ended by somebody else, with the last lines of its console; LabError for a step that fails.
     """
     check()
-    with _folder() as folder, Journal.create(new_tag()) as journal:
+    with Journal.create(new_tag()) as journal:
+        folder = _folder(journal)
         running = _Running(kernel, folder, options)
         _join(folder / "initrd", image, steps)
         running.start(journal)
         try:
-            running.wait(len(steps), told, stopping)
+            running.wait(len(steps), told, stopping, said)
         finally:
             running.end()
         report = running.report()
@@ -106,30 +115,33 @@ def boot(
         return GuestRun(report=report, console=running.console(), wall_s=running.wall_s, boot_s=running.boot_s)
 
 
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """Make a folder for a guest's files; those of guests whose owner was killed are removed first."""
-    base = Path(tempfile.gettempdir())
-    with tempfile.TemporaryDirectory(prefix="perfcheck-guest.", dir=base) as name:
-        yield Path(name)
+def _folder(journal: Journal) -> Path:
+    """Make the folder of a guest's files; the journal's undo removes it, after a kill the next run's."""
+    folder = Path(tempfile.gettempdir()) / f"{FOLDER_PREFIX}{journal.tag}"
+    journal.note("folder", str(folder))
+    try:
+        folder.mkdir(mode=0o700)
+        journal.note("folder", str(folder), inode=str(folder.lstat().st_ino))
+    except OSError as error:
+        raise LabError(f"{folder}: cannot make a folder for a guest: {error.strerror}") from error
+    return folder
 
 
-def _join(initrd: Path, image: Path, steps: Sequence[Step]) -> None:
+def _join(initrd: Path, image: Path | WriteImage, steps: Sequence[Step]) -> None:
     """Write the image with the job behind it: the kernel unpacks both."""
-    from perfcheck.kernels.archive import Archive
-
-    with initrd.open("wb") as out:
-        with image.open("rb") as source:
-            left = source.seek(0, os.SEEK_END)
-            source.seek(0)
-            out.flush()
-            while left:
-                left -= os.copy_file_range(source.fileno(), out.fileno(), left)
-        out.seek(0, os.SEEK_END)
-        out.write(b"\0" * (-out.tell() % 4))
-        archive = Archive(out)
-        archive.file("job", job.encode(steps))
-        archive.finish()
+    try:
+        with initrd.open("wb") as out:
+            if isinstance(image, Path):
+                with image.open("rb") as source:
+                    shutil.copyfileobj(source, out, _COPY_BYTES)
+            else:
+                image(out)
+            out.write(b"\0" * (-out.tell() % 4))
+            archive = Archive(out)
+            archive.file("job", job.encode(steps))
+            archive.finish()
+    except OSError as error:
+        raise LabError(f"{initrd}: cannot write a guest's files: {error.strerror}") from error
 
 
 class _Running:
@@ -141,6 +153,7 @@ class _Running:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._began_s = 0.0
+        self._seen_lines = 0
         self.wall_s = 0.0
         self.boot_s = 0.0
 
@@ -154,8 +167,6 @@ class _Running:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment, start_new_session=True
             )
-        from perfcheck.system import processes
-
         if (known := processes.identify(self._process.pid)) is not None:
             journal.note("process", QEMU, pid=str(known.pid), start=str(known.start_ticks))
 
@@ -166,25 +177,45 @@ class _Running:
         padding = "x" * (7 * options.layout % 97)
         command_line = (*QUICK_BOOT, *options.command_line, f"perfcheck.layout={options.layout}{padding}")
         return [
-            QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35",
-            *(("-accel", "tcg", "-icount", "shift=2,sleep=off", "-rtc", "clock=vm", "-cpu", CPU) if virtual
-              else ("-accel", "kvm", "-cpu", "host")),
-            "-seed", str(1 + options.layout), "-smp", "1", "-m", str(options.memory_mb),
+            QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *self._machine(),
+            *(("-accel", "tcg", "-icount", f"shift={options.shift},sleep=off", "-rtc", "clock=vm", "-cpu", CPU)
+              if virtual else ("-accel", "kvm", "-cpu", "host")),
+            "-seed", str(1 + options.layout), "-smp", "1",
             "-kernel", str(self._kernel.image), "-initrd", str(self._folder / "initrd"),
             "-append", " ".join(command_line),
             "-chardev", f"file,id=console,path={self._folder / 'console'}", "-serial", "chardev:console",
             "-chardev", f"file,id=report,path={self._folder / 'report'}", "-serial", "chardev:report",
+            "-chardev", f"file,id=lines,path={self._folder / 'lines'}", "-serial", "chardev:lines",
             "-chardev", "stdio,id=monitor,signal=off", "-mon", "chardev=monitor,mode=readline",
             *options.arguments,
         ]  # fmt: skip
 
-    def wait(self, steps: int, told: Callable[[JobReport], None] | None, stopping: Callable[[], bool]) -> None:
+    def _machine(self) -> list[str]:
+        """Return the machine's kind and memory, and what it maps: never written, and shared by all guests that do."""
+        options = self._options
+        if not options.mapped:
+            return ["-machine", "q35", "-m", str(options.memory_mb)]
+        sizes = [path.stat().st_size for path in options.mapped]
+        most_mb = options.memory_mb + sum(sizes) // 2**20 + 2048
+        argv = ["-machine", "q35,nvdimm=on", "-m", f"{options.memory_mb},slots={len(sizes)},maxmem={most_mb}M"]
+        for number, (path, size) in enumerate(zip(options.mapped, sizes, strict=True)):
+            backend = f"memory-backend-file,id=mapped{number},mem-path={path},size={size}"
+            argv += ["-object", f"{backend},share=off,readonly=on"]
+            argv += ["-device", f"nvdimm,id=pmem{number},memdev=mapped{number},unarmed=on"]
+        return argv
+
+    def wait(
+        self, steps: int, told: Callable[[JobReport], None] | None, stopping: Callable[[], bool],
+        said: Callable[[str], None],
+    ) -> None:  # fmt: skip
         """Wait for the guest's end; GuestDied where it ends otherwise, or not in time."""
         assert self._process is not None  # noqa: S101 - started
         seen = 0
         begun = False
         while self._process.poll() is None:
             time.sleep(_LOOK_S)
+            for line in self._new_lines():
+                said(line)
             if stopping():
                 raise Stopped("the guest was stopped")
             self.wall_s = time.monotonic() - self._began_s
@@ -200,17 +231,27 @@ class _Running:
                 self._backtrace()
                 raise self._died(f"it did not come to the end of its {what} within {limit_s:.0f} s", hung=True)
         self.wall_s = time.monotonic() - self._began_s
-        if not self.report().ended:
+        report = self.report()
+        if report.failed:
+            raise self._died(f"its files cannot be mounted: {report.failed}")
+        if not report.ended:
             raise self._died(self._how_it_ended())
+
+    def _new_lines(self) -> list[str]:
+        """Return the whole lines of the third serial port that were not returned yet."""
+        written = self._read("lines")[self._seen_lines :]
+        whole = written[: written.rfind(b"\n") + 1]
+        self._seen_lines += len(whole)
+        return [line.decode(errors="replace").rstrip("\r") for line in whole.splitlines()]
 
     def _how_it_ended(self) -> str:
         assert self._process is not None  # noqa: S101 - started
         status = self._process.returncode
+        said = self._read("qemu").decode(errors="replace").strip().splitlines()
+        last = f": {said[-1]}" if said else ""
         if status < 0:
-            return f"its process was ended by signal {-status}"
-        said = (self._folder / "qemu").read_text(errors="replace").strip().splitlines()
-        told = [line for line in said if QEMU in line or "qemu" in line.lower()]
-        return f"QEMU ended with status {status}: {told[-1]}" if status and told else "it ended before its job did"
+            return f"its process was ended by signal {-status}{last}"
+        return f"QEMU ended with status {status}{last}" if status else "it ended before its job did"
 
     def _died(self, otherwise: str, *, hung: bool = False) -> GuestDied:
         console = self.console()

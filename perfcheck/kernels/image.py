@@ -76,8 +76,12 @@ def _write(out: BinaryIO, kernel: Kernel, tools: Iterable[Path]) -> None:
     for data in ("/etc/protocols", "/etc/services", "/etc/iproute2", "/usr/share/iproute2"):
         for path in _below(Path(data)):
             archive.add(path)
-    for name, content in _modules(kernel):
-        archive.file(f"usr/lib/modules/{kernel.release}/{name}", content)
+    modules = ModuleSet.of(kernel)
+    wanted = [name for name in modules.names if _is_wanted(modules.folder_of(name), name)]
+    for name, content in plain_modules(kernel, wanted):
+        # The binary indexes are for another modprobe.
+        if not name.endswith(".bin"):
+            archive.file(f"usr/lib/modules/{kernel.release}/{name}", content)
     archive.finish()
 
 
@@ -96,25 +100,23 @@ def _below(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _modules(kernel: Kernel) -> Iterator[tuple[str, bytes]]:
-    """Yield the network modules and what they need, decompressed, with the index that modprobe reads."""
+def plain_modules(kernel: Kernel, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield modules by their files below lib/modules/RELEASE, as a guest loads them, with the index of modprobe."""
     modules = ModuleSet.of(kernel)
-    wanted = [name for name in modules.names if _is_wanted(modules.folder_of(name), name)]
     with tempfile.TemporaryDirectory(prefix="perfcheck-modules.") as name:
         tree = Path(name) / "lib" / "modules" / kernel.release
-        for module in modules.closure(wanted):
+        for module in modules.closure(names):
             relative = module.path.relative_to(kernel.modules)
             target = tree / relative.parent / (relative.name.partition(".ko")[0] + ".ko")
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(_unsigned(modules.content(module)))
+            target.write_bytes(unsigned(modules.content(module)))
         tree.mkdir(parents=True, exist_ok=True)
         for index in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
             if (kernel.modules / index).exists():
                 shutil.copy(kernel.modules / index, tree / index)
         commands.run([commands.find("depmod"), "-b", name, kernel.release], timeout_s=60.0, error=LabError)
         for path in sorted(tree.rglob("*")):
-            # The binary indexes are for another modprobe.
-            if path.is_file() and path.suffix != ".bin":
+            if path.is_file():
                 yield str(path.relative_to(tree)), path.read_bytes()
 
 
@@ -125,7 +127,7 @@ def _is_wanted(folder: str, name: str) -> bool:
     return below.startswith(tuple(f"{each}/" for each in MODULE_FOLDERS)) and not below.startswith(NO_MODULES)
 
 
-def _unsigned(module: bytes) -> bytes:
+def unsigned(module: bytes) -> bytes:
     """Return a module without its signature, whose check would take most of the time of loading it.
 
     At its end: the signature, 12 bytes of which the last 4 are its length (big-endian), and a mark

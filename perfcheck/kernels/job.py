@@ -17,6 +17,7 @@ MOST_STEPS: Final = 4096
 MOST_ARGUMENTS: Final = 512
 _REPORT: Final = re.compile(rb"@step (\d+) (\d+) (\d+) (\d+)\n")
 _END: Final = re.compile(rb"@end (\d+)\n")
+_FAILED: Final = re.compile(rb"^@failed (.*)\n", re.MULTILINE)
 _FILE: Final = re.compile(r"^@file (.*)\n", re.MULTILINE)
 
 
@@ -64,6 +65,11 @@ class StepReport:
         """What it wrote, as text."""
         return self.output.decode(errors="replace")
 
+    @property
+    def content(self) -> bytes:
+        """The content of the one file that a `read` step of one file reported, which may be any bytes."""
+        return self.output.partition(b"\n")[2]
+
     def file(self, path: str) -> str:
         """Return the content of a file that a `read` step reported; LabError where it did not."""
         parts = _FILE.split(self.text)
@@ -75,11 +81,15 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
-    """What a guest has reported so far; `ended` is whether it came to the end of the job, or to a failing step."""
+    """What a guest has reported so far; `ended` is whether it came to the end of the job, or to a failing step.
+
+    `failed` says why no step could be begun: the guest's root file system could not be made.
+    """
 
     begun: bool
     ended: bool
     steps: tuple[StepReport, ...]
+    failed: str = ""
 
 
 def encode(steps: Sequence[Step]) -> bytes:
@@ -93,7 +103,10 @@ def parse(written: bytes) -> JobReport:
     """Read what a guest has written to its report's port; a report that is not whole yet is left out."""
     begin = written.find(BEGUN)
     if begin < 0:
-        return JobReport(begun=False, ended=False, steps=())
+        failed = _FAILED.search(written)
+        return JobReport(
+            begun=False, ended=False, steps=(), failed=failed[1].decode(errors="replace") if failed else ""
+        )
     at = begin + len(BEGUN)
     steps: list[StepReport] = []
     while (head := _REPORT.match(written, at)) is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -64,6 +65,24 @@ class EventLines:
         except OSError as error:
             self._problem = f"{self._path}: cannot write events: {error.strerror}"
 
+    def append(self, lines: bytes, *, run_id: str, first_trial: int) -> None:
+        """Add events that another perfcheck has written of one run: as trials from this one on of the run of this id.
+
+        What is no event is left out.
+        """
+        found = list(_renumbered(lines, run_id, first_trial))
+        if self._problem is not None or not found:
+            return
+        if self._file is None:
+            self.open()
+        assert self._file is not None  # noqa: S101 - opened just now
+        try:
+            self._file.write("".join(found))
+            self._written = True
+            self._file.flush()
+        except OSError as error:
+            self._problem = f"{self._path}: cannot write events: {error.strerror}"
+
     def close(self) -> None:
         """End the file; OutputError where events are missing in it. Safe to call twice."""
         file, self._file = self._file, None
@@ -77,3 +96,14 @@ class EventLines:
         problem, self._problem = self._problem, None
         if problem is not None:
             raise OutputError(problem)
+
+
+def _renumbered(lines: bytes, run_id: str, first_trial: int) -> Iterator[str]:
+    for line in lines.splitlines():
+        try:
+            event = json.loads(line)
+            context = event["context"]
+            context |= {"run": run_id, "trial": int(context["trial"]) + first_trial}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        yield json.dumps(event, separators=(",", ":")) + "\n"

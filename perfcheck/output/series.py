@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,11 @@ _WRITE: Final = """
                JOIN metrics AS metric ON metric.number = rows.metric
           ORDER BY rows.run, rows.trial, metric, subject, rows.t_ns)
     TO '{file}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)
+"""
+_TRIALS: Final = "SELECT DISTINCT trial FROM read_parquet($file) ORDER BY trial"
+_ROWS: Final = """
+    SELECT metric, coalesce(subject, '') AS subject, t_ns, value FROM read_parquet($file) WHERE trial = $trial
+    ORDER BY metric, subject, t_ns
 """
 _KINDS: Final = "SELECT DISTINCT run, trial, subject, metric FROM read_parquet($file) ORDER BY ALL"
 _SPAN: Final = "SELECT min(t_ns), max(t_ns) FROM read_parquet($file) WHERE run = $run AND trial = $trial"
@@ -97,6 +103,16 @@ class SeriesFile:
         except OSError as error:
             self._problem = f"{self.path}: cannot write the series: {error.strerror}"
 
+    def append(self, parquet: bytes, *, run_id: str, first_trial: int) -> None:
+        """Add what another perfcheck has written of one run: as trials from this one on of the run of this id."""
+        if self._problem is not None:
+            return
+        try:
+            for trial, curves in _curves_by_trial(parquet):
+                self.write(curves, run_id=run_id, trial=trial + first_trial)
+        except (OSError, RuntimeError) as error:
+            self._problem = f"{self.path}: cannot read the series of a guest: {error}"
+
     def close(self) -> None:
         """Write the file; OutputError where that fails. Safe to call twice."""
         spool, self._spool = self._spool, None
@@ -139,6 +155,35 @@ def _insert(database: DuckDBPyConnection, block: npt.NDArray[Any]) -> None:
     database.register("block", columns)
     database.execute("INSERT INTO rows SELECT run, trial, t_ns, subject, metric, value FROM block")
     database.unregister("block")
+
+
+def _curves_by_trial(parquet: bytes) -> Iterator[tuple[int, list[Curve]]]:
+    """Yield the curves of each trial of a file of one run; RuntimeError for what is no such file."""
+    import duckdb
+
+    with tempfile.NamedTemporaryFile(prefix="perfcheck-series-") as file, duckdb.connect(":memory:") as database:
+        file.write(parquet)
+        file.flush()
+        try:
+            trials = database.execute(_TRIALS, {"file": file.name}).fetchall()
+            for (trial,) in trials:
+                rows = database.execute(_ROWS, {"file": file.name, "trial": trial}).fetchnumpy()
+                yield int(trial), list(_curves(rows))
+        except duckdb.Error as error:
+            raise RuntimeError(str(error).partition("\n")[0]) from error
+
+
+def _curves(rows: Mapping[str, npt.NDArray[Any]]) -> Iterator[Curve]:
+    """Yield the curves of rows that are sorted by metric and subject."""
+    names = list(zip(rows["metric"].tolist(), rows["subject"].tolist(), strict=True))
+    begin = 0
+    for (metric, subject), group in groupby(names):
+        end = begin + sum(1 for _ in group)
+        yield Curve(
+            metric=str(metric), subject=str(subject) or None,
+            t_ns=rows["t_ns"][begin:end].astype(np.int64), values=rows["value"][begin:end].astype(np.float64),
+        )  # fmt: skip
+        begin = end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,7 @@ def pytest_perfcheck_runner(options: PluginOptions, progress: Progress | None) -
             baseline_ref=options.baseline_ref, commands=options.commands,
             repeat=options.repeat, mode=options.mode, tolerances=options.tolerances, rule_dirs=options.rule_dirs,
             ab=options.ab, events=options.events_path, series=options.series_path, budget_pct=options.budget_pct,
+            kernel=options.kernel, time=options.time,
         ),
         progress,
     )  # fmt: skip

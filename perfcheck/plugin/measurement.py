@@ -98,7 +98,7 @@ class Measurements:
 
     def not_measured(self, scenario: Scenario, reason: str) -> None:
         """Write the record of a scenario that could not be measured."""
-        _raise(self._outputs.write(_unmeasured(scenario, reason, _now())))
+        _raise(self._outputs.write(self._unmeasured(scenario, reason, _now())))
 
     def keep_pair(self, before: RunRecord, after: RunRecord) -> None:
         """Write the records of A and B; runs of changed settings are no part of a history, and no baselines."""
@@ -135,12 +135,14 @@ class Measurements:
             self._enter()
             record = self._runner.run(scenario)
         except (KeyboardInterrupt, Stopped) as stop:
-            self._outputs.write(_interrupted(scenario, stop, started_at))
+            self._outputs.write(self._interrupted(scenario, stop, started_at))
             raise
         except PerfcheckError as error:
-            record = _unmeasured(scenario, str(error), started_at)
+            from perfcheck.runner.unmeasured import reason_of
+
+            record = self._unmeasured(scenario, reason_of(error), started_at)
         except Exception as error:  # noqa: BLE001 - a defect; it must not be met again by every item of the scenario
-            record = _unmeasured(scenario, defect_text(error, debug=self._debug), started_at)
+            record = self._unmeasured(scenario, defect_text(error, debug=self._debug), started_at)
         finally:
             self._finished()
         return Measured(record=record, unwritten="\n".join(self._outputs.write(record)) or None)
@@ -151,7 +153,7 @@ class Measurements:
             self._enter()
             return measure()
         except (KeyboardInterrupt, Stopped) as stop:
-            self._outputs.write(_interrupted(scenario, stop, _now()))
+            self._outputs.write(self._interrupted(scenario, stop, _now()))
             raise
         except PerfcheckError:
             raise
@@ -167,6 +169,18 @@ class Measurements:
         self._outputs.open()
         self._stack.enter_context(self._runner)
         self._entered = True
+
+    def _interrupted(self, scenario: Scenario, stop: BaseException, started_at: str) -> RunRecord:
+        from perfcheck.runner.unmeasured import interrupted_by
+
+        return self._unmeasured(scenario, interrupted_by(stop), started_at)
+
+    def _unmeasured(self, scenario: Scenario, reason: str, started_at: str) -> RunRecord:
+        """Return the runner's own record of what was not measured; another plugin's runner may have none."""
+        from perfcheck.runner.unmeasured import unmeasured
+
+        make: Callable[[Scenario, str, str], RunRecord] = getattr(self._runner, "unmeasured", unmeasured)
+        return make(scenario, reason, started_at)
 
     def _kept(self, scenario: Scenario, measured: Measured) -> Measured:
         """Store the run as a baseline, as the last step: what went wrong before leaves the stored one as it is."""
@@ -186,21 +200,9 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _interrupted(scenario: Scenario, stop: BaseException, started_at: str) -> RunRecord:
-    from perfcheck.runner.unmeasured import interrupted_by
-
-    return _unmeasured(scenario, interrupted_by(stop), started_at)
-
-
 def _raise(unwritten: Sequence[str]) -> None:
     if unwritten:
         raise OutputError("\n".join(unwritten))
-
-
-def _unmeasured(scenario: Scenario, reason: str, started_at: str) -> RunRecord:
-    from perfcheck.runner.unmeasured import unmeasured
-
-    return unmeasured(scenario, reason, started_at)
 
 
 @contextmanager

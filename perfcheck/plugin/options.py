@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from perfcheck.runner.keeping import Keep
 
 Mode = Literal["summary", "detail", "both"]
+Time = Literal["virtual", "real"]
 MODES: Final[tuple[Mode, ...]] = ("summary", "detail", "both")
+TIMES: Final[tuple[Time, ...]] = ("virtual", "real")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class PluginOptions:
     series_path: Path | None = None
     budget_pct: float | None = None
     debug: bool = False
+    kernel: str | None = None
+    time: Time = "virtual"
 
     @property
     def compares(self) -> bool:
@@ -148,6 +152,15 @@ TOLERANCE: Final = Option(
     flags=("--tolerance",), kind="lines", metavar="METRIC=PCT",
     help="margin of a metric: smaller changes do not count, e.g. tcp.rtt_us.p99=5%%; can be repeated",
 )  # fmt: skip
+KERNEL: Final = Option(
+    flags=("--kernel", "--perfcheck-kernel"), metavar="NAME",
+    help="measure in guests that boot this kernel; `perfcheck kernel list` lists them",
+)  # fmt: skip
+TIME: Final = Option(
+    flags=("--perfcheck-time",),
+    choices=TIMES,
+    help="time in the guests of --kernel: counted instructions (virtual, the default), or KVM (real)",
+)
 DEBUG: Final = Option(
     flags=("--perfcheck-debug",), kind="flag",
     help="show the traceback of an internal error; so does PERFCHECK_DEBUG=1 in the environment",
@@ -155,7 +168,8 @@ DEBUG: Final = Option(
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    SERIES, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, DEBUG,
+    SERIES, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, KERNEL, TIME,
+    DEBUG,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -245,6 +259,8 @@ def read(config: pytest.Config) -> PluginOptions:
         series_path=_own(config, chosen.path(SERIES)),
         budget_pct=_value(chosen, BUDGET, _percent),
         debug=debugging(config),
+        kernel=chosen.of(KERNEL),
+        time=_time(chosen),
     )
     _refuse_idle(chosen, found)
     return found
@@ -277,6 +293,13 @@ def _mode(chosen: _Chosen) -> Mode | None:
     given: Mode | None = chosen.of(MODE)
     if given not in (*MODES, None):
         raise mistake(chosen.config, MODE, f"expected {', '.join(MODES)}, got {given!r}")
+    return given
+
+
+def _time(chosen: _Chosen) -> Time:
+    given: Time = chosen.of(TIME) or "virtual"
+    if given not in TIMES:
+        raise mistake(chosen.config, TIME, f"expected {' or '.join(TIMES)}, got {given!r}")
     return given
 
 

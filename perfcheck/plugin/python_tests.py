@@ -136,7 +136,9 @@ class PythonTests:
         except Stopped as stop:
             pytest.exit(f"{stop} while measuring {scenario.label}; everything that it created is removed", returncode=2)
         except CouldNotMeasure as error:
-            self._unmeasured(scenario, str(error))
+            from perfcheck.runner.unmeasured import reason_of
+
+            self._unmeasured(scenario, reason_of(error))
             raise
 
     def note(self, record: RunRecord, case: Case) -> None:

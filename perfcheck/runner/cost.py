@@ -31,6 +31,7 @@ from perfcheck.runner.bench import judged
 from perfcheck.runner.cost_load import costs_of, load_steps, metrics_of
 from perfcheck.runner.guest_lab import lab_steps, lay_out_in_guest, programs_of
 from perfcheck.runner.summary import expectation_records, reference_to, reproduce
+from perfcheck.runner.trial import Trial
 from perfcheck.runner.unmeasured import now
 from perfcheck.system import fingerprint
 
@@ -74,6 +75,17 @@ class CostBench:
         self._run_id = uuid.uuid4().hex
         self._started_at = now()
         self._trials: list[TrialRecord] = []
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """None: a boot gives what it cost, and nothing else was seen of it."""
+        return ()
+
+    def go_on(self, record: RunRecord, trials: Sequence[Trial]) -> None:
+        """Go on with a run that was summed up before."""
+        del trials
+        self._run_id, self._started_at = record.run_id, record.started_at
+        self._trials = [*record.trials, *self._trials]
 
     def keep(self, trial: TrialRecord) -> None:
         """Add a trial that `measured` has made."""

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from perfcheck.diagnose import RuleSet
 from perfcheck.errors import LabError, UsageError
 from perfcheck.kernels.store import Kernel, KernelStore
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
 from perfcheck.model.verdict import Verdict
+from perfcheck.output.events import EventLines
+from perfcheck.output.series import SeriesFile
 from perfcheck.runner.cost import CostBench, GuestKernel, SideBySideBenches
 from perfcheck.runner.cost_profile import profiles_of
+from perfcheck.runner.guest_bench import GuestBench
+from perfcheck.runner.guest_run import GuestPlace
+from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
+from perfcheck.system import measuring_lock, stop_on_signals
 
 NOT_IN_GUESTS: Final = ("nic", "command")
 MOVED: Final = frozenset({Verdict.REGRESSED, Verdict.IMPROVED})
@@ -35,12 +44,27 @@ def in_guests(kernel: str | None, *sides: Side) -> bool:
     return kernel is not None or any(side.kind in ("kernel", "cmdline") for side in sides)
 
 
-def cost_bench(scenario: Scenario, kernel: str | None, progress: Progress) -> CostBench:
-    """Return the bench of one run on a kernel of the store."""
-    if kernel is None or scenario.measure.mode != COST:
-        raise UsageError(f"{scenario.label}: --kernel needs measure: {{mode: cost}}")
-    progress.stage(scenario, "making the guest's image", 0, scenario.repeat)
-    return CostBench(scenario, GuestKernel(kernel=KernelStore.create().get(kernel)), progress)
+@contextmanager
+def bench_in_guests(
+    scenario: Scenario, options: RunOptions, rules: RuleSet, progress: Progress,
+    events: EventLines | None, series: SeriesFile | None,
+) -> Iterator[CostBench | GuestBench]:  # fmt: skip
+    """Yield the bench of a run on the kernel of the store that the options name, with signals turned into exceptions.
+
+    UsageError for a kernel that the store does not have.
+    """
+    kernel = stored_kernel(options.kernel or "")
+    with stop_on_signals(), kernel.in_use():
+        if scenario.measure.mode != COST:
+            place = GuestPlace(kernel=kernel, time=options.time)
+            yield GuestBench(scenario, place, options, rules, progress, events, series)
+            return
+        if options.time != "virtual":
+            raise UsageError(f"{scenario.label}: the cost of a load is counted in virtual time only: omit --time")
+        # Two guests at a time keep both CPUs busy.
+        with measuring_lock(lambda text: progress.stage(scenario, text, 0, scenario.repeat)):
+            progress.stage(scenario, "making the guest's image", 0, scenario.repeat)
+            yield CostBench(scenario, GuestKernel(kernel=kernel), progress)
 
 
 def compare_in_guests(

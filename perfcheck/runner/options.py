@@ -24,8 +24,8 @@ class RunOptions:
     With `baseline_ref` baselines are read from that commit of the working directory's repository, not from the
     folder as it is. `ab` holds the texts of the two sides that are measured in pairs, instead of a baseline.
     `events` is the file for events, `series` that for time series, `budget_pct` the share of one
-    CPU that measuring may take. `commands`: whether a scenario may run commands of its own.
-    `kernel` names a kernel of the store, which a guest boots to measure in.
+    CPU that measuring may take. `commands`: whether a scenario may run commands of its own. With `kernel`, a name in
+    the store, scenarios are measured in guests that boot it; `time` is how time passes there.
     """
 
     baseline: bool = False
@@ -42,6 +42,7 @@ class RunOptions:
     budget_pct: float | None = None
     commands: bool = True
     kernel: str | None = None
+    time: Literal["virtual", "real"] = "virtual"
 
     def applied_to(self, scenario: Scenario) -> Scenario:
         """Return the scenario with these options in place of the file's values."""
@@ -68,6 +69,12 @@ class RunOptions:
         words = ["--baseline"]
         words += [] if self.baseline_ref is None else ["--baseline-ref", self.baseline_ref]
         words += [] if self.baseline_name is None else ["--baseline-name", self.baseline_name]
+        return shlex.join(words)
+
+    def placing(self) -> str:
+        """Return the options of the command line that measure with the same kernel again."""
+        words = [] if self.kernel is None else ["--kernel", self.kernel]
+        words += [] if self.time == "virtual" else ["--time", self.time]
         return shlex.join(words)
 
 

@@ -31,13 +31,15 @@ from perfcheck.output.series import SeriesFile
 from perfcheck.runner.bench import Bench, judged
 from perfcheck.runner.budget import core_budget
 from perfcheck.runner.confirming import CauseTest, PrepareLab
-from perfcheck.runner.guests import compare_in_guests, cost_bench, in_guests
+from perfcheck.runner.guest_bench import in_guest
+from perfcheck.runner.guests import bench_in_guests, compare_in_guests, in_guests
 from perfcheck.runner.measurement import Measurement
 from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
 from perfcheck.runner.summary import diagnosed_against
-from perfcheck.runner.unmeasured import interrupted_by
+from perfcheck.runner.trial import Trial
+from perfcheck.runner.unmeasured import interrupted_by, unmeasured
 from perfcheck.system import Journal, clean, measuring_lock, new_tag, stop_on_signals
 from perfcheck.system.checks import require_privileges
 from perfcheck.system.modules import loaded_modules
@@ -51,6 +53,13 @@ class Measured(Protocol):
 
     def summary(self) -> RunRecord:
         """Return the record of all trials so far."""
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials so far that a later run can go on with, as far as the record does not have them."""
+
+    def go_on(self, record: RunRecord, trials: Sequence[Trial]) -> None:
+        """Go on with a run that was summed up before."""
 
 
 def _confirmed(bench: Measured, wanted: MoreRuns) -> RunRecord:
@@ -85,7 +94,7 @@ class Runner:
         self._at_ref: Path | None = None
         self._remove_at_ref: finalize[..., Runner] | None = None
         self._attached: dict[str, Collector] = {}
-        self._measured: WeakSet[Measurement] = WeakSet()
+        self._measurements: WeakSet[Measurement] = WeakSet()
         self._events = EventLines(options.events) if options.events is not None else None
         self._series = SeriesFile(options.series) if options.series is not None else None
 
@@ -95,16 +104,23 @@ class Runner:
         return cls(options, progress)
 
     def __enter__(self) -> Self:
-        """Undo what a killed run left behind; missing privileges and files that cannot be written are told."""
-        require_privileges()
+        """Undo what a killed run left behind; missing privileges and files that cannot be written are told.
+
+        Guests need no privileges here.
+        """
+        if not in_guests(self.options.kernel):
+            require_privileges()
         clean()
+        self._open_files()
+        return self
+
+    def _open_files(self) -> None:
         if self._events is not None:
             self._events.open()
             self._cleanup.callback(self._events.close)
         if self._series is not None:
             self._series.open()
             self._cleanup.callback(self._series.close)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -133,7 +149,7 @@ class Runner:
         """
         if self.options.baseline_ref is not None:
             raise UsageError("baselines of a commit cannot be changed: save without --baseline-ref")
-        for measured in list(self._measured):
+        for measured in list(self._measurements):
             if measured.scenario.name == record.scenario.name:
                 # What is compared later is compared with the sessions as they were before.
                 measured.lookup(self._store().load, None)
@@ -163,9 +179,7 @@ class Runner:
         sides = None if self.options.ab is None else [Side.parse(text) for text in self.options.ab]
         if sides is not None:
             return self.ab(scenario, *sides)[1]
-        if in_guests(self.options.kernel):
-            return self._in_guest(scenario, self.options.kernel)
-        with self._ready(scenario) as core, self._bench(scenario, core, rules) as bench:
+        with self._measuring(scenario, rules) as bench:
             return self._against_baseline(scenario, bench)
 
     def ab(self, scenario: Scenario, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
@@ -179,10 +193,6 @@ class Runner:
                 return compare_in_guests(scenario, self.options.kernel, a, b, self._progress)
         with self._ready(scenario) as core:
             return self._side_by_side(scenario, core, a, b)
-
-    def _in_guest(self, scenario: Scenario, kernel: str | None) -> RunRecord:
-        with self._alone(scenario):
-            return self._against_baseline(scenario, cost_bench(scenario, kernel, self._progress))
 
     @contextmanager
     def _alone(self, scenario: Scenario) -> Iterator[None]:
@@ -219,6 +229,11 @@ class Runner:
                 interrupted(test.so_far(interrupted_by(stop)))
                 raise
 
+    def unmeasured(self, scenario: Scenario, reason: str, started_at: str) -> RunRecord:
+        """Return the record of a scenario of which nothing was measured."""
+        record = unmeasured(self.options.applied_to(scenario), reason, started_at)
+        return in_guest(record, self.options) if in_guests(self.options.kernel) else record
+
     def measure(self, scenario: Scenario) -> Measurement:
         """Measure and diagnose one scenario without comparing it; what comes back can be compared later.
 
@@ -228,7 +243,7 @@ class Runner:
         with self._opened(scenario) as bench:
             bench.measure(scenario.repeat)
             made = Measurement(scenario=scenario, record=bench.summary(), trials=bench.trials, comparing=self)
-        self._measured.add(made)
+        self._measurements.add(made)
         return made
 
     def compared(self, measured: Measurement, baseline: str | RunRecord | None) -> RunRecord:
@@ -252,13 +267,23 @@ class Runner:
         return self._judged(scenario, measured.record, lookup, again)
 
     @contextmanager
-    def _opened(self, scenario: Scenario, earlier: Measurement | None = None) -> Iterator[Bench]:
+    def _opened(self, scenario: Scenario, earlier: Measurement | None = None) -> Iterator[Measured]:
         # Malformed rule files are told before anything is measured.
         rules = self._rules()
-        with self._ready(scenario) as core, self._bench(scenario, core, rules) as bench:
+        with self._measuring(scenario, rules) as bench:
             if earlier is not None:
                 bench.go_on(earlier.record, earlier.trials)
             yield bench
+
+    @contextmanager
+    def _measuring(self, scenario: Scenario, rules: RuleSet) -> Iterator[Measured]:
+        """Yield what makes trials: a lab on this machine, or guests where a kernel is named."""
+        if in_guests(self.options.kernel):
+            with bench_in_guests(scenario, self.options, rules, self._progress, self._events, self._series) as guests:
+                yield guests
+        else:
+            with self._ready(scenario) as core, self._bench(scenario, core, rules) as bench:
+                yield bench
 
     def _against_baseline(self, scenario: Scenario, bench: Measured) -> RunRecord:
         """Measure as often as the scenario says, and again where a comparison asks for more before it may fail."""

@@ -61,7 +61,7 @@ def summarise(
     subjects = _subjects(scenario, records, rules, metrics, overhead[STOPPED], seen)
     reading = Reading(metrics=_medians(metrics), trials=[record.metrics for record in valid])
     causes = with_chains(diagnose(rules, reading.metrics, reading.trials), rules.causality, reading, seen)
-    reason = _why_invalid(scenario, trials)
+    reason = _why_invalid(scenario, records)
     warned = {warning for trial in trials for warning in trial.warnings} | set(costs.remarks(overhead, trials))
     return RunRecord(
         schema_version=1,
@@ -84,6 +84,31 @@ def summarise(
         unavailable=unavailable,
         reproduce=reproduce(scenario),
         warnings=tuple(sorted(warned)),
+    )
+
+
+def aggregated(record: RunRecord, scenario: Scenario, trials: Sequence[TrialRecord]) -> RunRecord:
+    """Return the record with these trials in place of its own: metrics of all of them, and whether enough count.
+
+    Diagnoses are as they were: see `rediagnosis`.
+    """
+    known = catalogue_of(scenario)
+    stopped = record.overhead.get(STOPPED, {})
+    subjects = {
+        name: record.subjects[name].model_copy(update={"metrics": _kept(scenario, trials, stopped, metrics)})
+        for name, metrics in aggregate_subjects(trials, known).items()
+        if name in record.subjects
+    }
+    reason = _why_invalid(scenario, trials)
+    return record.model_copy(
+        update={
+            "trials": tuple(trials),
+            "metrics": _kept(scenario, trials, stopped, aggregate(trials, known)),
+            "subjects": subjects,
+            "phases": _phases(scenario, trials, stopped),
+            "verdict": Verdict.PASS if reason is None else Verdict.INVALID,
+            "invalid_reason": reason,
+        }
     )
 
 
@@ -239,8 +264,8 @@ def why_unmeasured(metric: str, record: RunRecord) -> str:
     return f"{metric} was not measured: this scenario's traffic does not produce it ({spec.source})"
 
 
-def _why_invalid(scenario: Scenario, trials: Sequence[Trial]) -> str | None:
-    reasons = [trial.record.invalid_reason for trial in trials if trial.record.invalid_reason is not None]
+def _why_invalid(scenario: Scenario, trials: Sequence[TrialRecord]) -> str | None:
+    reasons = [trial.invalid_reason for trial in trials if trial.invalid_reason is not None]
     valid = len(trials) - len(reasons)
     if valid >= scenario.repeat:
         return None

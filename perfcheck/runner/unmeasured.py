@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Final
 
+from perfcheck.errors import GuestDied, PerfcheckError
 from perfcheck.model.record import DiagnosisRecord, RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
@@ -25,6 +26,13 @@ def now() -> str:
 def interrupted_by(stop: BaseException) -> str:
     """Return the reason of a record whose measurement was interrupted."""
     return f"interrupted: {stop}" if str(stop) else "interrupted"
+
+
+def reason_of(error: PerfcheckError) -> str:
+    """Return why nothing was measured; of a guest that died with the last lines of its console."""
+    if not isinstance(error, GuestDied):
+        return str(error)
+    return "\n".join((str(error), *(f"    {line}" for line in error.console)))
 
 
 def unmeasured(scenario: Scenario, reason: str, started_at: str) -> RunRecord:

@@ -65,7 +65,7 @@ def kernel_bucket(
         shutil.copy(header, folder)
     source = folder / "bucket.bpf.c"
     source.write_text(FUNCTIONS[request.param] + PROGRAM.replace("FUNCTION", request.param))
-    argv = [sys.executable, "-m", "perfcheck.ebpf.compile", str(source)]
+    argv = [sys.executable, "-m", "perfcheck.ebpf.compile", str(cache.VMLINUX), str(source)]
     image = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout)
     (program,) = image["programs"]
     code = bytes.fromhex(program["code"])

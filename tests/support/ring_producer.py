@@ -34,7 +34,7 @@ for _ in range(int(sys.argv[1])):
 def image() -> Image:
     """Compile the producer behind detail mode's own sources."""
     sources = [cache.sources() / "scope.bpf.c", cache.sources() / "detail.bpf.c", SOURCE]
-    argv = [sys.executable, "-m", "perfcheck.ebpf.compile", *map(str, sources)]
+    argv = [sys.executable, "-m", "perfcheck.ebpf.compile", str(cache.VMLINUX), *map(str, sources)]
     return from_json(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
 

@@ -20,7 +20,7 @@ SCENARIO = make_scenario("line", repeat=3)
 def measured(runner: Runner, *rtts_us: float, run_id: str = "a") -> Measurement:
     record = make_judged_record(SCENARIO, {"tcp.rtt_us.p50": rtts_us}, run_id=run_id, environment=MACHINE)
     made = Measurement(scenario=SCENARIO, record=record, trials=(), comparing=runner)
-    runner._measured.add(made)
+    runner._measurements.add(made)
     return made
 
 

@@ -12,7 +12,10 @@
  * A report is a line `@step NUMBER STATUS NANOSECONDS BYTES`, the bytes, and a newline. The status is that of the
  * process, 128 plus a signal's number, 124 past the time limit, or 1 where the step itself failed. The first step
  * that does not end with 0 ends the job, unless a `?` stands before its kind. Processes of steps with a `=` before
- * their kind take turns (SCHED_FIFO): who is woken runs when the other one waits, and chance decides nothing. The last line is `@end NUMBER`, with the steps that were run.
+ * their kind take turns (SCHED_FIFO): who is woken runs when the other one waits, and chance decides nothing. The last
+ * line is `@end NUMBER`, with the steps that were run.
+ *
+ * /root.steps, where it is there, says how the root file system is made before the first step (root.h).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,6 +50,9 @@ struct started {
 };
 
 static int report_fd, own_netns;
+
+#include "root.h"
+
 static struct started background[MOST_STEPS];
 
 static long long now_ns(void)
@@ -104,7 +110,7 @@ static void report(int number, int status, long long took_ns, int output)
 
 static int new_output(void)
 {
-	return open("/tmp", O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+	return open("/dev/shm", O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
 }
 
 static void say(int output, const char *what, const char *name)
@@ -377,7 +383,8 @@ static void mount_all(void)
 	mount("devpts", "/dev/pts", "devpts", 0, NULL);
 	mount("tmpfs", "/dev/shm", "tmpfs", 0, NULL);
 	mount("tmpfs", "/run", "tmpfs", 0, "mode=755");
-	mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777");
+	/* Nothing is mounted on /tmp: programs of the host may lie there. */
+	chmod("/tmp", 01777);
 	mkdir("/run/netns", 0755);
 	symlink("/proc/self/fd", "/dev/fd");
 	mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL);
@@ -400,19 +407,25 @@ int main(void)
 {
 	static struct step step;
 	sigset_t child;
+	FILE *steps;
 	int number = 0;
 
 	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	setenv("HOME", "/root", 1);
 	setenv("TERM", "dumb", 1);
 	setenv("LC_ALL", "C.UTF-8", 1);
+	mkdir("/dev", 0755);
+	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+	open_report("/dev/ttyS1");
+	load_job();
+	steps = fopen("/root.steps", "re");
+	if (steps)
+		make_root(steps);
 	mount_all();
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	own_netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	open_report("/dev/ttyS1");
 	write_all(report_fd, "@begin\n", 7);
-	load_job();
 	while (next_step(&step) && number < MOST_STEPS) {
 		long long began = now_ns();
 		int output = new_output();
