@@ -52,7 +52,7 @@ def planned_metrics(scenario: Scenario, lookup: BaselineLookup) -> tuple[str, ..
         return tuple(name for name in wanted if name in held or not read_key(name).whole)
     protocols: set[str] = {spec.protocol for spec in scenario.traffic}
     generators = {spec.generator for spec in scenario.traffic if not spec.background}
-    loads = {spec.load.kind for spec in scenario.traffic if spec.load is not None and not spec.background}
+    loads: set[str] = {spec.load.kind for spec in scenario.traffic if spec.load is not None and not spec.background}
     known = catalogue_of(scenario)
     return tuple(name for name in wanted if _can_produce(known[name], protocols, generators, loads))
 

@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from perfcheck.errors import CollectError, Unavailable
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
 FUNCTIONS: Final = "functions"
 """Label of the numbers of functions."""
+_COMPLETE: Final = "complete"
+"""A file in a cache that was filled on another machine: nothing is to be compiled here."""
 _BUILD_TIMEOUT_S: Final = 120.0
 _BUILDERS: Final = ("btf.py", "compile.py", "image.py", "kernel_header.py")
 
@@ -170,6 +173,45 @@ def numbers(
 def _numbers_place(label: str, names: Sequence[str], types: Path) -> Path:
     digest = hashlib.blake2b("\n".join((_kernel(types), *names)).encode(), digest_size=12)
     return folder() / f"{label}-{digest.hexdigest()}.json"
+
+
+def place_of(names: Sequence[str]) -> Path:
+    """Return where the image of these files of bpf/ is kept for the running kernel, whether it is there or not."""
+    return _place([sources() / name for name in names], VMLINUX)
+
+
+def keep(name: str, text: str) -> None:
+    """Keep an image, made on another machine, under the name that `place_of` gives it here; ValueError for others."""
+    if Path(name).name != name or not name.endswith(".json"):
+        raise ValueError(f"expected the name of an image, got {name!r}")
+    from_json(text)
+    store(folder() / name, text)
+
+
+def kept(name: str) -> str | None:
+    """Return the text of an image by its name; None where there is none."""
+    return _read(folder() / Path(name).name)
+
+
+def need_no_compiler() -> None:
+    """Note in the cache that all images are in it."""
+    store(folder() / _COMPLETE, "")
+
+
+def is_complete() -> bool:
+    """Whether all images were put into the cache, so that no compiler is needed."""
+    return _read(folder() / _COMPLETE) is not None
+
+
+def compiled_for(types: bytes, names: Sequence[str]) -> str:
+    """Compile these files of bpf/ here for another kernel, whose BTF is given; CollectError, or Unavailable."""
+    from perfcheck.ebpf import bcc as bcc_package
+
+    bcc_package.find()
+    with tempfile.NamedTemporaryFile(prefix="perfcheck-types-") as file:
+        file.write(types)
+        file.flush()
+        return _build([sources() / name for name in names], Path(file.name))
 
 
 def kernel_types(types: Path = VMLINUX) -> Btf:

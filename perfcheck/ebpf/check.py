@@ -16,14 +16,15 @@ _CAP_BPF: Final = 39
 
 
 def check_bpf() -> None:
-    """Raise Unavailable without the kernel's BTF, the right to use BPF, libbpf, or BCC."""
+    """Raise Unavailable without the kernel's BTF, the right to use BPF, libbpf, or BCC where it is to compile."""
     if not cache.VMLINUX.exists():
         raise Unavailable(
             "the kernel's BTF", f"{cache.VMLINUX} is missing", "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
         )
     require_bpf_rights()
     Libbpf()
-    bcc_package.find()
+    if not cache.is_complete():
+        bcc_package.find()
 
 
 def require_bpf_rights() -> None:

@@ -23,8 +23,9 @@ from perfcheck.kernels.file_system import TYPE, byte_code, make_image
 from perfcheck.kernels.image import plain_modules, unsigned
 from perfcheck.kernels.machine_files import MachineFiles
 from perfcheck.kernels.modules import ModuleSet
-from perfcheck.kernels.programs import cache_folder, program
+from perfcheck.kernels.programs import program
 from perfcheck.kernels.store import Kernel
+from perfcheck.system.programs import cache_folder
 
 FOLDERS: Final = ("dev", "proc", "sys", "run", "tmp", "root", "own", "var/tmp", "var/cache", "var/lib", "etc")
 MAPPING: Final = ("nfit", "nd_pmem", "overlay", TYPE)

@@ -7,15 +7,19 @@ import errno
 import os
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import perfcheck
 from perfcheck.errors import LabError
 from perfcheck.lab.topology import Topology
 from perfcheck.model.names import Family
 from perfcheck.system import commands, processes
 from perfcheck.system.listeners import lengthen_backlogs
+from perfcheck.system.memory_file import MemoryFile
 from perfcheck.system.netns import inode_of
 
 if TYPE_CHECKING:
@@ -66,6 +70,10 @@ class LabHost:
         """Return what `work` gives when called in the host's namespace, in another thread."""
         return self._thread.inside(self.netns_path, work)
 
+    def require(self, program: str) -> None:
+        """Raise Unavailable where the program is not installed."""
+        commands.find(program)
+
     def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> subprocess.Popen[bytes]:
         """Start a journalled process in the host, pinned as the file says, stdout and stderr piped."""
         if not argv:
@@ -96,6 +104,14 @@ class LabHost:
             # Nobody has been told yet that it listens: no connection has come.
             lengthen_backlogs(self.netns_path)
         return found
+
+    def file(self, label: str, content: bytes = b"") -> MemoryFile:
+        """Make a file in memory, which the host's processes open by its path."""
+        return MemoryFile(label, content)
+
+    def own_program(self, name: str) -> Sequence[str]:
+        """Return the words that run a program of perfcheck's own: without the packages around it, it starts at once."""
+        return (sys.executable, "-I", "-S", str(Path(perfcheck.__file__).parent.resolve() / name))
 
     def reap(self) -> None:
         """Wait for processes that were ended and close this side of their pipes; safe to call twice."""

@@ -20,10 +20,11 @@ from perfcheck.lab.topology import End, Topology, lay_out
 from perfcheck.model.observation import LinkReport
 from perfcheck.model.proof import LinkProof
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.seams import EmulatedLink, Host, LinkEmulator, LinkEnd
+from perfcheck.model.seams import EmulatedLink, LinkEmulator, LinkEnd, TrafficGenerator
 from perfcheck.model.subject import direction_name
 from perfcheck.system import cgroup, commands, sysctl
 from perfcheck.system.clock import wait_until
+from perfcheck.system.environment import fingerprint
 from perfcheck.system.journal import Journal
 from perfcheck.system.listeners import lengthen_backlogs
 from perfcheck.system.netns import NetnsThread, path_of
@@ -94,7 +95,7 @@ class Lab:
         return self._journal.tag
 
     @property
-    def hosts(self) -> Mapping[str, Host]:
+    def hosts(self) -> Mapping[str, LabHost]:
         """The hosts by the file's names, once the lab is up."""
         return self._hosts
 
@@ -116,6 +117,14 @@ class Lab:
     def emulators(self) -> Mapping[str, str]:
         """For the record: the emulator's name of each link, e.g. `{"links[0] client-server": "relay"}`."""
         return {link.label: emulator.name for link, emulator in zip(self._topology.links, self._chosen, strict=True)}
+
+    def fingerprint(self) -> Mapping[str, str]:
+        """Describe this machine, which all hosts share."""
+        return fingerprint()
+
+    def check_generator(self, generator: TrafficGenerator) -> None:
+        """Raise Unavailable where this machine lacks the generator."""
+        generator.check()
 
     def interfaces(self) -> Mapping[str, str]:
         """For the fingerprint: driver, offloads and qdisc of the hosts' interfaces, e.g. `nic.client.eth0.driver`."""

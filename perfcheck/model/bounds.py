@@ -17,6 +17,8 @@ MAX_SETUP: Final = 256
 MAX_SYSCTLS: Final = 256
 MAX_ROUTES: Final = 64
 """These three are of all hosts together."""
+MAX_SETTINGS: Final = 64
+MAX_ADDRESSES: Final = 8
 MAX_CPUS: Final = 1024
 MAX_CPU: Final = 8191
 """The kernel's own largest number (NR_CPUS)."""

@@ -48,3 +48,41 @@ class LinkProof:
     ways: tuple[DirectionProof, ...]
     attempts: int
     took_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealDirection:
+    """One direction of a real link: the median time one way, give or take the error of the two clocks' comparison.
+
+    `rate_bps` is what one TCP connection carried for `rate_over_us`: at least so much fits. None: not measured.
+    """
+
+    way: str
+    one_way_us: float
+    one_way_error_us: float
+    rate_bps: float | None = None
+    rate_over_us: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealLinkProof:
+    """A real link as it was found; nothing of it is asked for, and nothing is changed.
+
+    Of `sent` datagrams `lost` had no answer. `mtu` is the smaller one of both ends, and `mtu_passes` says whether a
+    packet of that size came through whole. `clock_offset_us` is the second host's clock minus the first one's.
+    """
+
+    link: int
+    emulator: str
+    ways: tuple[RealDirection, ...]
+    rtt_p50_us: float
+    rtt_min_us: float
+    rtt_p90_us: float
+    sent: int
+    lost: int
+    mtu: int
+    mtu_passes: bool
+    speed_mbit: int | None
+    clock_offset_us: float
+    clock_error_us: float
+    took_ms: float

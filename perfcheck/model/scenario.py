@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from perfcheck.model.bounds import (
+    MAX_ADDRESSES,
     MAX_COMMAND,
     MAX_CPU,
     MAX_CPUS,
     MAX_HOSTS,
     MAX_KEY,
     MAX_NAME,
+    MAX_SETTINGS,
     MAX_SETUP,
     MAX_SYSCTLS,
     MAX_TEXT,
@@ -22,24 +24,41 @@ from perfcheck.model.impairments import Impairments
 from perfcheck.model.label import label_of, point_text
 from perfcheck.model.link import LinkSpec
 from perfcheck.model.measure import Measure
-from perfcheck.model.names import EntryName, HostName, Name
+from perfcheck.model.names import (
+    Address,
+    Destination,
+    EntryName,
+    HostName,
+    InterfaceName,
+    Name,
+    NetnsName,
+    ProgramName,
+)  # fmt: skip
 from perfcheck.model.quantities import (
     Flag,
     Frozen,
     Loss,
     Whole,
 )  # fmt: skip
+from perfcheck.model.setting import Setting
 from perfcheck.model.subject import SubjectKind, direction_name
 from perfcheck.model.traffic import CommandSpec, Iperf3Spec, ServerSpec, TrafficSpec, entry_names
 
 
+def _valid_setting(value: str) -> str:
+    return Setting.parse(value).text
+
+
 class HostSpec(Frozen):
-    """One host of the lab: a network namespace with its settings."""
+    """One host: a network namespace of the lab with its settings, or a real machine's interface.
+
+    A real one is reached over `ssh`, is the namespace `netns` of this machine, or is this machine itself.
+    """
 
     sysctl: dict[Annotated[str, Field(max_length=MAX_KEY)], Annotated[str, Field(max_length=MAX_TEXT)] | Whole] = Field(
         default_factory=dict,
         max_length=MAX_SYSCTLS,
-        description="net.* settings of this host's own network namespace",
+        description="net.* settings of this host's own network namespace, or of the real machine",
         examples=[{"net.ipv4.tcp_rmem": "4096 131072 6291456"}],
         json_schema_extra={"propertyNames": {"pattern": r"^net\.", "maxLength": MAX_KEY}},
     )
@@ -77,6 +96,57 @@ class HostSpec(Frozen):
         examples=[{"server": "satellite"}],
         json_schema_extra={"additionalProperties": False},
     )
+    interface: InterfaceName | None = Field(
+        default=None,
+        description="a real machine instead of a namespace: its interface on the link, with its own address; without "
+        "it, beside ssh or netns, the interface that has `address`",
+        examples=["eth1"],
+    )
+    ssh: Destination | None = Field(
+        default=None,
+        description="where the real machine is: a destination of ssh, or a host of its config; root there",
+        examples=["root@192.0.2.7"],
+    )
+    netns: NetnsName | None = Field(
+        default=None,
+        description="the real interface is in this network namespace of this machine",
+        examples=["peer"],
+    )
+    address: tuple[Address, ...] = Field(
+        default=(),
+        max_length=MAX_ADDRESSES,
+        description="addresses of the real interface to be used; without it all that it has, but link-local ones",
+        examples=[["192.0.2.7"]],
+    )
+    selftest: Literal["local", "remote"] | None = Field(
+        default=None,
+        description="a real machine as the kernel's selftests name it: NETIF here (local), or where REMOTE_TYPE and "
+        "REMOTE_ARGS say (remote), from the environment or net.config",
+        examples=["local"],
+    )
+    python: ProgramName = Field(
+        default="python3",
+        description="Python 3.11 or later on the real machine",
+        examples=["/opt/perfcheck/bin/python"],
+    )
+    settings: tuple[Annotated[str, AfterValidator(_valid_setting), Field(max_length=MAX_TEXT)], ...] = Field(
+        default=(),
+        max_length=MAX_SETTINGS,
+        description="settings of the real machine, which are put back afterwards: ethtool -K/-G/-C/-L, modparam, tc, "
+        "reload",
+        examples=[["ethtool -K eth1 gro off"]],
+    )
+    teardown: tuple[Annotated[str, Field(max_length=MAX_COMMAND)], ...] = Field(
+        default=(),
+        max_length=MAX_SETUP,
+        description="commands that undo what `setup` does on the real machine, run at the end whatever happens",
+        examples=[["nft delete table inet t"]],
+    )
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is a real machine's interface, not a namespace of the lab."""
+        return any(value is not None for value in (self.interface, self.ssh, self.netns, self.selftest))
 
 
 class Expectation(Frozen):
@@ -127,6 +197,11 @@ class Scenario(Frozen):
     tolerance_pct: dict[str, float] = Field(default_factory=dict)
     digest: str = ""
     workload_digest: str = ""
+
+    @property
+    def is_real(self) -> bool:
+        """Whether its hosts are real machines; the file's checks hold that all are or none is."""
+        return any(host.is_real for host in self.hosts.values())
 
     @property
     def label(self) -> str:

@@ -7,15 +7,21 @@ cannot do it, and returns None if it can.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from perfcheck.model.link import LinkSpec
-from perfcheck.model.names import Family
-from perfcheck.model.observation import LinkReport, Observation, QueueLook, Scope, TrafficReport
-from perfcheck.model.record import RunRecord
-from perfcheck.model.scenario import Scenario, TrafficSpec
+if TYPE_CHECKING:
+    # The agent on another machine has these seams without the library that validates files.
+    from perfcheck.model.budget import Spending
+    from perfcheck.model.link import LinkSpec
+    from perfcheck.model.names import Family
+    from perfcheck.model.observation import LinkReport, Observation, QueueLook, Scope, TrafficReport
+    from perfcheck.model.proof import LinkProof, RealLinkProof
+    from perfcheck.model.record import RunRecord
+    from perfcheck.model.scenario import Scenario, TrafficSpec
+    from perfcheck.model.series import Samples
 
 
 class Seam(Protocol):
@@ -27,6 +33,80 @@ class Seam(Protocol):
 
     def check(self) -> None:
         """Raise Unavailable where this machine cannot do it; cheap and without side effects."""
+
+
+class Process(Protocol):
+    """A process that runs in a host, with its output in pipes; subprocess.Popen is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its number on its own machine."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """Its standard input, where it is piped."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """The reading end of its standard output."""
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """The reading end of its standard error."""
+
+    def poll(self) -> int | None:
+        """Return its exit status, minus the signal's number where a signal ended it; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return the status; subprocess.TimeoutExpired past the time."""
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
+
+
+@runtime_checkable
+class Told(Protocol):
+    """A process of another machine, which tells its times: this machine's /proc does not know it."""
+
+    @property
+    def start_ns(self) -> int:
+        """When it was started, by this machine's CLOCK_MONOTONIC."""
+
+    @property
+    def end_ns(self) -> int:
+        """When it ended, by this machine's CLOCK_MONOTONIC; 0 while it runs."""
+
+    @property
+    def ahead_ns(self) -> int:
+        """How far its machine's CLOCK_MONOTONIC is ahead of this one's."""
+
+    def cpu_s(self) -> float:
+        """Return its CPU time, known when it has ended."""
+
+
+class HostFile(Protocol):
+    """A file in a host's machine, without a name in any folder, which the host's processes open by its path."""
+
+    @property
+    def folder(self) -> str:
+        """The folder that it is in."""
+
+    @property
+    def name(self) -> str:
+        """Its name in that folder."""
+
+    @property
+    def path(self) -> Path:
+        """Folder and name."""
+
+    def content(self) -> bytes:
+        """Read all of it."""
+
+    def close(self) -> None:
+        """Free it; safe to call twice."""
 
 
 class Host(Protocol):
@@ -51,7 +131,10 @@ class Host(Protocol):
     def address_towards(self, peer: str, family: Family = "ipv4") -> str:
         """Return the address under which `peer` (another host's name) reaches this host."""
 
-    def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> subprocess.Popen[bytes]:
+    def require(self, program: str) -> None:
+        """Raise Unavailable where the program is not installed on the host's machine."""
+
+    def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> Process:
         """Start a journalled process in the host, pinned as the file says, stdout and stderr piped."""
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 30.0) -> subprocess.CompletedProcess[bytes]:
@@ -59,6 +142,12 @@ class Host(Protocol):
 
     def listening(self, port: int, protocol: str = "tcp") -> bool:
         """Whether something listens on the port in this host (by sock_diag, no connection is made)."""
+
+    def file(self, label: str, content: bytes = b"") -> HostFile:
+        """Make a file in the memory of the host's machine, to be closed by the caller."""
+
+    def own_program(self, name: str) -> Sequence[str]:
+        """Return the words that run a program of perfcheck's own there, such as `traffic/connections/client.py`."""
 
 
 class EmulatedLink(Protocol):
@@ -175,6 +264,94 @@ class Sampled(Protocol):
         Counters and histograms are differences, gauges are the later snapshot's. From a snapshot right after `begin` to
         one right before `end` it is what `end` returns, apart from what measuring cost and warnings.
         """
+
+
+class MeasuringCore(Protocol):
+    """All collectors of a session as one, on this machine or on several."""
+
+    @property
+    def spending(self) -> Spending:
+        """What was spent and shed in the last trial that ended."""
+
+    @property
+    def by_phase(self) -> Mapping[str, tuple[Observation, ...]]:
+        """What was seen in each phase of the last trial that ended."""
+
+    @property
+    def queues_by_phase(self) -> Mapping[str, tuple[tuple[QueueLook, ...], tuple[QueueLook, ...]]]:
+        """The links' queues when each phase of the last trial that ended began, and when it ended."""
+
+    @property
+    def shed_collectors(self) -> frozenset[str]:
+        """Names of the collectors that do less than they could."""
+
+    @property
+    def samples(self) -> Samples | None:
+        """What was sampled in the last trial that ended."""
+
+    def join(self, collectors: Iterable[Collector]) -> None:
+        """Have these measure as well, from the next trial on."""
+
+    def begin(
+        self, scope: Scope, sampling: Any = None, queues: Callable[[], tuple[QueueLook, ...]] | None = None
+    ) -> None:  # fmt: skip
+        """Begin a trial."""
+
+    def end(self) -> tuple[Observation, ...]:
+        """Return what was seen since `begin`."""
+
+    def drop_samples(self) -> None:
+        """Remove what was sampled; safe to call twice."""
+
+    def abandon(self) -> None:
+        """End a trial that failed."""
+
+
+class Testbed(Protocol):
+    """Hosts and links of one scenario: a lab of this machine, or real ones."""
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """The hosts by the file's names."""
+
+    @property
+    def links(self) -> tuple[EmulatedLink, ...]:
+        """The links in the file's order."""
+
+    @property
+    def directions(self) -> Mapping[tuple[str, str], str]:
+        """The link's direction that each host's interface sends into, by host and interface name."""
+
+    @property
+    def emulators(self) -> Mapping[str, str]:
+        """For the record: what makes each link, by its label."""
+
+    def fingerprint(self) -> Mapping[str, str]:
+        """Describe the machine, or the machines, that hosts run on."""
+
+    def interfaces(self) -> Mapping[str, str]:
+        """For the fingerprint: driver, offloads and qdisc of the hosts' interfaces."""
+
+    def check_generator(self, generator: TrafficGenerator) -> None:
+        """Raise Unavailable where this machine lacks the generator, and its hosts run here."""
+
+    def prove(self) -> Sequence[LinkProof | RealLinkProof]:
+        """Measure the links; InvalidLink where one is not what the file asks for."""
+
+    def apply_settings(self) -> None:
+        """Set the hosts up as the file says."""
+
+    def favour(self, nice: int) -> None:
+        """Start the hosts' processes with this nice value from now on."""
+
+    def lengthen_backlogs(self) -> None:
+        """Have every server listen with the longest accept queue."""
+
+    def begin_trial(self, index: int) -> None:
+        """Start a trial."""
+
+    def end_trial(self) -> tuple[LinkReport, ...]:
+        """Return the reports of both directions of each link."""
 
 
 class Output(Protocol):

@@ -12,6 +12,7 @@ from perfcheck.output.cases import MEASURED, Case, Status, cases, failures, untr
 from perfcheck.output.cost import cost_lines
 from perfcheck.output.explain import background, why_lines
 from perfcheck.output.profile import profile_lines
+from perfcheck.output.real_links import real_link_lines
 from perfcheck.output.rows import Row, cause_text, circumstances, needs, notes, remarks, scenario_label, value_text
 from perfcheck.output.stages import stage_lines
 from perfcheck.output.table import plain_table, styled_table, styled_tally
@@ -69,7 +70,7 @@ class ConsoleOutput:
         rows = [case.row for case in found]
         if all(case.name == MEASURED for case in found):
             rows += _measured_rows(record)
-        for line in circumstances(record):
+        for line in (*real_link_lines(record), *circumstances(record)):
             self._say(printable(line))
         self._say(styled_table(rows, self._console.width) if self._console.is_terminal else plain_table(rows))
         if record.diagnosis[0].confidence > 0:

@@ -8,14 +8,12 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
-from perfcheck.collect.session import Core
 from perfcheck.diagnose import RuleSet
 from perfcheck.errors import InvalidLink
-from perfcheck.lab import Lab
-from perfcheck.model.proof import LinkProof
+from perfcheck.model.proof import LinkProof, RealLinkProof
 from perfcheck.model.record import ComparisonRecord, EventsRecord, ExpectationRecord, RunRecord, SeriesRecord
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.seams import Progress
+from perfcheck.model.seams import MeasuringCore, Progress, Testbed
 from perfcheck.model.verdict import Verdict, overall
 from perfcheck.output.events import EventLines
 from perfcheck.output.series import SeriesFile
@@ -27,7 +25,6 @@ from perfcheck.runner.series import KeepCurves
 from perfcheck.runner.summary import expectation_records, summarise
 from perfcheck.runner.trial import Trial, make_trial
 from perfcheck.runner.unmeasured import now
-from perfcheck.system import fingerprint
 from perfcheck.system.clock import epoch_ns
 from perfcheck.system.pressure import CpuLook
 
@@ -39,7 +36,7 @@ class Bench:
     """One scenario in a lab that is up: trials are made on it and summed up as a record."""
 
     def __init__(
-        self, scenario: Scenario, lab: Lab, core: Core, rules: RuleSet, progress: Progress,
+        self, scenario: Scenario, lab: Testbed, core: MeasuringCore, rules: RuleSet, progress: Progress,
         unavailable: Mapping[str, str], events: EventLines | None = None, series: SeriesFile | None = None,
     ) -> None:  # fmt: skip
         """Take what the session has made; nothing is measured yet.
@@ -82,7 +79,7 @@ class Bench:
             for index, (label, name) in enumerate(self._lab.emulators.items())
         }
 
-    def _prove(self) -> tuple[LinkProof, ...]:
+    def _prove(self) -> Sequence[LinkProof | RealLinkProof]:
         """Prove all links, again where others got into the way; a proof lasts less than their bursts do."""
         for attempt in range(1, MOST_PROOFS + 1):
             before = CpuLook.now()
@@ -97,7 +94,7 @@ class Bench:
 
     def trial(self) -> bool:
         """Make one trial; gives whether it counts. The environment is that of the first one's beginning."""
-        self._environment = self._environment or {**fingerprint(), **self._lab.interfaces()}
+        self._environment = self._environment or {**self._lab.fingerprint(), **self._lab.interfaces()}
         made = make_trial(self._scenario, self._lab, self._core, len(self._trials), self._keep_curves)
         write = None if self._events is None else partial(
             self._events.write, run_id=self._run_id, scenario=self._scenario.label, trial=made.record.index,
@@ -131,7 +128,7 @@ class Bench:
     def summary(self) -> RunRecord:
         """Return the record of all trials so far, its `expect` lines judged unless it is INVALID."""
         kinds = sorted({str(link["emulator"]) for link in self._emulated.values()})
-        environment = {**(self._environment or fingerprint()), "emulators": kinds}
+        environment = {**(self._environment or self._lab.fingerprint()), "emulators": kinds}
         record = summarise(
             scenario=self._scenario, trials=self._trials, rules=self._rules, run_id=self._run_id,
             started_at=self._started_at, environment=environment, emulators=self._emulated,

@@ -20,12 +20,11 @@ from perfcheck.confirm import (
     shipped_interventions,
 )
 from perfcheck.errors import CouldNotMeasure, Stopped, UsageError
-from perfcheck.lab import Lab
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.confirmation import Answer, ChangeRecord, ConfirmationRecord, EffectRecord
 from perfcheck.model.record import TrialRecord
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.seams import Progress
+from perfcheck.model.seams import Progress, Testbed
 from perfcheck.model.traffic import entry_names
 from perfcheck.model.units import format_value
 from perfcheck.runner.patience import MAX_ATTEMPTS, Patience
@@ -37,7 +36,7 @@ LOOKS: Final = (3, 5, 7)
 RUNS_FOR_A_SIGN: Final = 2
 """A sign of the cause that no unchanged run of so many shows is not there."""
 
-PrepareLab = Callable[[Lab], None]
+PrepareLab = Callable[[Testbed], None]
 """Does something in a lab whose hosts are set up."""
 
 _ANSWERS: Final = {Finding.MOVED: Answer.CONFIRMED, Finding.STAYED: Answer.REFUTED, Finding.OPEN: Answer.UNTESTED}
@@ -117,7 +116,7 @@ class CauseTest:
     def _nice(self) -> int | None:
         return next((step.priority for step in self._relief.in_hosts if step.priority is not None), None)
 
-    def _prepare(self, lab: Lab) -> None:
+    def _prepare(self, lab: Testbed) -> None:
         """Relieve what the hosts' own commands made, and favour the traffic's processes where that is the relief."""
         self._in_hosts.act(lab.hosts)
         if any(step.listeners is not None for step in self._relief.in_hosts):

@@ -88,7 +88,7 @@ def measured_in_guest(
             stage(f"starting perfcheck in the guest ({kernel.name})", 0, scenario.repeat)
 
     stage(f"booting {kernel.name}", 0, scenario.repeat)
-    found = boot(kernel, image.write, steps, guest, told, lambda line: _told(line, stage))
+    found = boot(kernel, image.write, steps, guest, told, said=lambda line: _told(line, stage))
     answer, *files = (report.content for report in found.report.steps[_SETTLED:])
     events, series = (files.pop(0) if asked is not None else b"" for asked in (options.events, options.series))
     return GuestResult(record=_record(answer, kernel), events=events, series=series)
@@ -113,7 +113,9 @@ def _own_files(kernel: Kernel, scenario: Scenario, options: RunOptions) -> OwnFi
     contents = {_REQUEST: request.to_bytes()}
     if kernel.btf is not None:
         measure = scenario.measure
-        compiled = compiled_for(kernel.btf, measure.layers, measure.mode, events=options.events is not None)
+        # Cost is measured without any program in the kernel (runner/cost.py).
+        mode = "summary" if measure.mode == "cost" else measure.mode
+        compiled = compiled_for(kernel.btf, measure.layers, mode, events=options.events is not None)
         contents |= {f"{_CACHE}/{name}": content for name, content in compiled.items()}
     rules = [path for folder in options.rule_dirs for path in below(folder)]
     return OwnFiles(contents=contents, files=(*needs.files, *rules), programs=needs.programs)

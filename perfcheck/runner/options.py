@@ -106,6 +106,9 @@ def _is_asked_of(scenario: Scenario, key: MetricKey) -> bool:
 
 def _refuse_commands(scenario: Scenario) -> None:
     """Refuse what runs commands, wherever the scenario comes from; a file's own error says the line."""
+    real = next((name for name, spec in scenario.hosts.items() if spec.is_real), None)
+    if real is not None:
+        raise UsageError(f"{scenario.file}: hosts.{real} is a real machine, which --no-commands forbids")
     host = next((name for name, spec in scenario.hosts.items() if spec.setup), None)
     if host is not None or any(entry.command is not None for entry in scenario.traffic):
         what = f"hosts.{host}.setup" if host is not None else "traffic by command"

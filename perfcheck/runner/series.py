@@ -11,11 +11,9 @@ from perfcheck.analyse import curves
 from perfcheck.analyse.anomalies import MOST_SAMPLES, Anomaly, anomalies
 from perfcheck.analyse.series import traffic_zero_ns
 from perfcheck.collect.series.sampler import Sampling
-from perfcheck.collect.session import Core
-from perfcheck.lab import Lab
 from perfcheck.model.observation import Observation, TrafficReport
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.seams import WatchedLink
+from perfcheck.model.seams import MeasuringCore, Testbed, WatchedLink
 from perfcheck.model.series import Curve
 from perfcheck.model.subject import direction_name
 
@@ -37,7 +35,7 @@ class Sampled:
     zero_ns: int | None = None
 
 
-def sampling_of(scenario: Scenario, lab: Lab) -> Sampling:
+def sampling_of(scenario: Scenario, lab: Testbed) -> Sampling:
     """Return what is sampled in the lab; its links note their queues from the next trial on."""
     interval_ns = scenario.measure.interval_ns
     links = []
@@ -50,7 +48,7 @@ def sampling_of(scenario: Scenario, lab: Lab) -> Sampling:
 
 
 def keep_samples(
-    core: Core, scenario: Scenario, reports: Sequence[TrafficReport], observations: Sequence[Observation],
+    core: MeasuringCore, scenario: Scenario, reports: Sequence[TrafficReport], observations: Sequence[Observation],
     keep: KeepCurves,
 ) -> Sampled:  # fmt: skip
     """Make curves of what was sampled and hand them on; return what is to be said of them."""
@@ -76,7 +74,7 @@ def _noted(every: Iterable[Curve], noted: list[Curve]) -> Iterator[Curve]:
 
 
 @contextmanager
-def samples_dropped(core: Core) -> Iterator[None]:
+def samples_dropped(core: MeasuringCore) -> Iterator[None]:
     """Remove what was sampled on every way out."""
     try:
         yield

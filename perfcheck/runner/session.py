@@ -17,7 +17,7 @@ from perfcheck.compare import MoreRuns, changed_conditions, judge, more_runs, pl
 from perfcheck.confirm import LineOf
 from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.errors import Stopped, Unavailable, UsageError
-from perfcheck.lab import Lab, plan
+from perfcheck.lab import plan
 from perfcheck.lab.links import emulators
 from perfcheck.model.baseline import BaselineLookup
 from perfcheck.model.confirmation import ConfirmationRecord
@@ -40,7 +40,8 @@ from perfcheck.runner.sides import Side
 from perfcheck.runner.summary import diagnosed_against
 from perfcheck.runner.trial import Trial
 from perfcheck.runner.unmeasured import interrupted_by, unmeasured
-from perfcheck.system import Journal, clean, measuring_lock, new_tag, stop_on_signals
+from perfcheck.runner.where import Where, lab_of, placed, real_of
+from perfcheck.system import clean, measuring_lock, stop_on_signals
 from perfcheck.system.checks import require_privileges
 from perfcheck.system.modules import loaded_modules
 
@@ -89,6 +90,7 @@ class Runner:
         self._progress = progress or _Silent()
         self._cleanup = ExitStack()
         self._unavailable: dict[str, str] = {}
+        self._lacking: Unavailable | None = None
         self._modules: frozenset[str] = frozenset()
         self._loaded_rules: RuleSet | None = None
         self._at_ref: Path | None = None
@@ -104,13 +106,15 @@ class Runner:
         return cls(options, progress)
 
     def __enter__(self) -> Self:
-        """Undo what a killed run left behind; missing privileges and files that cannot be written are told.
+        """Undo what a killed run left behind; files that cannot be written are told.
 
-        Guests need no privileges here.
+        Missing privileges are told by the scenarios that need them: guests and real machines ask for none here.
         """
-        if not in_guests(self.options.kernel):
+        try:
             require_privileges()
-        clean()
+            clean()
+        except Unavailable as lacking:
+            self._lacking = lacking
         self._open_files()
         return self
 
@@ -171,7 +175,7 @@ class Runner:
         Raises a subclass of CouldNotMeasure when nothing could be measured. What was measured but
         cannot be trusted comes back with verdict INVALID and its reason.
         """
-        scenario = self.options.applied_to(scenario)
+        scenario = placed(self.options.applied_to(scenario))
         # Malformed rule files and baselines, and a wrong name of a set, are told before anything is measured.
         rules = self._rules()
         if self.options.baseline:
@@ -187,12 +191,12 @@ class Runner:
 
         Raises as `run` does.
         """
-        scenario = self.options.applied_to(scenario)
+        scenario = placed(self.options.applied_to(scenario))
         if in_guests(self.options.kernel, a, b):
             with self._alone(scenario):
                 return compare_in_guests(scenario, self.options.kernel, a, b, self._progress)
-        with self._ready(scenario) as core:
-            return self._side_by_side(scenario, core, a, b)
+        with self._ready(scenario) as where:
+            return self._side_by_side(scenario, where, a, b)
 
     @contextmanager
     def _alone(self, scenario: Scenario) -> Iterator[None]:
@@ -213,10 +217,14 @@ class Runner:
         """
         scenario = self.options.applied_to(scenario)
         rules = self._rules()
-        with self._ready(scenario) as core:
+        if scenario.is_real:
+            raise UsageError(
+                f"{scenario.label}: a cause is tested in this machine's lab; real machines stay as they are"
+            )
+        with self._ready(scenario) as where:
 
             def run(one: Scenario, prepare_lab: PrepareLab | None, *, traffic: bool = True) -> TrialRecord | None:
-                with self._bench(one, core, rules, prepare_lab, _Silent()) as bench:
+                with self._bench(one, where, rules, prepare_lab, _Silent()) as bench:
                     if traffic:
                         bench.trial()
                         told(prepare_lab is not None, bench.trials[-1].record)
@@ -239,7 +247,7 @@ class Runner:
 
         Raises as `run` does.
         """
-        scenario = self.options.applied_to(scenario)
+        scenario = placed(self.options.applied_to(scenario))
         with self._opened(scenario) as bench:
             bench.measure(scenario.repeat)
             made = Measurement(scenario=scenario, record=bench.summary(), trials=bench.trials, comparing=self)
@@ -309,32 +317,43 @@ class Runner:
         record = judged(record, comparisons=comparisons, changed_conditions=changed_conditions(record, lookup))
         return diagnosed_against(record, self._rules(), lookup)
 
-    def _side_by_side(self, scenario: Scenario, core: Core, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
+    def _side_by_side(self, scenario: Scenario, where: Where, a: Side, b: Side) -> tuple[RunRecord, RunRecord]:
         # One valid trial makes a record here: how many pairs are enough is the looks' business.
         scenario = scenario.model_copy(update={"repeat": 1})
         rules = self._rules()
-        one, other = (self._bench(side.applied_to(scenario), core, rules) for side in (a, b))
+        one, other = (self._bench(side.applied_to(scenario), where, rules) for side in (a, b))
         with one as first, other as second:
             return measure_pairs(scenario, {"A": a, "B": b}, {"A": first, "B": second}, self._progress)
 
     @contextmanager
-    def _ready(self, scenario: Scenario) -> Iterator[Core]:
-        """Hold the machine's lock, with collectors attached and signals turned into exceptions.
+    def _ready(self, scenario: Scenario) -> Iterator[Where]:
+        """Hold the measuring lock, with collectors attached and signals turned into exceptions.
 
         What cannot be had is refused at once, before anybody is waited for. What the core sheds is back afterwards.
+        Real machines have a lock each, and are connected for as long as this lasts.
         """
+
+        def told(text: str) -> None:
+            self._progress.stage(scenario, text, 0, scenario.repeat)
+
+        if scenario.is_real:
+            with stop_on_signals(), real_of(scenario, told, self.options) as where:
+                yield where
+            return
+        if self._lacking is not None:
+            raise self._lacking
         plan(scenario, emulators())
-        with stop_on_signals(), measuring_lock(lambda text: self._progress.stage(scenario, text, 0, scenario.repeat)):
+        with stop_on_signals(), measuring_lock(told):
             core = Core(self._attach(scenario), core_budget(scenario))
             try:
-                yield core
+                yield Where(core=core, unavailable=self._unavailable, testbed=lab_of, join_late=self._join_late(core))
             finally:
                 for name in core.shed_collectors:
                     self._attached.pop(name).close()
 
     @contextmanager
     def _bench(
-        self, scenario: Scenario, core: Core, rules: RuleSet, prepare_lab: PrepareLab | None = None,
+        self, scenario: Scenario, where: Where, rules: RuleSet, prepare_lab: PrepareLab | None = None,
         progress: Progress | None = None,
     ) -> Iterator[Bench]:  # fmt: skip
         """Build the scenario's lab, prove its links and set its hosts up; all of it is undone afterwards.
@@ -344,19 +363,22 @@ class Runner:
         """
         progress = progress or self._progress
         progress.stage(scenario, "building hosts and links", 0, scenario.repeat)
-        with Journal.create(new_tag()) as journal, Lab(scenario, journal, emulators()) as lab:
-            bench = Bench(scenario, lab, core, rules, progress, self._unavailable, self._events, self._series)
+        with where.testbed(scenario) as lab:
+            bench = Bench(scenario, lab, where.core, rules, progress, where.unavailable, self._events, self._series)
             bench.prove()
             lab.apply_settings()
             if prepare_lab is not None:
                 prepare_lab(lab)
-            core.join(self._attached_late(scenario))
+            where.join_late(scenario)
             yield bench
 
     def _rules(self) -> RuleSet:
         if self._loaded_rules is None:
             self._loaded_rules = load_rules(self.options.rule_dirs)
         return self._loaded_rules
+
+    def _join_late(self, core: Core) -> Callable[[Scenario], None]:
+        return lambda scenario: core.join(self._attached_late(scenario))
 
     def _attached_late(self, scenario: Scenario) -> list[Collector]:
         """Attach what could not be before, and give it: the lab may have had the kernel load modules that it needs."""

@@ -8,10 +8,11 @@ from typing import Final, Literal, Self
 
 from perfcheck.errors import LabError, UsageError
 from perfcheck.model.scenario import HostSpec, Scenario, TrafficSpec
+from perfcheck.model.setting import Setting
 from perfcheck.scenario import refusal, unknown_congestion
 from perfcheck.system import commands
 
-Kind = Literal["file", "sysctl", "congestion", "nic", "command", "kernel", "cmdline"]
+Kind = Literal["file", "sysctl", "congestion", "nic", "command", "setting", "kernel", "cmdline"]
 
 FORMS: Final = {
     "file": "file (as the file says)",
@@ -20,8 +21,14 @@ FORMS: Final = {
     "nic": "nic [HOST:]FEATURE=on|off (as ethtool -K names it)",
     "kernel": "kernel=NAME [WORDS of its command line] (a kernel of `perfcheck kernel list`, booted in a guest)",
     "cmdline": "cmdline WORDS (of the kernel that a guest boots)",
+    "ethtool": "ethtool [HOST:]-K IFACE FEATURE on|off (also -G, -C, -L)",
+    "tc": "tc [HOST:]qdisc replace dev IFACE root KIND ...",
+    "modparam": "modparam [HOST:]MODULE.PARAM=VALUE (real machines)",
+    "reload": "reload [HOST:]MODULE [PARAM=VALUE] (real machines)",
     "command": "command ARGV (run on this machine before each of its runs)",
 }
+SETTINGS: Final = ("ethtool", "tc", "modparam", "reload")
+"""First words of what is a setting of a machine (model/setting.py)."""
 COMMAND_TIMEOUT_S: Final = 60.0
 MAX_CHARACTERS: Final = 4096
 
@@ -66,9 +73,16 @@ class Side:
                 host, setting = _host(rest)
                 key, _, value = (part.strip() for part in setting.partition("="))
                 if kind == "sysctl" and key and value:
-                    _refuse(text, refusal(key))
+                    _refuse(text, refusal(key, machine=True))
                 if key and value and (kind == "sysctl" or value in ("on", "off")):
                     return cls(kind="sysctl" if kind == "sysctl" else "nic", text=text, host=host, key=key, value=value)
+            case _ if kind in SETTINGS and rest:
+                host, setting = _host_before(rest)
+                try:
+                    value = Setting.parse(f"{kind} {setting}").text
+                except ValueError as wrong:
+                    raise UsageError(f"side {text!r}: {wrong}") from None
+                return cls(kind="setting", text=text, host=host, value=value)
         raise UsageError(f"a side is one of: {'; '.join(FORMS.values())}; got {text!r}")
 
     def applied_to(self, scenario: Scenario) -> Scenario:
@@ -76,8 +90,9 @@ class Side:
         if self.host is not None and self.host not in scenario.hosts:
             known = ", ".join(scenario.hosts)
             raise UsageError(f"{self.text!r}: {scenario.name} has no host {self.host!r}; it has {known}")
+        chosen = self._chosen(scenario)
         hosts = {
-            name: self._in_host(name, spec, scenario) if self.host in (None, name) else spec
+            name: self._in_host(name, spec, scenario) if name in chosen else spec
             for name, spec in scenario.hosts.items()
         }
         traffic = tuple(self._in_traffic(entry) for entry in scenario.traffic)
@@ -91,16 +106,48 @@ class Side:
             if done.returncode != 0:
                 raise LabError(f"side {self.text!r}: {commands.failure(done)}")
 
+    def _chosen(self, scenario: Scenario) -> tuple[str, ...]:
+        """Return the hosts that are set: the named one, or all, of an interface's settings those that have it."""
+        if self.host is not None:
+            return (self.host,)
+        every = tuple(scenario.hosts)
+        if self.kind != "setting" or not scenario.is_real:
+            return every
+        setting = Setting.parse(self.value)
+        if setting.kind in {"modparam", "module"}:
+            return every
+        having = tuple(name for name in every if scenario.hosts[name].interface == setting.target)
+        if not having:
+            known = ", ".join(f"{name}: {scenario.hosts[name].interface}" for name in every)
+            raise UsageError(f"side {self.text!r}: no host has the interface {setting.target} on its link ({known})")
+        return having
+
     def _in_host(self, name: str, spec: HostSpec, scenario: Scenario) -> HostSpec:
+        if self.kind == "setting":
+            return self._with_setting(name, spec)
         if self.kind == "sysctl":
+            if not spec.is_real:
+                _refuse(self.text, refusal(self.key))
             return spec.model_copy(update={"sysctl": {**spec.sysctl, self.key: self.value}})
         if self.kind == "congestion":
             return spec.model_copy(update={"congestion": self.value})
+        if self.kind == "nic" and spec.is_real:
+            if spec.interface is None:
+                raise UsageError(f"side {self.text!r}: the file does not name the interface of {name}: use ethtool -K")
+            order = f"ethtool -K {spec.interface} {self.key} {self.value}"
+            return spec.model_copy(update={"settings": (*spec.settings, order)})
         if self.kind == "nic":
             links = sum(name in link.between for link in scenario.links)
             orders = tuple(f"ethtool -K eth{number} {self.key} {self.value}" for number in range(links))
             return spec.model_copy(update={"setup": (*spec.setup, *orders)})
         return spec
+
+    def _with_setting(self, name: str, spec: HostSpec) -> HostSpec:
+        if spec.is_real:
+            return spec.model_copy(update={"settings": (*spec.settings, self.value)})
+        if Setting.parse(self.value).kind in {"modparam", "module"}:
+            raise UsageError(f"side {self.text!r}: {name} is a host of this machine's lab, which shares its modules")
+        return spec.model_copy(update={"setup": (*spec.setup, self.value)})
 
     def _in_traffic(self, entry: TrafficSpec) -> TrafficSpec:
         """An iperf3 that names a congestion control would hide the host's."""
@@ -123,6 +170,13 @@ def _refuse(text: str, why: str | None) -> None:
     """Say before anything is measured what can only be a mistake."""
     if why is not None:
         raise UsageError(f"side {text!r}: {why}")
+
+
+def _host_before(text: str) -> tuple[str | None, str]:
+    """Split `dut:-K eth1 gro off`; words of settings have no colon before their first blank."""
+    first, blank, rest = text.partition(" ")
+    name, colon, word = first.partition(":")
+    return (name, f"{word}{blank}{rest}".strip()) if colon else (None, text)
 
 
 def _host(text: str) -> tuple[str | None, str]:

@@ -23,17 +23,15 @@ from perfcheck.analyse import (
     unmatched_flows,
     why_not_counted,
 )
-from perfcheck.collect.session import Core
 from perfcheck.diagnose import Sightings
 from perfcheck.errors import TrafficError
-from perfcheck.lab import Lab
 from perfcheck.lab.links.relay.emulator import RelayLink
 from perfcheck.model.budget import Spending
 from perfcheck.model.metric import Metrics
 from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
 from perfcheck.model.record import CrossCheck, TrialRecord
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.seams import TrafficSession
+from perfcheck.model.seams import MeasuringCore, Testbed, TrafficSession
 from perfcheck.model.topology import bottleneck, measured_paths
 from perfcheck.runner.budget import detail_budget_pct
 from perfcheck.runner.detailing import detail_record, packet_filter
@@ -69,7 +67,7 @@ class Trial:
 
 
 def make_trial(
-    scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: KeepCurves | None = None
+    scenario: Scenario, lab: Testbed, core: MeasuringCore, index: int, keep_curves: KeepCurves | None = None
 ) -> Trial:  # fmt: skip
     """Drive the scenario's traffic once; TrafficError and CollectError pass through, all processes ended.
 
@@ -79,7 +77,7 @@ def make_trial(
         return _made(scenario, lab, core, index, keep_curves)
 
 
-def _made(scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: KeepCurves | None) -> Trial:
+def _made(scenario: Scenario, lab: Testbed, core: MeasuringCore, index: int, keep_curves: KeepCurves | None) -> Trial:
     before_s = _own_cpu_s()
     sampling = sampling_of(scenario, lab) if keep_curves is not None else None
     watched = watch_links(scenario, lab.links) if scenario.phases_ns else None
@@ -143,7 +141,7 @@ def _made(scenario: Scenario, lab: Lab, core: Core, index: int, keep_curves: Kee
     )
 
 
-def _scope(scenario: Scenario, lab: Lab) -> Scope:
+def _scope(scenario: Scenario, lab: Testbed) -> Scope:
     """Return what counts in a trial that begins now: the links have begun to count the times of their schedules."""
     began_ns = now_ns()
     return Scope(
@@ -157,7 +155,7 @@ def _scope(scenario: Scenario, lab: Lab) -> Scope:
     )
 
 
-def _driven(sessions: Sequence[TrafficSession], carriers: Sequence[int], lab: Lab) -> tuple[TrafficReport, ...]:
+def _driven(sessions: Sequence[TrafficSession], carriers: Sequence[int], lab: Testbed) -> tuple[TrafficReport, ...]:
     """Start all traffic and wait for its end; LabError where a link broke meanwhile."""
     try:
         with traffic_ends_with(carriers, sessions):
@@ -170,7 +168,7 @@ def _driven(sessions: Sequence[TrafficSession], carriers: Sequence[int], lab: La
 
 
 @contextmanager
-def _let_go(core: Core) -> Iterator[None]:
+def _let_go(core: MeasuringCore) -> Iterator[None]:
     """Have the core end a trial that fails, too: what it holds of the hosts would outlive them."""
     try:
         yield
@@ -180,14 +178,14 @@ def _let_go(core: Core) -> Iterator[None]:
 
 
 @contextmanager
-def _prepared(scenario: Scenario, lab: Lab) -> Iterator[tuple[TrafficSession, ...]]:
+def _prepared(scenario: Scenario, lab: Testbed) -> Iterator[tuple[TrafficSession, ...]]:
     """Prepare every generator's session; all of them are stopped on every way out."""
     table = generators()
     with ExitStack() as stack:
         sessions = []
         for spec in scenario.traffic:
             generator = table[spec.generator]
-            generator.check()
+            lab.check_generator(generator)
             session = generator.prepare(spec, lab.hosts, scenario.warmup_ns)
             stack.callback(session.stop)
             sessions.append(session)

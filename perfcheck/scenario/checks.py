@@ -18,6 +18,7 @@ from perfcheck.model.link import DIRECTIONS
 from perfcheck.model.traffic import GENERATORS
 from perfcheck.scenario.cost import check_cost
 from perfcheck.scenario.own_metrics import check_own_metrics
+from perfcheck.scenario.real_hosts import check_real_hosts, is_real
 from perfcheck.scenario.subjects import check_subjects
 from perfcheck.scenario.suggest import hint, nearest
 from perfcheck.scenario.sysctls import refusal
@@ -43,7 +44,7 @@ def check(document: Document) -> list[Problem]:
     connected = () if links or not _joined(document) else _connections(document)
     rest = (
         *_measured(document), *check_subjects(document), *check_own_metrics(document), *_followed(document),
-        *check_cost(document),
+        *check_cost(document), *check_real_hosts(document),
     )  # fmt: skip
     return [*_hosts(document), *links, *_traffic(document), *connected, *rest]
 
@@ -60,7 +61,7 @@ def _sysctls(document: Document, host: str) -> Iterator[Problem]:
     loc: Loc = ("hosts", host, "sysctl")
     settings = document.table(*loc)
     for key, entry in settings.items():
-        why = refusal(key)
+        why = refusal(key, machine=is_real(document, host))
         if why is not None:
             yield document.problem(entry.place, document.find((*loc, key)).path, why)
     congestion = document.find(("hosts", host, "congestion"))

@@ -40,6 +40,8 @@ def too_many(document: Document) -> list[Problem]:
          "sysctls in all hosts"),
         (("hosts",), sum(len(document.table("hosts", name, "via")) for name in hosts), bounds.MAX_ROUTES,
          "entries of via in all hosts"),
+        (("hosts",), sum(len(document.listing("hosts", name, "teardown")) for name in hosts), bounds.MAX_SETUP,
+         "teardown commands in all hosts"),
     )  # fmt: skip
     return [
         _at(document, loc, f"expected at most {most} {what}, got {count}") for loc, count, most, what in counted

@@ -68,7 +68,8 @@ def conditions(scenario: Scenario) -> Mapping[str, str]:
 
 def _workload(scenario: Scenario) -> Mapping[str, str]:
     facts: list[Fact] = [
-        (f"hosts.{name}", "router" if host.router else "host") for name, host in scenario.hosts.items()
+        (f"hosts.{name}", "real" if host.is_real else "router" if host.router else "host")
+        for name, host in scenario.hosts.items()
     ]
     for name, host in scenario.hosts.items():
         if host.nat:
@@ -95,6 +96,8 @@ def _host(path: str, host: HostSpec) -> Iterator[Fact]:
         yield f"{path}.sysctl.{key}", " ".join(str(value).split())
     for index, command in enumerate(host.setup):
         yield f"{path}.setup[{index}]", command
+    for index, setting in enumerate(host.settings):
+        yield f"{path}.settings[{index}]", " ".join(setting.split())
     if host.congestion is not None:
         yield f"{path}.congestion", host.congestion
     if host.cpus is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from perfcheck.errors import Problem
+from perfcheck.scenario.real_hosts import real_hosts
 from perfcheck.scenario.suggest import hint, nearest
 from perfcheck.scenario.sysctls import refusal
 from perfcheck.scenario.tree import Document
@@ -33,7 +34,10 @@ CONGESTION_CONTROLS: Final = (
 
 def check_here(document: Document) -> Iterator[Problem]:
     """Return every name that can only be a mistake."""
+    real = real_hosts(document)
     for host in document.table("hosts"):
+        if host in real:
+            continue  # another kernel, which its agent asks
         yield from _congestion(document, ("hosts", host, "congestion"))
         yield from _congestion(document, ("hosts", host, "sysctl", CONGESTION_KEY))
         yield from _sysctls(document, ("hosts", host, "sysctl"))

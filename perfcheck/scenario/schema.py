@@ -66,7 +66,7 @@ class ScenarioDocument(Frozen):
     hosts: dict[HostName, HostSpec] = Field(
         min_length=2,
         max_length=MAX_HOSTS,
-        description="the hosts by name, each a network namespace; {} for a host without settings",
+        description="the hosts by name, each a network namespace, or a real machine; {} for a host without settings",
         examples=[{"client": {}, "server": {"sysctl": {"net.ipv4.tcp_congestion_control": "cubic"}}}],
         json_schema_extra={"additionalProperties": False},
     )

@@ -30,8 +30,11 @@ _HOST_WIDE: Final = re.compile(
 """Found by comparing /proc/sys/net of the first namespace with a new one's: missing there, or read-only."""
 
 
-def refusal(key: str) -> str | None:
-    """Say why a host of the lab cannot have this sysctl, or None where it may; the lab has the last word."""
+def refusal(key: str, *, machine: bool = False) -> str | None:
+    """Say why a host of the lab cannot have this sysctl, or None where it may; the lab has the last word.
+
+    A real `machine`, which the file names, may also be given what applies to the whole machine.
+    """
     if not key.startswith("net."):
         return (
             "expected a sysctl that begins with net.; the others apply to the whole machine, and perfcheck does not "
@@ -39,7 +42,7 @@ def refusal(key: str) -> str | None:
         )
     if not _NAME.fullmatch(key):
         return "expected a sysctl's name such as net.ipv4.tcp_rmem"
-    if _HOST_WIDE.fullmatch(key):
+    if _HOST_WIDE.fullmatch(key) and not machine:
         return (
             "this sysctl applies to the whole machine, or is read-only in a host of the lab; "
             "perfcheck does not change it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from perfcheck.system.rundir import TAG, check_trusted, run_dir
 from perfcheck.system.signals import deferred_signals
 from perfcheck.system.undo import Undone, undo_all
 
+AGENT_SUFFIX: Final = ".agent"
+"""Ends the name of the folder that an agent of another machine's perfcheck was sent to (remote/bootstrap.py)."""
 LARGEST_JOURNAL_BYTES: Final = 16 << 20
 OTHERS_TIMEOUT_S: Final = 30.0
 """How long another `clean` is waited for; without its lock, two of them do the same work, which harms nothing."""
@@ -75,6 +78,9 @@ def clean(directory: Path | None = None) -> CleanReport:
 
 def _clean_one(path: Path, found: _Found) -> None:
     tag = path.name.removesuffix(SUFFIX)
+    if path.name.endswith(AGENT_SUFFIX):
+        _clean_copy(path)
+        return
     born = path.name.endswith(BIRTH_SUFFIX)
     if not born and (tag == path.name or not TAG.fullmatch(tag)):
         return
@@ -89,6 +95,19 @@ def _clean_one(path: Path, found: _Found) -> None:
         return
     except OSError as problem:
         found.unreadable.append(f"{path}: {problem.strerror or problem}")
+
+
+def _clean_copy(path: Path) -> None:
+    """Remove the copy of perfcheck that an agent ran from, where that agent is dead: it held a lock on the folder."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if os.fstat(fd).st_uid == os.geteuid() and lock_is_free(fd):
+            shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(fd)
 
 
 def _clean_journal(fd: int, path: Path, tag: str, found: _Found) -> None:

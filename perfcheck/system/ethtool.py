@@ -78,6 +78,12 @@ def active_features(ifname: str) -> frozenset[str] | None:
     return None
 
 
+def ask(ifname: str, question: bytes) -> bytes:
+    """Return the driver's answer to a struct of linux/ethtool.h, as long as the question; OSError where it has none."""
+    with _control() as control:
+        return _ask(control, ifname, question)
+
+
 def _control() -> socket.socket:
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 

@@ -71,7 +71,8 @@ class Journal:
         Kinds and names: `netns` its name under /run/netns (with the kernel's marks of it), `process` the
         command (with `pid` and `start` once it runs), `sysctl` a host-wide key with `old` and `new`, `cgroup`
         the path of a control group, `folder` that of a guest's or a tree's files (each with its `inode` once it is
-        made). Names of namespaces, groups and folders carry the tag: nothing else is ever removed.
+        made), `setting` what was set of which device or module (with what it was `before`), `command` what undoes a
+        command of the file's. Names of namespaces, groups and folders carry the tag: nothing else is ever removed.
         """
         if kind not in get_args(Kind):
             raise ValueError(f"expected one of {', '.join(get_args(Kind))}, got {kind!r}")

@@ -61,3 +61,7 @@ def set_host_wide(undo: UndoLog, key: str, value: str, *, permitted: bool) -> No
         write(key, value)
     except OSError as problem:
         raise LabError(f"{key}={value} was refused by the kernel: {problem.strerror}") from None
+    now = read(key)
+    if now is not None and now != tokens(value):
+        # An undo takes another value than the noted one for somebody else's.
+        undo.note("sysctl", key, old=" ".join(old), new=" ".join(now))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from perfcheck.errors import PerfcheckError
+from perfcheck.errors import LabError, PerfcheckError
 from perfcheck.model.printable import printable
-from perfcheck.system import cgroup, netns, processes, sysctl
+from perfcheck.system import cgroup, commands, device_settings, netns, processes, sysctl
 from perfcheck.system.netns import Mark
 from perfcheck.system.owner import Owner
 from perfcheck.system.processes import ProcessId
 
-Kind = Literal["netns", "process", "sysctl", "cgroup", "folder"]
+Kind = Literal["netns", "process", "sysctl", "cgroup", "folder", "setting", "command"]
 FOLDER_PREFIX: Final = "perfcheck-guest-"
 """How the name of a folder begins that holds a guest's files; the lab's tag is the rest."""
 TREE_PREFIX: Final = "perfcheck-tree-"
@@ -31,6 +32,7 @@ TREE_PREFIX: Final = "perfcheck-tree-"
 
 _HOST: Final = r"[a-z0-9][a-z0-9_.-]{0,63}"
 _SYSCTLS: Final = "net"
+_COMMAND_TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,10 @@ class Entry:
                 raise ValueError(f"expected a sysctl of {_SYSCTLS}.*, got {self.name!r}")
             if not {"old", "new"} <= self.detail.keys():
                 raise ValueError(f"a note of the sysctl {self.name} needs its old and its new value")
+        if self.kind == "setting":
+            device_settings.check_note(self.name, self.detail)
+        if self.kind == "command" and not shlex.split(self.name):
+            raise ValueError(f"expected a command, got {self.name!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +98,18 @@ def undo_all(entries: Sequence[Entry], tag: str, owner: Owner | None) -> tuple[U
     return tuple(outcomes)
 
 
+def _undo_command(entry: Entry) -> Undone:
+    """Run a command of a host's `teardown`; one that fails is told, and is not tried again at each start."""
+    try:
+        commands.run(shlex.split(entry.name), timeout_s=_COMMAND_TIMEOUT_S, error=LabError)
+    except PerfcheckError as problem:
+        return Undone(kind=entry.kind, name=entry.name, outcome="gone", reason=str(problem))
+    return Undone(kind=entry.kind, name=entry.name, outcome="undone")
+
+
 def _undo(entry: Entry, elsewhere: int | None) -> Undone:
+    if entry.kind == "command":
+        return _undo_command(entry)
     try:
         done = _UNDO[entry.kind](entry)
     except (OSError, PerfcheckError, ValueError) as problem:
@@ -206,11 +223,16 @@ def _undo_folder(entry: Entry) -> bool:
     return True
 
 
+def _undo_setting(entry: Entry) -> bool:
+    return device_settings.put_back(entry.name, device_settings.noted_state(entry.detail))
+
+
 _UNDO: Final[Mapping[str, Callable[[Entry], bool]]] = {
     "netns": _undo_netns,
     "cgroup": _undo_cgroup,
     "sysctl": _undo_sysctl,
     "folder": _undo_folder,
+    "setting": _undo_setting,
 }
 
 __all__ = ["FOLDER_PREFIX", "TREE_PREFIX", "Entry", "Kind", "Undone", "undo_all"]

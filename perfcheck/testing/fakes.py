@@ -16,6 +16,7 @@ from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficR
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario, TrafficSpec
 from perfcheck.model.seams import EmulatedLink, Host, LinkEnd, TrafficSession, UndoLog
+from perfcheck.system.memory_file import MemoryFile
 from perfcheck.testing.values import make_traffic_report
 
 Answer = TypeVar("Answer")
@@ -128,6 +129,18 @@ class FakeHost:
         """Return `towards[peer]`, else the first address, whatever the family."""
         del family
         return self.towards.get(peer, self.addresses[0])
+
+    def require(self, program: str) -> None:
+        """Have everything."""
+        del program
+
+    def file(self, label: str, content: bytes = b"") -> MemoryFile:
+        """Make a real file in memory: scripted processes may write to it."""
+        return MemoryFile(label, content)
+
+    def own_program(self, name: str) -> Sequence[str]:
+        """Return words of that shape."""
+        return ("python", "-I", "-S", name)
 
     def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> subprocess.Popen[bytes]:
         """Make the scripted process."""

@@ -34,7 +34,7 @@ from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.model.traffic import HttpSpec
 from perfcheck.system import commands
 from perfcheck.traffic.process import Child, prepared
-from perfcheck.traffic.requests import Answered, MemoryFile, arrivals, columns, request_metrics, timed
+from perfcheck.traffic.requests import Answered, arrivals, columns, request_metrics, timed
 
 FIRST_PORT: Final = 8080
 PORTS: Final = 200
@@ -62,7 +62,8 @@ class Http:
         """Start the server and return once it listens."""
         if spec.http is None:
             raise TrafficError(f"the generator http was given traffic of {spec.generator}")
-        self.check()
+        hosts[spec.http.from_host].require("h2load")
+        hosts[spec.http.to_host].require("nghttpd")
         return prepared(HttpSession(spec=spec.http, hosts=hosts, warmup_ns=warmup_ns))
 
 
@@ -76,8 +77,8 @@ class HttpSession:
         self._warmup_us = 0.0 if spec.background else warmup_ns / 1e3
         self._port = FIRST_PORT
         self._served: tuple[tuple[str, int], ...] = ()
-        self._body = MemoryFile("body", bytes(spec.size_bytes))
-        self._log = MemoryFile("requests")
+        self._body = hosts[spec.to_host].file("body", bytes(spec.size_bytes))
+        self._log = hosts[spec.from_host].file("requests")
         self._server: Child | None = None
         self._client: Child | None = None
 
@@ -122,7 +123,7 @@ class HttpSession:
         if client.status != 0:
             raise TrafficError(f"{client} failed with {client.describe_end()}")
         end_ns = client.end_ns or time.monotonic_ns()
-        log = columns(self._log.text(), "\t", 3)
+        log = columns(self._log.content().decode(errors="replace"), "\t", 3)
         good = succeeded(log)
         first_ns = first_sent_ns(good, client.start_ns, end_ns)
         arrived, measured_ns = arrivals(good, self._warmup_us, first_ns, self._spec.size_bytes)
@@ -175,11 +176,14 @@ def measured(good: Answered, warmup_us: float, size_bytes: int) -> dict[str, flo
 
 
 def first_sent_ns(good: Answered, start_ns: int, end_ns: int) -> int:
-    """Return when the first request was sent, CLOCK_MONOTONIC: the log has the time of day, in us."""
+    """Return when the first request was sent, CLOCK_MONOTONIC: the log has the time of day, in us.
+
+    Another machine may have another time of day: then it is the start of the client.
+    """
     if not len(good.sent_us):
         return start_ns
     wall_ns = round(1000 * float(good.sent_us.min())) - (time.time_ns() - time.monotonic_ns())
-    return min(max(wall_ns, start_ns), end_ns)
+    return wall_ns if start_ns <= wall_ns <= end_ns else start_ns
 
 
 def failures(stdout: str, command: str) -> dict[str, float]:

@@ -66,7 +66,8 @@ class Iperf3:
         """Start the server and return once it listens."""
         if spec.iperf3 is None:
             raise TrafficError(f"the generator iperf3 was given traffic of {spec.generator}")
-        self.check()
+        for host in (spec.iperf3.from_host, spec.iperf3.to_host):
+            hosts[host].require(self.program)
         _check_warmup(spec.iperf3, warmup_ns)
         return prepared(Iperf3Session(program=self.program, spec=spec.iperf3, hosts=hosts, warmup_ns=warmup_ns))
 

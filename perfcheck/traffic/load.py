@@ -23,11 +23,11 @@ from perfcheck.model.observation import TrafficReport
 from perfcheck.model.scenario import TrafficSpec
 from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.model.traffic import LoadSpec
+from perfcheck.system.memory_file import MemoryFile
 from perfcheck.system.programs import LOAD, executable, require
 from perfcheck.traffic.http import READY_S, free_port
 from perfcheck.traffic.load_report import Ran, build_report
 from perfcheck.traffic.process import Child, prepared
-from perfcheck.traffic.requests import MemoryFile
 
 FIRST_PORT: Final = 7000
 LONGEST_S: Final = 3600.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from perfcheck.errors import TrafficError
-from perfcheck.model.seams import Host
+from perfcheck.model.seams import Host, Told
 
 LINGER_S: Final = 0.5
 """How long output is still read after the end: a child of the process may hold the pipe open for ever."""
@@ -26,8 +26,8 @@ _CHUNK: Final = 1 << 16
 class Child:
     """A running process; two threads of its own wait for its end and read its output.
 
-    `start_ns` and `end_ns` are CLOCK_MONOTONIC. With `keep_bytes` only so much of the end of each
-    stream is kept, so that a chatty command cannot fill the memory.
+    `start_ns` and `end_ns` are CLOCK_MONOTONIC of this machine; that of the host's machine is `ahead_ns` ahead. With
+    `keep_bytes` only so much of the end of each stream is kept, so that a chatty command cannot fill the memory.
     """
 
     def __init__(self, host: Host, argv: Sequence[str], *, keep_bytes: int | None = None) -> None:
@@ -41,6 +41,9 @@ class Child:
             self._process = host.popen(self.argv)
         except OSError as error:
             raise TrafficError(f"cannot start {self}: {error.strerror}: {argv[0]!r}. Is it installed?") from error
+        self.ahead_ns = 0
+        if isinstance(self._process, Told):
+            self.start_ns, self.ahead_ns = self._process.start_ns, self._process.ahead_ns
         self._keep_bytes = keep_bytes
         self._cut = False
         self._sinks = (bytearray(), bytearray())
@@ -113,7 +116,7 @@ class Child:
 
     def cpu_s(self) -> float:
         """CPU time that it used so far, without its children; 0 where that cannot be told."""
-        if self._ended.is_set():
+        if self._ended.is_set() or isinstance(self._process, Told):
             return self._cpu_s
         return _cpu_s(self._process.pid)
 
@@ -138,13 +141,20 @@ class Child:
         self._closed = True
 
     def _await_end(self) -> None:
+        if isinstance(self._process, Told):
+            self._process.wait()
+            self._cpu_s, self.end_ns = self._process.cpu_s(), self._process.end_ns
+        else:
+            self._await_own()
+        self._ended.set()
+        os.close(self._exit_write)
+
+    def _await_own(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         self._cpu_s = _cpu_s(self._process.pid)
         self._process.wait()
         self.end_ns = time.monotonic_ns()
-        self._ended.set()
-        os.close(self._exit_write)
 
     def _drain(self) -> None:
         deadline: float | None = None

@@ -18,8 +18,8 @@ from perfcheck.model.printable import printable
 from perfcheck.model.units import DURATION_NS, parse_in_unit
 from perfcheck.system import commands
 from perfcheck.system.json_bounds import in_bounds, json_fault
+from perfcheck.system.memory_file import MemoryFile
 from perfcheck.traffic import find_matches
-from perfcheck.traffic.requests import MemoryFile
 
 MATCHING_S: Final = 5.0
 """How long all regular expressions of a report may search."""

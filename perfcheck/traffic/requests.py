@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -83,42 +81,6 @@ def timed(answered: Answered, first_ns: int, size_bytes: int = 0) -> Requests:
     since_us = answered.sent_us - (answered.sent_us.min() if len(answered.sent_us) else 0.0)
     sent_ns = first_ns + np.rint(1000 * since_us).astype(np.int64)
     return Requests(sent_ns=sent_ns, latency_us=answered.latency_us, size_bytes=size_bytes)
-
-
-class MemoryFile:
-    """A file without a name in any folder, which the lab's processes open by its path in /proc."""
-
-    def __init__(self, label: str, content: bytes = b"") -> None:
-        """Make it; it is gone with `close`, and with this process."""
-        self._fd = os.memfd_create(label)
-        if content:
-            with open(self._fd, "wb", closefd=False) as file:
-                file.write(content)
-
-    @property
-    def folder(self) -> str:
-        """The folder that it is in."""
-        return f"/proc/{os.getpid()}/fd"
-
-    @property
-    def name(self) -> str:
-        """Its name in that folder."""
-        return str(self._fd)
-
-    @property
-    def path(self) -> Path:
-        """Folder and name."""
-        return Path(self.folder) / self.name
-
-    def text(self) -> str:
-        """Read all of it."""
-        return self.path.read_text(encoding="utf-8", errors="replace")
-
-    def close(self) -> None:
-        """Free it; safe to call twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def columns(text: str, separator: str, count: int) -> npt.NDArray[np.float64]:

@@ -27,7 +27,7 @@ from perfcheck.model.traffic import SockperfSpec
 from perfcheck.system import commands
 from perfcheck.traffic.http import GRACE_S, KEEP_BYTES, READY_S, free_port
 from perfcheck.traffic.process import Child, prepared
-from perfcheck.traffic.requests import Answered, MemoryFile, arrivals, columns, request_metrics, timed
+from perfcheck.traffic.requests import Answered, arrivals, columns, request_metrics, timed
 
 FIRST_PORT: Final = 11111
 OWN_WARMUP_NS: Final = 400_000_000
@@ -51,7 +51,8 @@ class Sockperf:
         """Start the server and return once it listens."""
         if spec.sockperf is None:
             raise TrafficError(f"the generator sockperf was given traffic of {spec.generator}")
-        self.check()
+        for host in (spec.sockperf.from_host, spec.sockperf.to_host):
+            hosts[host].require("sockperf")
         return prepared(SockperfSession(spec=spec.sockperf, hosts=hosts, warmup_ns=warmup_ns))
 
 
@@ -65,7 +66,7 @@ class SockperfSession:
         self._warmup_ns = 0 if spec.background else max(0, warmup_ns - OWN_WARMUP_NS)
         self._duration_s = -(-spec.duration_ns // 10**9)
         self._port = FIRST_PORT
-        self._log = MemoryFile("messages")
+        self._log = hosts[spec.from_host].file("messages")
         self._server: Child | None = None
         self._client: Child | None = None
 
@@ -112,7 +113,7 @@ class SockperfSession:
         if client.status != 0:
             raise TrafficError(f"{client} failed with {client.describe_end()}")
         end_ns = client.end_ns or time.monotonic_ns()
-        messages = answered(self._log.text())
+        messages = answered(self._log.content().decode(errors="replace"))
         # The log's times are its own clock's; it begins after the messages that sockperf leaves out.
         first_ns = client.start_ns + OWN_WARMUP_NS
         arrived, measured_ns = arrivals(messages, self._warmup_ns / 1e3, first_ns)

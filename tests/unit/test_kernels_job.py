@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from perfcheck.errors import LabError
 from perfcheck.kernels.job import Kind, Step, StepReport, encode, first_failure, parse
 
-WORDS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=20)
+WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20)
 KINDS: tuple[Kind, ...] = ("run", "start", "listen", "stop", "write", "offer", "read")
 STEPS = st.builds(
     Step, kind=st.sampled_from(KINDS), arguments=st.lists(WORDS, max_size=5).map(tuple), netns=WORDS,

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from perfcheck.errors import TrafficError
 from perfcheck.model.scenario import TrafficSpec
+from perfcheck.system.memory_file import MemoryFile
 from perfcheck.testing import FakeHost, FakeProcess
 from perfcheck.traffic import http, sockperf
-from perfcheck.traffic.requests import Answered, MemoryFile, columns, request_metrics
+from perfcheck.traffic.requests import Answered, columns, request_metrics
 
 H2LOAD = """
 finished in 2.00s, 44700.50 req/s, 43.87MB/s
@@ -107,7 +108,7 @@ def test_a_line_that_was_cut_off_is_left_out_and_nonsense_is_told() -> None:
 def test_a_memory_file_is_readable_by_its_path_while_it_is_open() -> None:
     made = MemoryFile("body", b"abc")
     assert made.path.read_bytes() == b"abc"
-    assert made.text() == "abc"
+    assert made.content().decode() == "abc"
     made.close()
     made.close()
 

@@ -53,14 +53,18 @@ class ConnectionLog:
         }
 
 
-def read_log(content: bytes) -> ConnectionLog:
-    """Read the client's log; TrafficError where it was cut off."""
+def read_log(content: bytes, ahead_ns: int = 0) -> ConnectionLog:
+    """Read the client's log, whose clock is so far ahead of this one; TrafficError where it was cut off."""
     if len(content) % (8 * COLUMNS):
         raise TrafficError("the log of connections was cut off")
     table = np.frombuffer(content, dtype=np.int64).reshape(-1, COLUMNS)
     begin_ns, connect_ns, first_byte_ns, length_ns, outcome = table.T
     return ConnectionLog(
-        begin_ns=begin_ns, connect_ns=connect_ns, first_byte_ns=first_byte_ns, length_ns=length_ns, outcome=outcome
+        begin_ns=begin_ns - ahead_ns,
+        connect_ns=connect_ns,
+        first_byte_ns=first_byte_ns,
+        length_ns=length_ns,
+        outcome=outcome,
     )
 
 

@@ -15,11 +15,9 @@ flows are too many to be named: the report says where the server listens (`serve
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from perfcheck.errors import TrafficError
@@ -28,7 +26,6 @@ from perfcheck.model.observation import TrafficReport
 from perfcheck.model.scenario import TrafficSpec
 from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.model.traffic import ConnectionsSpec
-from perfcheck.traffic.connections import client, server
 from perfcheck.traffic.connections.log import (
     ConnectionLog,
     connection_arrivals,
@@ -38,7 +35,6 @@ from perfcheck.traffic.connections.log import (
 )
 from perfcheck.traffic.http import KEEP_BYTES, READY_S, free_port
 from perfcheck.traffic.process import Child, prepared
-from perfcheck.traffic.requests import MemoryFile
 
 FIRST_PORT: Final = 9000
 GRACE_S: Final = 10.0
@@ -71,7 +67,7 @@ class ConnectionsSession:
         self._warmup_ns = 0 if spec.background else warmup_ns
         self._address = hosts[spec.to_host].address_towards(spec.from_host, spec.family)
         self._port = FIRST_PORT
-        self._log = MemoryFile("connections")
+        self._log = hosts[spec.from_host].file("connections")
         self._server: Child | None = None
         self._client: Child | None = None
 
@@ -86,12 +82,13 @@ class ConnectionsSession:
         self._port = free_port(host, FIRST_PORT, "tcp")
         spec = self._spec
         asked = {"backlog": spec.backlog, "accept_per_s": spec.accept_per_s}
-        self._server = Child(host, self._argv(server.__file__, asked), keep_bytes=KEEP_BYTES)
+        self._server = Child(host, self._argv(host, "server", asked), keep_bytes=KEEP_BYTES)
         self._server.await_listening(self._port, "tcp", READY_S)
 
-    def _argv(self, program: str, asked: Mapping[str, int | str | None]) -> tuple[str, ...]:
+    def _argv(self, host: Host, program: str, asked: Mapping[str, int | str | None]) -> tuple[str, ...]:
         common = {"address": self._address, "port": self._port, "size": self._spec.size_bytes}
-        return (sys.executable, "-I", "-S", str(Path(program).resolve()), json.dumps({**common, **asked}))
+        words = host.own_program(f"traffic/connections/{program}.py")
+        return (*words, json.dumps({**common, **asked}))
 
     def start(self) -> None:
         """Start the client; returns at once."""
@@ -100,7 +97,8 @@ class ConnectionsSession:
             "rate_per_s": spec.rate_per_s, "duration_ns": spec.duration_ns, "concurrency": spec.concurrency,
             "timeout_ns": spec.timeout_ns, "most": MAX_OPENED, "log": str(self._log.path),
         }  # fmt: skip
-        self._client = Child(self._hosts[spec.from_host], self._argv(client.__file__, asked), keep_bytes=KEEP_BYTES)
+        host = self._hosts[spec.from_host]
+        self._client = Child(host, self._argv(host, "client", asked), keep_bytes=KEEP_BYTES)
 
     def wait(self) -> TrafficReport:
         """Wait for its end and report."""
@@ -115,7 +113,7 @@ class ConnectionsSession:
         if serving.ended():
             raise TrafficError(f"{serving} ended before its clients, with {serving.describe_end()}")
         end_ns = asking.end_ns or time.monotonic_ns()
-        log = read_log(self._log.path.read_bytes())
+        log = read_log(self._log.content(), ahead_ns=asking.ahead_ns)
         arrived, measured_ns = connection_arrivals(log, self._warmup_ns)
         opening_ns = _opening_ns(log, self._spec.duration_ns)
         return TrafficReport(
