@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perfcheck.cli.bisecting import bisect
-from perfcheck.runner.option_values import for_argparse, path_text, tolerance
+from perfcheck.runner.option_values import for_argparse, path_text
 
 if TYPE_CHECKING:
     _Subparsers = argparse._SubParsersAction[Any]
@@ -34,8 +34,8 @@ or only skipped ones are left), or nothing could be measured"""
 _path = for_argparse(lambda text: Path(path_text(text)))
 
 
-def add_bisect(subparsers: _Subparsers) -> None:
-    """Add `perfcheck bisect`."""
+def add_bisect(subparsers: _Subparsers) -> argparse.ArgumentParser:
+    """Add `perfcheck bisect` and return its parser, for the options that it shares with other commands."""
     parser = subparsers.add_parser(
         "bisect", help="find the kernel that made a metric worse", description=_TEXT, epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -61,19 +61,12 @@ def add_bisect(subparsers: _Subparsers) -> None:
     )
     parser.add_argument("--restart", action="store_true", help="drop the steps that the state has")
     parser.add_argument("--no-verify", action="store_true", help="do not compare B with A first")
-    parser.add_argument(
-        "--tolerance", action="append", default=[], type=for_argparse(tolerance), metavar="METRIC=PCT",
-        help="margin of the metric: smaller changes do not count",
-    )  # fmt: skip
     parser.add_argument("--select", metavar="TEXT", help="the scenario whose label contains TEXT")
-    parser.add_argument(
-        "--json", type=_path, metavar="PATH",
-        help="append the run records of all steps to PATH, A before B, one per line ('-': standard output)",
-    )  # fmt: skip
     parser.add_argument(
         "--no-commands", action="store_true", help="refuse files that run commands (setup:); see docs/security.md"
     )
     parser.set_defaults(command=bisect, judges=True, trace_outside=False)
+    return parser
 
 
 def _add_building(parser: argparse.ArgumentParser) -> None:

@@ -47,7 +47,7 @@ def folder() -> Path:
     return Path("/var/cache/perfcheck") if os.geteuid() == 0 else Path.home() / ".cache/perfcheck"
 
 
-def image_for(*names: str, types: Path = VMLINUX) -> Image:
+def image_for(*names: str, types: Path | None = None) -> Image:
     """Return the image of these files of bpf/, compiled as one text for the running kernel, once a kernel.
 
     `types` is the BTF of another kernel that it is compiled for.
@@ -96,7 +96,7 @@ def files_for(
 
 
 def prepare(
-    *groups: Sequence[str], enumerators: Mapping[str, Sequence[str]] | None = None, types: Path = VMLINUX
+    *groups: Sequence[str], enumerators: Mapping[str, Sequence[str]] | None = None, types: Path | None = None
 ) -> None:  # fmt: skip
     """Begin to compile what is missing in a child process, side by side; `image_for` waits for what is under way.
 
@@ -113,7 +113,7 @@ def prepare(
     if not wanted:
         return
     argv = [sys.executable, "-P", "-m", "perfcheck.ebpf.compile_all"]
-    argv.append(json.dumps({"texts": wanted, "enumerators": enumerators or {}, "types": str(types)}))
+    argv.append(json.dumps({"texts": wanted, "enumerators": enumerators or {}, "types": str(types or VMLINUX)}))
     try:
         with contextlib.suppress(OSError):
             compiler = subprocess.Popen(
@@ -158,7 +158,7 @@ def _compiling(names: Sequence[str]) -> Iterator[None]:
 
 
 def numbers(
-    label: str, names: Sequence[str], look_up: Callable[[Sequence[str]], Mapping[str, int]], types: Path = VMLINUX
+    label: str, names: Sequence[str], look_up: Callable[[Sequence[str]], Mapping[str, int]], types: Path | None = None
 ) -> dict[str, int]:  # fmt: skip
     """Return what `look_up` finds in the running kernel's types under these names; looked up once for each kernel."""
     stored = _numbers_place(label, names, types)
@@ -170,14 +170,14 @@ def numbers(
         return found
 
 
-def _numbers_place(label: str, names: Sequence[str], types: Path) -> Path:
+def _numbers_place(label: str, names: Sequence[str], types: Path | None) -> Path:
     digest = hashlib.blake2b("\n".join((_kernel(types), *names)).encode(), digest_size=12)
     return folder() / f"{label}-{digest.hexdigest()}.json"
 
 
 def place_of(names: Sequence[str]) -> Path:
     """Return where the image of these files of bpf/ is kept for the running kernel, whether it is there or not."""
-    return _place([sources() / name for name in names], VMLINUX)
+    return _place([sources() / name for name in names], None)
 
 
 def keep(name: str, text: str) -> None:
@@ -214,15 +214,16 @@ def compiled_for(types: bytes, names: Sequence[str]) -> str:
         return _build([sources() / name for name in names], Path(file.name))
 
 
-def kernel_types(types: Path = VMLINUX) -> Btf:
+def kernel_types(types: Path | None = None) -> Btf:
     """Read the running kernel's types; Unavailable where it does not have them."""
+    types = types or VMLINUX
     try:
         return Btf(types.read_bytes())
     except OSError as error:
         raise _no_types(types, error) from error
 
 
-def _place(paths: Sequence[Path], types: Path) -> Path:
+def _place(paths: Sequence[Path], types: Path | None) -> Path:
     return folder() / f"{_label([path.name for path in paths])}-{_key(paths, types)}.json"
 
 
@@ -230,7 +231,7 @@ def _label(names: Sequence[str]) -> str:
     return "-".join(name.partition(".")[0] for name in names)
 
 
-def _key(paths: Sequence[Path], types: Path) -> str:
+def _key(paths: Sequence[Path], types: Path | None) -> str:
     digest = hashlib.blake2b(_kernel(types).encode(), digest_size=12)
     here = Path(__file__).parent
     for part in (*kernel_header.sources(*paths), *(here / name for name in _BUILDERS)):
@@ -238,8 +239,9 @@ def _key(paths: Sequence[Path], types: Path) -> str:
     return digest.hexdigest()
 
 
-def _kernel(types: Path) -> str:
+def _kernel(types: Path | None) -> str:
     """Return a digest of a kernel's types."""
+    types = types or VMLINUX
     try:
         status = types.stat()
         return _digest_of(types, status.st_mtime_ns, status.st_size)
@@ -288,8 +290,8 @@ def store(stored: Path, text: str) -> None:
         return
 
 
-def _build(paths: Sequence[Path], types: Path) -> str:
-    argv = [sys.executable, "-P", "-m", "perfcheck.ebpf.compile", str(types), *map(str, paths)]
+def _build(paths: Sequence[Path], types: Path | None) -> str:
+    argv = [sys.executable, "-P", "-m", "perfcheck.ebpf.compile", str(types or VMLINUX), *map(str, paths)]
     label = " ".join(path.name for path in paths)
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False)

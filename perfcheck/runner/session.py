@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 from weakref import WeakSet, finalize
 
 from perfcheck.baseline import BaselineStore, baseline_of, baselines_at, lookup_of
@@ -33,34 +33,17 @@ from perfcheck.runner.budget import core_budget
 from perfcheck.runner.confirming import CauseTest, PrepareLab
 from perfcheck.runner.guest_bench import in_guest
 from perfcheck.runner.guests import bench_in_guests, compare_in_guests, in_guests
+from perfcheck.runner.measured import Measured
 from perfcheck.runner.measurement import Measurement
 from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
 from perfcheck.runner.summary import diagnosed_against
-from perfcheck.runner.trial import Trial
 from perfcheck.runner.unmeasured import interrupted_by, unmeasured
 from perfcheck.runner.where import Where, lab_of, placed, real_of
 from perfcheck.system import clean, measuring_lock, stop_on_signals
 from perfcheck.system.checks import require_privileges
 from perfcheck.system.modules import loaded_modules
-
-
-class Measured(Protocol):
-    """What a run needs of a bench: a lab's or a guest's."""
-
-    def measure(self, runs: int, why: str = "") -> None:
-        """Make trials until so many more count, or patience is at its end."""
-
-    def summary(self) -> RunRecord:
-        """Return the record of all trials so far."""
-
-    @property
-    def trials(self) -> tuple[Trial, ...]:
-        """All trials so far that a later run can go on with, as far as the record does not have them."""
-
-    def go_on(self, record: RunRecord, trials: Sequence[Trial]) -> None:
-        """Go on with a run that was summed up before."""
 
 
 def _confirmed(bench: Measured, wanted: MoreRuns) -> RunRecord:

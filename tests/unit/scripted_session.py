@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Self
 
+from perfcheck.model.record import RunRecord
+from perfcheck.model.scenario import Scenario
 from perfcheck.runner import RunOptions
+from perfcheck.runner.unmeasured import unmeasured
 
 
 class ScriptedSession:
@@ -21,3 +24,6 @@ class ScriptedSession:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+    def unmeasured(self, scenario: Scenario, reason: str, started_at: str) -> RunRecord:
+        return unmeasured(scenario, reason, started_at)

@@ -31,6 +31,7 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.output import read_records
 from perfcheck.runner import RunOptions
 from perfcheck.runner.sides import Side
+from perfcheck.runner.unmeasured import unmeasured
 from perfcheck.testing import make_judged_record, make_record, make_unmeasured_record
 
 RTT = "tcp.rtt_us.p50"
@@ -75,6 +76,9 @@ class ScriptedRunner:
         if isinstance(answer, BaseException):
             raise answer
         return make_judged_record(scenario, {RTT: (answer, answer + 1, answer + 2)}, run_id=f"{len(self.asked):032x}")
+
+    def unmeasured(self, scenario: Scenario, reason: str, started_at: str) -> RunRecord:
+        return unmeasured(scenario, reason, started_at)
 
     def save_baseline(
         self, record: RunRecord, *, update: bool = False, accept: Sequence[str] = (), reason: str = ""

@@ -17,6 +17,7 @@ from perfcheck.compare import (
 )  # fmt: skip
 from perfcheck.model.baseline import AcceptedChange, Baseline, BaselineLookup, BaselineSession, Difference
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue.cost import is_cost
 from perfcheck.model.metric import DecidedBy
 from perfcheck.model.record import ComparisonRecord, RunRecord, TrialRecord
 from perfcheck.model.scenario import Scenario
@@ -92,7 +93,9 @@ def test_only_compared_metrics_and_those_that_the_file_names_are_judged() -> Non
     scenario = make_scenario(expect={"tcp.rtt_us.mean": "<= 60ms"}, tolerance_pct={"tcp.mss_bytes": 1.0})
     found = judged(make_record(values), like(values), scenario)
     assert found.keys() == {RTT, "tcp.rtt_us.mean", "tcp.mss_bytes"}
-    assert set(wanted_metrics(make_scenario())) == {name for name, spec in CATALOGUE.items() if spec.compared}
+    assert set(wanted_metrics(make_scenario())) == {
+        name for name, spec in CATALOGUE.items() if spec.compared and not is_cost(name)
+    }
 
 
 def test_the_scenarios_tolerance_counts() -> None:

@@ -106,7 +106,8 @@ def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """A cache in a fresh folder; the list grows with each compilation."""
     made: list[Path] = []
 
-    def fake(paths: Sequence[Path]) -> str:
+    def fake(paths: Sequence[Path], types: Path | None) -> str:
+        del types
         made.extend(paths)
         return image.to_json(IMAGE)
 
@@ -192,7 +193,8 @@ def test_what_a_child_compiles_is_waited_for_and_not_compiled_again(compilers: C
 def test_what_a_child_could_not_compile_is_told_by_the_one_who_needs_it(
     compilers: Compilers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(paths: Sequence[Path]) -> str:
+    def fail(paths: Sequence[Path], types: Path | None) -> str:
+        del types
         raise CollectError(f"{paths[0].name} cannot be compiled")
 
     monkeypatch.setattr(cache, "_build", fail)

@@ -20,6 +20,7 @@ from perfcheck.model.printable import is_printable
 from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, ExpectationRecord, RunRecord, TrialRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
+from perfcheck.runner.unmeasured import unmeasured
 from perfcheck.scenario import load_text
 from perfcheck.scenario.loader import read
 from perfcheck.testing import make_record
@@ -99,6 +100,9 @@ class Scripted:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    def unmeasured(self, scenario: Scenario, reason: str, started_at: str) -> RunRecord:
+        return unmeasured(scenario, reason, started_at)
 
     def ab(self, scenario: Scenario, **_: object) -> tuple[RunRecord, RunRecord]:
         record = self.run(scenario)
