@@ -274,6 +274,7 @@ class RunRecord(_Part):
     invalid_reason: str | None = None
     unavailable: Mapping[str, str] = Field(default_factory=dict)
     reproduce: str = ""
+    virtme: str = ""
     warnings: tuple[str, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

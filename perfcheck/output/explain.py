@@ -88,7 +88,12 @@ def details(record: RunRecord, subject: Subject) -> str:
 def background(record: RunRecord, subject: Subject | None = None) -> str:
     """Return what all failures of a run share: cause, other metrics that moved, changed conditions, a command."""
     return _lines(
-        (*_cause(record, subject), *_moved(record, subject), *_circumstances(record), *_reproduce(record.reproduce))
+        (
+            *_cause(record, subject),
+            *_moved(record, subject),
+            *_circumstances(record),
+            *_reproduce(record.reproduce, record.virtme),
+        )
     )
 
 
@@ -123,9 +128,12 @@ def place(file: str, line: int | None) -> str:
     return _lines((("at", file if line is None else f"{file}:{line}"),))
 
 
-def _reproduce(command: str) -> Iterator[tuple[str, str]]:
+def _reproduce(command: str, virtme: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the command that measures it again, and the one that boots the same kernel with virtme-ng."""
     if command:
         yield "reproduce", command
+    if virtme:
+        yield "virtme-ng", virtme
 
 
 def _lines(blocks: Sequence[tuple[str, str]]) -> str:
@@ -135,7 +143,7 @@ def _lines(blocks: Sequence[tuple[str, str]]) -> str:
 def _laid_out(label: str, text: str) -> Iterator[str]:
     """Yield `label  text`, wrapped to WIDTH; commands and places stay on one line, to be copied."""
     parts = text.split("\n")
-    if label not in ("at", "reproduce"):
+    if label not in ("at", "reproduce", "virtme-ng"):
         # A percentage and its sign stay together.
         whole = [part.replace(" %", "\N{NO-BREAK SPACE}%") for part in parts]
         parts = [piece for part in whole for piece in textwrap.wrap(part, WIDTH - _INDENT) or [""]]

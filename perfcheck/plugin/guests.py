@@ -41,5 +41,5 @@ def _measures_cost(item: pytest.Item) -> bool:
 
 
 def _names_a_kernel(config: pytest.Config) -> bool:
-    sides = PluginSession.of(config).options.ab or ()
-    return in_guests(config.getoption("--kernel", default=None), *map(Side.parse, sides))
+    chosen = PluginSession.of(config).options
+    return in_guests(chosen.kernel, *map(Side.parse, chosen.ab or ()))

@@ -24,6 +24,7 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.runner.guest_needs import needs_of
 from perfcheck.runner.guest_request import ANSWER, Request, read_answer
 from perfcheck.runner.options import RunOptions
+from perfcheck.system.programs import LOAD, built, kept_as
 
 MEMORY_MB: Final = 3072
 SHIFT: Final = 0
@@ -117,6 +118,9 @@ def _own_files(kernel: Kernel, scenario: Scenario, options: RunOptions) -> OwnFi
         mode = "summary" if measure.mode == "cost" else measure.mode
         compiled = compiled_for(kernel.btf, measure.layers, mode, events=options.events is not None)
         contents |= {f"{_CACHE}/{name}": content for name, content in compiled.items()}
+    if any(entry.load is not None for entry in scenario.traffic):
+        # A guest has no compiler.
+        contents[f"{_CACHE}/{kept_as(LOAD)}"] = built(LOAD)
     rules = [path for folder in options.rule_dirs for path in below(folder)]
     return OwnFiles(contents=contents, files=(*needs.files, *rules), programs=needs.programs)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from perfcheck.diagnose import RuleSet
@@ -24,6 +26,7 @@ from perfcheck.runner.guest_run import GuestPlace
 from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
+from perfcheck.runner.virtme import virtme_line
 from perfcheck.system import measuring_lock, stop_on_signals
 
 NOT_IN_GUESTS: Final = ("nic", "command")
@@ -79,7 +82,15 @@ def compare_in_guests(
     record_a, record_b = compare_guests(scenario, one, other, progress)
     if kernel is not None:
         record_b = record_b.model_copy(update={"reproduce": f"{record_b.reproduce} --kernel {shlex.quote(kernel)}"})
-    return record_a, record_b
+    return record_a, record_b.model_copy(update={"virtme": _virtme(scenario, other.guest)})
+
+
+def _virtme(scenario: Scenario, guest: GuestKernel) -> str:
+    own = Path(sys.executable).with_name("perfcheck")
+    return virtme_line(
+        scenario, origin=guest.kernel.origin, release=guest.kernel.release, command_line=guest.command_line,
+        program=str(own) if own.exists() else own.name,
+    )  # fmt: skip
 
 
 def compare_guests(

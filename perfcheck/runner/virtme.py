@@ -18,16 +18,16 @@ _CLOUD: Final = "cloud"
 
 def virtme_line(
     scenario: Scenario, *, origin: str, release: str, command_line: Sequence[str] = (), program: str = "perfcheck"
-) -> str | None:
+) -> str:
     """Return the command that runs the scenario with all layers in a guest of virtme-ng.
 
     `origin` is where a kernel of the store came from, as its description says, `release` what `uname -r` says in it.
     A built tree and an image are booted from where they are. Another kernel is named by its release: vng boots one that
-    is installed. None for Debian's cloud kernels, which do not boot there: they lack 9p. `program` is
+    is installed. Empty for Debian's cloud kernels, which do not boot there: they lack 9p. `program` is
     perfcheck's own path: the guest has this machine's files, but not the PATH of the caller's shell.
     """
     if _CLOUD in release.split("-"):
-        return None
+        return ""
     booted = _BUILT.fullmatch(origin) or _IMAGE.fullmatch(origin)
     # With an `=`, so that a word may begin with a dash.
     appended = (f"--append={word}" for word in command_line)

@@ -24,16 +24,22 @@ COMPILER: Final = ("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra")
 PROGRAM: Final = ("-static",)
 PLUGIN: Final = ("-shared", "-fPIC", "-fvisibility=hidden")
 _INCLUDED: Final = re.compile(rb'^#include "([a-z_]+\.h)"', re.MULTILINE)
+_FOLDER: Final = "programs"
 _TIMEOUT_S: Final = 60.0
 
 
 def cache_folder() -> Path:
-    """Return where compiled programs are kept: $XDG_CACHE_HOME/perfcheck, else as the BPF programs are."""
+    """Return where compiled programs are kept: below $XDG_CACHE_HOME/perfcheck, else beside the BPF programs."""
     base = os.environ.get("XDG_CACHE_HOME")
     if base:
-        return Path(base) / "perfcheck" / "programs"
+        return Path(base) / "perfcheck" / _FOLDER
     root = Path("/var/cache/perfcheck") if os.geteuid() == 0 else Path.home() / ".cache" / "perfcheck"
-    return root / "programs"
+    return root / _FOLDER
+
+
+def kept_as(source: Path) -> str:
+    """Return the path of a compiled program in perfcheck's cache on any machine."""
+    return f"{_FOLDER}/{place_of(source).name}"
 
 
 def place_of(source: Path, how: tuple[str, ...] = PROGRAM) -> Path:
@@ -75,6 +81,9 @@ def executable(source: Path) -> Path:
             raise _not_kept(place, str(problem.strerror)) from None
         if _kept(place) is None:
             raise _not_kept(place, "others may write there")
+    if not os.access(place, os.X_OK):
+        # Whoever put it there need not have kept its mode.
+        place.chmod(0o700)
     return place
 
 

@@ -157,5 +157,15 @@ def test_in_another_mode_it_is_measured_here(with_cost: Suite) -> None:
     assert "deselected" not in result.stdout.str()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--kernel", "6.12-cloud"), ("--ab", "kernel=6.1-cloud", "kernel=6.12-cloud"), ("--ab", "file", "cmdline a=b")],
+)
+def test_where_a_kernel_is_named_it_is_measured(with_cost: Suite, words: tuple[str, ...]) -> None:
+    result = with_cost.run(*words)
+    assert "cost-bulk" in with_cost.calls()
+    assert "deselected" not in result.stdout.str()
+
+
 def test_without_such_scenarios_nothing_is_said(suite: Suite) -> None:
     assert "deselected" not in suite.run().stdout.str()

@@ -62,7 +62,7 @@ def evil_record(**changes: object) -> RunRecord:
                 metric=METRIC, baseline=1.0, current=2.0, change_pct=100.0, detectable_pct=1.0, margin_pct=2.0,
                 verdict=Verdict.REGRESSED, reason=EVIL, unit=EVIL,
             ),),
-            "changed_conditions": {EVIL: (EVIL, EVIL)}, "warnings": (EVIL,), "reproduce": EVIL,
+            "changed_conditions": {EVIL: (EVIL, EVIL)}, "warnings": (EVIL,), "reproduce": EVIL, "virtme": EVIL,
             "unavailable": {EVIL: EVIL},
             "trials": (*record.trials, TrialRecord(index=3, metrics={}, valid=False, invalid_reason=EVIL)),
             "verdict": Verdict.FAIL,

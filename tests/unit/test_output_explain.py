@@ -202,3 +202,9 @@ def test_what_did_not_recover_is_told_in_words_in_place_of_a_value() -> None:
     assert regressed.headline == f"app.recovery_ms@bulk/after: {why}, baseline 300 ms"
     assert f"actual     {why}" in regressed.details
     assert "change" not in regressed.details
+
+
+def test_the_command_for_virtme_ng_stays_on_one_line_to_be_copied() -> None:
+    line = "vng --run /home/kim/src/linux --memory 4G -- /opt/perfcheck/.venv/bin/perfcheck run " + "x" * 120
+    shown = background(REGRESSED.model_copy(update={"virtme": line})).splitlines()
+    assert shown[-2:] == ["  reproduce  perfcheck run scenarios/wan.yaml", f"  virtme-ng  {line}"]

@@ -40,13 +40,12 @@ def test_it_boots_what_vng_can_find(origin: str, booted: str) -> None:
 
 
 def test_debians_cloud_kernels_do_not_boot_there() -> None:
-    assert virtme_line(scenario(), origin="", release="6.12.117+deb12-cloud-amd64") is None
+    assert virtme_line(scenario(), origin="", release="6.12.117+deb12-cloud-amd64") == ""
 
 
 def test_other_modes_and_points_are_kept() -> None:
     one = scenario(point=(("server.congestion", "bbr"),))
     line = virtme_line(one, origin="", release=RELEASE, program="/opt/venv/bin/perfcheck")
-    assert line is not None
     assert line.endswith("-- /opt/venv/bin/perfcheck run scenarios/cost/bulk.yaml --select 'cost-bulk[congestion=bbr]'")
 
 
@@ -56,7 +55,6 @@ words = st.text(st.characters(codec="ascii", exclude_categories=["C", "Z"]), min
 @given(st.lists(words), words)
 def test_a_shell_gives_back_each_word(command_line: list[str], file: str) -> None:
     line = virtme_line(scenario(f"a b/{file}.yaml"), origin="", release=RELEASE, command_line=command_line)
-    assert line is not None
     found = shlex.split(line)
     end = found.index("--")
     assert [word.removeprefix("--append=") for word in found[5:end]] == command_line

@@ -37,6 +37,15 @@ def test_a_program_runs_and_is_compiled_once(source: Path, monkeypatch: pytest.M
     assert place.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_program_that_came_as_data_is_made_executable(source: Path) -> None:
+    place = programs.cache_folder().parent / programs.kept_as(source)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(programs.built(source))
+    place.chmod(0o644)
+    assert programs.executable(source) == place
+    assert subprocess.run([place], check=False).returncode == 7
+
+
 def test_a_changed_source_is_another_program(source: Path) -> None:
     first = programs.executable(source)
     source.write_text("int main(void) { return 8; }\n")

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from perfcheck.cli.arguments import parse
+from perfcheck.runner.sides import Side
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / ".github/workflows"
@@ -99,6 +100,13 @@ def test_perfcheck_understands_each_command(path: Path) -> None:
         if words[0] in ("run", "ab"):
             assert arguments.json is not None
             assert arguments.junit is not None
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_settings_that_a_form_offers_are_sides(path: Path) -> None:
+    inputs = ((workflow(path)[True] or {}).get("workflow_dispatch") or {}).get("inputs") or {}
+    for name, field in inputs.items():
+        assert Side.parse(field["default"]).text == field["default"], name
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
