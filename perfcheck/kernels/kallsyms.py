@@ -1,13 +1,13 @@
 """Reads the table of symbols that a kernel carries (kallsyms) out of its vmlinux, without booting it.
 
 The table has no header. It is found by what it must contain, and is believed only where all its parts agree. Their
-order has changed between releases; the parts are (scripts/kallsyms.c in the kernel's tree):
+order and alignment have changed between releases; the parts are (scripts/kallsyms.c in the kernel's tree):
 
 - token table: 256 strings, and token index: where each begins, 2 bytes each.
 - names: for each symbol its length in tokens (1 byte; 2 where the first one is above 127), then its tokens.
 - number of symbols, in front of the names.
 - markers: where each 256th name begins, 4 bytes each.
-- offsets, 4 bytes each, and the address that they are relative to.
+- offsets, 4 bytes each: from an address beside them, or in newer releases each from where it lies itself.
 """
 
 from __future__ import annotations
@@ -23,12 +23,17 @@ from perfcheck.errors import LabError
 _DIGITS: Final = b"".join(b"%d\0" % digit for digit in range(10))
 """Tokens 48 to 57 of each table: all digits are in use in some name, so that each is a token of its own."""
 _TOKENS: Final = 256
-_ALIGNMENT: Final = 8
+_ALIGNMENTS: Final = (8, 4)
 _A_MARKER: Final = 256
 _FEWEST: Final = 1_000
 _MOST: Final = 4_000_000
 _LOWEST_BASE: Final = 0xFFFFFFFF80000000
 _END: Final = 1 << 64
+_ELF: Final = b"\x7fELF\x02\x01"
+_SEGMENTS_AT: Final = 0x20
+_SEGMENT_COUNTS_AT: Final = 0x36
+_SEGMENT: Final = struct.Struct("<IIQQQQ")
+_LOADED: Final = 1
 
 
 def kallsyms_of(vmlinux: bytes) -> str:
@@ -78,8 +83,17 @@ def _occurrences(content: bytes, wanted: bytes) -> Iterator[int]:
         at = content.find(wanted, at + 1)
 
 
-def _aligned(at: int) -> int:
-    return -(-at // _ALIGNMENT) * _ALIGNMENT
+def _places_behind(at: int) -> tuple[int, ...]:
+    """Return where the part behind `at` can begin."""
+    return tuple(dict.fromkeys(-(-at // alignment) * alignment for alignment in _ALIGNMENTS))
+
+
+def _follows(vmlinux: bytes, at: int, wanted: bytes) -> int | None:
+    """Return where what must lie behind `at` ends; None where it is not there."""
+    for place in _places_behind(at):
+        if vmlinux[place : place + len(wanted)] == wanted:
+            return place + len(wanted)
+    return None
 
 
 def _token_table(vmlinux: bytes, digits_at: int) -> _TokenTable | None:
@@ -103,45 +117,61 @@ def _token_table(vmlinux: bytes, digits_at: int) -> _TokenTable | None:
         offset += len(token) + 1
     if offset > 0xFFFF:
         return None
-    packed = struct.pack(f"<{_TOKENS}H", *index)
-    index_at = _aligned(end)
-    if vmlinux[index_at : index_at + len(packed)] != packed:
-        return None
-    return _TokenTable(start=start, end=index_at + len(packed), tokens=tuple(tokens))
+    index_end = _follows(vmlinux, end, struct.pack(f"<{_TOKENS}H", *index))
+    return None if index_end is None else _TokenTable(start=start, end=index_end, tokens=tuple(tokens))
 
 
 def _name_tables(vmlinux: bytes, tokens: _TokenTable) -> Iterator[_NameTable]:
-    """Return the tables of names in front of the tokens whose markers agree; there should be one."""
+    """Return the tables of names in front of the tokens whose markers agree, the nearest first; there should be one."""
+    import numpy
+
     # Only what lies in front can be one, and it cannot be larger than so.
-    first = max(0, tokens.start - _MOST * 16) // _ALIGNMENT * _ALIGNMENT
-    last = tokens.start // _ALIGNMENT * _ALIGNMENT
-    words = memoryview(vmlinux)[first:last].cast("Q")
-    for word, count in enumerate(words):
-        if _FEWEST <= count <= _MOST:
-            table = _names_from(vmlinux, first + word * _ALIGNMENT, count, tokens.start)
-            if table is not None:
-                yield table
+    first = max(0, tokens.start - _MOST * 16) // 4 * 4
+    words = numpy.frombuffer(vmlinux, dtype="<u4", count=(tokens.start - first) // 4, offset=first)
+    for fewest, most in (_count_by_markers(words[-_MOST // _A_MARKER :].tolist()), (_FEWEST, _MOST)):
+        for word in numpy.flatnonzero((words >= fewest) & (words <= most))[::-1].tolist():
+            count_at = first + 4 * word
+            for names_at in _places_behind(count_at + 4):
+                table = _names_from(vmlinux, count_at, names_at, int(words[word]), tokens.start)
+                if table is not None:
+                    yield table
 
 
-def _names_from(vmlinux: bytes, count_at: int, count: int, limit: int) -> _NameTable | None:
-    first = at = count_at + _ALIGNMENT
+def _count_by_markers(words: Sequence[int]) -> tuple[int, int]:
+    """Return the range of the number of symbols, if it is markers that end here: they rise, from 0.
+
+    In Linux 6.2 and 6.3 another table lies behind them, and the range is wrong.
+    """
+    end = len(words)
+    # What fills the last one up to the alignment.
+    if end and words[-1] == 0:
+        end -= 1
+    start = end - 1
+    while start > 0 and words[start - 1] < words[start]:
+        start -= 1
+    markers = end - start
+    return max(_FEWEST, (markers - 1) * _A_MARKER + 1), min(_MOST, markers * _A_MARKER)
+
+
+def _names_from(vmlinux: bytes, count_at: int, names_at: int, count: int, limit: int) -> _NameTable | None:
+    at = names_at
     starts, ends, markers = [], [], []
     for number in range(count):
+        if at + 2 > limit:
+            return None
         if number % _A_MARKER == 0:
-            markers.append(at - first)
+            markers.append(at - names_at)
         length = vmlinux[at]
         at += 1
         if length > 127:
             length = length & 127 | vmlinux[at] << 7
             at += 1
-        if length == 0 or at + length > limit:
+        if length == 0:
             return None
         starts.append(at)
         at += length
         ends.append(at)
-    packed = struct.pack(f"<{len(markers)}I", *markers)
-    markers_at = _aligned(at)
-    if vmlinux[markers_at : markers_at + len(packed)] != packed:
+    if _follows(vmlinux, at, struct.pack(f"<{len(markers)}I", *markers)) is None:
         return None
     return _NameTable(count_at=count_at, starts=starts, ends=ends)
 
@@ -149,22 +179,44 @@ def _names_from(vmlinux: bytes, count_at: int, count: int, limit: int) -> _NameT
 def _addresses(vmlinux: bytes, tokens: _TokenTable, names: _NameTable) -> list[int] | None:
     """Return the symbols' addresses. The offsets lie in front of the names, and from Linux 6.4 on behind the tokens."""
     count = len(names.starts)
-    size = 4 * count
-    behind = _aligned(tokens.end)
-    base_in_front = names.count_at - _ALIGNMENT
-    for offsets_at, base_at in (
-        (behind, _aligned(behind + size)),
-        (base_in_front - _aligned(size), base_in_front),
-    ):
-        if offsets_at < 0 or base_at + 8 > len(vmlinux):
-            continue
-        (base,) = struct.unpack_from("<Q", vmlinux, base_at)
-        if base < _LOWEST_BASE:
+    in_front = names.count_at - 8
+    places = [(offsets_at, base_at) for offsets_at in _places_behind(tokens.end)
+              for base_at in _places_behind(offsets_at + 4 * count)]  # fmt: skip
+    places += [(in_front - size, in_front) for size in _places_behind(4 * count)]
+    for offsets_at, base_at in places:
+        if offsets_at < 0 or offsets_at + 4 * count > len(vmlinux):
             continue
         offsets = struct.unpack_from(f"<{count}i", vmlinux, offsets_at)
-        for addresses in (_with_absolute(base, offsets), [base + (offset & 0xFFFFFFFF) for offset in offsets]):
+        for addresses in _readings(vmlinux, offsets, offsets_at, base_at):
             if _believable(addresses):
                 return addresses
+    return None
+
+
+def _readings(vmlinux: bytes, offsets: Sequence[int], offsets_at: int, base_at: int) -> Iterator[list[int]]:
+    """Return what the offsets can mean."""
+    base = int.from_bytes(vmlinux[base_at : base_at + 8], "little")
+    if base >= _LOWEST_BASE:
+        yield _with_absolute(base, offsets)
+        yield [base + (offset & 0xFFFFFFFF) for offset in offsets]
+    own = _address_at(vmlinux, offsets_at)
+    if own is not None:
+        yield [own + 4 * number + offset for number, offset in enumerate(offsets)]
+
+
+def _address_at(vmlinux: bytes, place: int) -> int | None:
+    """Return the address that the byte at this place of the file is loaded to; None where it is not."""
+    if not vmlinux.startswith(_ELF):
+        return None
+    try:
+        (headers_at,) = struct.unpack_from("<Q", vmlinux, _SEGMENTS_AT)
+        size, count = struct.unpack_from("<HH", vmlinux, _SEGMENT_COUNTS_AT)
+        segments = [_SEGMENT.unpack_from(vmlinux, headers_at + number * size) for number in range(count)]
+    except struct.error:
+        return None
+    for kind, _, offset, address, _, in_file in segments:
+        if kind == _LOADED and offset <= place < offset + in_file:
+            return int(address + place - offset)
     return None
 
 

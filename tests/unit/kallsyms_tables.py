@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 BASE: Final = 0xFFFFFFFF81000000
-_ALIGNMENT: Final = 8
+LOADED_AT: Final = 0xFFFFFFFF82000000
+"""The address of the file's first byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,9 @@ class Layout:
     """A table that names are sorted by lies between markers and tokens (6.2 and 6.3)."""
     absolute: bool
     """Offsets of 0 and above are addresses (up to 6.14)."""
+    from_themselves: bool = False
+    """An offset counts from where it lies itself, and there is no other address (7.3)."""
+    alignment: int = 8
 
 
 LAYOUTS: Final = {
@@ -28,17 +32,67 @@ LAYOUTS: Final = {
     "6.2": Layout(offsets_first=True, sequences_between=True, absolute=True),
     "6.4": Layout(offsets_first=False, sequences_between=False, absolute=True),
     "6.15": Layout(offsets_first=False, sequences_between=False, absolute=False),
+    "7.3": Layout(offsets_first=False, sequences_between=False, absolute=False, from_themselves=True, alignment=4),
 }
 
 Listed = tuple[int, str, str]
 """Address, type, name."""
 
 
-def vmlinux(symbols: Sequence[Listed], layout: Layout, *, in_front: bytes = b"\x7fELF" + bytes(60)) -> bytes:
-    """Return bytes with the table of these symbols among others. Each character is a token, and some pairs are."""
+def vmlinux(symbols: Sequence[Listed], layout: Layout, *, in_front: bytes = b"") -> bytes:
+    """Return a file with the table of these symbols among others. Each character is a token, and some pairs are."""
     tokens = _tokens(symbols)
-    offsets = [_offset(address, layout) for address, _, _ in symbols]
-    placed = _aligned(struct.pack(f"<{len(offsets)}I", *offsets)) + struct.pack("<Q", BASE)
+    names, markers = _names(symbols, tokens)
+    written = _Written(layout.alignment, _elf_header())
+    written.add(in_front)
+    if layout.offsets_first:
+        _add_offsets(written, symbols, layout)
+    written.add(struct.pack("<I", len(symbols)))
+    written.add(names)
+    written.add(struct.pack(f"<{len(markers)}I", *markers))
+    if layout.sequences_between:
+        written.add(bytes(3 * len(symbols)))
+    written.add(b"".join(token.encode() + b"\0" for token in tokens))
+    written.add(struct.pack("<256H", *_starts(tokens)))
+    if not layout.offsets_first:
+        _add_offsets(written, symbols, layout)
+    written.add(b"\xcc" * 64)
+    return bytes(written.content)
+
+
+class _Written:
+    """A file whose parts begin at multiples of an alignment."""
+
+    def __init__(self, alignment: int, content: bytes) -> None:
+        self._alignment = alignment
+        self.content = bytearray(content)
+
+    def add(self, part: bytes) -> int:
+        """Add a part, and return where it begins."""
+        self.content += bytes(-len(self.content) % self._alignment)
+        self.content += part
+        return len(self.content) - len(part)
+
+
+def _elf_header() -> bytes:
+    """Return a header that has the whole file loaded as one segment."""
+    header = b"\x7fELF\x02\x01".ljust(0x20, b"\0") + struct.pack("<Q", 0x40)
+    header = header.ljust(0x36, b"\0") + struct.pack("<HH", 56, 1)
+    return header.ljust(0x40, b"\0") + struct.pack("<IIQQQQQQ", 1, 5, 0, LOADED_AT, 0, 1 << 30, 1 << 30, 8)
+
+
+def _add_offsets(written: _Written, symbols: Sequence[Listed], layout: Layout) -> None:
+    own = LOADED_AT + written.add(b"")
+    if layout.from_themselves:
+        offsets = [address - own - 4 * number for number, (address, _, _) in enumerate(symbols)]
+        written.add(struct.pack(f"<{len(offsets)}i", *offsets))
+    else:
+        written.add(struct.pack(f"<{len(symbols)}I", *(_offset(address, layout) for address, _, _ in symbols)))
+        written.add(struct.pack("<Q", BASE))
+
+
+def _names(symbols: Sequence[Listed], tokens: Sequence[str]) -> tuple[bytes, list[int]]:
+    """Return the table of names, and where each 256th one begins."""
     names, markers = bytearray(), []
     for number, (_, kind, name) in enumerate(symbols):
         if number % 256 == 0:
@@ -47,22 +101,15 @@ def vmlinux(symbols: Sequence[Listed], layout: Layout, *, in_front: bytes = b"\x
         length = len(encoded)
         names += bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7])
         names += encoded
-    parts = [in_front]
-    if layout.offsets_first:
-        parts.append(placed)
-    parts += [struct.pack("<Q", len(symbols)), bytes(names), struct.pack(f"<{len(markers)}I", *markers)]
-    if layout.sequences_between:
-        parts.append(bytes(3 * len(symbols)))
-    table = b"".join(token.encode() + b"\0" for token in tokens)
+    return bytes(names), markers
+
+
+def _starts(tokens: Sequence[str]) -> list[int]:
     starts, at = [], 0
     for token in tokens:
         starts.append(at)
         at += len(token) + 1
-    parts += [table, struct.pack("<256H", *starts)]
-    if not layout.offsets_first:
-        parts.append(placed)
-    parts.append(b"\xcc" * 64)
-    return b"".join(_aligned(part) for part in parts)
+    return starts
 
 
 def _tokens(symbols: Sequence[Listed]) -> list[str]:
@@ -86,7 +133,3 @@ def _offset(address: int, layout: Layout) -> int:
     if not layout.absolute:
         return address - BASE
     return (BASE - 1 - address) & 0xFFFFFFFF if address >= BASE else address
-
-
-def _aligned(part: bytes) -> bytes:
-    return part + bytes(-len(part) % _ALIGNMENT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import kallsyms_tables
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kallsyms_tables import BASE, LAYOUTS, Layout, Listed
 
@@ -36,6 +36,7 @@ def test_all_symbols_are_read(layout: Layout) -> None:
     assert kallsyms_of(kallsyms_tables.vmlinux(symbols, layout)) == listed(symbols)
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1 << 20), st.binary(max_size=64), st.sampled_from(list(LAYOUTS.values())))
 def test_what_lies_in_front_does_not_matter(count: int, noise: bytes, layout: Layout) -> None:
     symbols = functions(1000)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from kernel_profiles import START, TABLE, counts
 
 from perfcheck.errors import LabError
@@ -99,6 +99,7 @@ def test_no_file_is_an_error(tmp_path: Path) -> None:
         read_counts(tmp_path / "counts")
 
 
+@settings(max_examples=80, deadline=None)
 @given(counts())
 def test_the_parts_add_up_to_the_whole(phase: PhaseCounts) -> None:
     profile = profile_of(phase, TABLE)
@@ -109,6 +110,7 @@ def test_the_parts_add_up_to_the_whole(phase: PhaseCounts) -> None:
     assert len({each.name for each in profile.functions}) == len(profile.functions)
 
 
+@settings(max_examples=80, deadline=None)
 @given(counts())
 def test_what_has_no_symbol_is_kept(phase: PhaseCounts) -> None:
     profile = profile_of(phase, TABLE)
@@ -116,6 +118,7 @@ def test_what_has_no_symbol_is_kept(phase: PhaseCounts) -> None:
     assert sum(each.instructions for each in profile.functions if each.name == UNKNOWN) == outside
 
 
+@settings(max_examples=80, deadline=None)
 @given(counts(), counts())
 def test_a_start_that_is_left_out_and_what_is_left_add_up(longer: PhaseCounts, shorter: PhaseCounts) -> None:
     long, short = profile_of(longer, TABLE), profile_of(shorter, TABLE)
@@ -130,6 +133,7 @@ def test_a_start_that_is_left_out_and_what_is_left_add_up(longer: PhaseCounts, s
         assert of_rest[each.name].calls + (other.calls if other else 0) == each.calls
 
 
+@settings(max_examples=80, deadline=None)
 @given(counts())
 def test_without_itself_nothing_is_left(phase: PhaseCounts) -> None:
     profile = replace(profile_of(phase, TABLE), contexts=Contexts(task=3, softirq=2, irq=1))

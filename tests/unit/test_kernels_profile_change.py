@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_profiles import TABLE, counts, profile_with
 
@@ -65,6 +65,7 @@ def test_nothing_to_compare_is_refused() -> None:
             compare_profiles(a, b, units_a, units_b)
 
 
+@settings(max_examples=80, deadline=None)
 @given(counts(), counts(), UNITS, UNITS)
 def test_changes_and_shares_add_up_to_the_whole(a: PhaseCounts, b: PhaseCounts, units_a: int, units_b: int) -> None:
     change = compare_profiles([profile_of(a, TABLE)], [profile_of(b, TABLE)], units_a, units_b)
@@ -77,6 +78,7 @@ def test_changes_and_shares_add_up_to_the_whole(a: PhaseCounts, b: PhaseCounts, 
         assert math.isclose(sum(shares) + change.user.change / change.total.change, 1.0, rel_tol=1e-6, abs_tol=1e-6)
 
 
+@settings(max_examples=80, deadline=None)
 @given(counts(), counts(), UNITS)
 def test_the_way_back_is_the_opposite(a: PhaseCounts, b: PhaseCounts, units: int) -> None:
     one, other = profile_of(a, TABLE), profile_of(b, TABLE)
@@ -90,6 +92,7 @@ def test_the_way_back_is_the_opposite(a: PhaseCounts, b: PhaseCounts, units: int
         assert opposite[each.state] == returned[each.name].state
 
 
+@settings(max_examples=80, deadline=None)
 @given(counts(), UNITS)
 def test_the_same_profile_has_not_changed(phase: PhaseCounts, units: int) -> None:
     profile = profile_of(phase, TABLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfcheck.errors import LabError
@@ -62,6 +62,7 @@ def test_modules_are_told() -> None:
     assert found["bpf_prog_6deef7357e7b4530_loop"] == "bpf"
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 1 << 62), min_size=1, unique=True), st.integers(0, 1 << 62))
 def test_at_most_one_function_has_an_address(starts: list[int], address: int) -> None:
     table = parse_kallsyms("".join(f"{start:x} t f{start}\n" for start in starts))
