@@ -1,4 +1,4 @@
-"""The scenarios of docs/applications.md, run as they stand there; what the path allows bounds their figures."""
+"""The scenarios of docs/applications.md, one run of each as it stands there; the path bounds their figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(runner: Runner, folder: Path, name: str) -> RunRecord:
     file = folder / name
     file.write_text(BLOCKS[name])
     (scenario,) = load(file)
-    record = runner.run(scenario)
+    record = runner.run(scenario.model_copy(update={"repeat": 1}))
     failed = [(line.metric, line.expected, line.actual, line.reason) for line in record.expectations
               if line.verdict is not Verdict.PASS]  # fmt: skip
     assert record.verdict is Verdict.PASS, (record.invalid_reason, failed)

@@ -88,7 +88,7 @@ from perfcheck import Scenario, mbit, ms
 
 RATE = mbit(20)
 LINE = Scenario(
-    "line", hosts={"client": {}, "server": {}}, warmup="500ms", repeat=3,
+    "line", hosts={"client": {}, "server": {}}, warmup="400ms", repeat=2,
     links=[{"between": ["client", "server"], "delay": ms(10), "rate": RATE, "queue": "2bdp"}],
     traffic=[{"iperf3": {"from": "client", "to": "server", "duration": "1s"}}],
 )
@@ -102,7 +102,8 @@ def test_line(perfcheck):
 def test_a_regression_against_the_saved_baseline_is_confirmed_by_fresh_runs(tmp_path: Path) -> None:
     made = tmp_path / "test_gate.py"
     made.write_text(GATE)
-    saved = run(tmp_path, made.name, "--baseline-save")
+    # The more runs are saved, the fewer fresh ones confirm.
+    saved = run(tmp_path, made.name, "--baseline-save", "--perfcheck-repeat=5")
     assert saved.returncode == 0, saved.stdout
     assert "1 no baseline" in saved.stdout
     assert "line: baseline written to baselines/" in saved.stdout
@@ -114,4 +115,4 @@ def test_a_regression_against_the_saved_baseline_is_confirmed_by_fresh_runs(tmp_
     assert "reproduce  pytest test_gate.py::test_line" in done.stdout
     (record,) = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
     assert record["verdict"] == "REGRESSED"
-    assert sum(trial["valid"] for trial in record["trials"]) > 3
+    assert sum(trial["valid"] for trial in record["trials"]) > 2
