@@ -36,7 +36,7 @@ _path = for_argparse(lambda text: Path(path_text(text)))
 
 def add_bisect(subparsers: _Subparsers) -> argparse.ArgumentParser:
     """Add `perfcheck bisect` and return its parser, for the options that it shares with other commands."""
-    parser = subparsers.add_parser(
+    parser: argparse.ArgumentParser = subparsers.add_parser(
         "bisect", help="find the kernel that made a metric worse", description=_TEXT, epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
