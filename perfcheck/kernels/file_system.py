@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import py_compile
@@ -9,19 +10,22 @@ import shutil
 import stat
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from perfcheck.errors import LabError, Unavailable
 from perfcheck.kernels.archive import LINKS
+from perfcheck.kernels.folders import remove_unfinished, unfinished_work
 from perfcheck.system import commands
-from perfcheck.system.files import UNFINISHED
 
 TYPE: Final = "ext4"
 ALIGNED_BYTES: Final = 16 << 20
 """A mapped device's size is a whole number of the sections that kernels manage memory in."""
 SPARE: Final = 1.06
+SPARE_BYTES: Final = 8 << 20
+SPARE_INODES: Final = 64
 """Room for tables of inodes and folders, beside the files' own blocks."""
 _BLOCK: Final = 4096
 _MKE2FS_S: Final = 300.0
@@ -41,19 +45,32 @@ def make_image(image: Path, files: Mapping[str, Path], folders: tuple[str, ...] 
     Each Python source gets its byte code. Unavailable without mke2fs, LabError where the disk is full.
     """
     mke2fs = _mke2fs()
-    image.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=image.parent) as name:
-            tree = Path(name) / "tree"
-            blocks = _stage(tree, files, folders)
-            size = int(blocks * _BLOCK * SPARE) + (8 << 20)
-            size += -size % ALIGNED_BYTES
-            unfinished = Path(name) / "image"
-            _format(mke2fs, unfinished, tree, size, inodes=_count(tree) + 64)
-            unfinished.chmod(0o644)
-            unfinished.replace(image)
+        image.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with _alone(image.parent):
+            # Whoever made it before us has made all of it.
+            if image.exists():
+                return
+            remove_unfinished(image.parent)
+            with unfinished_work(image.parent) as work:
+                tree, unfinished = work / "tree", work / "image"
+                size = int(_stage(tree, files, folders) * _BLOCK * SPARE) + SPARE_BYTES
+                _format(mke2fs, unfinished, tree, size + -size % ALIGNED_BYTES, inodes=_count(tree) + SPARE_INODES)
+                unfinished.chmod(0o644)
+                unfinished.replace(image)
     except OSError as error:
         raise LabError(f"{image}: cannot make this guest image: {error.strerror or error}") from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time make images in a folder: two who want the same one would both make it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _mke2fs() -> str:

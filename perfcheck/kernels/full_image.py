@@ -20,6 +20,7 @@ import perfcheck
 from perfcheck.kernels.archive import Archive
 from perfcheck.kernels.environment import complete, environment_files, stand_in
 from perfcheck.kernels.file_system import TYPE, byte_code, make_image
+from perfcheck.kernels.folders import cache_folder
 from perfcheck.kernels.image import plain_modules, unsigned
 from perfcheck.kernels.machine_files import MachineFiles
 from perfcheck.kernels.modules import ModuleSet
@@ -40,6 +41,8 @@ NO_MODULE_FOLDERS: Final = (
     "kernel/drivers/net/wwan", "kernel/drivers/net/phy", "kernel/drivers/net/dsa",
 )  # fmt: skip
 """Of hardware that no guest has."""
+MOST_ENVIRONMENTS: Final = 3
+"""Of which images are kept: hundreds of MB each."""
 _VERSION: Final = 1
 
 
@@ -80,13 +83,21 @@ def environment_image(programs: Sequence[Path] = (), more: Sequence[Path] = ()) 
     """Return the file system with Python, packages and tools of this machine, made once for each state of it."""
     files = environment_files(programs, more)
     key = files.digest(str(_VERSION), stand_in(), *map(str, programs))
-    kept = cache_folder().parent / "guest-images" / f"environment-{key}.{TYPE}"
+    kept = cache_folder() / "guest-images" / f"environment-{key}.{TYPE}"
     if kept.exists():
         os.utime(kept)
         return kept
     complete(files, programs)
     make_image(kept, files.paths, FOLDERS)
+    _forget_old(kept)
     return kept
+
+
+def _forget_old(kept: Path) -> None:
+    """Remove images of environments that were used longest ago; a guest that maps one keeps it to its end."""
+    others = sorted(kept.parent.glob(f"environment-*.{TYPE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in [each for each in others if each != kept][MOST_ENVIRONMENTS - 1 :]:
+        path.unlink(missing_ok=True)
 
 
 def modules_image(kernel: Kernel) -> Path:
