@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from perfcheck.runner.bisecting.state import BisectState, default_path
 from perfcheck.runner.bisecting.tree import KernelTree, WorkFolder, added, config_of, tree_side, work_base
 from perfcheck.runner.options import check_metrics, check_subjects
 from perfcheck.runner.sides import Side
+from perfcheck.runner.summary import reproduce_pairs
 from perfcheck.runner.unmeasured import now, unmeasured_pairs
 from perfcheck.scenario import digest, load_all
 from perfcheck.system import stop_on_signals
@@ -49,7 +51,7 @@ def bisect(arguments: argparse.Namespace) -> int:
     for option in ("bad", "good"):
         if getattr(arguments, option) is None:
             raise UsageError(f"--{option}: name a kernel, or a commit of --tree")
-    kernels = _kernels(arguments)
+    kernels = _kernels(arguments, session)
     key = _key(arguments, scenario, kernels)
     path = arguments.state or default_path(key)
     conditions = _conditions(arguments, scenario, kernels, key)
@@ -81,6 +83,7 @@ class _Session:
     step: StepProgress
     records: Outputs
     runner: Runner
+    again: str | None
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, scenario: Scenario, options: RunOptions) -> _Session:
@@ -90,7 +93,7 @@ class _Session:
         return cls(
             scenario=scenario, metric=arguments.metric, console=console, progress=progress,
             step=StepProgress(progress), runner=Runner.create(options, progress),
-            records=Outputs([] if arguments.json is None else [JsonLinesOutput(path)]),
+            records=Outputs([] if arguments.json is None else [JsonLinesOutput(path)]), again=_again(arguments),
         )  # fmt: skip
 
     @contextmanager
@@ -109,9 +112,12 @@ class _Session:
         self.progress.clear()
         self.console.print(text, soft_wrap=True)
 
+    def tell_stage(self, text: str) -> None:
+        self.step.stage(self.scenario, text, 0, 1)
+
     def write(self, pair: Pair) -> None:
         for record in pair:
-            self.records.write(record)
+            self.records.write(record if self.again is None else record.model_copy(update={"reproduce": self.again}))
 
     def tell_kept(self, kernels: _AnyKernels, steps: tuple[BisectStep, ...], path: Path) -> None:
         if steps:
@@ -125,6 +131,9 @@ class _Session:
         self.console.print(steps_table(outcome, kernels.described))
         for line in outcome_lines(outcome, kernels.described):
             self.say(line)
+        if isinstance(kernels, KernelList) and outcome.first_bad is not None:
+            before, after = (kernels.entry(name).side().side for name in (outcome.last_good, outcome.first_bad))
+            self.say(f"where it got longer: {reproduce_pairs(self.scenario, before.text, after.text)}")
 
 
 class _Watcher:
@@ -170,7 +179,7 @@ def _judge_step(arguments: argparse.Namespace, session: _Session) -> int:
     with session.begun(), stop_on_signals(), WorkFolder.made(work_base()) as work:
         session.step.step = "the tree"
         try:
-            session.progress.stage(session.scenario, f"building: {how}", 0, 1)
+            session.tell_stage(f"building: {how}")
             build(how, tree, work.log, work.journal)
             with added(work.store, tree / how.result, "step") as kernel:
                 pair = session.compare(good, tree_side(kernel))
@@ -186,6 +195,19 @@ def _judge_step(arguments: argparse.Namespace, session: _Session) -> int:
 
 def _named_side(name: str) -> Side:
     return Side(kind="kernel", text=f"kernel={name}", value=name)
+
+
+def _again(arguments: argparse.Namespace) -> str | None:
+    """Return the command that measures kernels again which are gone after their step; None for those of the store."""
+    if arguments.kernels is not None:
+        return None
+    words = ["perfcheck", "bisect", str(arguments.file), "--metric", arguments.metric]
+    for name in ("tree", "good", "bad", "built", "config", "select"):
+        if (value := getattr(arguments, name)) is not None:
+            words += [f"--{name}", str(value)]
+    words += [word for text in arguments.build for word in ("--build", text)]
+    words += [word for metric, pct in arguments.tolerance for word in ("--tolerance", f"{metric}={pct:g}%")]
+    return shlex.join([*words, *(["--step"] if arguments.step else [])])
 
 
 def _scenario(arguments: argparse.Namespace, options: RunOptions) -> Scenario:
@@ -207,7 +229,7 @@ def _scenario(arguments: argparse.Namespace, options: RunOptions) -> Scenario:
 _AnyKernels = KernelList | KernelTree
 
 
-def _kernels(arguments: argparse.Namespace) -> _AnyKernels:
+def _kernels(arguments: argparse.Namespace, session: _Session) -> _AnyKernels:
     """Return what is searched; UsageError for kernels that the store lacks, and commits that the tree lacks."""
     if (arguments.kernels is None) == (arguments.tree is None):
         raise UsageError("give either --kernels or --tree")
@@ -224,7 +246,7 @@ def _kernels(arguments: argparse.Namespace) -> _AnyKernels:
     require_ancestor(repository, good, bad)
     how = Build.of(arguments.build, arguments.built)
     config = config_of(repository, arguments.config, needed=how.configured)
-    return KernelTree(repository=repository, good=good, bad=bad, build=how, config=config)
+    return KernelTree(repository=repository, good=good, bad=bad, build=how, config=config, told=session.tell_stage)
 
 
 def _key(arguments: argparse.Namespace, scenario: Scenario, kernels: _AnyKernels) -> Mapping[str, str]:

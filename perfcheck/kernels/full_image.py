@@ -20,7 +20,6 @@ import perfcheck
 from perfcheck.kernels.archive import Archive
 from perfcheck.kernels.environment import complete, environment_files, stand_in
 from perfcheck.kernels.file_system import TYPE, byte_code, make_image
-from perfcheck.kernels.folders import cache_folder
 from perfcheck.kernels.image import plain_modules, unsigned
 from perfcheck.kernels.machine_files import MachineFiles
 from perfcheck.kernels.modules import ModuleSet

@@ -59,3 +59,9 @@ class BisectOutcome(BaseModel):
     def first_bad(self) -> str | None:
         """The kernel that brought the regression, where it is certain."""
         return self.suspects[0] if len(self.suspects) == 1 else None
+
+    @property
+    def last_good(self) -> str:
+        """The good kernel that was judged last, the nearest before the suspects; else the one that is known."""
+        judged = [step.candidate for step in self.steps if step.finding is Finding.GOOD]
+        return judged[-1] if judged else self.good

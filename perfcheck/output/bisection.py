@@ -10,6 +10,7 @@ from rich.text import Text
 
 from perfcheck.model.bisection import BisectOutcome, BisectStep, Finding
 from perfcheck.model.printable import printable
+from perfcheck.output.rows import interval_text, signed_pct
 from perfcheck.output.table import STYLES
 
 Described = Callable[[str], str]
@@ -21,25 +22,9 @@ _MOST_NAMED: Final = 20
 _HALF: Final = 0.5
 
 
-def change_text(change_pct: float | None) -> str:
-    """Return `+0.31 %`: two decimals, since costs differ by fractions of a per cent; empty for None."""
-    if change_pct is None:
-        return ""
-    shown = round(change_pct, 2) or 0.0  # no `-0.00`
-    return f"{shown:+.2f} %" if abs(shown) < 100 else f"{shown:+.0f} %"
-
-
-def interval_text(interval_pct: tuple[float, float] | None) -> str:
-    """Return `+0.28 to +0.34 %`; empty for None."""
-    if interval_pct is None:
-        return ""
-    low, high = (change_text(end) for end in interval_pct)
-    return f"{low.removesuffix(' %')} to {high}"
-
-
 def step_line(number: int, step: BisectStep, described: Described) -> str:
     """Return the line that tells of a step when it ends."""
-    size = f" {change_text(step.change_pct)} ({interval_text(step.interval_pct)})" if step.interval_pct else ""
+    size = f" {_change(step)} ({_interval(step)})" if step.interval_pct else ""
     why = f": {step.reason}" if step.reason else ""
     return printable(f"{number}: {described(step.candidate)}: {step.verdict}{size}, counts as {step.finding}{why}")
 
@@ -48,11 +33,11 @@ def steps_table(outcome: BisectOutcome, described: Described) -> Table:
     """Return a table of all steps."""
     table = Table(*_HEADINGS, box=None, header_style="bold")
     for column in table.columns:
-        column.no_wrap = True
+        column.no_wrap = column.header != "kernel"
     for number, step in enumerate(outcome.steps, 1):
         table.add_row(
-            str(number), Text(printable(described(step.candidate))), change_text(step.change_pct),
-            interval_text(step.interval_pct), str(step.pairs or ""), Text(step.verdict, STYLES.get(step.verdict, "")),
+            str(number), Text(printable(described(step.candidate))), _change(step),
+            _interval(step), str(step.pairs or ""), Text(step.verdict, STYLES.get(step.verdict, "")),
             Text(step.finding, _COUNTS_AS[step.finding]),
         )  # fmt: skip
     return table
@@ -79,6 +64,14 @@ def _why(outcome: BisectOutcome, candidate: str) -> str:
     return f": {step.reason}" if step is not None and step.reason else ""
 
 
+def _change(step: BisectStep) -> str:
+    return signed_pct(step.change_pct, step.margin_pct)
+
+
+def _interval(step: BisectStep) -> str:
+    return interval_text(step.interval_pct, step.margin_pct)
+
+
 def _step(outcome: BisectOutcome, candidate: str) -> BisectStep | None:
     return next((step for step in outcome.steps if step.candidate == candidate), None)
 
@@ -87,11 +80,11 @@ def _sizes(outcome: BisectOutcome, described: Described) -> Iterator[str]:
     first = _step(outcome, outcome.first_bad or "")
     if first is None or first.change_pct is None:
         return
-    interval = f" ({interval_text(first.interval_pct)})" if first.interval_pct else ""
-    yield printable(f"{outcome.metric} {change_text(first.change_pct)}{interval} against {described(outcome.good)}")
+    interval = f" ({_interval(first)})" if first.interval_pct else ""
+    yield printable(f"{outcome.metric} {_change(first)}{interval} against {described(outcome.good)}")
     good = [step for step in outcome.steps if step.finding is Finding.GOOD and step.change_pct is not None]
     if good:
-        yield printable(f"last good kernel: {described(good[-1].candidate)}, {change_text(good[-1].change_pct)}")
+        yield printable(f"last good kernel: {described(good[-1].candidate)}, {_change(good[-1])}")
     yield from _remarks(outcome, first.change_pct, max((abs(step.change_pct or 0.0) for step in good), default=0.0))
 
 
@@ -100,7 +93,7 @@ def _remarks(outcome: BisectOutcome, change_pct: float, largest_good_pct: float)
     whole = _step(outcome, outcome.bad)
     if whole is not None and whole.change_pct is not None and abs(change_pct) < _HALF * abs(whole.change_pct):
         yield (
-            f"note: that is the smaller part of {change_text(whole.change_pct)} in all: kernels after it add more. "
+            f"note: that is the smaller part of {_change(whole)} in all: kernels after it add more. "
             "Bisect again with this one as the good kernel"
         )
     if largest_good_pct > _HALF * abs(change_pct):

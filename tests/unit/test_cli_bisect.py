@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,7 @@ def test_the_first_bad_kernel_is_printed_with_all_steps(lab: Lab, capsys: pytest
         "first bad kernel: d",
         "cpu.insns_per_request +2.50 % (+2.40 to +2.60 %) against a",
         "last good kernel: c, +0.01 %",
+        f"where it got longer: perfcheck ab {lab.file} --a kernel=c --b kernel=d",
     ]
     assert len(read_records(lab.folder / "records")) == 6
 
@@ -190,11 +192,16 @@ def test_the_metric_is_one_that_the_scenario_measures(lab: Lab, capsys: pytest.C
 def test_the_commits_of_a_tree_are_searched(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     commits = tree_of(lab.folder / "linux", SIX)
     words = ("--tree", str(lab.folder / "linux"), "--build", BUILD, "--built", "built")
-    done = driven(lab, *words, "--good", commits[0], "--bad", "HEAD")
+    words = (*words, "--good", commits[0], "--bad", "HEAD")
+    done = driven(lab, *words, "--json", str(lab.folder / "records"))
     assert (done.returncode, done.stderr) == (0, "")
     assert f"first bad kernel: {commits[3][:12]} (change 3)" in done.stdout
     assert (lab.folder / "compared").read_text().split() == ["bad", "good", "bad"]
     assert not list((lab.folder / "cache/perfcheck/trees").iterdir())
+    # The kernels are gone: only a bisect makes them again.
+    again = {record.reproduce for record in read_records(lab.folder / "records")}
+    assert len(again) == 1
+    assert shlex.split(again.pop())[:4] == ["perfcheck", "bisect", str(lab.file), "--metric"]
 
 
 def test_a_step_without_a_build_is_bad_usage_for_git_too(lab: Lab) -> None:

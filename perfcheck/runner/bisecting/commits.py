@@ -16,7 +16,8 @@ from perfcheck.system import commands
 LISTING_S: Final = 300.0
 COPYING_S: Final = 1800.0
 _NAME: Final = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_@./+^~{}-]{0,254}")
-_SHOWN: Final = 12
+SHOWN: Final = 12
+"""Digits of a hash that people read."""
 _OWN: Final[Mapping[str, str]] = {
     "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1", "LC_ALL": "C",
 }  # fmt: skip
@@ -93,7 +94,7 @@ def require_ancestor(repository: Path, good: str, bad: str) -> None:
     done = _run(repository, ("merge-base", "--is-ancestor", good, bad))
     if done.returncode != 0 or good == bad:
         raise UsageError(
-            f"--good {good[:_SHOWN]} must be an ancestor of --bad {bad[:_SHOWN]}: name a commit before the regression "
+            f"--good {good[:SHOWN]} must be an ancestor of --bad {bad[:SHOWN]}: name a commit before the regression "
             "that is in the bad one's history"
         )
 
@@ -101,4 +102,4 @@ def require_ancestor(repository: Path, good: str, bad: str) -> None:
 def described(repository: Path, commit: str) -> str:
     """Return a commit as people know it: its short hash and its subject."""
     subject = git(repository, "log", "-1", "--no-show-signature", "--format=%s", commit).strip()
-    return f"{commit[:_SHOWN]} ({subject[:100]})"
+    return f"{commit[:SHOWN]} ({subject[:100]})"

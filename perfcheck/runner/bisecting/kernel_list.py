@@ -90,10 +90,14 @@ class KernelList:
         """Return how a kernel is called."""
         return candidate
 
+    def entry(self, candidate: str) -> KernelEntry:
+        """Return the entry of a kernel."""
+        return next(entry for entry in self.entries if entry.text == candidate)
+
     @contextmanager
     def built(self, candidate: str) -> Iterator[GuestSide]:
         """Yield a kernel as a side of a comparison; it is in the store already."""
-        yield next(entry for entry in self.entries if entry.text == candidate).side()
+        yield self.entry(candidate).side()
 
 
 def _parts(text: str) -> Sequence[str]:

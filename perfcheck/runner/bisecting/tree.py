@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Final, Self
 from perfcheck.errors import BuildFailed, LabError, Unavailable, UsageError
 from perfcheck.kernels.store import Kernel, KernelStore
 from perfcheck.runner.bisecting.building import Build, build
-from perfcheck.runner.bisecting.commits import COPYING_S, CommitOrder, described, git
+from perfcheck.runner.bisecting.commits import COPYING_S, SHOWN, CommitOrder, described, git
 from perfcheck.runner.cost import GuestKernel
 from perfcheck.runner.guests import GuestSide
 from perfcheck.runner.sides import Side
@@ -92,11 +92,17 @@ def _remove_left(base: Path) -> None:
                 os.close(descriptor)
 
 
+def _nobody(text: str) -> None:
+    """Tell nobody."""
+    del text
+
+
 @dataclass(slots=True, kw_only=True)
 class KernelTree:
     """The commits of a kernel's repository from a good to a bad one, by their whole hashes.
 
-    The repository is only read: commits are checked out and built in a copy that shares its objects.
+    The repository is only read: commits are checked out and built in a copy that shares its objects. `told` is told
+    what begins.
     """
 
     repository: Path
@@ -105,6 +111,7 @@ class KernelTree:
     build: Build
     config: Path | None
     base: Path = field(default_factory=work_base)
+    told: Callable[[str], None] = _nobody
     _work: WorkFolder | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -129,23 +136,19 @@ class KernelTree:
     def built(self, candidate: str) -> Iterator[GuestSide]:
         """Check a commit out, build it, and yield it as a side; BuildFailed where it does not build."""
         work = self._copy()
-        git(
-            work.tree,
-            "checkout",
-            "--quiet",
-            "--detach",
-            "--force",
-            candidate,
-            timeout_s=COPYING_S,
-            tag=work.journal.tag,
-        )
+        named = candidate[:SHOWN]
+        self.told(f"checking out {named}")
+        checkout = ("checkout", "--quiet", "--detach", "--force", candidate)
+        git(work.tree, *checkout, timeout_s=COPYING_S, tag=work.journal.tag)
         self._configure(work)
+        self.told(f"building {named}: {self.build}")
         build(self.build, work.tree, work.log, work.journal)
         with added(work.store, work.tree / self.build.result, candidate[:40]) as kernel:
             yield tree_side(kernel)
 
     def _copy(self) -> WorkFolder:
         if self._work is None:
+            self.told(f"copying {self.repository}")
             work = self._stack.enter_context(WorkFolder.made(self.base))
             git(
                 self.repository, "clone", "--quiet", "--shared", "--no-checkout", str(self.repository), str(work.tree),
