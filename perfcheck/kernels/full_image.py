@@ -20,12 +20,12 @@ import perfcheck
 from perfcheck.kernels.archive import Archive
 from perfcheck.kernels.environment import complete, environment_files, stand_in
 from perfcheck.kernels.file_system import TYPE, byte_code, make_image
+from perfcheck.kernels.folders import cache_folder
 from perfcheck.kernels.image import plain_modules, unsigned
 from perfcheck.kernels.machine_files import MachineFiles
 from perfcheck.kernels.modules import ModuleSet
 from perfcheck.kernels.programs import program
 from perfcheck.kernels.store import Kernel
-from perfcheck.system.programs import cache_folder
 
 FOLDERS: Final = ("dev", "proc", "sys", "run", "tmp", "root", "own", "var/tmp", "var/cache", "var/lib", "etc")
 MAPPING: Final = ("nfit", "nd_pmem", "overlay", TYPE)
