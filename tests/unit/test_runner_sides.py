@@ -80,7 +80,6 @@ def test_other_texts_are_refused_with_the_forms(text: str, capsys: pytest.Captur
     [
         ("sysctl foo=1", "begins with net."),
         ("sysctl server:vm.swappiness=1", "begins with net."),
-        ("sysctl net.nf_conntrack_max=1", "applies to the whole machine"),
         ("congestion cubik", "did you mean 'cubic'"),
         ("congestion server:cubik", "did you mean 'cubic'"),
     ],

@@ -16,6 +16,7 @@ from scenario_texts import VALID, changed, documents
 
 from perfcheck.errors import ScenarioError
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.catalogue.cost import is_cost
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.metric import Phased
 from perfcheck.scenario import json_schema, load_text
@@ -30,7 +31,7 @@ PAGE: Final = ROOT / "docs" / "scenario-file.md"
 
 BEYOND_JSON_SCHEMA: Final = frozenset({
     # One key against another.
-    "all-background", "command-unknown-host", "congestion-twice", "duration-and-bytes", "emulator-none-with-delay",
+    "all-background", "command-unknown-host", "cost-of-anything", "load-layer-of-other-protocol", "congestion-twice", "duration-and-bytes", "emulator-none-with-delay",
     "link-to-itself", "link-twice", "link-unknown-host", "loss-model-incomplete", "matrix-breaks-the-path",
     "matrix-same-key-twice", "matrix-too-many", "matrix-unknown-key", "matrix-unknown-link", "matrix-value-twice",
     "matrix-bad-value", "matrix-blocked", "matrix-whole-block", "no-path", "queue-without-rate", "router-missing",
@@ -108,7 +109,7 @@ def test_every_metric_and_cause_is_known_to_editors() -> None:
         assert spec.meaning in expect["properties"][name]["description"]
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
+@pytest.mark.parametrize("name", sorted(name for name in CATALOGUE if not is_cost(name)))
 def test_the_example_of_every_metric_can_stand_in_a_file(name: str) -> None:
     properties = json_schema()["properties"]
     line = properties["expect"]["properties"][name]["examples"][0]
@@ -123,6 +124,22 @@ def test_the_example_of_every_metric_can_stand_in_a_file(name: str) -> None:
     [scenario] = load_text(f"{text}tolerance: {{{key}: {tolerance}}}\n", "x.yaml")
     assert scenario.expect[0].text == line
     assert scenario.tolerance_pct == {key: CATALOGUE[name].margin_pct}
+
+
+@pytest.mark.parametrize("kind", ["stream", "requests", "connections", "datagrams"])
+def test_the_examples_of_cost_can_stand_in_a_file_of_mode_cost(kind: str) -> None:
+    properties = json_schema()["properties"]
+    unit = {"stream": "byte", "requests": "request", "connections": "connection", "datagrams": "segment"}[kind]
+    name = f"cpu.insns_per_{unit}"
+    line = properties["expect"]["properties"][name]["examples"][0]
+    load = f"{{from: a, to: b, kind: {kind}, count: 100, size: 100b}}"
+    text = (
+        f"scenario: cost\nhosts: {{a: {{}}, b: {{}}}}\nlinks: [{{between: [a, b]}}]\ntraffic: [{{load: {load}}}]\n"
+        f"measure: {{mode: cost}}\nexpect: {{{name}: '{line}'}}\ntolerance: {{{name}: 0.5%}}\n"
+    )
+    [scenario] = load_text(text, "x.yaml")
+    assert scenario.expect[0].text == line
+    assert scenario.tolerance_pct == {name: 0.5}
 
 
 def _described(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
