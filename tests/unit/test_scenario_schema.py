@@ -31,7 +31,8 @@ PAGE: Final = ROOT / "docs" / "scenario-file.md"
 
 BEYOND_JSON_SCHEMA: Final = frozenset({
     # One key against another.
-    "all-background", "command-unknown-host", "cost-of-anything", "load-layer-of-other-protocol", "congestion-twice", "duration-and-bytes", "emulator-none-with-delay",
+    "all-background", "command-unknown-host", "cost-of-anything", "load-layer-of-other-protocol",
+    "congestion-twice", "duration-and-bytes", "emulator-none-with-delay",
     "link-to-itself", "link-twice", "link-unknown-host", "loss-model-incomplete", "matrix-breaks-the-path",
     "matrix-same-key-twice", "matrix-too-many", "matrix-unknown-key", "matrix-unknown-link", "matrix-value-twice",
     "matrix-bad-value", "matrix-blocked", "matrix-whole-block", "no-path", "queue-without-rate", "router-missing",
