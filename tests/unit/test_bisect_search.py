@@ -79,7 +79,7 @@ def test_a_long_run_of_kernels_that_do_not_boot_is_left_behind_quickly(fault: in
     if fault not in range(begin, begin + length + 1):
         assert found == (fault,)
         # Not one by one: a bisection needs ten verdicts here, the rest are those that were tried in vain.
-        assert len(judge.judged) <= 110 + length // 4
+        assert len(judge.judged) <= 80
 
 
 def test_how_many_verdicts_are_left_is_said_before_each() -> None:

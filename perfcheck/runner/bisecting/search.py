@@ -1,7 +1,7 @@
 """Which candidate is judged next, and what the verdicts so far say; no input or output.
 
 The search is git's: of all candidates that may be the first bad one, the one is judged whose verdict halves them best.
-One that cannot be judged is skipped and its neighbour taken, further away with each one that is skipped as well.
+One that cannot be judged is skipped, and one elsewhere in the range is taken.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from perfcheck.model.bisection import Finding
 
@@ -44,6 +44,10 @@ class ListOrder:
         return self.names[low + 1 : place[bad] + 1]
 
 
+GOLDEN: Final = (math.sqrt(5) - 1) / 2
+"""Multiples of it, without their whole parts, fill the range from 0 to 1 more evenly than chance does."""
+
+
 class Search:
     """A search between a good and a bad candidate."""
 
@@ -71,9 +75,8 @@ class Search:
         if not left:
             return None
         skipped = len(inside) - len(left)
-        # What does not build or boot comes in runs: the distance doubles, but a good half of the range stays aside.
-        distance = 2 ** min(skipped - 1, 30) - 1 if skipped else 0
-        return left[min(distance, (len(left) - 1) // 2)]
+        # What does not build or boot comes in runs, and nearly all that is left may be one: each try lies elsewhere.
+        return left[int((skipped * GOLDEN) % 1 * len(left))]
 
     def suspects(self) -> tuple[str, ...]:
         """Return the candidates of which one is the first bad one, in their order."""
