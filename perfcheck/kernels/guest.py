@@ -99,7 +99,7 @@ def boot(
     out of memory, or is ended by somebody else, with the last lines of its console; LabError for a step that fails.
     """
     check()
-    with Journal.create(new_tag()) as journal:
+    with kernel.in_use(), Journal.create(new_tag()) as journal:
         folder = _folder(journal)
         running = _Running(kernel, folder, options)
         _join(folder / "initrd", image, steps)
