@@ -161,5 +161,11 @@ def _dataclass(hint: type[Any], value: Any) -> Any:
 
 @functools.cache
 def _hints(hint: Any) -> Mapping[str, Any]:
-    found = typing.get_type_hints(hint)
+    try:
+        found = typing.get_type_hints(hint)
+    except NameError:
+        # Arrays are imported for types alone: a machine without numpy sends and takes none.
+        import numpy.typing
+
+        found = typing.get_type_hints(hint, localns={"npt": numpy.typing})
     return {field.name: found[field.name] for field in dataclasses.fields(hint) if field.init}

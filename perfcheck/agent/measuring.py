@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from perfcheck.agent.requests import Attach, Attached, Begin, Ended, Images, WantedImages
-from perfcheck.errors import LabError, PerfcheckError, Unavailable
+from perfcheck.errors import PerfcheckError, Unavailable
+from perfcheck.model.budget import Spending
 from perfcheck.model.observation import Observation
 from perfcheck.system.netns import OWN_NETNS, inode_of
 
 if TYPE_CHECKING:
-    from perfcheck.collect import Mode
+    from perfcheck.collect import Layers, Mode
     from perfcheck.collect.session import Core
     from perfcheck.model.seams import Collector
 
 MODULES: Final = ("numpy", "pyroute2")
 _MODES: Final = ("summary", "detail", "both")
-Layers = Collection[str] | None
 Endpoints = tuple[str, int, str, int]
 
 
@@ -37,7 +37,6 @@ class Measuring:
 
     def wanted(self, request: WantedImages) -> Images:
         """Return the names of the compiled programs that are wanted and not here, and what they are made of."""
-        require_modules()
         from perfcheck.collect import declared
         from perfcheck.ebpf import cache
 
@@ -63,12 +62,14 @@ class Measuring:
 
     def attach(self, request: Attach) -> Attached:
         """Attach the collectors of these layers; what one of them lacks is told under its name."""
+        self.detach()
+        mode, layers = _mode(request.mode), "all" if request.layers is None else request.layers
+        if not _any_serves(layers, mode):
+            return Attached(names=(), unavailable={})
         require_modules()
         from perfcheck.collect import collectors, prepare
         from perfcheck.collect.session import Core
 
-        self.detach()
-        mode, layers = _mode(request.mode), "all" if request.layers is None else request.layers
         wanted = collectors(layers, mode, events=request.events)
         if request.bpf:
             prepare(layers, mode, events=request.events)
@@ -94,11 +95,14 @@ class Measuring:
             namespaces={request.host: inode_of(OWN_NETNS)},
             netns_paths={request.host: "/proc/self/ns/net"},
         )
-        self._attached.begin(scope)
+        if self._core is not None:
+            self._core.begin(scope)
 
     def end(self) -> Ended:
         """End the trial, and return what was seen."""
-        core = self._attached
+        core = self._core
+        if core is None:
+            return Ended(observations=(), by_phase={}, spending=Spending())
         seen = core.end()
         by_phase: Mapping[str, tuple[Observation, ...]] = core.by_phase
         return Ended(
@@ -118,12 +122,6 @@ class Measuring:
         self._cleanup.close()
         self._cleanup = ExitStack()
 
-    @property
-    def _attached(self) -> Core:
-        if self._core is None:
-            raise LabError("no collector is attached")
-        return self._core
-
     def _without_own(self, seen: Observation) -> Observation:
         """Leave out the connection that the agent is reached by."""
         if self._unmeasured is None:
@@ -139,6 +137,13 @@ class Measuring:
                 if (one.key.local, one.key.local_port, one.key.remote, one.key.remote_port) != self._unmeasured
             ),
         )  # fmt: skip
+
+
+def _any_serves(layers: Layers, mode: Mode) -> bool:
+    """Whether there is anything to attach: what the application itself reports needs no collector."""
+    from perfcheck.collect import declared
+
+    return any(one.layers and one.serves(layers, mode) for one in declared.ALL)
 
 
 def _without_bpf(wanted: Iterable[Collector]) -> Iterator[Collector]:

@@ -26,6 +26,9 @@ LINGER_S: Final = 0.5
 LARGEST_OUTPUT: Final = 1 << 20
 _CHUNK: Final = 1 << 16
 
+AGENTS_OWN: Final = frozenset({"PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "XDG_CACHE_HOME"})
+"""Variables by which the agent finds its copy, and which none of its processes is to have."""
+
 TellOutput = Callable[[int, int, bytes], None]
 """Is told a process's number, the stream (1, 2) and what was written."""
 TellExit = Callable[[int, int, int, float], None]
@@ -39,7 +42,8 @@ class Processes:
         """Start nothing yet."""
         self._undo = undo
         self._tell_output, self._tell_exit = tell_output, tell_exit
-        self._environment = commands.tagged_environment(undo.tag)
+        own = commands.tagged_environment(undo.tag)
+        self._environment = {name: value for name, value in own.items() if name not in AGENTS_OWN}
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         group = cgroup.make(undo)

@@ -51,9 +51,14 @@ class Connection:
             frames.write_frame(self._writing, Frame(header=dict(header), payload=payload))
 
     def hear(self) -> Frame | None:
-        """Return the next message; None at the end of the connection, or after a long silence."""
-        ready, _, _ = select.select([self._reading], [], [], ask.SILENCE_S)
-        return frames.read_frame(self._reading) if ready else None
+        """Return the next message; None at the end of the connection, or after a long silence.
+
+        A machine that slept finds its time over when it wakes: then the other one is given the time for a word.
+        """
+        for wait_s in (ask.SILENCE_S, 2 * ask.BEAT_S):
+            if select.select([self._reading], [], [], wait_s)[0]:
+                return frames.read_frame(self._reading)
+        return None
 
 
 class Agent:

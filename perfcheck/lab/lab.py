@@ -15,6 +15,7 @@ from perfcheck.lab import interfaces, network, settings
 from perfcheck.lab.choice import PLAIN, choose
 from perfcheck.lab.hosts import LabHost, check_cpus
 from perfcheck.lab.links.probe import Side, prove
+from perfcheck.lab.links.relay.emulator import RelayLink
 from perfcheck.lab.network import Carrier
 from perfcheck.lab.topology import End, Topology, lay_out
 from perfcheck.model.observation import LinkReport
@@ -117,6 +118,11 @@ class Lab:
     def emulators(self) -> Mapping[str, str]:
         """For the record: the emulator's name of each link, e.g. `{"links[0] client-server": "relay"}`."""
         return {link.label: emulator.name for link, emulator in zip(self._topology.links, self._chosen, strict=True)}
+
+    @property
+    def carriers(self) -> tuple[int, ...]:
+        """The processes that carry links in user space."""
+        return tuple(link.pid for link in self._links if isinstance(link, RelayLink))
 
     def fingerprint(self) -> Mapping[str, str]:
         """Describe this machine, which all hosts share."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from perfcheck.model.flow import FlowKey
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class Kind(IntEnum):

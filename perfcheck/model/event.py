@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Final
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Final
 
 from perfcheck.model.flow import FlowKey, flow_id
 from perfcheck.model.metric import Layer
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _NS: Final = 1_000_000_000
 

@@ -326,6 +326,10 @@ class Testbed(Protocol):
     def emulators(self) -> Mapping[str, str]:
         """For the record: what makes each link, by its label."""
 
+    @property
+    def carriers(self) -> tuple[int, ...]:
+        """Processes of this machine without which a link or a host is gone."""
+
     def fingerprint(self) -> Mapping[str, str]:
         """Describe the machine, or the machines, that hosts run on."""
 

@@ -55,15 +55,22 @@ class Channel:
     A connection that ends, or is silent for long, fails every request with LabError and ends every process.
     """
 
-    def __init__(self, name: str, spec: HostSpec, told: Callable[[str], None] = lambda _: None) -> None:
-        """Connect; Unavailable says why that is not possible. `told` is given what an answer waits for."""
+    def __init__(
+        self, name: str, spec: HostSpec, told: Callable[[str], None] = lambda _: None,
+        connecting: Callable[[Transport], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """Connect; Unavailable says why that is not possible. `told` is given what an answer waits for.
+
+        `connecting` is given the client before it has connected, so that it can be killed meanwhile.
+        """
         self._told = told
-        self._transport = Transport(name, spec)
+        self.transport = Transport(name, spec)
+        connecting(self.transport)
         try:
-            self.greeting = decode(ask.Greeting, self._transport.begin())
+            self.greeting = decode(ask.Greeting, self.transport.begin())
         except BaseException:
-            self._transport.kill()
-            self._transport.close()
+            self.transport.kill()
+            self.transport.close()
             raise
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
@@ -81,7 +88,7 @@ class Channel:
     @property
     def where(self) -> str:
         """How messages speak of the host."""
-        return self._transport.where
+        return self.transport.where
 
     def ask(self, request: object, payload: bytes = b"", *, timeout_s: float | None = ANSWER_S) -> Any:
         """Return the answer to a request; what went wrong there is raised here, with the host's name before it."""
@@ -130,7 +137,7 @@ class Channel:
         self._closing = True
         self._stop_beating.set()
         self._beater.join()
-        self._transport.close()
+        self.transport.close()
         self._reader.join()
 
     # asking
@@ -145,7 +152,7 @@ class Channel:
         finally:
             self._pending.pop(number, None)
         if frame is None:
-            raise self._lost or self._transport.lost()
+            raise self._lost or self.transport.lost()
         if (error := frame.header.get("error")) is not None:
             raise self._error(error)
         return frame.header.get("answer"), frame.payload
@@ -158,10 +165,10 @@ class Channel:
             self._pending[number] = pending
             header = {"id": number, "kind": type(request).__name__, "request": encode(request)}
             try:
-                frames.write_frame(self._transport.writing, Frame(header=header, payload=payload))
+                frames.write_frame(self.transport.writing, Frame(header=header, payload=payload))
             except (OSError, ValueError):
                 self._pending.pop(number, None)
-                raise self._lost or self._transport.lost() from None
+                raise self._lost or self.transport.lost() from None
             return number
 
     def _error(self, error: Mapping[str, Any]) -> CouldNotMeasure:
@@ -180,18 +187,24 @@ class Channel:
         sent_ns = now_ns()
         number = self._send(pending, ask.Clock(count=0), b"")
         try:
-            frame = pending.answers.get(timeout=ask.SILENCE_S)
+            frame = self._patiently(pending)
         except queue.Empty:
-            self._transport.kill()
+            self.transport.kill()
             raise LabError(f"{self.where} has been silent for {ask.SILENCE_S:g} s") from None
         finally:
             self._pending.pop(number, None)
         if frame is None:
-            raise self._lost or self._transport.lost()
+            raise self._lost or self.transport.lost()
         look = decode(ask.ClockLook, frame.header.get("answer"))
         return Exchange(
             sent_ns=sent_ns, there_ns=look.received_ns, back_ns=look.sent_ns, received_ns=pending.received_ns
         )  # fmt: skip
+
+    def _patiently(self, pending: _Pending) -> Frame | None:
+        """Return an answer; when this machine slept meanwhile, the other one is given the time for it once more."""
+        with suppress(queue.Empty):
+            return pending.answers.get(timeout=ask.SILENCE_S)
+        return pending.answers.get(timeout=2 * ask.BEAT_S)
 
     def _beat(self) -> None:
         """Say a word now and then: without any, the agent takes the connection for lost."""
@@ -203,12 +216,12 @@ class Channel:
 
     def _read(self) -> None:
         try:
-            while (frame := frames.read_frame(self._transport.reading)) is not None:
+            while (frame := frames.read_frame(self.transport.reading)) is not None:
                 self._take(frame)
         except (LabError, OSError, ValueError):
-            self._transport.kill()
+            self.transport.kill()
         if not self._closing:
-            self._lost = self._transport.lost()
+            self._lost = self.transport.lost()
         else:
             self._lost = LabError(f"the connection to {self.where} was closed")
         for pending in list(self._pending.values()):

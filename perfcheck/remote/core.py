@@ -28,9 +28,8 @@ Queues = tuple[QueueLook, ...]
 class RemoteCore:
     """Attached once to all hosts of a scenario; what one host cannot measure is measured on none."""
 
-    def __init__(self, hosts: Mapping[str, RealHost], scenario: Scenario, budget: Budget, *, events: bool) -> None:
+    def __init__(self, hosts: Mapping[str, RealHost], scenario: Scenario, budget: Budget) -> None:
         """Send the programs and attach the collectors, on all machines at the same time."""
-        refuse_what_only_a_lab_has(scenario, events=events)
         self._hosts = hosts
         self._scenario = scenario
         self.unavailable: dict[str, str] = {}

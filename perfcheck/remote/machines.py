@@ -13,6 +13,7 @@ from perfcheck.model.scenario import HostSpec, Scenario
 from perfcheck.remote.channel import Channel
 from perfcheck.remote.hosts import RealHost
 from perfcheck.remote.together import together
+from perfcheck.remote.transport import Transport
 from perfcheck.system import deferred_signals
 
 CONGESTION_KEY: Final = "net.ipv4.tcp_congestion_control"
@@ -32,6 +33,7 @@ class Machines:
         self._specs = scenario.hosts
         self._told = told
         self._channels: dict[str, Channel] = {}
+        self._connecting: list[Transport] = []
         self.hosts: dict[str, RealHost] = {}
         self._cleanup = ExitStack()
         self._active: Mapping[str, HostSpec] | None = None
@@ -70,7 +72,7 @@ class Machines:
         return {name: name for name in self._specs}
 
     def _connect(self, name: str) -> None:
-        self._channels[name] = Channel(name, self._specs[name], self._told)
+        self._channels[name] = Channel(name, self._specs[name], self._told, self._connecting.append)
 
     def _host(self, name: str) -> RealHost:
         return RealHost(name, self._specs[name], self._channels[name])
@@ -87,6 +89,10 @@ class Machines:
         """End all connections; gives what agents could not undo. Signals are held back meanwhile."""
         with deferred_signals():
             channels, self._channels = self._channels, {}
+            connected = {channel.transport for channel in channels.values()}
+            for transport in self._connecting:
+                if transport not in connected:
+                    transport.kill()
             found = together(channels, lambda channel: channel.leave())
             return [f"{channels[name].where}: {text}" for name, failed in found.items() for text in failed]
 

@@ -61,6 +61,11 @@ class RealTestbed:
         """For the record: all links are real."""
         return {f"links[{index}] {'-'.join(link.between)}": EMULATOR for index, link in enumerate(self._scenario.links)}
 
+    @property
+    def carriers(self) -> tuple[int, ...]:
+        """The clients of the connections: without one of them its host is gone."""
+        return tuple(host.channel.transport.pid for host in self._machines.hosts.values())
+
     def fingerprint(self) -> Mapping[str, str]:
         """Describe all machines: what they have in common once, and where they differ each one's own."""
         each = {name: host.description.environment for name, host in self._machines.hosts.items()}

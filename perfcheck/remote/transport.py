@@ -67,6 +67,11 @@ class Transport:
         self._said = b""
 
     @property
+    def pid(self) -> int:
+        """The client's pid."""
+        return self._process.pid
+
+    @property
     def reading(self) -> int:
         """The descriptor that answers come from."""
         assert self._process.stdout is not None  # noqa: S101 - it is piped
@@ -93,7 +98,7 @@ class Transport:
                 self.where, f"the login is no root there (user {user})", "log in as root: ssh: root@ADDRESS"
             )
         try:
-            _write_all(self.writing, bootstrap.package())
+            _write_all(self.writing, bootstrap.package(str(hello.get("bytecode", ""))))
         except OSError:
             raise self._why_closed() from None
         return self._line(AGENT_MARK, START_S + CLEANING_S)

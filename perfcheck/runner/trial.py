@@ -25,7 +25,6 @@ from perfcheck.analyse import (
 )
 from perfcheck.diagnose import Sightings
 from perfcheck.errors import TrafficError
-from perfcheck.lab.links.relay.emulator import RelayLink
 from perfcheck.model.budget import Spending
 from perfcheck.model.metric import Metrics
 from perfcheck.model.observation import LinkReport, Observation, Scope, TrafficReport
@@ -85,7 +84,7 @@ def _made(scenario: Scenario, lab: Testbed, core: MeasuringCore, index: int, kee
         lab.begin_trial(index)
         scope = _scope(scenario, lab)
         core.begin(scope, sampling, watched)
-        reports = _driven(sessions, scope.emulator_pids, lab)
+        reports = _driven(sessions, lab.carriers, lab)
         observations = core.end()
         links = lab.end_trial()
     measuring_s = _own_cpu_s() - before_s
@@ -148,7 +147,7 @@ def _scope(scenario: Scenario, lab: Testbed) -> Scope:
         namespaces={name: host.netns_inode for name, host in lab.hosts.items()},
         netns_paths={name: host.netns_path for name, host in lab.hosts.items()},
         warmup_ns=scenario.warmup_ns,
-        emulator_pids=tuple(link.pid for link in lab.links if isinstance(link, RelayLink)),
+        emulator_pids=lab.carriers,
         detail=packet_filter(scenario, lab.hosts),
         detail_budget_pct=detail_budget_pct(scenario),
         phases_ns={name: began_ns + begin_ns for name, begin_ns in scenario.phases_ns.items()},

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from perfcheck.errors import LabError
 from perfcheck.model.seams import TrafficSession
 
 
@@ -26,13 +27,20 @@ def traffic_ends_with(pids: Sequence[int], sessions: Sequence[TrafficSession]) -
         stack.callback(os.close, over)
         exits = []
         for pid in pids:
-            exits.append(os.pidfd_open(pid))
+            exits.append(_opened(pid))
             stack.callback(os.close, exits[-1])
         watcher = threading.Thread(target=_stop_at_an_exit, args=(exits, over, sessions), daemon=True)
         watcher.start()
         stack.callback(watcher.join)
         stack.callback(os.eventfd_write, over, 1)
         yield
+
+
+def _opened(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise LabError(f"process {pid}, which carries a link or reaches a host, has ended") from None
 
 
 def _stop_at_an_exit(exits: Sequence[int], over: int, sessions: Sequence[TrafficSession]) -> None:

@@ -11,7 +11,7 @@ from perfcheck.lab import Lab
 from perfcheck.lab.links import emulators
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import MeasuringCore, Testbed
-from perfcheck.remote.core import RemoteCore
+from perfcheck.remote.core import RemoteCore, refuse_what_only_a_lab_has
 from perfcheck.remote.machines import Machines
 from perfcheck.remote.selftest import placed
 from perfcheck.remote.testbed import RealTestbed
@@ -47,10 +47,11 @@ def real_of(scenario: Scenario, told: Callable[[str], None], options: RunOptions
     """Connect to a scenario's machines for the block; both sides of a comparison share them and take turns."""
     if options.series is not None:
         raise UsageError(f"{scenario.label}: --series is for hosts of this machine's lab, not for real machines")
+    refuse_what_only_a_lab_has(scenario, events=options.events is not None)
     told("connecting to the hosts")
     with Machines(scenario, told) as machines:
         told("attaching collectors")
-        core = RemoteCore(machines.hosts, scenario, core_budget(scenario), events=options.events is not None)
+        core = RemoteCore(machines.hosts, scenario, core_budget(scenario))
 
         @contextmanager
         def testbed(one: Scenario) -> Iterator[Testbed]:

@@ -13,6 +13,8 @@ from lab_building import do_without
 from ssh_machines import Desk
 
 from perfcheck.errors import Unavailable
+from perfcheck.model.scenario import Scenario
+from perfcheck.scenario import load_text
 
 
 @contextmanager
@@ -27,5 +29,15 @@ def desk_with(folder: Path, *words: str) -> Iterator[Desk]:
 
 def write(desk: Desk, name: str, text: str) -> None:
     """Write a scenario at the desk, in which $a, $b and $python stand for the machines and a Python with numpy."""
+    (desk.folder / name).write_text(_filled(desk, text))
+
+
+def scenario_of(desk: Desk, text: str) -> Scenario:
+    """Read such a text."""
+    (scenario,) = load_text(_filled(desk, text), "machines.yaml")
+    return scenario
+
+
+def _filled(desk: Desk, text: str) -> str:
     words = {each: machine.address for each, machine in desk.machines.items()}
-    (desk.folder / name).write_text(Template(text).substitute(python=sys.executable, **words))
+    return Template(text).substitute(python=sys.executable, **words)

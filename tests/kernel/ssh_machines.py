@@ -137,7 +137,10 @@ class Desk:
 
 @contextlib.contextmanager
 def two_machines(folder: Path, *words: str) -> Iterator[Desk]:
-    """Make the desk and the machines `a` and `b`; `words` such as `no-bpf` say what machine b lacks."""
+    """Make the desk and the machines `a` and `b`; `words` say what is special of machine b.
+
+    `no-bpf`: it has no BTF. `ahead=SECONDS`: its CLOCK_MONOTONIC is so far ahead.
+    """
     tag = secrets.token_hex(3)
     names = {name: f"t{tag}-{name}" for name in ("desk", "a", "b")}
     machines: dict[str, Machine] = {}
@@ -158,7 +161,7 @@ def two_machines(folder: Path, *words: str) -> Iterator[Desk]:
             stack.callback(_ended, machine.process)
             machines[name] = machine
         desk = Desk(netns=names["desk"], folder=folder, machines=machines)
-        _write_client(folder, machines)
+        _write_client(folder, names["desk"], machines)
         for machine in machines.values():
             _await_sshd(machine)
         yield desk
@@ -193,9 +196,11 @@ def _prepare(machine: Machine, folder: Path) -> None:
 
 def _started(machine: Machine, words: Sequence[str]) -> subprocess.Popen[bytes]:
     log = (machine.folder / "sshd.log").open("wb")
+    ahead = [word.removeprefix("ahead=") for word in words if word.startswith("ahead=")]
+    clock = ["--time", "--monotonic", *ahead] if ahead else []
     argv = [
         "ip", "netns", "exec", machine.netns, "unshare", "--mount", "--pid", "--uts", "--fork", "--mount-proc",
-        "--kill-child", "--propagation", "private", "--", sys.executable, "-c", _FIRST, str(machine.folder),
+        "--kill-child", "--propagation", "private", *clock, "--", sys.executable, "-c", _FIRST, str(machine.folder),
         f"hostname={machine.name}", *words,
     ]  # fmt: skip
     with log:
@@ -207,8 +212,8 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _write_client(folder: Path, machines: Mapping[str, Machine]) -> None:
-    """Write what the desk's ssh knows: a config, the key, and the machines' host keys."""
+def _write_client(folder: Path, netns: str, machines: Mapping[str, Machine]) -> None:
+    """Write what the desk's ssh knows: a config, the key, and the machines' host keys; it runs at the desk."""
     known = folder / "known_hosts"
     lines = []
     for machine in machines.values():
@@ -222,7 +227,9 @@ def _write_client(folder: Path, machines: Mapping[str, Machine]) -> None:
     )  # fmt: skip
     config.write_text("".join(["Host *\n", *(f"  {option}\n" for option in options)]))
     wrapper = folder / "ssh"
-    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
+    wrapper.write_text(
+        f'#!/bin/sh\nexec {shutil.which("ip")} netns exec {netns} {shutil.which("ssh")} -F {config} "$@"\n'
+    )
     wrapper.chmod(0o755)
 
 
