@@ -49,13 +49,15 @@ _VERSION: Final = 1
 class OwnFiles:
     """What belongs to one run: perfcheck's own files are added by themselves.
 
-    `contents` are written by their path in the guest. `files` are copied from this machine. `programs` go into the
-    environment's image with their libraries, because a scenario names the same ones each time.
+    `contents` are written by their path in the guest. `files` are copied from this machine. `programs`, and the files
+    and folders of `environment`, go with their libraries into the environment's image, which is made once: a scenario
+    names the same ones each time.
     """
 
     contents: Mapping[str, bytes] = field(default_factory=dict)
     files: Sequence[Path] = ()
     programs: Sequence[Path] = ()
+    environment: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,9 @@ def full_image(kernel: Kernel, own: OwnFiles) -> FullImage:
     """Return the image of a run; the file systems are made once and kept."""
     if missing_to_map(ModuleSet.of(kernel)):
         return FullImage(kernel=kernel, own=own, mapped=())
-    return FullImage(kernel=kernel, own=own, mapped=(modules_image(kernel), environment_image(own.programs)))
+    return FullImage(
+        kernel=kernel, own=own, mapped=(modules_image(kernel), environment_image(own.programs, own.environment))
+    )
 
 
 def environment_image(programs: Sequence[Path] = (), more: Sequence[Path] = ()) -> Path:
@@ -144,7 +148,7 @@ def _write_archive(out: BinaryIO, kernel: Kernel, own: OwnFiles, layers: Sequenc
         steps += [f"layer /dev/pmem{number} {TYPE}" for number in range(len(layers))]
         archive.file("root.steps", "".join(f"{step}\n" for step in steps).encode())
     else:
-        _add_all(archive, kernel, own.programs)
+        _add_all(archive, kernel, own)
     for inside, content in own.contents.items():
         archive.file(f"{below_root}{inside}", content)
     _add_files(archive, _package(), below_root)
@@ -172,10 +176,10 @@ def _add_files(archive: Archive, paths: Mapping[str, Path], below_root: str) -> 
             archive.file(f"{below_root}{importlib.util.cache_from_source(inside)}", code)
 
 
-def _add_all(archive: Archive, kernel: Kernel, programs: Sequence[Path]) -> None:
+def _add_all(archive: Archive, kernel: Kernel, own: OwnFiles) -> None:
     """Add what guests map otherwise."""
-    files = environment_files(programs)
-    complete(files, programs)
+    files = environment_files(own.programs, own.environment)
+    complete(files, own.programs)
     _add_files(archive, files.paths, "")
     for relative, content in plain_modules(kernel, _chosen_modules(ModuleSet.of(kernel))):
         archive.file(f"usr/lib/modules/{kernel.release}/{relative}", content)

@@ -111,6 +111,10 @@ def boot(
         report = running.report()
         failure = job.first_failure(steps, report.steps)
         if failure is not None:
+            # Who was killed for want of memory only says that somebody ended it.
+            death = death_of(running.console())
+            if death is not None:
+                raise GuestDied(kernel.name, death.reason, death.lines)
             raise LabError(f"in a guest with {kernel.name}: {failure}")
         return GuestRun(report=report, console=running.console(), wall_s=running.wall_s, boot_s=running.boot_s)
 

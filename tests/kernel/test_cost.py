@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lab_building import do_without
 from stored_kernel import stored_kernel
 
 from perfcheck.cli import main
-from perfcheck.errors import GuestDied, LabError, Unavailable
+from perfcheck.errors import GuestDied, LabError
 from perfcheck.kernels.guest import GuestOptions, boot
 from perfcheck.kernels.image import small_image
 from perfcheck.kernels.job import Step
@@ -40,11 +39,7 @@ class Silent:
 
 @pytest.fixture(scope="module")
 def kernel() -> Kernel:
-    try:
-        return stored_kernel()
-    except Unavailable as lacking:
-        do_without(lacking)
-        raise
+    return stored_kernel()
 
 
 def bench(folder: Path, kernel: Kernel, setup: list[str]) -> CostBench:

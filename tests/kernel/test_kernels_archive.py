@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -77,18 +76,6 @@ def test_a_kernel_of_debians_comes_whole_and_the_system_stays_as_it_is(
     content = modules.content(netem)
     assert content.startswith(b"\x7fELF")
     assert f"vermagic={kernel.release} ".encode() in content
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Yield a file system of 3 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_on_a_full_disk_nothing_is_left_and_what_is_there_stays(
