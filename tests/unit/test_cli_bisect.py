@@ -192,8 +192,7 @@ def test_the_metric_is_one_that_the_scenario_measures(lab: Lab, capsys: pytest.C
 def test_the_commits_of_a_tree_are_searched(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     commits = tree_of(lab.folder / "linux", SIX)
     words = ("--tree", str(lab.folder / "linux"), "--build", BUILD, "--built", "built")
-    words = (*words, "--good", commits[0], "--bad", "HEAD")
-    done = driven(lab, *words, "--json", str(lab.folder / "records"))
+    done = driven(lab, *words, "--good", commits[0], "--bad", "HEAD", "--json", str(lab.folder / "records"))
     assert (done.returncode, done.stderr) == (0, "")
     assert f"first bad kernel: {commits[3][:12]} (change 3)" in done.stdout
     # The last commit to verify that there is anything to find, then at most three: commits of one second have no order.

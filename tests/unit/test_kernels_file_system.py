@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from perfcheck.errors import LabError, Unavailable
-from perfcheck.kernels import file_system
 from perfcheck.kernels.file_system import ALIGNED_BYTES, byte_code, make_image
 from perfcheck.system import commands
 
@@ -73,7 +72,7 @@ def test_without_mke2fs_the_package_is_named(tmp_path: Path, monkeypatch: pytest
     def find(tool: str) -> str:
         raise commands.missing(tool)
 
-    monkeypatch.setattr(file_system.commands, "find", find)
+    monkeypatch.setattr(commands, "find", find)
     with pytest.raises(Unavailable, match="apt-get install e2fsprogs"):
         make_image(tmp_path / "image", {})
 

@@ -96,7 +96,7 @@ def test_a_program_whose_library_is_missing_is_refused(tmp_path: Path) -> None:
         [compiler, "-shared", "-fPIC", "-o", tmp_path / "libown.so", tmp_path / "own.c"],
         [compiler, "-o", tmp_path / "main", tmp_path / "main.c", "-L", tmp_path, "-lown"],
     ):
-        subprocess.run(argv, check=True)
+        subprocess.run([str(word) for word in argv], check=True)
     files = MachineFiles()
     files.add_programs([tmp_path / "main"])
     files.add_libraries()
