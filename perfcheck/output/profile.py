@@ -8,6 +8,7 @@ from typing import Final
 from perfcheck.model.path_profile import CountRecord, FunctionRecord, PathProfile
 from perfcheck.model.record import RunRecord
 
+BYTES: Final = 1000
 MOST_FUNCTIONS: Final = 8
 LEAST_SHARE: Final = 0.0002
 """Of all instructions: a function that moved by less is not worth a line."""
@@ -22,17 +23,21 @@ def profile_lines(record: RunRecord) -> tuple[str, ...]:
 
 
 def _lines(entry: str, profile: PathProfile) -> Iterator[str]:
+    # A byte has less than one instruction.
+    many, unit = (BYTES, f"{BYTES:,} bytes") if profile.unit == "byte" else (1, profile.unit)
+    per = f"instructions for {unit}" if many > 1 else f"instructions a {unit}"
     if profile.total.a is None:
-        parts = ", ".join(f"{name} {count.b:,.0f}" for name, count in profile.contexts.items())
-        yield f"{entry}{profile.total.b:,.0f} instructions a {profile.unit}: {parts}"
+        parts = ", ".join(f"{name} {many * count.b:,.0f}" for name, count in profile.contexts.items())
+        yield f"{entry}{many * profile.total.b:,.0f} {per}: {parts}"
     else:
-        parts = ", ".join(f"{name} {count.change:+,.0f}" for name, count in profile.contexts.items() if count.clear)
-        yield f"{entry}{profile.total.change:+,.0f} instructions a {profile.unit}" + (f": {parts}" if parts else "")
+        clear = {name: many * count.change for name, count in profile.contexts.items() if count.clear}
+        parts = ", ".join(f"{name} {change:+,.0f}" for name, change in clear.items())
+        yield f"{entry}{many * profile.total.change:+,.0f} {per}" + (f": {parts}" if parts else "")
     least = LEAST_SHARE * profile.total.b
     moved = [each for each in profile.functions if each.instructions.clear and abs(each.instructions.change) >= least]
     width = max((len(_name(each)) for each in moved[:MOST_FUNCTIONS]), default=0)
     for function in moved[:MOST_FUNCTIONS]:
-        yield f"{_name(function):<{width}}  {_change(function.instructions)}"
+        yield f"{_name(function):<{width}}  {_change(function.instructions, many)}"
     if len(moved) > MOST_FUNCTIONS:
         yield f"... and {len(moved) - MOST_FUNCTIONS} functions that moved less"
 
@@ -41,11 +46,12 @@ def _name(function: FunctionRecord) -> str:
     return f"{function.name} [{', '.join(function.modules)}]" if function.modules else function.name
 
 
-def _change(count: CountRecord) -> str:
+def _change(count: CountRecord, many: int) -> str:
+    a, b = many * (count.a or 0.0), many * count.b
     if count.a is None:
-        return f"{count.b:,.1f}"
-    if count.a == 0:
-        return f"{count.b:+,.1f}  (not run by A)"
-    if count.b == 0:
-        return f"{-count.a:+,.1f}  (not run by B)"
-    return f"{count.change:+,.1f}  ({count.a:,.1f} -> {count.b:,.1f})"
+        return f"{b:,.1f}"
+    if a == 0:
+        return f"{b:+,.1f}  (not run by A)"
+    if b == 0:
+        return f"{-a:+,.1f}  (not run by B)"
+    return f"{b - a:+,.1f}  ({a:,.1f} -> {b:,.1f})"

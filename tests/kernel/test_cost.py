@@ -10,10 +10,6 @@ import yaml
 from stored_kernel import stored_kernel
 
 from perfcheck.cli import main
-from perfcheck.errors import GuestDied, LabError
-from perfcheck.kernels.guest import GuestOptions, boot
-from perfcheck.kernels.image import small_image
-from perfcheck.kernels.job import Step
 from perfcheck.kernels.store import Kernel
 from perfcheck.runner.cost import CostBench, GuestKernel, at_once
 from perfcheck.runner.cost_load import counts_of, loads_of
@@ -72,21 +68,6 @@ def test_cost_is_what_the_plugin_counts_and_rules_make_it_grow_where_they_run(tm
     }
     assert max(grown, key=lambda name: grown[name]) in {"nft_do_chain", "nft_payload_eval", "nft_cmp_eval"}
     assert other.figures["cpu.insns_per_request@rpc"] > 1.02 * one.figures["cpu.insns_per_request@rpc"]
-
-
-def test_a_guest_that_panics_or_hangs_or_fails_says_where(kernel: Kernel) -> None:
-    image = small_image(kernel)
-    with pytest.raises(GuestDied, match="panicked: sysrq triggered crash") as died:
-        boot(kernel, image, [Step(kind="write", arguments=("/proc/sysrq-trigger", "c"))], GuestOptions())
-    assert any("sysrq_handle_crash" in line for line in died.value.console)
-    with pytest.raises(LabError, match="`run false` failed with status 1"):
-        boot(kernel, image, [Step(kind="run", arguments=("false",))], GuestOptions())
-    with pytest.raises(LabError, match="did not end within 5 s"):
-        boot(kernel, image, [Step(kind="run", arguments=("sleep", "100000"), timeout_s=5)], GuestOptions())
-    spin = Step(kind="run", arguments=("sh", "-c", "while true; do true; done"), timeout_s=10**6)
-    with pytest.raises(GuestDied, match="did not come to the end of its step 1 of 1 within 12 s") as hung:
-        boot(kernel, image, [spin], GuestOptions(limit_s=12))
-    assert any("NMI" in line or "RIP" in line for line in hung.value.console)
 
 
 def test_ab_of_two_settings_fails_with_the_functions_that_grew(
