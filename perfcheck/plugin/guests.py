@@ -9,7 +9,7 @@ import pytest
 from perfcheck.plugin.collection import ScenarioItem
 from perfcheck.plugin.session import PluginSession
 from perfcheck.plugin.workers import left_out, note_left_out
-from perfcheck.runner.guests import in_guests
+from perfcheck.runner.placing import in_guests
 from perfcheck.runner.sides import Side
 
 

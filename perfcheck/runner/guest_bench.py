@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Final
 
 from perfcheck.diagnose import RuleSet
 from perfcheck.errors import CouldNotMeasure
@@ -17,11 +16,9 @@ from perfcheck.output.series import SeriesFile
 from perfcheck.runner.guest_run import GuestPlace, GuestResult, measured_in_guest
 from perfcheck.runner.joining import joined
 from perfcheck.runner.options import RunOptions
+from perfcheck.runner.placing import in_guest
 from perfcheck.runner.trial import Trial
 from perfcheck.system import measuring_lock
-
-VIRTUALISATION: Final = "guest in {time} time"
-"""What makes records of guests unlike those of machines, and those of the two kinds of time unlike one another."""
 
 
 class GuestBench:
@@ -89,14 +86,3 @@ class GuestBench:
             self._series.append(found.series, run_id=first.run_id, first_trial=shift)
             update["series"] = SeriesRecord(file=str(self._series.path), interval_ms=record.series.interval_ms)
         return record.model_copy(update=update)
-
-
-def in_guest(record: RunRecord, options: RunOptions) -> RunRecord:
-    """Return a record with the kernel and the kind of time of its guest, and how it is measured there again."""
-    environment = {
-        **record.environment, "guest.kernel": str(options.kernel), "guest.time": options.time,
-        "virtualisation": VIRTUALISATION.format(time=options.time),
-    }  # fmt: skip
-    return record.model_copy(
-        update={"environment": environment, "reproduce": f"{record.reproduce} {options.placing()}"}
-    )  # fmt: skip

@@ -42,11 +42,6 @@ class GuestSide:
     guest: GuestKernel
 
 
-def in_guests(kernel: str | None, *sides: Side) -> bool:
-    """Whether this is measured in guests: a kernel is named, or a side is of a kernel."""
-    return kernel is not None or any(side.kind in ("kernel", "cmdline") for side in sides)
-
-
 @contextmanager
 def bench_in_guests(
     scenario: Scenario, options: RunOptions, rules: RuleSet, progress: Progress,

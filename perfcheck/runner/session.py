@@ -31,11 +31,10 @@ from perfcheck.output.series import SeriesFile
 from perfcheck.runner.bench import Bench, judged
 from perfcheck.runner.budget import core_budget
 from perfcheck.runner.confirming import CauseTest, PrepareLab
-from perfcheck.runner.guest_bench import in_guest
-from perfcheck.runner.guests import bench_in_guests, compare_in_guests, in_guests
 from perfcheck.runner.measured import Measured
 from perfcheck.runner.measurement import Measurement
 from perfcheck.runner.options import RunOptions
+from perfcheck.runner.placing import in_guest, in_guests
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
 from perfcheck.runner.summary import diagnosed_against
@@ -176,6 +175,9 @@ class Runner:
         """
         scenario = placed(self.options.applied_to(scenario))
         if in_guests(self.options.kernel, a, b):
+            # The kernel lab is imported only where it is needed.
+            from perfcheck.runner.guests import compare_in_guests
+
             with self._alone(scenario):
                 return compare_in_guests(scenario, self.options.kernel, a, b, self._progress)
         with self._ready(scenario) as where:
@@ -270,6 +272,8 @@ class Runner:
     def _measuring(self, scenario: Scenario, rules: RuleSet) -> Iterator[Measured]:
         """Yield what makes trials: a lab on this machine, or guests where a kernel is named."""
         if in_guests(self.options.kernel):
+            from perfcheck.runner.guests import bench_in_guests
+
             with bench_in_guests(scenario, self.options, rules, self._progress, self._events, self._series) as guests:
                 yield guests
         else:

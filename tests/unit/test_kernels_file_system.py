@@ -79,7 +79,7 @@ def test_without_mke2fs_the_package_is_named(tmp_path: Path, monkeypatch: pytest
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LabError, match="file/image: cannot make this guest image: Not a directory"):
+    with pytest.raises(LabError, match="file/image: cannot make this guest image: File exists"):
         make_image(tmp_path / "file" / "image", {})
 
 
