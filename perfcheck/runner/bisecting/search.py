@@ -1,7 +1,7 @@
 """Which candidate is judged next, and what the verdicts so far say; no input or output.
 
 The search is git's: of all candidates that may be the first bad one, the one is judged whose verdict halves them best.
-One that cannot be judged is skipped, and one elsewhere in the range is taken.
+One that cannot be judged is skipped and its neighbour taken, further away with each one that is skipped as well.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from perfcheck.model.bisection import Finding
+
+GOLDEN: Final = (math.sqrt(5) - 1) / 2
+"""Multiples of it, without their whole parts, fill the range from 0 to 1 more evenly than chance does."""
 
 
 class Order(Protocol):
@@ -44,10 +47,6 @@ class ListOrder:
         return self.names[low + 1 : place[bad] + 1]
 
 
-GOLDEN: Final = (math.sqrt(5) - 1) / 2
-"""Multiples of it, without their whole parts, fill the range from 0 to 1 more evenly than chance does."""
-
-
 class Search:
     """A search between a good and a bad candidate."""
 
@@ -72,11 +71,20 @@ class Search:
         """Return the candidate to judge next; None where no verdict could tell more."""
         inside = self._inside()
         left = [name for name in inside if name not in self._skipped]
-        if not left:
-            return None
         skipped = len(inside) - len(left)
-        # What does not build or boot comes in runs, and nearly all that is left may be one: each try lies elsewhere.
+        if not left or not skipped:
+            return left[0] if left else None
+        # What does not build or boot comes in runs. What lies between two that were skipped is tried last; from the
+        # others the distance doubles, but a good half of them stays aside.
+        around = self._not_between_skipped(left)
+        if around:
+            return around[min(2 ** min(skipped - 1, 30) - 1, (len(around) - 1) // 2)]
         return left[int((skipped * GOLDEN) % 1 * len(left))]
+
+    def _not_between_skipped(self, left: Sequence[str]) -> Sequence[str]:
+        place = {name: index for index, name in enumerate(self._order.listed(self._goods, self._bad))}
+        skipped = [place[name] for name in self._skipped if name in place]
+        return [name for name in left if not min(skipped) < place[name] < max(skipped)]
 
     def suspects(self) -> tuple[str, ...]:
         """Return the candidates of which one is the first bad one, in their order."""
