@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
+from typing import Final, Literal
 
 from perfcheck.kernels.profile import FunctionCost, Profile
 
 State = Literal["new", "gone", "grown", "shrunk", "unchanged"]
+
+_SAME_CALLS: Final = 0.01
+"""By what part the calls of a function that was only renamed may differ."""
+_SAME_COST: Final = 0.02
+_LEAST_PART: Final = 0.01
+"""Of all instructions: below that, two functions that have no words in common are alike by chance."""
+_MOST_GROWTH: Final = 2.0
+"""By what a function's cost may change where one name has all words of the other one."""
+_WORD: Final = re.compile(r"[a-z]+[0-9]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,7 @@ class Pair:
 class FunctionChange:
     """One function of A and B: instructions and calls for a unit of work.
 
+    One that has another name on B is called `OLD -> NEW`.
     `share` is its part of the whole change. Shares add up to 1 with the programs' own; some are negative or above 1
     where functions change in both directions. None where nothing has changed on the whole.
     """
@@ -90,6 +101,10 @@ def compare_profiles(a: Sequence[Profile], b: Sequence[Profile], units_a: float,
 
     Each side may have several profiles, of boots with different layouts: their means are compared, and what they
     differ by on one side is noise. The units of work are those of one profile. ValueError without any.
+
+    A function that only A has and one that only B has are one that was renamed where they are called equally often,
+    and either one's name has all words of the other's, or they cost the same and are a good part of the whole. Else
+    the copying of data, under a new name, would be the largest growth of all.
     """
     if not a or not b or units_a <= 0 or units_b <= 0:
         raise ValueError(f"got {len(a)} and {len(b)} profiles of {units_a} and {units_b} units of work")
@@ -110,6 +125,7 @@ def compare_profiles(a: Sequence[Profile], b: Sequence[Profile], units_a: float,
         )
         for name in names
     ]  # fmt: skip
+    changes = _with_renames(changes, max(total.a, total.b))
     changes.sort(key=lambda each: (-abs(each.instructions.change), each.name))
     known = all(profile.contexts is not None for profile in (*a, *b))
     return ProfileChange(
@@ -119,6 +135,48 @@ def compare_profiles(a: Sequence[Profile], b: Sequence[Profile], units_a: float,
         softirq=pair(lambda profile: profile.contexts.softirq if profile.contexts else 0) if known else None,
         irq=pair(lambda profile: profile.contexts.irq if profile.contexts else 0) if known else None,
         functions=tuple(changes),
+    )
+
+
+def _with_renames(changes: Sequence[FunctionChange], whole: float) -> list[FunctionChange]:
+    """Return the changes with each function that was renamed as one; those that cost most find their partner first."""
+    kept = {each.name: each for each in changes}
+    gone = [each for each in changes if each.state == "gone" and each.instructions.a > 0]
+    new = [each for each in changes if each.state == "new" and each.instructions.b > 0]
+    for one in sorted(gone, key=lambda each: (-each.instructions.a, each.name)):
+        other = _nearest(one, (each for each in new if each.name in kept and _is_renamed(one, each, whole)))
+        if other is not None:
+            del kept[one.name], kept[other.name]
+            renamed = _joined(one, other)
+            kept[renamed.name] = renamed
+    return list(kept.values())
+
+
+def _nearest(one: FunctionChange, others: Iterable[FunctionChange]) -> FunctionChange | None:
+    return min(others, key=lambda each: (abs(each.instructions.b - one.instructions.a), each.name), default=None)
+
+
+def _is_renamed(one: FunctionChange, other: FunctionChange, whole: float) -> bool:
+    calls = one.calls.a
+    if calls <= 0 or abs(other.calls.b - calls) > _SAME_CALLS * calls:
+        return False
+    less, more = sorted((one.instructions.a, other.instructions.b))
+    words, others = (frozenset(_WORD.findall(each.name.lower())) for each in (one, other))
+    if words and others and (words <= others or others <= words):
+        return more <= _MOST_GROWTH * less
+    return more <= (1 + _SAME_COST) * less and less >= _LEAST_PART * whole
+
+
+def _joined(gone: FunctionChange, new: FunctionChange) -> FunctionChange:
+    def pair(one: Pair, other: Pair) -> Pair:
+        return Pair(a=one.a, b=other.b, noise=max(one.noise, other.noise))
+
+    return FunctionChange(
+        name=f"{gone.name} -> {new.name}",
+        modules=tuple(sorted({*gone.modules, *new.modules})),
+        instructions=pair(gone.instructions, new.instructions),
+        calls=pair(gone.calls, new.calls),
+        share=None if gone.share is None or new.share is None else gone.share + new.share,
     )
 
 

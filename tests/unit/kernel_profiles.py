@@ -45,6 +45,11 @@ def counts() -> st.SearchStrategy[PhaseCounts]:
 
 def profile_with(user: int = 0, **functions: int | tuple[int, int]) -> Profile:
     """Return a profile of functions with these instructions, or instructions and calls."""
+    return profile_of_costs(functions, user)
+
+
+def profile_of_costs(functions: Mapping[str, int | tuple[int, int]], user: int = 0) -> Profile:
+    """Return a profile of functions with these instructions, or instructions and calls, by name."""
     costs: Mapping[str, tuple[int, int]] = {
         name: cost if isinstance(cost, tuple) else (cost, 1) for name, cost in functions.items()
     }

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_profiles import TABLE, counts, profile_with
+from kernel_profiles import TABLE, counts, profile_of_costs, profile_with
 
 from perfcheck.kernels.profile import Contexts, PhaseCounts, profile_of
 from perfcheck.kernels.profile_change import compare_profiles
@@ -49,6 +49,47 @@ def test_what_layouts_differ_by_is_noise() -> None:
     assert not change.total.clear
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "joined"),
+    [
+        # Equally often called, and of the same cost; or with a name that has the other one's words.
+        ({"copy_generic": (5000, 60)}, {"rep_movs": (5050, 60)}, True),
+        ({"__memset": (300, 40)}, {"memset_orig": (480, 40)}, True),
+        ({"list_valid_or_report": (300, 40)}, {"list_valid": (160, 40)}, True),
+        # Another number of calls, another cost, or too little to tell it from chance.
+        ({"copy_generic": (5000, 60)}, {"rep_movs": (5000, 61)}, False),
+        ({"copy_generic": (5000, 60)}, {"rep_movs": (5200, 60)}, False),
+        ({"kfree_one": (50, 20)}, {"alloc": (50, 20)}, False),
+        ({"__memset": (300, 40)}, {"memset_orig": (601, 40)}, False),
+        ({"copy_generic": (5000, 0)}, {"rep_movs": (5000, 0)}, False),
+        # It is there on both sides.
+        ({"copy_generic": (5000, 60), "rep_movs": (1, 1)}, {"rep_movs": (5050, 60)}, False),
+    ],
+)
+def test_a_function_that_was_renamed_is_one(
+    before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]], joined: bool
+) -> None:
+    a, b = (profile_of_costs({"tcp_ack": 10000, **functions}) for functions in (before, after))
+    change = compare_profiles([a], [b], 10, 10)
+    old, new = next(iter(before)), next(iter(after))
+    found = {each.name: each for each in change.functions}
+    assert (f"{old} -> {new}" in found) == joined
+    if joined:
+        assert not {old, new} & found.keys()
+        pair = found[f"{old} -> {new}"].instructions
+        assert (pair.a, pair.b) == (before[old][0] / 10, after[new][0] / 10)
+        assert found[f"{old} -> {new}"].share == pytest.approx(1)
+    else:
+        assert {old, new} <= found.keys()
+
+
+def test_of_two_that_it_could_be_the_nearest_is_taken() -> None:
+    a = profile_with(memset=(400, 10), tcp_ack=10000)
+    b = profile_with(memset_orig=(700, 10), memset_erms=(390, 10), tcp_ack=10000)
+    change = compare_profiles([a], [b], 1, 1)
+    assert {each.name for each in change.functions} == {"memset -> memset_erms", "memset_orig", "tcp_ack"}
+
+
 def test_contexts_are_compared_where_both_have_them() -> None:
     a = replace(profile_with(kfree=60), contexts=Contexts(task=30, softirq=20, irq=10))
     b = replace(profile_with(kfree=90), contexts=Contexts(task=30, softirq=50, irq=10))
@@ -87,7 +128,12 @@ def test_the_way_back_is_the_opposite(a: PhaseCounts, b: PhaseCounts, units: int
     assert there.total.change == -back.total.change
     opposite = {"new": "gone", "gone": "new", "grown": "shrunk", "shrunk": "grown", "unchanged": "unchanged"}
     returned = {each.name: each for each in back.functions}
+    # What was renamed has its names in the other order there, and may have found another partner.
+    renamed = {name for each in (*there.functions, *back.functions) for name in each.name.split(" -> ")[1:]}
+    assert renamed or returned.keys() == {each.name for each in there.functions}
     for each in there.functions:
+        if each.name not in returned:
+            continue
         assert each.instructions.change == -returned[each.name].instructions.change
         assert opposite[each.state] == returned[each.name].state
 
