@@ -40,7 +40,7 @@ expect: {{nic.wire_us.p50: ">= 1ms"}}
 
 def test_the_wire_is_as_long_as_the_link(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    record = run(scenario_text("delay: 10ms", "duration: 2s, rate: 4mbit"), path)
+    record = run(scenario_text("delay: 10ms", "duration: 1s, rate: 4mbit"), path)
     assert record.metrics["nic.wire_us.p50"].value == pytest.approx(10_000, rel=0.05)
     assert record.metrics["app.oneway_us.p50"].value > record.metrics["nic.wire_us.p50"].value
     assert "tcp.rtt_us.p50" in record.metrics, "the TCP core measures beside detail mode"
@@ -59,7 +59,7 @@ def test_the_wire_is_as_long_as_the_link(tmp_path: Path) -> None:
 
 
 def test_the_links_loss_is_what_never_arrives() -> None:
-    record = run(scenario_text("delay: 2ms, forward: {loss: 3%}", "duration: 3s, rate: 20mbit", "mode: both"))
+    record = run(scenario_text("delay: 2ms, forward: {loss: 3%}", "duration: 2s, rate: 20mbit", "mode: both"))
     retransmitted = record.metrics["tcp.retrans_segs"].value
     assert retransmitted > 20
     assert record.metrics["nic.wire_loss_pct"].value == pytest.approx(3, rel=0.4)

@@ -51,7 +51,7 @@ def test_a_request_over_a_delayed_link_takes_a_round_trip(runner: Runner) -> Non
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
 def test_a_message_over_a_delayed_link_takes_a_round_trip(runner: Runner, protocol: str) -> None:
-    record = requested(runner, f"{{sockperf: {{from: client, to: server, duration: 2s, protocol: {protocol}}}}}")
+    record = requested(runner, f"{{sockperf: {{from: client, to: server, duration: 1s, protocol: {protocol}}}}}")
     value = {name: metric.value for name, metric in record.metrics.items()}
     assert value["app.latency_us.p50"] == pytest.approx(ROUND_TRIP_US, rel=0.05)
     # One after the other: as many a second as there are round trips in it.
@@ -104,7 +104,7 @@ def microseconds(text: str) -> float:
 
 def test_latency_is_what_sockperf_itself_reports(build_lab: BuildLab) -> None:
     report, out = reported_and_counted(
-        build_lab, {"sockperf": {"from": "client", "to": "server", "duration": "2s", "rate": 2000}}
+        build_lab, {"sockperf": {"from": "client", "to": "server", "duration": "1s", "rate": 2000}}
     )
     said = str(report.raw["stdout"])
     (middle,) = {float(found) for found in re.findall(r"percentile 50\.000 =\s+([\d.]+)", said)}

@@ -54,9 +54,11 @@ class Watched:
         others = _bpf_of_others()
         return found | {kind: frozenset(_bpf_ids(number)) - others[kind] for kind, number in _NEXT_ID.items()}
 
-    def differing(self, before: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+    def differing(
+        self, before: Mapping[str, frozenset[str]], settling_s: float = SETTLING_S
+    ) -> Mapping[str, frozenset[str]]:
         """Return what is there and was not before, or was and is not, at every look until things have settled."""
-        deadline = time.monotonic() + SETTLING_S
+        deadline = time.monotonic() + settling_s
         lasting: dict[str, frozenset[str]] | None = None
         while True:
             now = self.now()
