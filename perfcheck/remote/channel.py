@@ -220,11 +220,13 @@ class Channel:
                 self._take(frame)
         except (LabError, OSError, ValueError):
             self.transport.kill()
-        if not self._closing:
-            self._lost = self.transport.lost()
-        else:
-            self._lost = LabError(f"the connection to {self.where} was closed")
-        for pending in list(self._pending.values()):
+        closed = LabError(f"the connection to {self.where} was closed")
+        lost = closed if self._closing else self.transport.lost()
+        with self._writing:
+            # Who asks has either been noted, and is told, or is refused.
+            self._lost = lost
+            waiting = list(self._pending.values())
+        for pending in waiting:
             pending.answers.put(None)
         self._end_sinks()
 

@@ -102,9 +102,8 @@ class RealHost:
             with contextlib.suppress(LabError):
                 channel.ask(ask.Signal(number=number, signal=which))
 
-        process = RemoteProcess(argv, send_signal)
+        process = RemoteProcess(argv, send_signal, channel.clock.ns)
         channel.watch(number, process)
-        clock = channel.clock
         try:
             started: ask.Started = channel.ask(
                 ask.Start(number=number, argv=tuple(argv), cpus=self._cpus, nice=self.nice)
@@ -112,7 +111,7 @@ class RealHost:
         except BaseException:
             process.ended(-9, 0, 0.0)
             raise
-        process.begun(started.pid, started.start_ns, clock.ns)
+        process.begun(started.pid, started.start_ns)
         return process
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 30.0) -> subprocess.CompletedProcess[bytes]:

@@ -23,13 +23,16 @@ class RemoteProcess:
 
     stdin: IO[bytes] | None = None
 
-    def __init__(self, argv: Sequence[str], send_signal: Callable[[int], None]) -> None:
-        """Take a process that is about to be started; `begun` says that it was."""
+    def __init__(self, argv: Sequence[str], send_signal: Callable[[int], None], ahead_ns: int = 0) -> None:
+        """Take a process that is about to be started; `begun` says that it was.
+
+        Its machine's clock is `ahead_ns` ahead of this one's. Its end may be told before its start.
+        """
         self.args = list(argv)
         self.pid = 0
         self.returncode: int | None = None
         self._send_signal = send_signal
-        self.ahead_ns = 0
+        self.ahead_ns = ahead_ns
         self._start_ns = self._end_ns = 0
         self._cpu_s = 0.0
         self._ended = threading.Event()
@@ -39,10 +42,10 @@ class RemoteProcess:
         self._writing = {stream: writing for stream, (_, writing) in zip(_STREAMS, pipes, strict=True)}
         threading.Thread(target=self._fill, name=f"output of {argv[0]}", daemon=True).start()
 
-    def begun(self, pid: int, start_ns: int, ahead_ns: int) -> None:
-        """Take its pid, and its start by its machine's clock, which is so far ahead of this one's."""
-        self.pid, self.ahead_ns = pid, ahead_ns
-        self._start_ns = start_ns - ahead_ns
+    def begun(self, pid: int, start_ns: int) -> None:
+        """Take its pid, and its start by its machine's clock."""
+        self.pid = pid
+        self._start_ns = start_ns - self.ahead_ns
 
     @property
     def start_ns(self) -> int:

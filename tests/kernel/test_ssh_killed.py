@@ -132,7 +132,12 @@ def test_what_a_killed_agent_left_is_undone_at_the_next_start(desk: Desk) -> Non
         pid, _, args = line.strip().partition(" ")
         if "perfcheck.agent.program" in args:
             machine.inside("kill", "-9", pid)
-    running.communicate(timeout=60)
+    try:
+        running.communicate(timeout=25)
+    except subprocess.TimeoutExpired:
+        running.send_signal(signal.SIGABRT)
+        out, err = running.communicate(timeout=10)
+        raise AssertionError(out.decode()[-3000:] + err.decode()[-9000:])
     assert running.returncode == 3
     assert state(machine)["features"] != before["b"]["features"]
     done = desk.perfcheck("run", "next.yaml")
