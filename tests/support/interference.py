@@ -37,11 +37,7 @@ def stolen_s() -> float:
 
 
 class Interference:
-<<<<<<< ours
-    """What the machine did during one test; pytest-rerunfailures calls it after each, with a failed one's error."""
-=======
     """What the machine did during one test; pytest-rerunfailures calls it after each, with the error if it failed."""
->>>>>>> theirs
 
     def __init__(self) -> None:
         """Begin to look."""
