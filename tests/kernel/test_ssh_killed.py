@@ -137,7 +137,7 @@ def test_what_a_killed_agent_left_is_undone_at_the_next_start(desk: Desk) -> Non
     except subprocess.TimeoutExpired:
         running.send_signal(signal.SIGABRT)
         out, err = running.communicate(timeout=10)
-        raise AssertionError(out.decode()[-3000:] + err.decode()[-9000:])
+        raise AssertionError(out.decode()[-3000:] + err.decode()[-9000:]) from None
     assert running.returncode == 3
     assert state(machine)["features"] != before["b"]["features"]
     done = desk.perfcheck("run", "next.yaml")

@@ -78,7 +78,7 @@ class Search:
         # others the distance doubles, but a good half of them stays aside.
         around = self._not_between_skipped(left)
         if around:
-            return around[min(2 ** min(skipped - 1, 30) - 1, (len(around) - 1) // 2)]
+            return around[min((1 << min(skipped - 1, 30)) - 1, (len(around) - 1) // 2)]
         return left[int((skipped * GOLDEN) % 1 * len(left))]
 
     def _not_between_skipped(self, left: Sequence[str]) -> Sequence[str]:
