@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import yaml
 from stored_kernel import stored_kernel
 
-from perfcheck.cli import main
 from perfcheck.kernels.store import Kernel
 from perfcheck.runner.cost import CostBench, GuestKernel, at_once
 from perfcheck.runner.cost_load import counts_of, loads_of
@@ -68,25 +66,3 @@ def test_cost_is_what_the_plugin_counts_and_rules_make_it_grow_where_they_run(tm
     }
     assert max(grown, key=lambda name: grown[name]) in {"nft_do_chain", "nft_payload_eval", "nft_cmp_eval"}
     assert other.figures["cpu.insns_per_request@rpc"] > 1.02 * one.figures["cpu.insns_per_request@rpc"]
-
-
-def test_ab_of_two_settings_fails_with_the_functions_that_grew(
-    tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
-) -> None:
-    one = {**SCENARIO, "traffic": SCENARIO["traffic"][:1]}  # type: ignore[index]
-    file = tmp_path / "one.yaml"
-    file.write_text(yaml.safe_dump(one))
-    records = tmp_path / "records.jsonl"
-    status = main(["ab", str(file), "--kernel", kernel.name, "--a", "file", "--b", "sysctl net.ipv4.tcp_early_demux=0",
-                   "--json", str(records)])  # fmt: skip
-    said = capsys.readouterr().out
-    assert status == 1, said
-    assert "fib_table_lookup" in said
-    assert "REGRESSED" in said
-    assert f"--kernel {kernel.name}" in said
-    a, b = (json.loads(line) for line in records.read_text().splitlines())
-    assert a["environment"]["kernel"] == b["environment"]["kernel"] == kernel.release
-    (compared,) = b["comparisons"]
-    assert 2 < compared["change_pct"] < 6
-    parts = b["profiles"]["rpc"]["contexts"].values()
-    assert sum(part["b"] for part in parts) == pytest.approx(b["profiles"]["rpc"]["total"]["b"])
