@@ -36,6 +36,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = tmp_path / "kernels" / name
         (folder / "modules").mkdir(parents=True)
         (folder / "vmlinuz").write_text("")
+        (folder / "modules" / "modules.dep").write_text("")
         release = "6.1.1" if name == "old" else "6.12.1"
         described = {
             "schema": 1, "name": name, "release": release, "flavour": "", "origin": "a test", "package_version": None,
