@@ -56,5 +56,5 @@ def read_answer(content: bytes) -> Answer:
     try:
         found = json.loads(content)
         return Answer(record=str(found["record"]), failure=str(found["failure"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CollectError(f"the guest's answer cannot be read: {error}") from None
