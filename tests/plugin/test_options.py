@@ -43,7 +43,9 @@ def test_baseline_does_not_swallow_the_file_after_it(suite: Suite) -> None:
 def test_defaults(told: Suite) -> None:
     expected = "PluginOptions(baseline=False, keep=None, ab=None, strict=False, baseline_name=None, */baselines')*"
     told.run("-s").stdout.fnmatch_lines(
-        [f"{expected}repeat=None, mode=None, tolerances=(), rule_dirs=(), *budget_pct=None, debug=False)"]
+        [
+            f"{expected}repeat=None, mode=None, tolerances=(), rule_dirs=(), *budget_pct=None, debug=False, kernel=None, time='virtual')"
+        ]
     )
 
 
@@ -57,7 +59,7 @@ def test_the_command_line_reaches_the_runner(told: Suite) -> None:
     expected = (
         f"PluginOptions(baseline=True, keep=None, ab=None, strict=True, baseline_name='rel-1', *'{path}/kept')*"
         f"repeat=7, mode='detail', tolerances=(('tcp.rtt_us.p99', 5.0), ('tcp.rtt_us.p50', 7.0)), *'{path}/rules')*"
-        "budget_pct=5.0, debug=False)*"
+        "budget_pct=5.0, debug=False, *"
     )
     result.stdout.fnmatch_lines([expected])
 
