@@ -251,7 +251,9 @@ class _Running:
     def _how_it_ended(self) -> str:
         assert self._process is not None  # noqa: S101 - started
         status = self._process.returncode
-        said = self._read("qemu").decode(errors="replace").strip().splitlines()
+        lines = self._read("qemu").decode(errors="replace").splitlines()
+        # Its monitor has a prompt of its own.
+        said = [line for line in lines if line.strip() and not line.startswith(("(qemu)", "QEMU "))]
         last = f": {said[-1]}" if said else ""
         if status < 0:
             return f"its process was ended by signal {-status}{last}"
