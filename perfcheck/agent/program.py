@@ -28,7 +28,7 @@ from perfcheck.agent.frames import Frame
 from perfcheck.agent.measuring import Endpoints
 from perfcheck.agent.service import Service
 from perfcheck.errors import CouldNotMeasure, LabError, PerfcheckError, Stopped, Unavailable
-from perfcheck.system import Journal, clean, new_tag, run_dir
+from perfcheck.system import CleanReport, Journal, clean, new_tag, run_dir
 from perfcheck.system.clock import now_ns
 from perfcheck.system.defects import defect_line
 from perfcheck.system.processes import boot_id
@@ -130,12 +130,13 @@ def _own_connection() -> Endpoints | None:
     return None
 
 
-def _greeting(tag: str, folder: Path) -> ask.Greeting:
+def _greeting(tag: str, folder: Path, cleaned: CleanReport) -> ask.Greeting:
     status = run_dir().stat()
     return ask.Greeting(
         tag=tag, python=(sys.executable,), folder=str(folder), hostname=socket.gethostname(),
         release=os.uname().release,
         lock=f"{boot_id()} {status.st_dev}:{status.st_ino}", kernel_types=facts.kernel_types_digest(),
+        undone=tuple(map(str, cleaned.undone)), failed=(*map(str, cleaned.failed), *cleaned.unreadable),
     )  # fmt: skip
 
 
@@ -168,11 +169,11 @@ def main(folder: Path) -> int:
     connection = Connection(reading, writing)
     status, greeted = 0, False
     try:
-        clean()
+        cleaned = clean()
         with Journal.create(new_tag()) as journal:
             agent = Agent(connection, journal)
             try:
-                greeted = _announce(writing, encode(_greeting(journal.tag, folder)))
+                greeted = _announce(writing, encode(_greeting(journal.tag, folder, cleaned)))
                 agent.serve()
             finally:
                 _refuse_signals()

@@ -36,6 +36,10 @@ class Greeting:
     lock: str
     kernel_types: str | None
     """Digest of the kernel's BTF; None where it has none."""
+    undone: tuple[str, ...] = ()
+    """What agents that were killed had left there and is undone now, a line each."""
+    failed: tuple[str, ...] = ()
+    """What could not be undone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -357,6 +357,11 @@ def _add_inspecting(subparsers: argparse._SubParsersAction[Parser]) -> None:
     doctor = subparsers.add_parser("doctor", help="show what this machine lacks, and how to fix it")
     doctor.set_defaults(command=commands.doctor)
     clean = subparsers.add_parser("clean", help="remove what killed runs left behind")
+    clean.add_argument(
+        "--ssh", metavar="DESTINATION",
+        help="on this machine instead, where agents were killed (docs/ssh.md)",
+    )  # fmt: skip
+    clean.add_argument("--python", default="python3", metavar="PROGRAM", help="Python 3.11 or later there")
     clean.set_defaults(command=commands.clean)
     schema = subparsers.add_parser("schema", help="print the JSON Schema of the scenario file, for editors")
     schema.set_defaults(command=commands.schema)

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perfcheck.baseline import baseline_of, lookup_of
+from perfcheck.cli.cleaning import clean_there
 from perfcheck.cli.measuring import begun, final_status, opened, recorded, stored
 from perfcheck.collect import doctor_checks as collect_checks
 from perfcheck.compare import changed_conditions, judge_records
@@ -317,7 +318,8 @@ def _lacking(spec: MetricSpec, missing: Mapping[str, Check]) -> Check | None:
 
 def clean(arguments: argparse.Namespace) -> int:
     """Undo what killed runs left behind; what runs now is left alone."""
-    del arguments
+    if arguments.ssh is not None:
+        return clean_there(arguments)
     report = clean_up()
     for undone in report.undone:
         say(str(undone))

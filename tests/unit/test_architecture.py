@@ -31,7 +31,7 @@ ALLOWED: Final = {
     "runner": COMMON | STAGES | {"faults", "kernels", "remote"},
     "api": COMMON | STAGES | {"runner"},
     "plugin": COMMON | STAGES | {"runner", "api"},
-    "cli": COMMON | STAGES | {"faults", "kernels", "runner", "api"},
+    "cli": COMMON | STAGES | {"faults", "kernels", "remote", "runner", "api"},
     "version": frozenset(),
     "__init__": frozenset({"api", "errors", "version"}),
 }
