@@ -30,7 +30,7 @@ VM_FIRST := tests/kernel/test_ebpf_late_modules.py
 UNIT := $(PYTEST) -q -p no:cacheprovider --hypothesis-profile=ci
 # These tests start workers themselves; that keeps two CPUs busy.
 WORKERS := tests/plugin/test_xdist.py
-GUESTS := tests/kernel/test_cost_ab.py
+GUESTS := $(addprefix tests/kernel/test_,cost_ab.py guest_measures.py)
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 # Python keeps what it has compiled, also where the environment says otherwise: each start of perfcheck takes a third
@@ -48,7 +48,7 @@ help:
 	@echo 'make test            all tests, and how long each part took: lint, types, unit, plugin, xdist, kernel'
 	@echo 'make unit            the tests that need no root'
 	@echo 'make vm              kernel tests in a guest with Debian'"'"'s kernel (RELEASE=6.1 or 6.12)'
-	@echo 'make guests          a whole comparison of two settings in guests of the kernel lab'
+	@echo 'make guests          a whole comparison and whole scenarios in guests of the kernel lab'
 	@echo 'make distros         demo and test in fresh chroots of Debian 12 and 13 (DISTROS="trixie" TARGETS="demo", KEEP=FOLDER)'
 	@echo 'make lock            renew requirements.lock, the exact versions that setup installs'
 	@echo 'make baselines       measure, and save a new session in baselines/'
@@ -112,9 +112,9 @@ part-xdist:
 
 # Kernel tests measure: nothing may run beside them.
 part-kernel:
-	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) tests/kernel --ignore=$(GUESTS) --durations=10
+	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) tests/kernel $(addprefix --ignore=,$(GUESTS)) --durations=10
 
-# Whole comparisons in guests take minutes.
+# Whole comparisons, and whole scenarios with all layers, take minutes in guests.
 guests: setup test-tools
 	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) $(GUESTS)
 

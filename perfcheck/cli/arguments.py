@@ -188,8 +188,8 @@ def _add_run(subparsers: _Subparsers) -> None:
     _add_repeat(run, "runs of each scenario")
     _add_measuring(run)
     run.add_argument(
-        "--time", choices=("virtual", "real"), default="virtual",
-        help="time in the guests: counted instructions (virtual, the default), or KVM (real)",
+        "--time", choices=("virtual", "real"),
+        help="time in the guests of --kernel: counted instructions (virtual, the default), or KVM (real)",
     )  # fmt: skip
     run.add_argument(
         "--events", type=_path, metavar="PATH", help="write events (drops, resets...) to PATH, one JSON object per line"

@@ -63,12 +63,14 @@ STDOUT: Final = Path("-")
 def run(arguments: argparse.Namespace) -> int:
     """Measure scenarios; every scenario is tried even where an earlier one could not be measured."""
     keep = _keep(arguments)
+    if arguments.time is not None and arguments.kernel is None:
+        raise UsageError("--time: has no effect without --kernel")
     files = _loaded(arguments, arguments.files)
     scenarios = _selected(files, arguments.files, arguments.select)
     options = replace(
         _options(arguments), baseline=arguments.baseline, baseline_ref=arguments.baseline_ref,
         baseline_dir=arguments.baseline_dir or Path("baselines"), baseline_name=arguments.baseline_name,
-        repeat=arguments.repeat, events=arguments.events, time=arguments.time,
+        repeat=arguments.repeat, events=arguments.events, time=arguments.time or "virtual",
     )  # fmt: skip
     check_metrics(options.tolerances, scenarios)
     check_subjects(options.tolerances, scenarios)

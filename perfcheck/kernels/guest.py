@@ -8,6 +8,7 @@ host is, and it says nothing of caches, locks or several CPUs.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal, NoReturn
 
 from perfcheck.errors import GuestDied, LabError, Stopped, Unavailable
 from perfcheck.kernels import job
@@ -35,7 +36,10 @@ NS_PER_INSTRUCTION: Final = 4
 BOOT_LIMIT_S: Final = 120.0
 JOB_LIMIT_S: Final = 600.0
 """Of the host's time."""
+STARVED: Final = 20
+"""A guest of counted instructions may take so many times its limit of CPU time: nobody waits for ever for a CPU."""
 _LOOK_S: Final = 0.05
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _BACKTRACE_S: Final = 10.0
 _COPY_BYTES: Final = 1 << 20
 CPU: Final = "max,-erms,-fsrm"
@@ -54,8 +58,11 @@ QUICK_BOOT: Final = (
 class GuestOptions:
     """How a guest is booted.
 
-    `command_line` joins the kernel's own. `layout` numbers the layouts of memory and command line that a change is
-    measured over. `limit_s` is the host's time for the whole job. `arguments` are QEMU's own.
+    An instruction takes 2**`shift` ns. `command_line` joins the kernel's own. `layout` numbers the layouts of memory
+    and command line that a change is measured over. `boot_limit_s`, and `limit_s` for the whole job, are CPU time of
+    QEMU in virtual time, so that a busy host ends no guest; in real time they are time. `silent_limit_s` is that
+    without the end of a step, or a line on the third serial port. `mapped` are images of file systems that the guest
+    maps as persistent memory, /dev/pmem0 first. `arguments` are QEMU's own.
     """
 
     time: Time = "virtual"
@@ -65,6 +72,7 @@ class GuestOptions:
     layout: int = 0
     boot_limit_s: float = BOOT_LIMIT_S
     limit_s: float = JOB_LIMIT_S
+    silent_limit_s: float = JOB_LIMIT_S
     mapped: tuple[Path, ...] = ()
     arguments: tuple[str, ...] = ()
 
@@ -216,30 +224,56 @@ class _Running:
         assert self._process is not None  # noqa: S101 - started
         seen = 0
         begun = False
+        heard_s = 0.0
         while self._process.poll() is None:
             time.sleep(_LOOK_S)
-            for line in self._new_lines():
+            lines = self._new_lines()
+            for line in lines:
                 said(line)
             if stopping():
                 raise Stopped("the guest was stopped")
             self.wall_s = time.monotonic() - self._began_s
+            spent_s = self._spent_s()
             report = self.report()
             if report.begun and not begun:
                 begun, self.boot_s = True, self.wall_s
+            if lines or not begun or len(report.steps) > seen:
+                heard_s = spent_s
             if told is not None and len(report.steps) > seen:
-                seen = len(report.steps)
                 told(report)
+            seen = len(report.steps)
             limit_s = self._options.limit_s if begun else self._options.boot_limit_s
-            if self.wall_s > limit_s:
-                what = f"step {len(report.steps) + 1} of {steps}" if begun else "boot"
-                self._backtrace()
-                raise self._died(f"it did not come to the end of its {what} within {limit_s:.0f} s", hung=True)
+            what = f"step {seen + 1} of {steps}" if begun else "boot"
+            if spent_s > limit_s:
+                self._hang(f"it did not come to the end of its {what} within {limit_s:.0f} s")
+            if spent_s - heard_s > self._options.silent_limit_s:
+                self._hang(f"nothing was heard of its {what} for {self._options.silent_limit_s:.0f} s")
+        for line in self._new_lines():
+            said(line)
         self.wall_s = time.monotonic() - self._began_s
         report = self.report()
         if report.failed:
             raise self._died(f"its files cannot be mounted: {report.failed}")
         if not report.ended:
             raise self._died(self._how_it_ended())
+
+    def _spent_s(self) -> float:
+        """Return what the limits are of: time, or in virtual time CPU time."""
+        assert self._process is not None  # noqa: S101 - started
+        if self._options.time == "real":
+            return self.wall_s
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return 0.0
+        user, system = fields.rpartition(")")[2].split()[11:13]
+        return max((int(user) + int(system)) / _TICKS, self.wall_s / STARVED)
+
+    def _hang(self, how: str) -> NoReturn:
+        """End a guest that hangs; GuestDied with where it was."""
+        self._backtrace()
+        what = "" if self._options.time == "real" else " of CPU time"
+        raise self._died(f"{how}{what}", hung=True)
 
     def _new_lines(self) -> list[str]:
         """Return the whole lines of the third serial port that were not returned yet."""

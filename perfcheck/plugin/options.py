@@ -153,7 +153,7 @@ TOLERANCE: Final = Option(
     help="margin of a metric: smaller changes do not count, e.g. tcp.rtt_us.p99=5%%; can be repeated",
 )  # fmt: skip
 KERNEL: Final = Option(
-    flags=("--kernel", "--perfcheck-kernel"), metavar="NAME",
+    flags=("--kernel",), metavar="NAME",
     help="measure in guests that boot this kernel; `perfcheck kernel list` lists them",
 )  # fmt: skip
 TIME: Final = Option(
@@ -168,8 +168,7 @@ DEBUG: Final = Option(
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    SERIES, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, KERNEL, TIME,
-    DEBUG,
+    SERIES, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, KERNEL, TIME, DEBUG,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -391,6 +390,8 @@ def _sides(chosen: _Chosen) -> tuple[str, str] | None:
 
 def _refuse_idle(chosen: _Chosen, found: PluginOptions) -> None:
     """Refuse options that the user typed and that would do nothing."""
+    if found.kernel is None and chosen.typed(TIME):
+        raise pytest.UsageError(f"{TIME.flags[0]}: has no effect without --kernel")
     if found.compares or found.keep is not None:
         return
     for option in (FOLDER, NAME, TOLERANCE):

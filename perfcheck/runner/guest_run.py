@@ -27,6 +27,8 @@ from perfcheck.runner.options import RunOptions
 from perfcheck.system.programs import LOAD, built, kept_as
 
 MEMORY_MB: Final = 3072
+UNPACKED_MB: Final = 6144
+"""With the file systems in it, of a kernel that cannot map them."""
 SHIFT: Final = 0
 """An instruction takes 1 ns: the guest is as fast as slow machines are, and carries the links of most scenarios."""
 HUNG_TASKS: Final = "sysctl.kernel.hung_task_panic=1"
@@ -41,11 +43,13 @@ _PORT: Final = "/dev/ttyS2"
 _SETTLED: Final = 3
 """Steps up to the measurement."""
 _ATTEMPTS: Final = 3
+"""At each run: what does not count is made again."""
 _AROUND_S: Final = 60.0
 """Of the guest's time for each run, beside the traffic: links proved again, and calm waited for."""
-_SLOWER: Final = 30.0
-"""How many seconds of a busy host a second of the guest may take."""
-_LEAST_LIMIT_S: Final = 900.0
+_SLOWER: Final = 12.0
+"""How many seconds of CPU time a second of the guest may take: as many as busy ones do on a slow machine."""
+_START_S: Final = 120.0
+"""Of CPU time, for Python to begin, and programs to be attached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +81,11 @@ def measured_in_guest(
     stage(f"making the image of {kernel.name}", 0, scenario.repeat)
     own = _own_files(kernel, scenario, options)
     image = full_image(kernel, own)
-    virtual_s, wall_s = limits_s(scenario)
+    virtual_s, silent_s = limits_s(scenario)
     steps = _steps(options, virtual_s)
     guest = GuestOptions(
-        time=place.time, shift=SHIFT, memory_mb=MEMORY_MB, mapped=image.mapped, limit_s=wall_s,
-        command_line=(HUNG_TASKS,),
+        time=place.time, shift=SHIFT, memory_mb=MEMORY_MB if image.mapped else UNPACKED_MB, mapped=image.mapped,
+        limit_s=_SLOWER * virtual_s, silent_limit_s=silent_s, command_line=(HUNG_TASKS,),
     )  # fmt: skip
 
     def told(report: JobReport) -> None:
@@ -96,10 +100,10 @@ def measured_in_guest(
 
 
 def limits_s(scenario: Scenario) -> tuple[float, float]:
-    """Return how long a run may take: in the guest's time, and in the host's."""
+    """Return how long all may take in the guest's time, and how long CPU time may pass between two stages."""
     longest_s = max((_seconds(entry.spec) for entry in scenario.traffic), default=0.0)
     each_s = scenario.warmup_ns / 1e9 + longest_s + _AROUND_S
-    return 300.0 + scenario.repeat * _ATTEMPTS * each_s, _LEAST_LIMIT_S + scenario.repeat * _SLOWER * each_s
+    return _START_S + scenario.repeat * _ATTEMPTS * each_s, _START_S + _SLOWER * each_s
 
 
 def _seconds(spec: object) -> float:

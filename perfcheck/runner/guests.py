@@ -52,6 +52,9 @@ def bench_in_guests(
     UsageError for a kernel that the store does not have.
     """
     kernel = stored_kernel(options.kernel or "")
+    real = [name for name, host in scenario.hosts.items() if host.is_real]
+    if real:
+        raise UsageError(f"{scenario.label}: host {real[0]} is a real machine, which no guest has: omit --kernel")
     with stop_on_signals(), kernel.in_use():
         if scenario.measure.mode != COST:
             place = GuestPlace(kernel=kernel, time=options.time)

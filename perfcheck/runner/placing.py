@@ -10,6 +10,10 @@ from perfcheck.runner.sides import Side
 
 VIRTUALISATION: Final = "guest in {time} time"
 """What makes records of guests unlike those of machines, and those of the two kinds of time unlike one another."""
+COUNTED: Final = (
+    "measured in a guest whose time is counted instructions, on one CPU: caches, locks, memory bandwidth and several "
+    "CPUs are not seen"
+)
 
 
 def in_guests(kernel: str | None, *sides: Side) -> bool:
@@ -23,6 +27,7 @@ def in_guest(record: RunRecord, options: RunOptions) -> RunRecord:
         **record.environment, "guest.kernel": str(options.kernel), "guest.time": options.time,
         "virtualisation": VIRTUALISATION.format(time=options.time),
     }  # fmt: skip
-    return record.model_copy(
-        update={"environment": environment, "reproduce": f"{record.reproduce} {options.placing()}"}
-    )  # fmt: skip
+    update: dict[str, object] = {"environment": environment, "reproduce": f"{record.reproduce} {options.placing()}"}
+    if record.trials and options.time == "virtual":
+        update["warnings"] = tuple(sorted({*record.warnings, COUNTED}))
+    return record.model_copy(update=update)

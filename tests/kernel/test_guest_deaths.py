@@ -101,7 +101,7 @@ def test_a_root_that_cannot_be_made_says_what_is_missing(kernel: Kernel) -> None
 
 def test_a_process_that_spins_is_ended_at_the_limit_with_where_it_was(kernel: Kernel) -> None:
     death = died(kernel, SPINNING, limit_s=20.0)
-    assert death.reason == "it did not come to the end of its step 1 of 1 within 20 s"
+    assert death.reason == "it did not come to the end of its step 1 of 1 within 20 s of CPU time"
     assert any("NMI" in line for line in death.console)
     assert any("sh" in line and "Comm:" in line for line in death.console)
 

@@ -53,6 +53,8 @@ EVERY: Final[dict[str, Any]] = {
     "perfcheck_why": True,
     "perfcheck_rules": ["ours", "theirs"],
     "perfcheck_tolerance": ["tcp.rtt_us.p99=5%", "tcp.rtt_us.p50=6%"],
+    "perfcheck_kernel": "6.12-cloud",
+    "perfcheck_time": "real",
 }
 """All options that go together."""
 
@@ -128,6 +130,8 @@ def test_every_option_can_stand_in_a_file(told: Suite, form: str) -> None:
         series_path=path / "out/series.parquet",
         budget_pct=5.0,
         debug=True,
+        kernel="6.12-cloud",
+        time="real",
     )
 
 
@@ -138,11 +142,13 @@ def test_the_command_line_wins_over_the_file(told: Suite, form: str) -> None:
     found = chosen(
         told, "--baseline-name", "mine", "--baseline-dir", "here", "--history", "there", "--perfcheck-json", "r.jsonl",
         "--perfcheck-repeat", "3", "--perfcheck-mode", "detail", "--perfcheck-budget", "7%", "--perfcheck-events",
-        "e.jsonl", "--perfcheck-rules", "more", "--tolerance", "tcp.rtt_us.p99=8%",
+        "e.jsonl", "--perfcheck-rules", "more", "--tolerance", "tcp.rtt_us.p99=8%", "--kernel", "6.1",
+        "--perfcheck-time", "virtual",
     )  # fmt: skip
     assert (found.baseline_name, found.baseline_dir, found.history_dir) == ("mine", path / "here", path / "there")
     assert (found.json_path, found.events_path) == (path / "r.jsonl", path / "e.jsonl")
     assert (found.repeat, found.mode, found.budget_pct) == (3, "detail", 7.0)
+    assert (found.kernel, found.time) == ("6.1", "virtual")
     assert found.rule_dirs == (path / "ours", path / "theirs", path / "more")
     assert found.tolerances == (("tcp.rtt_us.p99", 8.0), ("tcp.rtt_us.p50", 6.0))
 

@@ -18,6 +18,7 @@ from perfcheck.output.cases import cases
 from perfcheck.runner import Runner, RunOptions, guest_bench
 from perfcheck.runner.guest_request import Answer, Request, read_answer, read_request
 from perfcheck.runner.guest_run import GuestPlace, GuestResult, limits_s
+from perfcheck.runner.placing import COUNTED
 from perfcheck.runner.unmeasured import reason_of
 from perfcheck.testing import make_record, make_scenario
 
@@ -81,6 +82,7 @@ def test_a_record_says_its_kernel_and_how_it_is_measured_again(
     assert record.environment["virtualisation"] == "guest in virtual time"
     assert record.reproduce == "perfcheck run scenarios/line.yaml --kernel new"
     assert record.verdict is Verdict.PASS
+    assert record.warnings == (COUNTED,)
 
 
 def test_kernels_compare_and_more_runs_are_another_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
