@@ -53,8 +53,6 @@ EVERY: Final[dict[str, Any]] = {
     "perfcheck_why": True,
     "perfcheck_rules": ["ours", "theirs"],
     "perfcheck_tolerance": ["tcp.rtt_us.p99=5%", "tcp.rtt_us.p50=6%"],
-    "perfcheck_kernel": "6.12-cloud",
-    "perfcheck_time": "real",
 }
 """All options that go together."""
 
@@ -130,8 +128,6 @@ def test_every_option_can_stand_in_a_file(told: Suite, form: str) -> None:
         series_path=path / "out/series.parquet",
         budget_pct=5.0,
         debug=True,
-        kernel="6.12-cloud",
-        time="real",
     )
 
 
