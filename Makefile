@@ -86,7 +86,7 @@ test: setup test-tools
 
 lint: setup part-lint part-types
 
-unit: setup part-unit part-plugin part-xdist
+unit: setup test-tools part-unit part-plugin part-xdist
 
 kernel: setup test-tools part-kernel
 
