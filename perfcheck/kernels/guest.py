@@ -22,6 +22,7 @@ from perfcheck.errors import GuestDied, LabError, Stopped, Unavailable
 from perfcheck.kernels import job
 from perfcheck.kernels.archive import Archive
 from perfcheck.kernels.console import death_of, last_lines
+from perfcheck.kernels.direct_boot import bootable
 from perfcheck.kernels.job import JobReport, Step
 from perfcheck.kernels.store import Kernel
 from perfcheck.system import Journal, commands, new_tag, processes
@@ -193,7 +194,7 @@ class _Running:
             *(("-accel", "tcg", "-icount", f"shift={options.shift},sleep=off", "-rtc", "clock=vm", "-cpu", CPU)
               if virtual else ("-accel", "kvm", "-cpu", "host")),
             "-seed", str(1 + options.layout), "-smp", "1",
-            "-kernel", str(self._kernel.image), "-initrd", str(self._folder / "initrd"),
+            "-kernel", str(bootable(self._kernel)), "-initrd", str(self._folder / "initrd"),
             "-append", " ".join(command_line),
             "-chardev", f"file,id=console,path={self._folder / 'console'}", "-serial", "chardev:console",
             "-chardev", f"file,id=report,path={self._folder / 'report'}", "-serial", "chardev:report",
