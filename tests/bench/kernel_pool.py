@@ -1,6 +1,6 @@
-"""Boots of one kernel, with and without known slowdowns, kept as JSON lines: what error rates are counted on.
+"""Boots of one kernel, each measuring loads past known slowdowns, kept as JSON lines: what error rates are counted on.
 
-    python tests/bench/kernel_pool.py [--variant NAME] --boots N [--first I] [--output FILE]
+    python tests/bench/kernel_pool.py slowdowns|unchanged --boots N [--first I] [--at-once N] [--command-line NAME]
 
 A boot that is in the file is not made again. Guests count instructions as time, so this may run beside anything.
 """
@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 from perfcheck.kernels.store import KernelStore
 from perfcheck.model.scenario import Scenario
 from perfcheck.runner.cost import CostBench, GuestKernel
 from perfcheck.scenario import load_all
 
-POOL: Final = Path(__file__).with_suffix(".yaml")
-KEPT: Final = Path(__file__).parent / "campaign" / "kernels" / "pool.jsonl"
-AT_ONCE: Final = 2
+HERE: Final = Path(__file__).parent
+KEPT: Final = HERE / "campaign" / "kernels"
+COMMAND_LINES: Final[Mapping[str, tuple[str, ...]]] = {
+    "none": (),
+    "other": ("perfcheck.unused=1234567890abcdefghijklmnopqrstuvwxyz", "audit=0"),
+}
+"""Words that change nothing on the path, but where things lie."""
 
 
 class Quiet:
@@ -36,51 +39,40 @@ class Quiet:
         """Ignore."""
 
 
-def bench(pool: Mapping[str, Any], variant: Mapping[str, Any]) -> CostBench:
-    """Return the bench of a variant."""
-    file = dict(pool["scenario"])
-    hosts = {name: dict(spec) for name, spec in file["hosts"].items()}
-    for spec in hosts.values():
-        spec["sysctl"] = variant.get("sysctl", {})
-    hosts["server"]["setup"] = list(setup(variant))
+def bench(file: Path, kernel: str, command_line: tuple[str, ...]) -> CostBench:
+    """Return the bench of a pool's scenario."""
+    text = re.sub(r"BPF(\d+)", lambda found: additions(int(found[1])), file.read_text(encoding="utf-8"))
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as written:
-        yaml.safe_dump({**file, "hosts": hosts}, written)
+        written.write(text)
         written.flush()
         (loaded,) = load_all([Path(written.name)], commands=True, trace_outside=False)
-    command_line = tuple(variant.get("cmdline", "").split())
-    kernel = KernelStore.create().get(variant.get("kernel", pool["kernel"]))
-    return CostBench(loaded.scenarios[0], GuestKernel(kernel=kernel, command_line=command_line), Quiet())
+    guest = GuestKernel(kernel=KernelStore.create().get(kernel), command_line=command_line)
+    return CostBench(loaded.scenarios[0], guest, Quiet())
 
 
-def setup(variant: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the commands of a variant's server."""
-    yield from variant.get("setup", ())
-    if "nft" in variant:
-        yield "nft add table ip t"
-        yield "nft add chain ip t i '{ type filter hook input priority 0 ; }'"
-        for port in range(variant["nft"]):
-            yield f"nft add rule ip t i tcp dport {20000 + port} drop"
-    if "bpf" in variant:
-        # So many additions, then "no action": the packet goes on.
-        program = ",".join([f"{variant['bpf'] + 1}", *["4 0 0 1"] * variant["bpf"], "6 0 0 0"])
-        yield "tc qdisc add dev eth0 clsact"
-        yield f"tc filter add dev eth0 ingress bpf bytecode '{program}'"
+def additions(count: int) -> str:
+    """Return a program for tc: so many additions, then "no action", so that the packet goes on."""
+    return ",".join([f"{count + 1}", *["4 0 0 1"] * count, "6 0 0 0"])
 
 
 def main() -> int:
     """Make the boots that are missing."""
-    pool = yaml.safe_load(POOL.read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", action="append", choices=tuple(pool["variants"]), help="default: all")
+    parser.add_argument("pool", choices=("slowdowns", "unchanged"))
+    parser.add_argument("--kernel", default="6.12-cloud")
+    parser.add_argument("--command-line", action="append", choices=tuple(COMMAND_LINES), help="default: all")
     parser.add_argument("--boots", type=int, required=True)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=KEPT)
+    parser.add_argument("--at-once", type=int, default=2, help="guests side by side")
+    parser.add_argument("--output", type=Path, help="default: the file that is kept")
     arguments = parser.parse_args()
-    names = arguments.variant or list(pool["variants"])
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    lines = arguments.output.read_text(encoding="utf-8").splitlines() if arguments.output.exists() else []
-    have = {(row["variant"], row["index"]) for row in map(json.loads, lines)}
-    benches = {name: bench(pool, pool["variants"][name]) for name in names}
+    names = arguments.command_line or list(COMMAND_LINES)
+    output: Path = arguments.output or KEPT / f"{arguments.pool}.jsonl"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
+    have = {(row["command_line"], row["index"]) for row in map(json.loads, lines)}
+    file = HERE / f"kernel_{arguments.pool}.yaml"
+    benches = {name: bench(file, arguments.kernel, COMMAND_LINES[name]) for name in names}
     indices = range(arguments.first, arguments.first + arguments.boots)
     wanted = [(name, index) for index in indices for name in names if (name, index) not in have]
 
@@ -89,9 +81,10 @@ def main() -> int:
         trial = benches[job[0]].measured(job[1])
         return *job, time.monotonic() - began_s, trial.figures
 
-    with ThreadPoolExecutor(AT_ONCE) as workers, arguments.output.open("a", encoding="utf-8") as out:
+    with ThreadPoolExecutor(arguments.at_once) as workers, output.open("a", encoding="utf-8") as out:
         for name, index, took_s, figures in workers.map(boot, wanted):
-            row = {"variant": name, "index": index, "wall_s": round(took_s, 1), "figures": dict(figures)}
+            kept = {key: round(value, 6) for key, value in figures.items() if "@" in key}
+            row = {"command_line": name, "index": index, "wall_s": round(took_s, 1), "figures": kept}
             out.write(json.dumps(row) + "\n")
             out.flush()
     return 0

@@ -1,17 +1,19 @@
-"""What the procedure of `perfcheck ab` says of the boots that kernel_pool.py kept: changes that are known, and none.
+"""What `perfcheck ab` says of the boots that kernel_pool.py kept: of an unchanged kernel, and of known slowdowns.
 
-    python tests/bench/kernel_verdicts.py [FILE]
+    python tests/bench/kernel_verdicts.py [--each]
 
-Each build takes boots that no other build of the same comparison has, nine at first, and more where it is not settled.
+A build is one comparison. It takes boots that no other build of the same kind has, never one boot for both sides, nine
+pairs at first and more where it is not settled.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from kernel_pool import KEPT
@@ -20,42 +22,83 @@ from perfcheck.compare.ab import compare_pairs
 from perfcheck.compare.pairs import LOOKS, Answer
 from perfcheck.model.catalogue import CATALOGUE
 
-COMPARED: Final = (
-    ("nft-1", "nft-2"), ("nft-1", "nft-3"), ("bpf-20", "bpf-100"), ("bpf-20", "bpf-170"), ("bpf-20", "bpf-320"),
-    ("timestamps-off", "base"), ("base", "pfifo"), ("pfifo", "prio"), ("base", "other-command-line"),
+REQUEST: Final = "cpu.insns_per_request@to-"
+SLOWDOWNS: Final = (
+    ("one nft rule", "nft1", "nft2"), ("two nft rules", "nft1", "nft3"), ("BPF, 80 instructions", "bpf20", "bpf100"),
+    ("BPF, 150 instructions", "bpf20", "bpf170"), ("BPF, 300 instructions", "bpf20", "bpf320"),
+    ("sysctl tcp_timestamps", "notime", "plain"), ("qdisc pfifo", "plain", "pfifo"), ("qdisc prio", "pfifo", "prio"),
 )  # fmt: skip
-Boots = Mapping[int, Mapping[str, float]]
+UNCHANGED: Final = ("cpu.insns_per_request@requests", "cpu.insns_per_segment@datagrams", "cpu.insns_per_byte@bulk")
+Values = Sequence[float]
 
 
-def builds(a: Boots, b: Boots, key: str) -> Iterator[tuple[str, float, int]]:
-    """Yield the verdict, the change in percent and the pairs of each build."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One comparison's end."""
+
+    verdict: str
+    change_pct: float
+    pairs: int
+
+
+def builds(key: str, a: Values, b: Values) -> Iterator[Build]:
+    """Yield the builds that the boots of two sides are enough for."""
     spec = CATALOGUE[key.partition("@")[0]]
-    indices = sorted(set(a) & set(b))
-    while len(indices) >= LOOKS[0].pairs:
+    at = 0
+    while at + LOOKS[0].pairs <= min(len(a), len(b)):
+        used = 0
         for look in LOOKS:
-            used = indices[: look.pairs]
-            if len(used) < look.pairs:
+            if at + look.pairs > min(len(a), len(b)):
                 break
-            compared, answer = compare_pairs(spec, [a[each][key] for each in used], [b[each][key] for each in used])
+            used = look.pairs
+            compared, answer = compare_pairs(spec, a[at : at + used], b[at : at + used])
             if answer is not Answer.OPEN:
                 break
-        yield compared.verdict.value, compared.change_pct or 0.0, len(used)
-        indices = indices[len(used) :]
+        yield Build(verdict=compared.verdict.value, change_pct=compared.change_pct or 0.0, pairs=used)
+        at += used
+
+
+def told(name: str, found: Sequence[Build], each: bool) -> str:
+    """Return a line of the table."""
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in Counter(one.verdict for one in found).items())
+    changes = [one.change_pct for one in found]
+    pairs = sorted({one.pairs for one in found})
+    if each:
+        verdicts += "".join(f"\n    {one.verdict} {one.change_pct:+.2f} % ({one.pairs} pairs)" for one in found)
+    return f"{name} | {len(found)} | {min(changes):+.2f} to {max(changes):+.2f} % | {verdicts} | {pairs}"
+
+
+def read(name: str) -> dict[str, dict[int, Mapping[str, float]]]:
+    """Return the figures of kept boots by command line and index."""
+    boots: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
+    for line in (KEPT / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        boots[row["command_line"]][row["index"]] = row["figures"]
+    return boots
 
 
 def main() -> int:
-    """Print a line for each comparison and load."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else KEPT
-    boots: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        boots[row["variant"]][row["index"]] = row["figures"]
-    for before, after in COMPARED:
-        keys = [key for key in next(iter(boots[before].values()), {}) if "@" in key and "segment@bulk" not in key]
-        for key in keys:
-            found = list(builds(boots[before], boots[after], key))
-            told = ", ".join(f"{verdict} {change:+.2f} % ({pairs} pairs)" for verdict, change, pairs in found)
-            print(f"{before} -> {after}  {key}: {told or 'too few boots'}")
+    """Print a line for each comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--each", action="store_true", help="each build, too")
+    each = parser.parse_args().each
+    print("what | builds | changes | verdicts | pairs")
+    boots = read("unchanged")
+    indices = sorted(set(boots["none"]) & set(boots["other"]))
+    for key in UNCHANGED:
+        by_line = {line: [boots[line][index][key] for index in indices] for line in ("none", "other")}
+        found = list(builds(key, by_line["none"], by_line["other"]))
+        print(told(f"other command line: {key}", found, each))
+        found = [build for values in by_line.values() for build in builds(key, values[::2], values[1::2])]
+        print(told(f"other layouts: {key}", found, each))
+    slowed = read("slowdowns")["none"]
+    order = sorted(slowed)
+    # Each pair's sides are of two boots, as two kernels are: all that a boot has in common would hide in it.
+    shifted = [*order[1:], *order[:1]]
+    for name, before, after in SLOWDOWNS:
+        a = [slowed[index][REQUEST + before] for index in order]
+        b = [slowed[index][REQUEST + after] for index in shifted]
+        print(told(name, list(builds(REQUEST + after, a, b)), each))
     return 0
 
 

@@ -49,12 +49,13 @@ def test_a_flow_that_starts_later_adds_no_more_than_the_link_carries(runner: Run
 
 
 def test_flows_in_opposite_directions_add_up_to_both_and_each_stays_within_its_own(runner: Runner) -> None:
-    record = two_flows(runner, "both-ways", 3, "reverse: true")
+    record = two_flows(runner, "both-ways", 4, "reverse: true")
     found = {name: metric.value for name, metric in record.metrics.items()}
     each = crossing(record)
     assert each.keys() == {"client>server", "server>client"}
-    # Acknowledgements share each direction with the other's data.
-    assert all(0.8 * PAYLOAD * RATE_BPS < rate_bps < RATE_BPS for rate_bps in each.values())
+    # Acknowledgements share each direction with the other's data, and a loss at the start takes a second to mend.
+    assert max(each.values()) < RATE_BPS, each
+    assert min(each.values()) > 0.5 * PAYLOAD * RATE_BPS, each
     assert RATE_BPS < found["app.throughput_bps"] < 2 * RATE_BPS
     assert found["app.throughput_bps"] == pytest.approx(sum(each.values()), rel=0.05)
     assert found["tcp.bdp_use_pct"] < 100
