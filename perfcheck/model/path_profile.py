@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+USER: Final = "user space"
+"""The context of programs; the others are the kernel's."""
 
 
 class _Part(BaseModel):

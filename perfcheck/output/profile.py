@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from perfcheck.model.path_profile import CountRecord, FunctionRecord, PathProfile
+from perfcheck.model.path_profile import USER, CountRecord, FunctionRecord, PathProfile
 from perfcheck.model.record import RunRecord
 
 BYTES: Final = 1000
@@ -38,7 +38,11 @@ def _lines(entry: str, profile: PathProfile) -> Iterator[str]:
     width = max((len(_name(each)) for each in moved[:MOST_FUNCTIONS]), default=0)
     for function in moved[:MOST_FUNCTIONS]:
         yield f"{_name(function):<{width}}  {_change(function.instructions, many)}"
-    if len(moved) > MOST_FUNCTIONS:
+    if profile.total.a is None:
+        kernel = profile.total.b - sum(count.b for name, count in profile.contexts.items() if name == USER)
+        others = kernel - sum(each.instructions.b for each in moved[:MOST_FUNCTIONS])
+        yield f"{'other functions':<{width}}  {many * others:,.1f}"
+    elif len(moved) > MOST_FUNCTIONS:
         yield f"... and {len(moved) - MOST_FUNCTIONS} functions that moved less"
 
 

@@ -20,7 +20,7 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.output.events import EventLines
 from perfcheck.output.series import SeriesFile
 from perfcheck.runner.cost import CostBench, GuestKernel, SideBySideBenches
-from perfcheck.runner.cost_profile import profiles_of
+from perfcheck.runner.cost_profile import ProfilingBench, Where, profiles_of
 from perfcheck.runner.guest_bench import GuestBench
 from perfcheck.runner.guest_run import GuestPlace
 from perfcheck.runner.options import RunOptions
@@ -65,7 +65,7 @@ def bench_in_guests(
         # Two guests at a time keep both CPUs busy.
         with measuring_lock(lambda text: progress.stage(scenario, text, 0, scenario.repeat)):
             progress.stage(scenario, "making the guest's image", 0, scenario.repeat)
-            yield CostBench(scenario, GuestKernel(kernel=kernel), progress)
+            yield ProfilingBench(scenario, GuestKernel(kernel=kernel), progress)
 
 
 def compare_in_guests(
@@ -108,8 +108,7 @@ def compare_guests(
     # Who asks for one metric alone compares many kernels: where it got longer is asked of two.
     if only is None and any(each.verdict in MOVED for each in record_b.comparisons):
         progress.stage(scenario, "counting instructions by function, to find where", 0, 1)
-        profiles = profiles_of(scenario, benches["A"], benches["B"])
-        record_b = record_b.model_copy(update={"profiles": profiles})
+        record_b = Where.of(lambda: profiles_of(scenario, benches["A"], benches["B"])).joined(record_b)
     return record_a, record_b
 
 
