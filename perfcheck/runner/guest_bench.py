@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 from perfcheck.diagnose import RuleSet
 from perfcheck.errors import CouldNotMeasure
@@ -58,8 +57,7 @@ class GuestBench:
         def stage(text: str, done: int, total: int) -> None:
             self._progress.stage(scenario, f"{why}: {text}" if why else text, done, total)
 
-        alone = nullcontext() if self._place.time == "virtual" else measuring_lock(lambda text: stage(text, 0, runs))
-        with alone:
+        with measuring_lock(lambda text: stage(text, 0, runs), shared=self._place.time == "virtual"):
             if self._place.time == "real" and self._record is None:
                 stage("trying KVM", 0, runs)
                 require_kvm(self._place.kernel)

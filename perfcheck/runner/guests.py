@@ -62,8 +62,8 @@ def bench_in_guests(
             return
         if options.time != "virtual":
             raise UsageError(f"{scenario.label}: the cost of a load is counted in virtual time only: omit --time")
-        # Two guests at a time keep both CPUs busy.
-        with measuring_lock(lambda text: progress.stage(scenario, text, 0, scenario.repeat)):
+        # Guests keep the CPUs busy.
+        with measuring_lock(lambda text: progress.stage(scenario, text, 0, scenario.repeat), shared=True):
             progress.stage(scenario, "making the guest's image", 0, scenario.repeat)
             yield ProfilingBench(scenario, GuestKernel(kernel=kernel), progress)
 

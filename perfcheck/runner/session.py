@@ -178,15 +178,19 @@ class Runner:
             # The kernel lab is imported only where it is needed.
             from perfcheck.runner.guests import compare_in_guests
 
-            with self._alone(scenario):
+            with self._busy(scenario):
                 return compare_in_guests(scenario, self.options.kernel, a, b, self._progress)
         with self._ready(scenario) as where:
             return self._side_by_side(scenario, where, a, b)
 
     @contextmanager
-    def _alone(self, scenario: Scenario) -> Iterator[None]:
-        """Hold the machine's lock, with signals turned into exceptions: guests keep both CPUs busy."""
-        with stop_on_signals(), measuring_lock(lambda text: self._progress.stage(scenario, text, 0, scenario.repeat)):
+    def _busy(self, scenario: Scenario) -> Iterator[None]:
+        """Share the machine's lock with other guests, with signals turned into exceptions: they keep CPUs busy."""
+
+        def waiting(text: str) -> None:
+            self._progress.stage(scenario, text, 0, scenario.repeat)
+
+        with stop_on_signals(), measuring_lock(waiting, shared=True):
             yield
 
     def confirm(

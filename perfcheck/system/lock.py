@@ -16,8 +16,13 @@ LOCK_NAME: Final = "measuring.lock"
 
 
 @contextmanager
-def measuring_lock(waiting: Callable[[str], None] | None = None, directory: Path | None = None) -> Iterator[None]:
+def measuring_lock(
+    waiting: Callable[[str], None] | None = None, directory: Path | None = None, *, shared: bool = False
+) -> Iterator[None]:
     """Hold the machine's measuring lock; `waiting` is told, once, for whom this has to wait.
+
+    `shared`: with others that only keep CPUs busy and are not disturbed by it, such as guests whose time is counted.
+    Who measures in real time waits for them, and they for it.
 
     An flock(2), so that it is free again when its holder dies. It is not inherited by the
     processes of a lab. Taking it twice in one process waits for ever.
@@ -28,7 +33,7 @@ def measuring_lock(waiting: Callable[[str], None] | None = None, directory: Path
     except OSError as problem:
         raise Unavailable(str(path), f"it cannot be opened: {problem.strerror}", "run as root") from None
     try:
-        _take(fd, waiting)
+        _take(fd, waiting, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -36,13 +41,13 @@ def measuring_lock(waiting: Callable[[str], None] | None = None, directory: Path
         os.close(fd)
 
 
-def _take(fd: int, waiting: Callable[[str], None] | None) -> None:
+def _take(fd: int, waiting: Callable[[str], None] | None, kind: int) -> None:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         if waiting is not None:
             waiting(f"waiting for {_describe(os.pread(fd, 32, 0))} to finish measuring")
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, kind)
 
 
 def _describe(holder: bytes) -> str:

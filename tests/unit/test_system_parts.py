@@ -112,6 +112,44 @@ def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
         assert told == []
 
 
+def test_who_shares_the_lock_waits_only_for_who_does_not(tmp_path: Path) -> None:
+    told: list[str] = []
+    order: list[str] = []
+    waiting = threading.Event()
+
+    def say(text: str) -> None:
+        told.append(text)
+        waiting.set()
+
+    def alone() -> None:
+        with measuring_lock(say, tmp_path):
+            order.append("alone")
+
+    thread = threading.Thread(target=alone)
+    with measuring_lock(told.append, tmp_path, shared=True), measuring_lock(told.append, tmp_path, shared=True):
+        assert told == []
+        thread.start()
+        assert waiting.wait(5.0)
+        order.append("shared")
+    thread.join(5.0)
+    assert order == ["shared", "alone"]
+    late: list[str] = []
+    with measuring_lock(directory=tmp_path):
+        thread = threading.Thread(target=lambda: _shared(late, tmp_path))
+        thread.start()
+        deadline_s = time.monotonic() + 5.0
+        while not late and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        assert late[0].startswith("waiting for process")
+    thread.join(5.0)
+    assert late[1:] == ["shared"]
+
+
+def _shared(told: list[str], folder: Path) -> None:
+    with measuring_lock(told.append, folder, shared=True):
+        told.append("shared")
+
+
 def test_the_run_directory_follows_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(rundir.RUN_DIR_VARIABLE, raising=False)
     assert rundir.run_dir() == Path("/run/perfcheck")

@@ -28,7 +28,7 @@ class GuestComparison:
         def waiting(text: str) -> None:
             self.progress.stage(self.scenario, text, 0, 1)
 
-        with stop_on_signals(), measuring_lock(waiting):
+        with stop_on_signals(), measuring_lock(waiting, shared=True):
             return compare_guests(self.scenario, good, other, self.progress, only=self.metric)
 
 
