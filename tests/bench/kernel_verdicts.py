@@ -91,6 +91,8 @@ def main() -> int:
         print(told(f"other command line: {key}", found, each))
         found = [build for values in by_line.values() for build in builds(key, values[::2], values[1::2])]
         print(told(f"other layouts: {key}", found, each))
+        turned = by_line["other"][len(indices) // 2 :] + by_line["other"][: len(indices) // 2]
+        print(told(f"both: {key}", list(builds(key, by_line["none"], turned)), each))
     slowed = read("slowdowns")["none"]
     order = sorted(slowed)
     # Each pair's sides are of two boots, as two kernels are: all that a boot has in common would hide in it.
