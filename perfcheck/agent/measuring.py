@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
+from perfcheck.agent.own_connection import Endpoints, without_connection
 from perfcheck.agent.requests import Attach, Attached, Begin, Ended, Images, WantedImages
 from perfcheck.errors import PerfcheckError, Unavailable
 from perfcheck.model.budget import Spending
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MODULES: Final = ("numpy", "pyroute2")
 _MODES: Final = ("summary", "detail", "both")
-Endpoints = tuple[str, int, str, int]
 
 
 class Measuring:
@@ -124,19 +124,7 @@ class Measuring:
 
     def _without_own(self, seen: Observation) -> Observation:
         """Leave out the connection that the agent is reached by."""
-        if self._unmeasured is None:
-            return seen
-        return replace(
-            seen,
-            tcp_sockets=tuple(
-                one for one in seen.tcp_sockets
-                if (one.key.local, one.key.local_port, one.key.remote, one.key.remote_port) != self._unmeasured
-            ),
-            socket_buffers=tuple(
-                one for one in seen.socket_buffers
-                if (one.key.local, one.key.local_port, one.key.remote, one.key.remote_port) != self._unmeasured
-            ),
-        )  # fmt: skip
+        return without_connection(seen, self._unmeasured)
 
 
 def _any_serves(layers: Layers, mode: Mode) -> bool:

@@ -25,7 +25,7 @@ from perfcheck.agent import facts, frames
 from perfcheck.agent import requests as ask
 from perfcheck.agent.codec import decode, encode
 from perfcheck.agent.frames import Frame
-from perfcheck.agent.measuring import Endpoints
+from perfcheck.agent.own_connection import Endpoints
 from perfcheck.agent.service import Service
 from perfcheck.errors import CouldNotMeasure, LabError, PerfcheckError, Stopped, Unavailable
 from perfcheck.system import CleanReport, Journal, clean, new_tag, run_dir
@@ -64,10 +64,10 @@ class Connection:
 class Agent:
     """Answers requests, each in a thread of its own; the question for the time at once."""
 
-    def __init__(self, connection: Connection, journal: Journal) -> None:
+    def __init__(self, connection: Connection, folder: Path, journal: Journal) -> None:
         """Make nothing yet."""
         self._connection = connection
-        self._service = Service(journal, _own_connection(), self._tell_output, self._tell_exit, self._tell_note)
+        self._service = Service(folder, journal, _own_connection(), self._tell_output, self._tell_exit, self._tell_note)
 
     def serve(self) -> None:
         """Serve until the connection ends."""
@@ -171,7 +171,7 @@ def main(folder: Path) -> int:
     try:
         cleaned = clean()
         with Journal.create(new_tag()) as journal:
-            agent = Agent(connection, journal)
+            agent = Agent(connection, folder, journal)
             try:
                 greeted = _announce(writing, encode(_greeting(journal.tag, folder, cleaned)))
                 agent.serve()

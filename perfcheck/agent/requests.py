@@ -189,6 +189,22 @@ class CloseFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceProgram:
+    """Has the agent keep a small C program of perfcheck's own, which is the request's payload."""
+
+    name: str
+    digest: str | None
+    """What the payload has to be; None: the agent compiles it from its own copy of the source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """Where the program is there; it was run once."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Apply:
     """Sets the machine up, after what was set up before is undone: sysctls, settings, then the commands of `setup`.
 
@@ -383,8 +399,9 @@ class Nothing:
 ANSWERS: Final[Mapping[type[Any], type[Any]]] = {
     Clock: ClockLook, Describe: Description, Lock: Nothing, Unlock: Nothing, Require: Nothing, Run: Ran,
     Start: Started, Signal: Nothing, Listening: bool, MakeFile: MadeFile, ReadFile: Nothing, CloseFile: Nothing,
-    Apply: Nothing, Restore: Restored, Counters: Mapping[str, int], ForgetRoutes: Nothing, Answer: Answering,
-    StopAnswering: Nothing, Probe: Echoes, Push: Pushed, WantedImages: Images, Images: Nothing, KernelTypes: Nothing,
-    Attach: Attached, Begin: Nothing, End: Ended, Abandon: Nothing, Detach: Nothing, Leave: Restored,
+    PlaceProgram: Program, Apply: Nothing, Restore: Restored, Counters: Mapping[str, int], ForgetRoutes: Nothing,
+    Answer: Answering, StopAnswering: Nothing, Probe: Echoes, Push: Pushed, WantedImages: Images, Images: Nothing,
+    KernelTypes: Nothing, Attach: Attached, Begin: Nothing, End: Ended, Abandon: Nothing, Detach: Nothing,
+    Leave: Restored,
 }  # fmt: skip
 """The type of each request's answer."""

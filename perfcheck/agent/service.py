@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perfcheck.agent import facts, probing
 from perfcheck.agent import requests as ask
-from perfcheck.agent.measuring import Endpoints, Measuring
+from perfcheck.agent.measuring import Measuring
+from perfcheck.agent.own_connection import Endpoints
+from perfcheck.agent.own_programs import OwnPrograms
 from perfcheck.agent.processes import Processes, TellExit, TellOutput
 from perfcheck.agent.setting_up import SettingUp
 from perfcheck.errors import LabError
@@ -31,13 +33,14 @@ class Service:
     """What one agent does for one connection; all that it makes is undone by `leave`."""
 
     def __init__(
-        self, journal: Journal, unmeasured: Endpoints | None, tell_output: TellOutput, tell_exit: TellExit,
-        tell_note: Callable[[str], None],
+        self, folder: Path, journal: Journal, unmeasured: Endpoints | None, tell_output: TellOutput,
+        tell_exit: TellExit, tell_note: Callable[[str], None],
     ) -> None:  # fmt: skip
         """Make nothing yet."""
         self._journal = journal
         self._tell_note = tell_note
         self._processes = Processes(journal, tell_output, tell_exit)
+        self._programs = OwnPrograms(folder, self._processes.run)
         self._setting_up = SettingUp(self._processes.run, facts.has_carrier)
         self._measuring = Measuring(unmeasured)
         self._lock = ExitStack()
@@ -55,6 +58,7 @@ class Service:
             ask.MakeFile: lambda one, payload: self._make_file(one.label, payload),
             ask.ReadFile: lambda one, _: self._read_file(one.number),
             ask.CloseFile: lambda one, _: self._close_file(one.number),
+            ask.PlaceProgram: self._programs.place,
             ask.Apply: lambda one, _: self._apply(one),
             ask.Restore: lambda *_: self._setting_up.restore(),
             ask.Counters: lambda one, _: facts.counters(one.interface),
@@ -90,6 +94,7 @@ class Service:
             stack.callback(self._processes.close)
             stack.callback(lambda: failed.extend(self._setting_up.restore().failed))
             stack.callback(self._close_files)
+            stack.callback(self._programs.close)
             stack.callback(self._stop_answering)
             stack.callback(self._measuring.detach)
         return ask.Restored(failed=tuple(failed))

@@ -21,6 +21,7 @@ from perfcheck.system import commands, processes
 from perfcheck.system.listeners import lengthen_backlogs
 from perfcheck.system.memory_file import MemoryFile
 from perfcheck.system.netns import inode_of
+from perfcheck.system.programs import executable
 
 if TYPE_CHECKING:
     from perfcheck.model.seams import UndoLog
@@ -112,6 +113,10 @@ class LabHost:
     def own_program(self, name: str) -> Sequence[str]:
         """Return the words that run a program of perfcheck's own: without the packages around it, it starts at once."""
         return (sys.executable, "-I", "-S", str(Path(perfcheck.__file__).parent.resolve() / name))
+
+    def compiled_program(self, source: Path) -> str:
+        """Return the path of a small C program of perfcheck's own."""
+        return str(executable(source))
 
     def reap(self) -> None:
         """Wait for processes that were ended and close this side of their pipes; safe to call twice."""

@@ -149,6 +149,9 @@ class Host(Protocol):
     def own_program(self, name: str) -> Sequence[str]:
         """Return the words that run a program of perfcheck's own there, such as `traffic/connections/client.py`."""
 
+    def compiled_program(self, source: Path) -> str:
+        """Return the path, on the host's machine, of what a C source of perfcheck's own is compiled to."""
+
 
 class EmulatedLink(Protocol):
     """A link that is up."""

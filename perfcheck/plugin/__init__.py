@@ -118,8 +118,8 @@ def pytest_perfcheck_runner(options: PluginOptions, progress: Progress | None) -
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Return the pytest-xdist worker the folder that all workers share."""
-    share_with_worker(node.config, node.workerinput)
+    """Tell a pytest-xdist worker the folder that all workers of this machine share."""
+    share_with_worker(node.config, node.workerinput, node.gateway.spec)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -22,8 +22,13 @@ _FOLDER: Final = pytest.StashKey[str]()
 _LEFT_OUT: Final = pytest.StashKey[int]()
 
 
-def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, Any]) -> None:
-    """Tell a worker the shared folder, which is gone when the controller ends."""
+def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, Any], spec: Any) -> None:
+    """Tell a worker of this machine the shared folder, which is gone when the controller ends.
+
+    `spec` is execnet's of the worker. On another machine the folder would be another one, which nobody removes.
+    """
+    if not spec.popen or spec.via:
+        return
     if _FOLDER not in config.stash:
         folder = tempfile.mkdtemp(prefix="perfcheck-session-")
         config.stash[_FOLDER] = folder

@@ -17,11 +17,15 @@ from typing import Final
 
 import perfcheck
 from perfcheck.ebpf import cache
+from perfcheck.system.programs import LOAD
 
 MARK: Final = b"perfcheck-bootstrap "
 OLDEST_PYTHON: Final = (3, 11)
 SENT: Final = ("errors.py", "version.py", "__init__.py", "model", "system", "ebpf", "collect", "agent")
-"""The parts of the package that an agent needs, and `traffic/connections`, whose programs it runs."""
+"""The parts of the package that an agent needs, and `traffic/connections`, whose programs it runs.
+
+Of C files those of `system/programs` and `bpf` are sent, which a compiler there may need.
+"""
 
 _PACKING: Final = threading.Lock()
 """Several machines are connected to at the same time, and the second one waits for what the first one packs."""
@@ -101,6 +105,9 @@ def _files() -> Iterator[tuple[Path, str]]:
         path = root / part
         found = [path] if path.is_file() else sorted(path.rglob("*.py"))
         for each in found:
+            yield each, f"perfcheck/{each.relative_to(root)}"
+    for each in sorted(LOAD.parent.iterdir()):
+        if each.suffix in {".c", ".h"}:
             yield each, f"perfcheck/{each.relative_to(root)}"
     for each in sorted(cache.sources().iterdir()):
         if each.suffix in {".c", ".h"}:

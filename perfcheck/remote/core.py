@@ -28,13 +28,15 @@ Queues = tuple[QueueLook, ...]
 class RemoteCore:
     """Attached once to all hosts of a scenario; what one host cannot measure is measured on none."""
 
-    def __init__(self, hosts: Mapping[str, RealHost], scenario: Scenario, budget: Budget) -> None:
-        """Send the programs and attach the collectors, on all machines at the same time."""
+    def __init__(
+        self, hosts: Mapping[str, RealHost], scenario: Scenario, budget: Budget, *, events: bool = False
+    ) -> None:  # fmt: skip
+        """Send the programs and attach the collectors, on all machines at the same time; `events` are told if asked."""
         self._hosts = hosts
         self._scenario = scenario
         self.unavailable: dict[str, str] = {}
         """Why collectors do not measure, by their names."""
-        self._attach(budget)
+        self._attach(budget, events=events)
         self._spending = Spending()
         self._by_phase: Mapping[str, tuple[Observation, ...]] = {}
         self._clocks: Mapping[str, Offset] = {}
@@ -122,12 +124,12 @@ class RemoteCore:
         ]
         return joined(by_machine)
 
-    def _attach(self, budget: Budget) -> None:
+    def _attach(self, budget: Budget, *, events: bool) -> None:
         measure = self._scenario.measure
         layers = None if measure.layers == "all" else tuple(measure.layers)
-        images = ask.WantedImages(layers=layers, mode=measure.mode, events=False)
+        images = ask.WantedImages(layers=layers, mode=measure.mode, events=events)
         together(self._hosts, lambda host: send_images(host.channel, images))
-        request = ask.Attach(layers=layers, mode=measure.mode, events=False, budget=budget)
+        request = ask.Attach(layers=layers, mode=measure.mode, events=events, budget=budget)
         attached = together(self._hosts, partial(_attached, request=request))
         lacking = _lacking(self._hosts, attached)
         if _BPF_COLLECTOR in lacking and any(_BPF_COLLECTOR in each.names for each in attached.values()):
@@ -150,12 +152,15 @@ def _lacking(hosts: Mapping[str, RealHost], attached: Mapping[str, ask.Attached]
     return found
 
 
-def refuse_what_only_a_lab_has(scenario: Scenario, *, events: bool) -> None:
-    """Raise UsageError for what needs all hosts on one clock: packets followed across them, and events of them."""
+def refuse_what_only_a_lab_has(scenario: Scenario, *, series: bool) -> None:
+    """Raise UsageError for what needs all hosts on one clock: packets followed across them, and time series of them."""
     if scenario.measure.mode != "summary":
         raise UsageError(
             f"{scenario.label}: mode {scenario.measure.mode} follows packets from host to host by one clock, which "
             "real machines do not have: use mode summary"
         )
-    if events:
-        raise UsageError(f"{scenario.label}: --events is for hosts of this machine's lab, not for real machines")
+    if series:
+        raise UsageError(
+            f"{scenario.label}: --series samples all hosts at the same moments, which real machines cannot: each "
+            "samples by its own clock"
+        )

@@ -15,6 +15,7 @@ from perfcheck.model.names import Family
 from perfcheck.model.scenario import HostSpec
 from perfcheck.remote.channel import Channel
 from perfcheck.remote.processes import RemoteProcess
+from perfcheck.remote.programs import place_program
 
 _RUN_GRACE_S: Final = 30.0
 """Beyond a command's own time: what the way takes, and ending what does not end."""
@@ -63,6 +64,7 @@ class RealHost:
         self.description: ask.Description = channel.ask(ask.Describe(interface=spec.interface, address=address))
         self.addresses: tuple[str, ...] = tuple(_usable(self.where, spec, self.description.interface))
         self._cpus = spec.cpus
+        self._programs: dict[Path, str] = {}
         missing = sorted(set(spec.cpus or ()) - set(self.description.cpus))
         if missing:
             have = ", ".join(map(str, self.description.cpus))
@@ -132,6 +134,13 @@ class RealHost:
     def own_program(self, name: str) -> Sequence[str]:
         """Return the words that run a program of our copy there."""
         return (*self.channel.greeting.python, "-I", "-S", f"{self.channel.greeting.folder}/perfcheck/{name}")
+
+    def compiled_program(self, source: Path) -> str:
+        """Return the path there of a small C program; it is placed there once."""
+        if source not in self._programs:
+            architecture = self.description.environment.get("arch", "")
+            self._programs[source] = place_program(self.channel, architecture, source)
+        return self._programs[source]
 
 
 def _usable(where: str, spec: HostSpec, interface: ask.InterfaceFacts) -> Sequence[str]:

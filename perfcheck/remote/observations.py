@@ -16,6 +16,7 @@ from perfcheck.model.flow import Histogram
 from perfcheck.model.metric import Direction
 from perfcheck.model.observation import Observation, Overhead
 from perfcheck.remote.clock import Offset
+from perfcheck.remote.events import events_by_our_clock, joined_events
 
 _COUNTED: Final = frozenset({"count", "per_s", "events"})
 _NO_COUNTS: Final = frozenset({"nic.rx_queues", "nic.tx_queues"})
@@ -33,7 +34,8 @@ def by_our_clock(seen: Observation, clock: Offset) -> Observation:
         )
         for one in seen.tcp_sockets
     )
-    return replace(seen, tcp_sockets=sockets)
+    events = None if seen.events is None else events_by_our_clock(seen.events, clock)
+    return replace(seen, tcp_sockets=sockets, events=events)
 
 
 def joined(machines: Sequence[Sequence[Observation]]) -> tuple[Observation, ...]:
@@ -80,6 +82,7 @@ def _joined(parts: Sequence[Observation]) -> Observation:
         ),
         lost_events=sum(part.lost_events for part in parts),
         warnings=tuple(dict.fromkeys(text for part in parts for text in part.warnings)),
+        events=joined_events([part.events for part in parts if part.events is not None]),
     )
 
 

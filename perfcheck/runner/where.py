@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from perfcheck.errors import UsageError
 from perfcheck.lab import Lab
 from perfcheck.lab.links import emulators
 from perfcheck.model.scenario import Scenario
@@ -45,13 +44,11 @@ def lab_of(scenario: Scenario) -> Iterator[Testbed]:
 @contextmanager
 def real_of(scenario: Scenario, told: Callable[[str], None], options: RunOptions) -> Iterator[Where]:
     """Connect to a scenario's machines for the block; both sides of a comparison share them and take turns."""
-    if options.series is not None:
-        raise UsageError(f"{scenario.label}: --series is for hosts of this machine's lab, not for real machines")
-    refuse_what_only_a_lab_has(scenario, events=options.events is not None)
+    refuse_what_only_a_lab_has(scenario, series=options.series is not None)
     told("connecting to the hosts")
     with Machines(scenario, told) as machines:
         told("attaching collectors")
-        core = RemoteCore(machines.hosts, scenario, core_budget(scenario))
+        core = RemoteCore(machines.hosts, scenario, core_budget(scenario), events=options.events is not None)
 
         @contextmanager
         def testbed(one: Scenario) -> Iterator[Testbed]:

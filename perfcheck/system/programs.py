@@ -56,15 +56,16 @@ def require(source: Path) -> None:
         _compiler()
 
 
-def built(source: Path, how: tuple[str, ...] = PROGRAM) -> bytes:
+def built(source: Path, how: tuple[str, ...] = PROGRAM, *, scratch: Path | None = None) -> bytes:
     """Return what a source is compiled to; Unavailable without a C compiler.
 
-    A cache that cannot be written only costs time.
+    A cache that cannot be written only costs time. All that the compiler writes goes to the folder `scratch`, where
+    one is given.
     """
     place = place_of(source, how)
     kept = _kept(place)
     if kept is None:
-        kept = _compiled(source, how)
+        kept = _compiled(source, how, scratch)
         with contextlib.suppress(OSError):
             _keep(place, kept)
     return kept
@@ -133,9 +134,12 @@ def _compiler() -> str:
         raise Unavailable("a C compiler", "gcc is not in PATH", "apt-get install gcc libc6-dev") from None
 
 
-def _compiled(source: Path, how: tuple[str, ...]) -> bytes:
+def _compiled(source: Path, how: tuple[str, ...], scratch: Path | None = None) -> bytes:
     argv = [_compiler(), *COMPILER[1:], *how]
-    with tempfile.TemporaryDirectory(prefix="perfcheck-cc.") as folder:
+    with tempfile.TemporaryDirectory(prefix="perfcheck-cc.", dir=scratch) as folder:
         out = Path(folder) / "program"
-        commands.run([*argv, "-o", str(out), str(source)], timeout_s=_TIMEOUT_S, error=LabError)
+        commands.run(
+            [*argv, "-o", str(out), str(source)], timeout_s=_TIMEOUT_S, env={**os.environ, "TMPDIR": folder},
+            error=LabError,
+        )  # fmt: skip
         return out.read_bytes()

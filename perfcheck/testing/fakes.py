@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TypeVar, cast
 
 from perfcheck.errors import Unavailable
@@ -141,6 +142,10 @@ class FakeHost:
     def own_program(self, name: str) -> Sequence[str]:
         """Return words of that shape."""
         return ("python", "-I", "-S", name)
+
+    def compiled_program(self, source: Path) -> str:
+        """Return a path that tells which one was asked for."""
+        return f"/programs/{source.stem}"
 
     def popen(self, argv: Sequence[str], *, stdin: int | None = None) -> subprocess.Popen[bytes]:
         """Make the scripted process."""

@@ -1,6 +1,7 @@
 """The generator `load`: an exact amount of work by a small C program, one thing after the other.
 
-The program (system/programs/load.c) is compiled once on this machine and kept. What it measures, by kind:
+The program (system/programs/load.c) is compiled once on this machine and kept; other machines are sent it. What it
+measures, by kind:
 
 - stream: `app.throughput_bps`, from the begin until the last byte had arrived at the server
 - requests: `app.requests_per_s`, `app.latency_us`
@@ -23,8 +24,7 @@ from perfcheck.model.observation import TrafficReport
 from perfcheck.model.scenario import TrafficSpec
 from perfcheck.model.seams import Host, TrafficSession
 from perfcheck.model.traffic import LoadSpec
-from perfcheck.system.memory_file import MemoryFile
-from perfcheck.system.programs import LOAD, executable, require
+from perfcheck.system.programs import LOAD, require
 from perfcheck.traffic.http import READY_S, free_port
 from perfcheck.traffic.load_report import Ran, build_report
 from perfcheck.traffic.process import Child, prepared
@@ -62,18 +62,21 @@ class LoadSession:
         """Start nothing yet."""
         self._spec = spec
         self._hosts = hosts
-        self._program = str(executable(LOAD))
         self._address = hosts[spec.to_host].address_towards(spec.from_host, spec.family)
         self._port = FIRST_PORT
-        self._log = MemoryFile("load")
+        self._program = ""
+        self._log = hosts[spec.from_host].file("load")
         self._server: Child | None = None
         self._client: Child | None = None
 
     def prepare(self) -> None:
         """Start the server on a free port of its host and wait until it listens, over TCP and UDP."""
         host = self._hosts[self._spec.to_host]
+        program = host.compiled_program(LOAD)
+        # The client's machine, too, has it before anything is measured.
+        self._program = self._hosts[self._spec.from_host].compiled_program(LOAD)
         self._port = free_port(host, FIRST_PORT, self._spec.protocol)
-        argv = (self._program, "serve", str(self._port), self._address)
+        argv = (program, "serve", str(self._port), self._address)
         self._server = Child(host, argv, keep_bytes=KEEP_BYTES)
         # It listens for connections last.
         self._server.await_listening(self._port, "tcp", READY_S)
@@ -101,9 +104,9 @@ class LoadSession:
         # What it has written is all there once it has ended.
         server.stop()
         ran = Ran(
-            spec=self._spec, client=client.stdout, server=server.stdout, log=self._log.path.read_bytes(),
+            spec=self._spec, client=client.stdout, server=server.stdout, log=self._log.content(),
             served=(self._address, self._port), start_ns=client.start_ns, end_ns=client.end_ns or time.monotonic_ns(),
-            cpu_s=max(client.cpu_s(), server.cpu_s()),
+            cpu_s=max(client.cpu_s(), server.cpu_s()), ahead_ns=(client.ahead_ns, server.ahead_ns),
         )  # fmt: skip
         return build_report(ran)
 

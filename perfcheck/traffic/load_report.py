@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -45,6 +45,8 @@ class Ran:
     start_ns: int
     end_ns: int
     cpu_s: float
+    ahead_ns: tuple[int, int] = (0, 0)
+    """How far the clocks of the client's and of the server's machine are ahead of this one's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,8 @@ class _Measured:
 
 def build_report(ran: Ran) -> TrafficReport:
     """Return the report; TrafficError where client or server did not write what they write at every good end."""
-    totals = read_totals(ran.client)
+    told = read_totals(ran.client)
+    totals = replace(told, began_ns=told.began_ns - ran.ahead_ns[0])
     found = _measured(ran, totals)
     return TrafficReport(
         generator="load",
@@ -111,27 +114,27 @@ def read_totals(text: str) -> Totals:
 def _measured(ran: Ran, totals: Totals) -> _Measured:
     match ran.spec.kind:
         case "stream":
-            return _stream(ran.server, totals)
+            return _stream(ran, totals)
         case "requests":
-            return _requests(_times(ran.log, totals, totals.units), totals)
+            return _requests(_times(ran, totals, totals.units), totals)
         case "connections":
-            return _connections(_times(ran.log, totals, totals.units * _COLUMNS), totals)
+            return _connections(_times(ran, totals, totals.units * _COLUMNS), totals)
         case "datagrams":
-            return _datagrams(_times(ran.log, totals, totals.units // BURST), ran.spec, totals)
+            return _datagrams(_times(ran, totals, totals.units // BURST), ran.spec, totals)
 
 
-def _times(log: bytes, totals: Totals, count: int) -> Times:
+def _times(ran: Ran, totals: Totals, count: int) -> Times:
     """Return so many times of the log, which ascend; TrafficError where there are others."""
-    if len(log) != 8 * count:
-        raise TrafficError(f"the load's log has {len(log)} bytes instead of {8 * count}: it was cut off")
-    times = np.frombuffer(log, dtype=np.int64)
+    if len(ran.log) != 8 * count:
+        raise TrafficError(f"the load's log has {len(ran.log)} bytes instead of {8 * count}: it was cut off")
+    times = np.frombuffer(ran.log, dtype=np.int64) - ran.ahead_ns[0]
     if count and (np.diff(times, prepend=totals.began_ns) < 0).any():
         raise TrafficError("the times in the load's log do not ascend")
     return times
 
 
-def _stream(server: str, totals: Totals) -> _Measured:
-    moments = [(totals.began_ns, 0), *_arrived(server)]
+def _stream(ran: Ran, totals: Totals) -> _Measured:
+    moments = [(totals.began_ns, 0), *((at_ns - ran.ahead_ns[1], size) for at_ns, size in _arrived(ran.server))]
     if moments[-1][1] != totals.size_bytes:
         raise TrafficError(f"the load's server told of {moments[-1][1]} of {totals.size_bytes} bytes")
     found = tuple(

@@ -127,7 +127,9 @@ class Child:
                 self._stop()
 
     def _stop(self) -> None:
-        self._linger_s = 0.0
+        if not isinstance(self._process, Told):
+            # What a process of another machine wrote is still on its way here, and its streams end by themselves.
+            self._linger_s = 0.0
         if not self._ended.is_set():
             self._process.terminate()
             if not self.ended(TERM_S):

@@ -20,12 +20,15 @@ from typing import Final
 
 PERFCHECK: Final = (sys.executable, "-c", "import sys; from perfcheck.cli import main; sys.exit(main())")
 START_S: Final = 10.0
+SETTLING_S: Final = 20.0
+"""How long what has ended may take to be gone: sshd waits for its children when it is scheduled next."""
 SSHD: Final = "/usr/sbin/sshd"
 _FIRST: Final = """\
-import os, subprocess, sys
+import os, shutil, subprocess, sys
 folder, *words = sys.argv[1:]
 def run(*argv): subprocess.run(argv, check=True)
-run("mount", "-t", "tmpfs", "tmpfs", "/run")
+# As Debian mounts it.
+run("mount", "-t", "tmpfs", "-o", "nosuid,nodev,noexec", "tmpfs", "/run")
 run("mount", "--bind", folder + "/passwd", "/etc/passwd")
 os.mkdir("/run/sshd", 0o755)
 # Where every user may read it, as sshd does by the user's own rights.
@@ -34,6 +37,8 @@ run("install", "-m", "644", folder + "/authorized_keys", "/run/authorized_keys")
 run("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
 if "no-bpf" in words:
     run("mount", "-t", "tmpfs", "tmpfs", "/sys/kernel/btf")
+if "no-gcc" in words and shutil.which("gcc"):
+    run("mount", "--bind", "/dev/null", shutil.which("gcc"))
 if words and words[0].startswith("hostname="):
     run("hostname", words[0].partition("=")[2])
 os.execv("/usr/sbin/sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", folder + "/sshd_config"])
@@ -90,6 +95,13 @@ class Machine:
         found = self.inside("find", "/run/perfcheck", "-mindepth", "1", check=False).split()
         return [path for path in found if not path.endswith("/measuring.lock")]
 
+    def left(self) -> list[str]:
+        """Return which processes and files of perfcheck are left once all have had the time to go."""
+        deadline = time.monotonic() + SETTLING_S
+        while (found := [*self.processes(), *self.run_files()]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
     def features(self) -> str:
         """Return the features of eth1."""
         return self.inside("ethtool", "-k", "eth1")
@@ -139,7 +151,7 @@ class Desk:
 def two_machines(folder: Path, *words: str) -> Iterator[Desk]:
     """Make the desk and the machines `a` and `b`; `words` say what is special of machine b.
 
-    `no-bpf`: it has no BTF. `ahead=SECONDS`: its CLOCK_MONOTONIC is so far ahead.
+    `no-bpf`: it has no BTF. `no-gcc`: it has no compiler. `ahead=SECONDS`: its CLOCK_MONOTONIC is so far ahead.
     """
     tag = secrets.token_hex(3)
     names = {name: f"t{tag}-{name}" for name in ("desk", "a", "b")}

@@ -46,7 +46,6 @@ traffic: [{command: {host: b, run: "true"}}]
 measure: {layers: [app]}
 repeat: 1
 """
-SETTLING_S = 20.0
 KEYS = ("net.ipv4.tcp_rmem", "net.core.somaxconn", "net.ipv4.tcp_congestion_control")
 
 
@@ -74,6 +73,12 @@ def states(desk: Desk) -> Mapping[str, Mapping[str, object]]:
     return {name: state(machine) for name, machine in desk.machines.items()}
 
 
+def at_rest(desk: Desk) -> Mapping[str, Mapping[str, object]]:
+    """Return the machines' states before a run, with nothing left of the one before."""
+    assert {name: machine.left() for name, machine in desk.machines.items()} == {"a": [], "b": []}
+    return states(desk)
+
+
 def at_its_traffic(desk: Desk) -> subprocess.Popen[bytes]:
     """Return a run whose traffic has begun on both machines."""
     running = desk.popen(*ssh_machines.PERFCHECK, "run", "killed.yaml")
@@ -87,7 +92,7 @@ def at_its_traffic(desk: Desk) -> subprocess.Popen[bytes]:
 
 def settled(desk: Desk, before: Mapping[str, Mapping[str, object]]) -> Mapping[str, Mapping[str, object]]:
     """Return the machines' states once they are as before, or as they are when that takes too long."""
-    deadline = time.monotonic() + SETTLING_S
+    deadline = time.monotonic() + ssh_machines.SETTLING_S
     while (now := states(desk)) != before and time.monotonic() < deadline:
         time.sleep(0.05)
     return now
@@ -104,7 +109,7 @@ def session_of(machine: Machine) -> str:
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL", "a lost connection"])
 def test_nothing_is_left_on_either_machine(desk: Desk, how: str) -> None:
-    before = states(desk)
+    before = at_rest(desk)
     running = at_its_traffic(desk)
     during = states(desk)
     assert all(during[name]["sysctls"] != before[name]["sysctls"] for name in ("a", "b"))
@@ -127,7 +132,7 @@ def test_nothing_is_left_on_either_machine(desk: Desk, how: str) -> None:
 
 @pytest.mark.parametrize("cure", ["the next start", "clean"])
 def test_what_a_killed_agent_left_is_undone(desk: Desk, cure: str) -> None:
-    before = states(desk)
+    before = at_rest(desk)
     running = at_its_traffic(desk)
     machine = desk.machines["b"]
     for line in machine.inside("ps", "-eo", "pid,args", "--no-headers").splitlines():

@@ -51,8 +51,7 @@ def said_of(desk: Desk, file: str) -> CouldNotMeasure:
     with pytest.raises(CouldNotMeasure) as caught, Machines(scenario, lambda _: None) as machines:
         RealTestbed(scenario, machines).apply_settings()
     for machine in desk.machines.values():
-        assert machine.processes() == []
-        assert machine.run_files() == []
+        assert machine.left() == []
     assert "\n" not in str(caught.value)
     return caught.value
 

@@ -35,6 +35,20 @@ measure: {{layers: [app]}}
 warmup: 200ms
 repeat: 1
 """
+SHORT = "tc qdisc replace dev eth1 root tbf rate 20mbit burst 10kb limit 20kb"
+TOLD = f"""\
+scenario: told
+hosts:
+  a: {{ssh: root@$a, interface: eth1, python: $python, settings: [{SHORT}]}}
+  b: {{ssh: root@$b, interface: eth1, python: $python, settings: [{SHORT}]}}
+links: [{{between: [a, b]}}]
+traffic:
+  - iperf3: {{from: a, to: b, duration: 1s}}
+  - iperf3: {{from: b, to: a, duration: 1s}}
+measure: {{layers: [tcp, qdisc]}}
+warmup: 200ms
+repeat: 1
+"""
 GRO = """\
 import json, subprocess
 said = subprocess.run(['ethtool', '-k', 'eth1'], capture_output=True, text=True).stdout
@@ -55,10 +69,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         yield made
 
 
-def record_of(desk: Desk, name: str, text: str) -> dict[str, Any]:
+def record_of(desk: Desk, name: str, text: str, *options: str) -> dict[str, Any]:
     """Run a scenario that must pass, and return its record."""
     write(desk, f"{name}.yaml", text)
-    done = desk.perfcheck("run", f"{name}.yaml", "--json", f"{name}.jsonl")
+    done = desk.perfcheck("run", f"{name}.yaml", "--json", f"{name}.jsonl", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     record: dict[str, Any] = json.loads((desk.folder / f"{name}.jsonl").read_text())
     return record
@@ -88,8 +102,7 @@ def test_all_collectors_of_both_machines_measure_and_agree_with_other_sources(de
     # One kernel has one clock, which both machines read.
     assert abs(proof["clock_offset_us"]) <= proof["clock_error_us"]
     for machine in desk.machines.values():
-        assert machine.processes() == []
-        assert machine.run_files() == []
+        assert machine.left() == []
 
 
 def test_the_sides_of_a_comparison_take_turns_on_the_same_machines(desk: Desk) -> None:
@@ -116,3 +129,19 @@ def test_times_of_a_machine_with_another_clock_are_by_ours(tmp_path_factory: pyt
     assert record["metrics"]["app.connections_per_s"]["value"] == pytest.approx(100, rel=0.1)
     assert record["metrics"]["app.requests_per_s"]["value"] == pytest.approx(100, rel=0.2)
     assert record["trials"][0]["traffic_s"] < 5
+
+
+def test_events_of_both_machines_are_one_stream(desk: Desk) -> None:
+    # One kernel has one clock for BPF programs, also where a time namespace has another one.
+    record = record_of(desk, "told", TOLD, "--events", "told-events.jsonl")
+    events = [json.loads(line) for line in (desk.folder / "told-events.jsonl").read_text().splitlines()]
+    alerts = [event for event in events if event["type"] == "alert"]
+    again = [event for event in alerts if event["metric"] == "tcp.retrans_segs"]
+    assert {event["context"]["host"] for event in again} == {"a", "b"}
+    assert sum(event["value"] for event in again) <= record["metrics"]["tcp.retrans_segs"]["value"]
+    times_ns = [event["timestamp_ns"] for event in alerts]
+    assert times_ns == sorted(times_ns)
+    dropped = {event["number"] for event in alerts if event["metric"].startswith("qdisc.drops")}
+    led = [event for event in again if dropped & set(event["related"])]
+    assert {event["context"]["host"] for event in led} == {"a", "b"}
+    assert {event["flow"]["src_port"] for event in alerts if event["flow"]} & {22} == set()

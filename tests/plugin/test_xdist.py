@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from execnet import XSpec
+
+from perfcheck.plugin.workers import SHARED_KEY, share_with_worker
 
 if TYPE_CHECKING:
     from plugin_suite import Suite
@@ -90,3 +93,15 @@ def test_what_the_workers_deselected_is_told_once(suite: Suite) -> None:
     result = suite.run("-n", "2")
     result.assert_outcomes(passed=2)
     assert sum(line.startswith("1 scenario of mode: cost is deselected") for line in result.outlines) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "shared"),
+    [("popen", True), ("popen//chdir=x", True), ("ssh=root@lab1", False), ("popen//via=lab1", False)],
+)
+def test_a_worker_of_another_machine_has_no_folder_of_this_one(
+    pytester: pytest.Pytester, spec: str, shared: bool
+) -> None:
+    told: dict[str, object] = {}
+    share_with_worker(pytester.parseconfigure(), told, XSpec(spec))
+    assert (SHARED_KEY in told) == shared

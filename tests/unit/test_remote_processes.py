@@ -94,3 +94,19 @@ def test_a_child_takes_its_times_from_its_machine() -> None:
     assert (child.start_ns, child.ahead_ns) == (20, AHEAD_NS)
     child.stop()
     assert (child.status, child.end_ns, child.cpu_s(), child.stdout) == (-15, 30, 0.5, "hello")
+
+
+def test_what_a_stopped_process_wrote_last_is_waited_for(remote: Make) -> None:
+    """Its end is told before a thread has written its output to the pipe."""
+    process = remote(["load"], lambda _: None)
+    process.begun(7, 1)
+
+    def end(_: int) -> None:
+        for number in range(1000):
+            process.output(1, f"{number:06} {'x' * 500}\n".encode())
+        process.ended(-15, 9, 0.0)
+
+    process._send_signal = end
+    child = Child(FakeHost(processes=lambda _: process), ["load"])  # type: ignore[arg-type,return-value]
+    child.stop()
+    assert child.stdout.splitlines()[-1].startswith("000999 ")

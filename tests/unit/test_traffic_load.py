@@ -7,6 +7,7 @@ import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -223,6 +224,28 @@ def test_arrivals_of_datagrams_add_up_to_the_whole(gaps: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "server", "log"),
+    [("stream", f"arrived {BEGAN + 5} 6400\n", b""), ("requests", "", TIMES), ("datagrams", "", TIMES[:16])],
+)
+def test_times_of_other_machines_are_by_our_clock(kind: str, server: str, log: bytes) -> None:
+    here = ran(totals(), server, log, kind=kind)
+    ahead_ns = (10**9, -(10**8))
+    there = replace(
+        here, client=here.client.replace(f"began {BEGAN}", f"began {BEGAN + ahead_ns[0]}"),
+        server=server.replace(str(BEGAN + 5), str(BEGAN + 5 + ahead_ns[1])),
+        log=(np.frombuffer(log, dtype=np.int64) + ahead_ns[0]).tobytes(), ahead_ns=ahead_ns,
+    )  # fmt: skip
+    assert replace(build_report(there), raw={}, requests=None) == replace(build_report(here), raw={}, requests=None)
+    for one, other in zip(_sent_ns(there), _sent_ns(here), strict=True):
+        assert one == other
+
+
+def _sent_ns(made: Ran) -> list[float]:
+    requests = build_report(made).requests
+    return [] if requests is None else [float(each) for each in requests.sent_ns]
+
+
+@pytest.mark.parametrize(
     ("made", "why"),
     [
         (ran(""), "the load's client printed no totals: it printed nothing"),
@@ -273,7 +296,7 @@ class Hosts:
 def test_a_session_runs_the_program_in_both_hosts() -> None:
     hosts = Hosts()
     report = hosts.run()
-    program = str(executable(LOAD))
+    program = hosts.client.compiled_program(LOAD)
     assert hosts.server.commands == [(program, "serve", "7000", "198.18.3.2")]
     assert hosts.client.commands[0][:-1] == (program, "drive", "stream", "198.18.3.2", "7000", "64", "100")
     assert hosts.server.started[0].signals == [15]
