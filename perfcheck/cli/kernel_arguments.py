@@ -60,8 +60,9 @@ def add_kernel_commands(subparsers: _Subparsers) -> None:
                      _ADD_EXAMPLES)  # fmt: skip
     adding.add_argument("path", type=_path, metavar="PATH", help="a .deb, a vmlinuz (bzImage), or a built tree")
     adding.add_argument(
-        "--modules", type=_path, metavar="DIR|DEB",
-        help="the modules, if they are elsewhere: a folder such as /lib/modules/RELEASE, or a package that has them",
+        "--modules", type=_path, metavar="DIR|DEB", action="append", default=[],
+        help="the modules, if they are elsewhere: a folder such as /lib/modules/RELEASE, or a package that has them; "
+        "can be repeated",
     )  # fmt: skip
     _add_name(adding, "default: made of the release")
     adding.set_defaults(command=add_kernel)

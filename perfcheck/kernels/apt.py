@@ -25,6 +25,9 @@ _LOOK_INTERVAL_S: Final = 0.1
 _NAMES_AT_ONCE: Final = 500
 _NETWORK: Final = ("Acquire::Retries=2", "Acquire::http::Timeout=30", "Acquire::https::Timeout=30")
 _SIZE: Final = re.compile(r"^'[^']*' \S+ (\d+)", re.MULTILINE)
+_DEPENDS: Final = re.compile(r"^Depends: (.*)$", re.MULTILINE)
+_DIVIDED: Final = ("linux-binary", "linux-modules", "linux-base")
+"""What Debian's kernels are divided into since 6.19: image, modules, and config with the lists of what is built in."""
 _FULL: Final = os.strerror(errno.ENOSPC).encode()
 _GONE: Final = re.compile(rb"^E: Failed to fetch .* 404 ", re.MULTILINE)
 _CLEARED: Final = b"#clear APT::Update;\n#clear DPkg;\n"
@@ -93,17 +96,17 @@ class Apt:
         if done.returncode != 0:
             raise CouldNotMeasure(f"Debian's lists could not be fetched: {_reason(done.stderr)}")
 
-    def download(self, candidate: Candidate, folder: Path, share: Callable[[float], None]) -> Path:
-        """Fetch a package into an empty folder, its signed checksum checked; CouldNotMeasure says why not.
+    def download(self, candidate: Candidate, folder: Path, share: Callable[[float], None]) -> tuple[Path, ...]:
+        """Fetch a kernel's packages into an empty folder, their signed checksums checked; CouldNotMeasure says why not.
 
-        OutdatedLists where the archive has a newer one in its place, OSError where the disk is full.
+        OutdatedLists where the archive has newer ones in their place, OSError where the disk is full.
         """
-        wanted = f"{candidate.package}={candidate.version}"
-        size = _SIZE.search(self._ask("apt-get", "download", "--print-uris", wanted))
-        argv = self._argv("apt-get", "download", "-q", wanted)
+        wanted = [f"{name}={candidate.version}" for name in self._packages_of(candidate)]
+        sizes = _SIZE.findall(self._ask("apt-get", "download", "--print-uris", *wanted))
+        argv = self._argv("apt-get", "download", "-q", *wanted)
         process = commands.popen(_bound_to_us(argv), env=_plain_words(), cwd=str(folder))
         try:
-            total = int(size[1]) if size is not None else 0
+            total = sum(map(int, sizes))
 
             def ended() -> bool:
                 share(min(1.0, _size_below(folder) / total) if total else 0.0)
@@ -118,11 +121,19 @@ class Apt:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if _GONE.search(done.stderr) is not None:
             raise OutdatedLists(f"{candidate.package} {candidate.version} is no longer in the archive: apt-get update")
-        if done.returncode != 0 or len(found) != 1:
+        if done.returncode != 0 or len(found) != len(wanted):
             raise CouldNotMeasure(
                 f"{candidate.package} could not be fetched: {_reason(done.stderr)}. Check the network and apt's sources"
             )
-        return found[0]
+        return tuple(found)
+
+    def _packages_of(self, candidate: Candidate) -> tuple[str, ...]:
+        """Return the packages that a kernel consists of: its own, or those that it depends on where it is empty."""
+        wanted = f"{candidate.package}={candidate.version}"
+        depends = _DEPENDS.search(self._ask("apt-cache", "show", wanted))
+        needed = [word.split()[0] for word in depends[1].split(",") if word.strip()] if depends is not None else []
+        divided = [f"{kind}-{candidate.release}" for kind in _DIVIDED]
+        return tuple(divided) if set(divided) <= set(needed) else (candidate.package,)
 
     def _ask(self, program: str, *words: str) -> str:
         try:

@@ -83,8 +83,8 @@ class Archive:
         """Return the newest kernel that answers to a release; UsageError names the nearest."""
         return choose(self.candidates, release, flavour, self.where)
 
-    def download(self, candidate: Candidate, folder: Path, share: Callable[[float], None]) -> Path:
-        """Fetch a package into a new folder inside `folder`."""
+    def download(self, candidate: Candidate, folder: Path, share: Callable[[float], None]) -> tuple[Path, ...]:
+        """Fetch a kernel's packages into a new folder inside `folder`."""
         place = folder / "download"
         place.mkdir()
         return self.apt.download(candidate, place, share)

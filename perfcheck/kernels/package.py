@@ -59,6 +59,11 @@ def add_package(parts: Parts, path: Path) -> None:
                     parts.add_image(_regular(path, member, content))
                 case ("boot", file) if file.startswith("config-"):
                     parts.add_config(_regular(path, member, content))
+                # Debian's place for both since 6.19.
+                case ("lib", "modules", _, "vmlinuz") | ("usr", "lib", "modules", _, "vmlinuz"):
+                    parts.add_image(_regular(path, member, content))
+                case ("lib", "modules", _, "config") | ("usr", "lib", "modules", _, "config"):
+                    parts.add_config(_regular(path, member, content))
                 case ("lib", "modules", release, *rest) | ("usr", "lib", "modules", release, *rest) if rest:
                     if member.isdir() or rest[0] in {"build", "source"} or not is_wanted(PurePosixPath(*rest)):
                         continue

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from perfcheck.errors import CouldNotMeasure, Unavailable, UnreadableFile, UsageError
 from perfcheck.kernels.bzimage import KernelImage
+from perfcheck.kernels.candidates import Candidate
 from perfcheck.kernels.elf import section
 from perfcheck.kernels.package import add_package, is_package, package_fields
 from perfcheck.kernels.parts import Parts, add_config_file, add_folder, add_image_file, add_module
@@ -21,12 +23,13 @@ _MAX_LIST_BYTES: Final = 16 << 20
 _STRIPPED_AT_ONCE: Final = 200
 _STRIP_TIMEOUT_S: Final = 300.0
 _HAVE_MODULES: Final = "CONFIG_MODULES=y"
+_IMAGE_PACKAGES: Final = ("linux-image-", "linux-binary-")
 
 
-def gather(path: Path, folder: Path, modules: Path | None = None) -> Parts:
+def gather(path: Path, folder: Path, modules: Sequence[Path] = ()) -> Parts:
     """Gather the kernel that a path stands for in `folder`; UsageError where it is none, or has no modules.
 
-    `modules`: where the modules are, if not where they usually are: a folder, or a package of their own.
+    `modules`: where the modules are, if not where they usually are: folders, or packages of their own.
     """
     if path.is_dir():
         return _built_tree(path, folder, modules)
@@ -35,20 +38,40 @@ def gather(path: Path, folder: Path, modules: Path | None = None) -> Parts:
     return _installed(path, folder, modules)
 
 
-def _package(path: Path, folder: Path, modules: Path | None) -> Parts:
+def gather_packages(paths: Sequence[Path], folder: Path) -> Parts:
+    """Gather a kernel out of the packages that it is divided into; UsageError where they are not all of one."""
+    first, *more = sorted(paths, key=_has_no_image)
+    return _package(first, folder, more)
+
+
+def _has_no_image(path: Path) -> bool:
+    return not package_fields(path)[0].startswith(_IMAGE_PACKAGES)
+
+
+def _package(path: Path, folder: Path, modules: Sequence[Path]) -> Parts:
     name, version = package_fields(path)
     parts = Parts(folder=folder, source=str(path), origin=f"package {name} {version}", package_version=version)
     add_package(parts, path)
     if not parts.image.exists():
-        raise UsageError(f"{path}: the package {name} has no kernel image (boot/vmlinuz-RELEASE)")
-    if modules is not None:
+        raise UsageError(f"{path}: {_no_image(name)}")
+    if modules:
         _add_modules(parts, modules, KernelImage.read(parts.image).release)
     elif not parts.module_names:
         _require_no_modules(parts, f"the package {name} has no modules; name the package that has them with --modules")
     return parts
 
 
-def _installed(path: Path, folder: Path, modules: Path | None) -> Parts:
+def _no_image(name: str) -> str:
+    where = f"the package {name} has no kernel image (boot/vmlinuz-RELEASE, or lib/modules/RELEASE/vmlinuz)"
+    if (debians := Candidate.of(name, "", "")) is None:
+        return where
+    return (
+        f"{where}; since 6.19 Debian's has three others: add linux-binary-{debians.release}, with --modules "
+        f"linux-modules-{debians.release} and --modules linux-base-{debians.release}"
+    )
+
+
+def _installed(path: Path, folder: Path, modules: Sequence[Path]) -> Parts:
     """Gather an image with its modules and its config; a config that is not beside it may be inside."""
     image = KernelImage.read(path)
     parts = Parts(folder=folder, source=str(path), origin=f"image {path.absolute()}")
@@ -56,7 +79,7 @@ def _installed(path: Path, folder: Path, modules: Path | None) -> Parts:
     if path.name.startswith("vmlinuz"):
         add_config_file(parts, path.with_name(path.name.replace("vmlinuz", "config", 1)))
     place = INSTALLED / image.release
-    if modules is not None:
+    if modules:
         _add_modules(parts, modules, image.release)
     elif place.is_dir():
         add_folder(parts, place)
@@ -65,7 +88,7 @@ def _installed(path: Path, folder: Path, modules: Path | None) -> Parts:
     return parts
 
 
-def _built_tree(tree: Path, folder: Path, modules: Path | None) -> Parts:
+def _built_tree(tree: Path, folder: Path, modules: Sequence[Path]) -> Parts:
     """Gather what a build left in a source tree, or in its output folder; nothing of it is run."""
     image = tree / _BUILT_IMAGE
     if not image.exists():
@@ -74,13 +97,18 @@ def _built_tree(tree: Path, folder: Path, modules: Path | None) -> Parts:
     parts = Parts(folder=folder, source=str(tree), origin=f"built tree {tree.absolute()}")
     add_image_file(parts, image)
     add_config_file(parts, tree / ".config")
-    if modules is not None:
+    if modules:
         _add_modules(parts, modules, KernelImage.read(image).release)
-    elif (tree / "modules.order").exists():
+        return parts
+    if (tree / "modules.order").exists():
         _add_built_modules(parts, tree)
         _strip(parts)
     else:
         _require_no_modules(parts, "modules.order is missing; run make modules there")
+    # A kernel without modules has these, too: guests look up in them what is built in.
+    for name in ("modules.builtin", "modules.builtin.modinfo"):
+        if (tree / name).exists():
+            add_module(parts, PurePosixPath(name), tree / name)
     return parts
 
 
@@ -96,9 +124,6 @@ def _add_built_modules(parts: Parts, tree: Path) -> None:
         order.append(f"kernel/{built}\n")
         add_module(parts, "kernel" / built, tree / built)
     parts.add_module_file(PurePosixPath("modules.order"), io.BytesIO("".join(order).encode()))
-    for name in ("modules.builtin", "modules.builtin.modinfo"):
-        if (tree / name).exists():
-            add_module(parts, PurePosixPath(name), tree / name)
 
 
 def _strip(parts: Parts) -> None:
@@ -133,19 +158,21 @@ def _built_module(tree: Path, line: str) -> PurePosixPath:
     raise UsageError(f"{tree}: {built} is missing, which modules.order lists; run make modules there")
 
 
-def _add_modules(parts: Parts, modules: Path, release: str) -> None:
-    """Add the modules of a folder (or a root folder that has lib/modules/RELEASE), or of a package."""
-    if not modules.is_dir():
-        if not is_package(modules):
-            raise UsageError(f"--modules {modules}: neither a folder nor a Debian package")
-        add_package(parts, modules)
-        place = modules
-    else:
-        places = [modules / "lib/modules" / release, modules / release, modules]
-        place = next(each for each in places if each.is_dir())
-        add_folder(parts, place)
+def _add_modules(parts: Parts, modules: Sequence[Path], release: str) -> None:
+    """Add the modules of folders (or of root folders that have lib/modules/RELEASE), and of packages."""
+    added = []
+    for each in modules:
+        if each.is_dir():
+            places = [each / "lib/modules" / release, each / release, each]
+            added.append(next(place for place in places if place.is_dir()))
+            add_folder(parts, added[-1])
+        elif is_package(each):
+            added.append(each)
+            add_package(parts, each)
+        else:
+            raise UsageError(f"--modules {each}: neither a folder nor a Debian package")
     if not parts.module_names:
-        raise UsageError(f"--modules {place}: no kernel module (*.ko) is in it")
+        raise UsageError(f"--modules {', '.join(map(str, added))}: no kernel module (*.ko) is in it")
 
 
 def _require_no_modules(parts: Parts, message: str) -> None:

@@ -21,7 +21,7 @@ from perfcheck.kernels.description import FILE, Description
 from perfcheck.kernels.names import check_name, default_name
 from perfcheck.kernels.parts import Parts
 from perfcheck.kernels.progress import NoProgress, Progress
-from perfcheck.kernels.sources import gather
+from perfcheck.kernels.sources import gather, gather_packages
 from perfcheck.system.files import UNFINISHED
 
 _CACHE: Final = "cache"
@@ -137,7 +137,7 @@ class KernelStore:
         return kernel
 
     def add(
-        self, path: Path, name: str | None = None, *, modules: Path | None = None, progress: Progress | None = None
+        self, path: Path, name: str | None = None, *, modules: Sequence[Path] = (), progress: Progress | None = None
     ) -> Kernel:
         """Add a package, an image with its modules, or a built source tree; see `sources.gather`.
 
@@ -168,11 +168,12 @@ class KernelStore:
         self._require_free(name)
         with self._work() as work:
             progress.stage(f"fetching {candidate.package} {candidate.version}")
-            package = archive.download(candidate, work, progress.share)
+            packages = archive.download(candidate, work, progress.share)
             progress.stage(f"unpacking {candidate.package}")
-            parts = gather(package, _parts_folder(work))
+            parts = gather_packages(packages, _parts_folder(work))
             parts.origin = candidate.origin()
-            package.unlink()
+            for package in packages:
+                package.unlink()
             return self._finish(parts, work, name, progress)
 
     def remove(self, names: Sequence[str]) -> tuple[str, ...]:

@@ -145,6 +145,24 @@ def package(
     return path
 
 
+def divided_packages(folder: Path, release: str = RELEASE) -> dict[str, Path]:
+    """Write the three packages that Debian divides a kernel into since 6.19; return them by their kind."""
+    place = f"./usr/lib/modules/{release}"
+    members = {
+        "binary": [Member(name=f"{place}/vmlinuz", content=image(release))],
+        "modules": [Member(name=f"{place}/kernel/net/{name}.ko", content=module(release)) for name in ("one", "two")],
+        "base": [
+            Member(name=f"{place}/System.map", content=b"ffffffff81000000 T _stext\n"),
+            Member(name=f"{place}/config", content=CONFIG),
+            Member(name=f"{place}/modules.builtin", content=b"kernel/net/unix/unix.ko\n"),
+            Member(name=f"{place}/modules.order", content=b"kernel/net/one.ko\nkernel/net/two.ko\n"),
+        ],
+    }
+    return {
+        kind: package(folder / f"{kind}.deb", files, name=f"linux-{kind}-{release}") for kind, files in members.items()
+    }
+
+
 def _ar(name: str, content: bytes) -> bytes:
     header = f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode()
     return header + content + (b"\n" if len(content) % 2 else b"")

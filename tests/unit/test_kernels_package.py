@@ -16,6 +16,7 @@ from kernel_files import (
     CONFIG,
     RELEASE,
     Member,
+    divided_packages,
     image,
     kernel_members,
     module,
@@ -28,19 +29,20 @@ from perfcheck.errors import UnreadableFile, UsageError
 from perfcheck.kernels import package as package_module
 from perfcheck.kernels import parts, sources
 from perfcheck.kernels.elf import section
+from perfcheck.kernels.modules import ModuleSet
 from perfcheck.kernels.store import Kernel, KernelStore
 
 MODULES = f"./lib/modules/{RELEASE}"
 
 
-def add(folder: Path, path: Path, modules: Path | None = None) -> Kernel:
+def add(folder: Path, path: Path, *modules: Path) -> Kernel:
     return KernelStore.create(folder / "store").add(path, modules=modules)
 
 
-def refused(folder: Path, path: Path, modules: Path | None = None) -> str:
+def refused(folder: Path, path: Path, *modules: Path) -> str:
     """Return the message of a refusal, which is one line and leaves nothing."""
     with pytest.raises((UsageError, UnreadableFile)) as caught:
-        add(folder, path, modules)
+        add(folder, path, *modules)
     assert list((folder / "store").iterdir()) == []
     text = str(caught.value)
     assert "\n" not in text
@@ -157,7 +159,9 @@ def test_what_only_begins_as_a_package_is_refused(tmp_path: Path, content: bytes
 
 def test_a_package_without_a_kernel_or_with_a_damaged_one_is_refused(tmp_path: Path) -> None:
     path = package(tmp_path / "k.deb", [Member(name="./usr/bin/ls", content=b"x")], name="coreutils")
-    assert "the package coreutils has no kernel image (boot/vmlinuz-RELEASE)" in refused(tmp_path, path)
+    assert refused(tmp_path, path).endswith(
+        "the package coreutils has no kernel image (boot/vmlinuz-RELEASE, or lib/modules/RELEASE/vmlinuz)"
+    )
     path = package(tmp_path / "k.deb", kernel_members(content=image()[:1700]))
     assert "not a bootable x86-64 kernel image (bzImage): cut off" in refused(tmp_path, path)
 
@@ -168,6 +172,25 @@ def test_modules_may_be_in_a_package_of_their_own(tmp_path: Path) -> None:
     second = package(tmp_path / "modules.deb", [each for each in members if "modules" in each.name], name="modules")
     assert "has no modules; name the package that has them with --modules" in refused(tmp_path, first)
     assert add(tmp_path, first, second).module_count() == 2
+
+
+def test_a_kernel_may_be_divided_into_packages_as_debians_are(tmp_path: Path) -> None:
+    parts_of = divided_packages(tmp_path)
+    binary, modules, base = (parts_of[name] for name in ("binary", "modules", "base"))
+    empty = package(tmp_path / "image.deb", [])
+    assert refused(tmp_path, empty).endswith(
+        f"since 6.19 Debian's has three others: add linux-binary-{RELEASE}, with --modules linux-modules-{RELEASE} "
+        f"and --modules linux-base-{RELEASE}"
+    )
+    assert "has no modules; name the package that has them with --modules" in refused(tmp_path, binary)
+    assert "base.deb: no kernel module (*.ko) is in it" in refused(tmp_path, binary, base)
+    assert "has two files for vmlinuz" in refused(tmp_path, binary, modules, base, binary)
+    kernel = add(tmp_path, binary, modules, base)
+    assert (kernel.name, kernel.release, kernel.module_count()) == ("6.12.7-cloud", RELEASE, 2)
+    assert kernel.image.read_bytes() == image()
+    assert kernel.config is not None
+    assert kernel.config.read_bytes() == CONFIG
+    assert ModuleSet.of(kernel).is_built_in("unix")
 
 
 def test_an_image_is_added_with_its_modules_and_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +272,15 @@ def test_a_built_tree_is_added_as_make_would_install_it(tmp_path: Path, before: 
     assert (kernel.modules / "modules.builtin").exists()
     assert kernel.config is not None
     assert kernel.origin == f"built tree {tmp_path}/linux"
+
+
+def test_a_tree_without_modules_is_added_with_what_is_built_in(tmp_path: Path) -> None:
+    tree = built_tree(tmp_path)
+    (tree / "modules.order").unlink()
+    (tree / ".config").write_text("CONFIG_NET=y\n# CONFIG_MODULES is not set\n")
+    kernel = add(tmp_path, tree)
+    assert kernel.module_count() == 0
+    assert ModuleSet.of(kernel).is_built_in("unix")
 
 
 def test_modules_of_a_built_tree_lose_their_debugging_information(tmp_path: Path) -> None:
