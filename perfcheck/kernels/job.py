@@ -26,7 +26,8 @@ class Step:
     """One step of a job; `netns` is the name of a network namespace, empty for the guest's own.
 
     `timeout_s` is in the guest's time. `may_fail`: the job goes on where the step fails. `in_turns`: its process and
-    others of this kind never interrupt one another (SCHED_FIFO), so that chance does not decide who runs when.
+    others of this kind never interrupt one another (SCHED_FIFO), and softirqs go before them, so that chance does not
+    decide who runs when.
     """
 
     kind: Kind

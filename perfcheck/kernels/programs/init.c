@@ -12,8 +12,8 @@
  * A report is a line `@step NUMBER STATUS NANOSECONDS BYTES`, the bytes, and a newline. The status is that of the
  * process, 128 plus a signal's number, 124 past the time limit, or 1 where the step itself failed. The first step
  * that does not end with 0 ends the job, unless a `?` stands before its kind. Processes of steps with a `=` before
- * their kind take turns (SCHED_FIFO): who is woken runs when the other one waits, and chance decides nothing. The last
- * line is `@end NUMBER`, with the steps that were run.
+ * their kind take turns (SCHED_FIFO): who is woken runs when the other one waits, and chance decides nothing. The
+ * kernel's own thread for softirqs goes before them. The last line is `@end NUMBER`, with the steps that were run.
  *
  * /root.steps, where it is there, says how the root file system is made before the first step (root.h).
  */
@@ -118,6 +118,8 @@ static void say(int output, const char *what, const char *name)
 	dprintf(output, "%s: %s: %s\n", what, name, strerror(errno));
 }
 
+#include "turns.h"
+
 /* The namespace of the calling process; those that it starts are in it, too. */
 static int enter(const char *netns, int output)
 {
@@ -140,6 +142,8 @@ static pid_t launch(const struct step *step, int output)
 {
 	pid_t pid;
 
+	if (step->in_turns && softirqs_first(output))
+		return -1;
 	if (enter(step->netns, output))
 		return -1;
 	pid = fork();
