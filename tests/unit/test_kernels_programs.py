@@ -39,7 +39,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have the compiler be one that only notes what it was asked for."""
     asked: list[str] = []
 
-    def build(source: Path, how: tuple[str, ...]) -> bytes:
+    def build(source: Path, how: tuple[str, ...], scratch: Path | None = None) -> bytes:
+        del scratch
         asked.append(" ".join((source.name, *how)))
         return b"object %d" % len(asked)
 
