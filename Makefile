@@ -23,14 +23,14 @@ RELEASE ?= 6.12
 # Kernel tests that need features which many kernels lack (netem, Open vSwitch, tracing of functions), and tests of
 # metrics that have other hooks on other kernels.
 VM_MODULES := openvswitch sch_netem nf_conntrack nft_ct
-VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py collect_ip_ovs.py collect_ip_times.py collect_detail.py \
-	collect_detail_runs.py collect_events.py collect_tcp_retransmissions.py)
+VM_TESTS := $(addprefix tests/kernel/test_,links_netem.py collect_ip_ovs.py collect_ip_times.py \
+	collect_ip_conntrack.py collect_detail.py collect_detail_runs.py collect_events.py collect_tcp_retransmissions.py)
 # These run before any of the modules is loaded.
 VM_FIRST := tests/kernel/test_ebpf_late_modules.py
 UNIT := $(PYTEST) -q -p no:cacheprovider --hypothesis-profile=ci
 # These tests start workers themselves; that keeps two CPUs busy.
 WORKERS := tests/plugin/test_xdist.py
-GUESTS := $(addprefix tests/kernel/test_,cost_ab.py guest_measures.py)
+GUESTS := $(addprefix tests/kernel/test_,in_a_guest.py cost_ab.py guest_measures.py)
 VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p no:cacheprovider --tb=short --durations=5
 
 # Python keeps what it has compiled, also where the environment says otherwise: each start of perfcheck takes a third
@@ -48,7 +48,7 @@ help:
 	@echo 'make test            all tests, and how long each part took: lint, types, unit, plugin, xdist, kernel'
 	@echo 'make unit            the tests that need no root'
 	@echo 'make vm              kernel tests in a guest with Debian'"'"'s kernel (RELEASE=6.1 or 6.12)'
-	@echo 'make guests          a whole comparison and whole scenarios in guests of the kernel lab'
+	@echo 'make guests          in guests: a whole comparison, whole scenarios, counts of Open vSwitch and connection tracking'
 	@echo 'make distros         demo and test in fresh chroots of Debian 12 and 13 (DISTROS="trixie" TARGETS="demo", KEEP=FOLDER)'
 	@echo 'make lock            renew requirements.lock, the exact versions that setup installs'
 	@echo 'make baselines       measure, and save a new session in baselines/'
@@ -114,12 +114,11 @@ part-xdist:
 part-kernel:
 	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) tests/kernel $(addprefix --ignore=,$(GUESTS)) --durations=10
 
-# Whole comparisons, and whole scenarios with all layers, take minutes in guests.
+# Whole comparisons, whole scenarios with all layers, and tests of what only another kernel has take minutes in guests.
 guests: setup test-tools
 	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) $(GUESTS)
 
-vm: setup
-	@VM=1 VENV=$(VENV) .ci/setup
+vm: setup test-tools
 	$(PYTHON) tests/vm/guest.py --release $(RELEASE) -- sh -c '$(VM_PYTEST) $(VM_FIRST) && \
 		modprobe -a $(VM_MODULES) && $(VM_PYTEST) $(VM_TESTS)'
 

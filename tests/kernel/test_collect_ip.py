@@ -1,4 +1,4 @@
-"""Routes, fragments, ICMP, neighbours, packet filter and connection tracking against what was sent and nft counted."""
+"""Routes, fragments, ICMP, neighbours and packet filter against what was sent and nft counted."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from collections.abc import Iterator
 
 import collect_lab as lab
 import pytest
-from bracketing import bracketed
-from lab_building import do_without
 
 from perfcheck.analyse.layers import layer_metrics
 from perfcheck.collect.drops import DropsCollector
-from perfcheck.collect.ip.conntrack import ConntrackCollector
 from perfcheck.collect.ip.routes import IpCollector
 from perfcheck.collect.kernel.netlink import NetlinkCollector
 from perfcheck.collect.kernel.snmp import HostCountersCollector
-from perfcheck.errors import Unavailable
 from perfcheck.model.seams import Collector
 from perfcheck.system.clock import wait_until
 
@@ -105,75 +101,6 @@ def test_without_a_route_nothing_is_sent(pair: lab.Pair, collectors: tuple[Colle
                 send(pair, 1, address="192.0.2.1")
     # Both hosts have something to say to all IPv6 routers, too, and no route there yet.
     assert layer_metrics(tuple(seen.values()))["ip.no_routes"] == pytest.approx(100, abs=6)
-
-
-def tracking() -> ConntrackCollector:
-    conntrack = ConntrackCollector()
-    try:
-        conntrack.check()
-    except Unavailable as lacking:
-        do_without(lacking)
-    return conntrack
-
-
-def test_connection_tracking_is_that_of_the_hosts(pair: lab.Pair) -> None:
-    conntrack = tracking()
-    for end in (0, 1):
-        pair.nft(end, "add table ip t", "add chain ip t c { type filter hook prerouting priority 0; }",
-                 "add rule ip t c ct state invalid counter", "add counter ip t k",
-                 "add rule ip t c udp dport 1000-1999 ct state new counter name k")  # fmt: skip
-    with lab.measuring(pair.scope(), conntrack) as seen:
-        for port in range(1000, 1100):
-            send(pair, 1, port=port)
-    found = seen["conntrack"].metrics
-    # nft counts 100 flows new to the server; the client's own rules see no packet of them on the way in.
-    count = "/proc/sys/net/netfilter/nf_conntrack_count"
-    tracked = [int(lab.run("ip", "netns", "exec", name, "cat", count)) for name in pair.names]
-    assert pair.dropped(1) == 100
-    assert found["ip.conntrack_entries"] >= sum(tracked)
-    assert tracked[1] >= 100
-    # Nothing has been forgotten yet: what is in both tables was new. The client tracks what it sends, too.
-    assert found["ip.conntrack_new"] == pytest.approx(sum(tracked), abs=2)
-    assert found["ip.conntrack_drop"] == found["ip.conntrack_insert_failed"] == 0
-    most = int(lab.run("cat", "/proc/sys/net/netfilter/nf_conntrack_max"))
-    assert 100 / most * 100 <= found["ip.conntrack_use_pct"] < 100 * found["ip.conntrack_entries"] / most + 1
-
-
-CONNTRACK = {"found": "found", "invalid": "invalid", "insert_failed": "insert_failed", "drop": "drop",
-             "early_drop": "early_drop", "error": "icmp_error"}  # fmt: skip
-"""Our names, and the columns of /proc/net/stat/nf_conntrack."""
-
-
-def conntrack_columns(pair: lab.Pair) -> dict[str, float]:
-    """What connection tracking counted on all CPUs, by /proc, and what nft's rules took for invalid, of both hosts."""
-    found = dict.fromkeys((*CONNTRACK.values(), "nft"), 0.0)
-    for end, name in enumerate(pair.names):
-        head, *rows = lab.run("ip", "netns", "exec", name, "cat", "/proc/net/stat/nf_conntrack").splitlines()
-        for row in rows:
-            columns = dict(zip(head.split(), row.split(), strict=True))
-            for column in CONNTRACK.values():
-                found[column] += int(columns[column], 16)
-        found["nft"] += pair.dropped(end)
-    return found
-
-
-def test_what_fits_no_connection_is_counted_by_proc_and_nft_alike(pair: lab.Pair) -> None:
-    """Segments that are no TCP (their checksum is wrong), which the client's own rules take for invalid, too."""
-    conntrack = tracking()
-    for end in (0, 1):
-        pair.nft(end, "add table ip t", "add counter ip t k")
-        for hook in ("prerouting", "output"):
-            pair.nft(end, f"add chain ip t {hook} {{ type filter hook {hook} priority 0; }}",
-                     f"add rule ip t {hook} ct state invalid counter name k")  # fmt: skip
-    raw = pair.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP))
-    with raw, bracketed(lambda: conntrack_columns(pair), pair.scope(), conntrack) as kept:
-        for _ in range(SENT):
-            raw.sendto(bytes(20), (pair.addresses[1], 0))
-    metrics = kept.seen["conntrack"].metrics
-    for name, column in CONNTRACK.items():
-        kept.holds(column, metrics[f"ip.conntrack_{name}"])
-    kept.holds("nft", metrics["ip.conntrack_invalid"])
-    assert metrics["ip.conntrack_invalid"] >= SENT
 
 
 def test_other_namespaces_do_not_count(pair: lab.Pair, collectors: tuple[Collector, ...]) -> None:

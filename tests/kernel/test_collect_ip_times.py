@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import collect_lab as lab
 import pytest
+from graph_tracer import traced
 from slowing import slowed_function
 
 from perfcheck.analyse.layers import layer_metrics
@@ -134,6 +135,28 @@ def test_time_spent_in_the_function_is_in_its_time(
     added_us = slow.run_ns / slow.calls / 1000
     assert slow_us - plain_us == pytest.approx(added_us, rel=0.05, abs=0.2)
     assert added_us > 2
+
+
+def test_the_kernels_tracer_finds_as_many_calls_and_the_same_difference(pair: lab.Pair) -> None:
+    """Each way to trace a function adds a time of its own, and the same to each function."""
+    track(pair)
+    with (
+        opened(RouteTimesCollector(Attachment.FENTRY)) as routes,
+        opened(ConntrackTimesCollector(Attachment.FENTRY)) as tracking,
+    ):
+        send(pair)
+        with lab.measuring(pair.scope(), routes, tracking) as seen:
+            send(pair)
+    functions = ("fib_table_lookup", "nf_conntrack_in")
+    with traced(*functions) as kernel:
+        send(pair)
+    ours = [seen[one.name].distributions[one.quantity] for one in (routes, tracking)]
+    theirs = [kernel.calls_us[name] for name in functions]
+    assert [one.count for one in ours] == pytest.approx([len(calls) for calls in theirs], abs=8)
+    (route_us, track_us), (traced_route_us, traced_track_us) = (
+        [one.total / one.count for one in ours], [sum(calls) / len(calls) for calls in theirs]
+    )  # fmt: skip
+    assert track_us - route_us == pytest.approx(traced_track_us - traced_route_us, rel=0.05)
 
 
 @pytest.mark.parametrize(
