@@ -17,7 +17,7 @@ from perfcheck.cli.kernel_arguments import add_kernel_commands
 from perfcheck.cli.show import show
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.printable import printable_lines
-from perfcheck.runner.option_values import count, for_argparse, path_text, percent, ref, tolerance
+from perfcheck.runner.option_values import count, for_argparse, kernel_name, path_text, percent, ref, tolerance
 from perfcheck.runner.sides import FORMS, Side
 from perfcheck.scenario import hint
 from perfcheck.system.printing import complain
@@ -91,6 +91,7 @@ def _former(parser: argparse.ArgumentParser, name: str, now: str, parse: Callabl
 
 _count = for_argparse(count)
 _percent = for_argparse(percent)
+_kernel_name = for_argparse(kernel_name)
 _ref = for_argparse(ref)
 _path = for_argparse(lambda text: Path(path_text(text)))
 _side = for_argparse(Side.parse)
@@ -114,7 +115,7 @@ def _sessions(text: str) -> int:
 
 def _add_kernel(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--kernel", metavar="NAME",
+        "--kernel", type=_kernel_name, metavar="NAME",
         help="measure in a guest that boots this kernel of the store (`perfcheck kernel list`)",
     )  # fmt: skip
 

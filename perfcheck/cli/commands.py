@@ -44,7 +44,8 @@ from perfcheck.output.terminal import console_for
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.runner.keeping import Keep
-from perfcheck.runner.options import check_metrics, check_subjects
+from perfcheck.runner.kernel_choice import check_kernels
+from perfcheck.runner.options import check_files, check_metrics, check_subjects
 from perfcheck.runner.unmeasured import unmeasured_pairs
 from perfcheck.scenario import ScenarioFile, json_schema, load_all
 from perfcheck.system import clean as clean_up
@@ -74,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     check_metrics(options.tolerances, scenarios)
     check_subjects(options.tolerances, scenarios)
+    check_files(options, scenarios)
+    check_kernels(options.kernel)
     console = console_for(stderr=arguments.json == STDOUT)
     histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
     outputs = Outputs([*_json_lines(arguments), *histories, *_reports(console, arguments, files)])
@@ -121,10 +124,12 @@ def side_by_side(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     check_metrics(options.tolerances, scenarios)
     check_subjects(options.tolerances, scenarios)
+    check_files(options, scenarios)
+    check_kernels(options.kernel, a, b)
     runner = Runner.create(options, progress)
     with begun(runner, progress, records, reports) as refusal:
         sides = functools.partial(runner.ab, a=a, b=b)
-        lost = functools.partial(unmeasured_pairs, a=a, b=b)
+        lost = functools.partial(unmeasured_pairs, a=a, b=b, kernel=options.kernel)
         for before, after in recorded(scenarios, sides, lost, refusal=refusal, wrong=wrong):
             progress.clear()
             records.write(before)
@@ -333,8 +338,8 @@ def clean(arguments: argparse.Namespace) -> int:
     from perfcheck.kernels.store import KernelStore
 
     unfinished = KernelStore.create().clean()
-    for name in unfinished:
-        say(f"kernel store: the unfinished folder {name} was removed")
+    for folder in unfinished:
+        say(f"kernel lab: the unfinished folder {folder} was removed")
     if not (report.undone or report.failed or report.unreadable or unfinished):
         say("nothing to undo")
     return 3 if report.failed or report.unreadable else 0

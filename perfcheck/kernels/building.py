@@ -25,7 +25,7 @@ def build(parts: Parts, work: Path, *, name: str | None, added_at: datetime) -> 
 
     `name`: None for the one that the release gives.
     """
-    image = KernelImage.read(parts.image)
+    image = KernelImage.read(parts.image, Path(parts.source))
     vmlinux = image.vmlinux()
     types = kernel_types(image, vmlinux)
     if not parts.config.exists() and (config := embedded_config(vmlinux)) is not None:

@@ -39,20 +39,21 @@ _BTF_MAGIC: Final = 0xEB9F
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelImage:
-    """A bzImage: the whole file, and the release in its header."""
+    """A bzImage: the whole file, and the release in its header; `path` is what messages name."""
 
     path: Path
     content: bytes
     release: str
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read and check an image; UsageError says what is wrong with the file."""
+    def read(cls, path: Path, source: Path | None = None) -> Self:
+        """Read and check an image; UsageError says what is wrong with the file, or with the `source` that it is of."""
         content = read_bounded(path, MAX_IMAGE_BYTES)
+        named = source or path
         try:
-            return cls(path=path, content=content, release=_release(content))
+            return cls(path=named, content=content, release=_release(content))
         except ValueError as error:
-            raise UsageError(f"{path}: not a bootable x86-64 kernel image (bzImage): {error}") from None
+            raise UsageError(f"{named}: not a bootable x86-64 kernel image (bzImage): {error}") from None
 
     def digest(self) -> str:
         """Return the SHA-256 of the file, in hexadecimal."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import marshal
 import os
-import py_compile
 import shutil
 import stat
 import struct
-import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +59,10 @@ def make_image(image: Path, files: Mapping[str, Path], folders: tuple[str, ...] 
                 unfinished.chmod(0o644)
                 unfinished.replace(image)
     except OSError as error:
-        raise LabError(f"{image}: cannot make this guest image: {error.strerror or error}") from error
+        raise LabError(
+            f"{image}: cannot make this guest image: {error.strerror or error}; make its folder writable, or free "
+            "space there"
+        ) from error
 
 
 @contextmanager
@@ -134,14 +137,14 @@ def byte_code(source: Path, inside: str) -> bytes | None:
     kept = Path(importlib.util.cache_from_source(str(source)))
     if _up_to_date(kept, source):
         return kept.read_bytes()
-    with tempfile.TemporaryDirectory(prefix="perfcheck-byte-code.") as name:
-        compiled = Path(name) / "compiled"
-        try:
-            py_compile.compile(str(source), cfile=str(compiled), dfile=inside, doraise=True, quiet=1)
-            return compiled.read_bytes()
-        except (py_compile.PyCompileError, OSError, ValueError):
-            # Some sources are no Python of this version on purpose, such as templates.
-            return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code = compile(source.read_bytes(), inside, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
+        # Some sources are no Python of this version on purpose, such as templates.
+        return None
+    return _head_of(source) + marshal.dumps(code)
 
 
 def _up_to_date(byte_code: Path, source: Path) -> bool:
@@ -150,5 +153,10 @@ def _up_to_date(byte_code: Path, source: Path) -> bool:
             head = file.read(16)
     except OSError:
         return False
+    return head == _head_of(source)
+
+
+def _head_of(source: Path) -> bytes:
+    """Return how the byte code of a source begins, as PEP 552 has it: it holds while time and size stay the same."""
     status = source.stat()
-    return head == importlib.util.MAGIC_NUMBER + _HEAD.pack(0, int(status.st_mtime) & _WORD, status.st_size & _WORD)
+    return importlib.util.MAGIC_NUMBER + _HEAD.pack(0, int(status.st_mtime) & _WORD, status.st_size & _WORD)

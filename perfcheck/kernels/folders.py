@@ -34,6 +34,11 @@ def cache_folder() -> Path:
     return _base("XDG_CACHE_HOME", ".cache") / _OWN
 
 
+def environments_folder() -> Path:
+    """Return where images of this machine's environment are kept."""
+    return cache_folder() / "guest-images"
+
+
 def _base(variable: str, under_home: str) -> Path:
     value = os.environ.get(variable)
     # The specification of these variables says that a relative path is to be ignored.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +19,13 @@ import perfcheck
 from perfcheck.kernels.archive import Archive
 from perfcheck.kernels.environment import complete, environment_files, stand_in
 from perfcheck.kernels.file_system import TYPE, byte_code, make_image
-from perfcheck.kernels.folders import cache_folder
+from perfcheck.kernels.folders import environments_folder
 from perfcheck.kernels.image import plain_modules, unsigned
 from perfcheck.kernels.machine_files import MachineFiles
 from perfcheck.kernels.modules import ModuleSet
 from perfcheck.kernels.programs import program
-from perfcheck.kernels.store import Kernel
+from perfcheck.kernels.scratch import scratch_folder
+from perfcheck.kernels.store import IMAGES, Kernel
 
 FOLDERS: Final = ("dev", "proc", "sys", "run", "tmp", "root", "own", "var/tmp", "var/cache", "var/lib", "etc")
 MAPPING: Final = ("nfit", "nd_pmem", "overlay", TYPE)
@@ -86,7 +86,7 @@ def environment_image(programs: Sequence[Path] = (), more: Sequence[Path] = ()) 
     """Return the file system with Python, packages and tools of this machine, made once for each state of it."""
     files = environment_files(programs, more)
     key = files.digest(str(_VERSION), stand_in(), *map(str, programs))
-    kept = cache_folder() / "guest-images" / f"environment-{key}.{TYPE}"
+    kept = environments_folder() / f"environment-{key}.{TYPE}"
     if kept.exists():
         os.utime(kept)
         return kept
@@ -107,13 +107,13 @@ def modules_image(kernel: Kernel) -> Path:
     """Return the file system with a kernel's modules, made once a kernel."""
     index = (kernel.modules / "modules.dep").stat()
     key = hashlib.blake2b(f"{_VERSION} {kernel.release} {index.st_size} {index.st_mtime_ns}".encode(), digest_size=8)
-    kept = kernel.cache / "images" / f"modules-{key.hexdigest()}.{TYPE}"
+    kept = kernel.cache / IMAGES / f"modules-{key.hexdigest()}.{TYPE}"
     if kept.exists():
         return kept
-    with tempfile.TemporaryDirectory(prefix="perfcheck-modules.") as name:
+    with scratch_folder() as folder:
         files: dict[str, Path] = {}
         for relative, content in plain_modules(kernel, _chosen_modules(ModuleSet.of(kernel))):
-            path = Path(name) / relative
+            path = folder / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             files[f"usr/lib/modules/{kernel.release}/{relative}"] = path

@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,9 +23,9 @@ from perfcheck.kernels.archive import Archive
 from perfcheck.kernels.console import death_of, last_lines
 from perfcheck.kernels.direct_boot import bootable
 from perfcheck.kernels.job import JobReport, Step
+from perfcheck.kernels.scratch import guest_folder
 from perfcheck.kernels.store import Kernel
 from perfcheck.system import Journal, commands, new_tag, processes
-from perfcheck.system.undo import FOLDER_PREFIX
 
 Time = Literal["virtual", "real"]
 WriteImage = Callable[[BinaryIO], None]
@@ -109,7 +108,7 @@ def boot(
     """
     check()
     with kernel.in_use(), Journal.create(new_tag()) as journal:
-        folder = _folder(journal)
+        folder = guest_folder(journal)
         running = _Running(kernel, folder, options)
         _join(folder / "initrd", image, steps)
         running.start(journal)
@@ -128,18 +127,6 @@ def boot(
         return GuestRun(report=report, console=running.console(), wall_s=running.wall_s, boot_s=running.boot_s)
 
 
-def _folder(journal: Journal) -> Path:
-    """Make the folder of a guest's files; the journal's undo removes it, after a kill the next run's."""
-    folder = Path(tempfile.gettempdir()) / f"{FOLDER_PREFIX}{journal.tag}"
-    journal.note("folder", str(folder))
-    try:
-        folder.mkdir(mode=0o700)
-        journal.note("folder", str(folder), inode=str(folder.lstat().st_ino))
-    except OSError as error:
-        raise LabError(f"{folder}: cannot make a folder for a guest: {error.strerror}") from error
-    return folder
-
-
 def _join(initrd: Path, image: Path | WriteImage, steps: Sequence[Step]) -> None:
     """Write the image with the job behind it: the kernel unpacks both."""
     try:
@@ -154,7 +141,10 @@ def _join(initrd: Path, image: Path | WriteImage, steps: Sequence[Step]) -> None
             archive.file("job", job.encode(steps))
             archive.finish()
     except OSError as error:
-        raise LabError(f"{initrd}: cannot write a guest's files: {error.strerror}") from error
+        raise LabError(
+            f"{initrd}: cannot write a guest's files: {error.strerror}; free space there, or set TMPDIR to another "
+            "folder"
+        ) from error
 
 
 class _Running:

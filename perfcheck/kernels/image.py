@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from perfcheck.errors import LabError, Unavailable
 from perfcheck.kernels.archive import Archive
+from perfcheck.kernels.folders import writing
 from perfcheck.kernels.libraries import libraries_of
 from perfcheck.kernels.modules import ModuleSet
 from perfcheck.kernels.programs import program
-from perfcheck.kernels.store import Kernel
+from perfcheck.kernels.scratch import scratch_folder
+from perfcheck.kernels.store import IMAGES, Kernel
 from perfcheck.system import commands
 from perfcheck.system.files import replacing
 
@@ -37,15 +38,16 @@ _LAYOUT_VERSION: Final = 4
 def small_image(kernel: Kernel, extra: Sequence[str] = ()) -> Path:
     """Return the image for a kernel and the programs `extra`, made once and kept beside the kernel.
 
-    Unavailable for a program that is not installed here.
+    Unavailable for a program that is not installed here, and where the store cannot be written.
     """
     tools = [Path(commands.find(name)) for name in dict.fromkeys((*PROGRAMS, *extra))]
-    kept = kernel.cache / "images" / f"small-{_key(kernel, tools)}.cpio"
+    kept = kernel.cache / IMAGES / f"small-{_key(kernel, tools)}.cpio"
     if kept.exists():
         return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(kept, durable=False) as descriptor, open(descriptor, "wb", closefd=False) as out:
-        _write(out, kernel, tools)
+    with writing(kernel.folder.parent):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(kept, durable=False) as descriptor, open(descriptor, "wb", closefd=False) as out:
+            _write(out, kernel, tools)
     return kept
 
 
@@ -103,8 +105,8 @@ def _below(path: Path) -> Iterator[Path]:
 def plain_modules(kernel: Kernel, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """Yield modules by their files below lib/modules/RELEASE, as a guest loads them, with the index of modprobe."""
     modules = ModuleSet.of(kernel)
-    with tempfile.TemporaryDirectory(prefix="perfcheck-modules.") as name:
-        tree = Path(name) / "lib" / "modules" / kernel.release
+    with scratch_folder() as folder:
+        tree = folder / "lib" / "modules" / kernel.release
         for module in modules.closure(names):
             relative = module.path.relative_to(kernel.modules)
             target = tree / relative.parent / (relative.name.partition(".ko")[0] + ".ko")
@@ -114,7 +116,7 @@ def plain_modules(kernel: Kernel, names: Iterable[str]) -> Iterator[tuple[str, b
         for index in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
             if (kernel.modules / index).exists():
                 shutil.copy(kernel.modules / index, tree / index)
-        commands.run([commands.find("depmod"), "-b", name, kernel.release], timeout_s=60.0, error=LabError)
+        commands.run([commands.find("depmod"), "-b", str(folder), kernel.release], timeout_s=60.0, error=LabError)
         for path in sorted(tree.rglob("*")):
             if path.is_file():
                 yield str(path.relative_to(tree)), path.read_bytes()

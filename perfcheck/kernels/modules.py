@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from perfcheck.errors import UsageError
+from perfcheck.errors import UnreadableFile, UsageError
 from perfcheck.kernels.compression import decompress
 from perfcheck.kernels.parts import MAX_MODULE_BYTES
 from perfcheck.kernels.store import Kernel
+from perfcheck.system.bounded_read import read_bounded
 from perfcheck.system.files import replace_file
 
 _PLAIN: Final = ".ko"
@@ -109,21 +110,32 @@ class ModuleSet:
     def content(self, module: Module) -> bytes:
         """Return a module as the kernel loads it; what is compressed is kept decompressed in the kernel's cache."""
         if module.path.suffix == _PLAIN:
-            return module.path.read_bytes()
+            return self._read(module.path)
         kept = self._cache / f"{module.name}{_PLAIN}"
         try:
             return kept.read_bytes()
         except OSError:
             pass
         try:
-            content = decompress(module.path.read_bytes(), MAX_MODULE_BYTES)
+            content = decompress(self._read(module.path), MAX_MODULE_BYTES)
         except ValueError as error:
-            raise UsageError(f"{module.path}: {error}") from None
+            raise UsageError(f"{module.path}: {error}{self._again()}") from None
         # A store that cannot be written, and a full disk, cost time only.
         with contextlib.suppress(OSError):
             self._cache.mkdir(parents=True, exist_ok=True)
             replace_file(kept, content, durable=False)
         return content
+
+    def _read(self, path: Path) -> bytes:
+        """Read a module; UsageError where the store has lost it."""
+        try:
+            return read_bounded(path, MAX_MODULE_BYTES)
+        except UnreadableFile as error:
+            raise UsageError(f"{error}{self._again()}") from None
+
+    def _again(self) -> str:
+        name = self._kernel
+        return f". The kernel is damaged: remove it with `perfcheck kernel remove {name}`, and add it again"
 
     def _known_as(self, name: str) -> tuple[str, ...]:
         """Return the module of this name, or all that have it as an alias; as modprobe, also where one is built in."""

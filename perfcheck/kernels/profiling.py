@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from perfcheck.kernels.job import Step
 from perfcheck.kernels.kallsyms import kallsyms_of
 from perfcheck.kernels.plugin import COUNTS, plugin_arguments
 from perfcheck.kernels.profile import Profile, read_profiles
+from perfcheck.kernels.scratch import scratch_folder
 from perfcheck.kernels.store import Kernel
 from perfcheck.kernels.symbols import interrupt_functions, parse_kallsyms
 from perfcheck.system.bounded_read import read_bounded_text
@@ -50,8 +50,7 @@ def profiled_boot(
     Counting changes nothing in the guest: its time, and so all that it reports, is the same as without. `kallsyms`
     lists the kernel's own symbols. Raises what `boot` does, and LabError where the counts are not whole.
     """
-    with tempfile.TemporaryDirectory(prefix="perfcheck-guest.") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         arguments = plugin_arguments(folder, interrupt_functions(parse_kallsyms(kallsyms)))
         counting = replace(options, arguments=(*options.arguments, *arguments))
         run = boot(kernel, image, (*steps, SYMBOLS_STEP), counting, None, stopping)

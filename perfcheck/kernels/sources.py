@@ -55,7 +55,7 @@ def _package(path: Path, folder: Path, modules: Sequence[Path]) -> Parts:
     if not parts.image.exists():
         raise UsageError(f"{path}: {_no_image(name)}")
     if modules:
-        _add_modules(parts, modules, KernelImage.read(parts.image).release)
+        _add_modules(parts, modules, KernelImage.read(parts.image, path).release)
     elif not parts.module_names:
         _require_no_modules(parts, f"the package {name} has no modules; name the package that has them with --modules")
     return parts

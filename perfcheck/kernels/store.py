@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
-from perfcheck.errors import UsageError
+from perfcheck.errors import Unavailable, UsageError
 from perfcheck.kernels import folders
 from perfcheck.kernels.building import build
 from perfcheck.kernels.candidates import Candidate
@@ -25,6 +25,8 @@ from perfcheck.kernels.sources import gather, gather_packages
 from perfcheck.system.files import UNFINISHED
 
 _CACHE: Final = "cache"
+IMAGES: Final = "images"
+"""The folder of a kernel's cache with the images that guests boot from."""
 _FILES: Final = ("vmlinuz", "config", "btf", "modules", FILE)
 """What a kernel consists of; all else in its folder was made of it."""
 
@@ -194,10 +196,13 @@ class KernelStore:
                 place.rename(work / place.name)
         return tuple(place.name for place in places)
 
-    def clean(self) -> tuple[str, ...]:
-        """Remove what killed processes left unfinished; return the names of the folders."""
+    def clean(self) -> tuple[Path, ...]:
+        """Remove what killed processes left unfinished here, and of guests' images; return the folders."""
+        places = [self.folder, *sorted(self.folder.glob(f"*/{_CACHE}/{IMAGES}"))]
+        with suppress(Unavailable):  # a user without a home has no cache either
+            places.append(folders.environments_folder())
         with folders.writing(self.folder):
-            return folders.remove_unfinished(self.folder)
+            return tuple(place / name for place in places for name in folders.remove_unfinished(place))
 
     def _same(self, name: str, candidate: Candidate) -> Kernel | None:
         """Return the kernel of this name where it is this very package."""

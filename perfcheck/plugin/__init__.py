@@ -174,11 +174,11 @@ class SessionHooks:
             leave_out_of_guests(self._config, items)
 
     def pytest_collection_finish(self) -> None:
-        """Refuse a tolerance of a subject that no collected scenario has."""
+        """Refuse options that fit no collected scenario, and kernels that are not there."""
         if self._reporter is not None:
             from perfcheck.plugin.session import PluginSession
 
-            PluginSession.of(self._config).check_tolerances()
+            PluginSession.of(self._config).check_options()
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
         """Explain a comparison of a record's metric or cause that failed."""

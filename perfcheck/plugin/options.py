@@ -75,7 +75,9 @@ def _for_argparse(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-_count, _percent, _ref, _path = (_values(name) for name in ("count", "percent", "ref", "path_text"))
+_count, _percent, _ref, _path, _kernel_name = (
+    _values(name) for name in ("count", "percent", "ref", "path_text", "kernel_name")
+)
 
 BASELINE: Final = Option(flags=("--baseline",), kind="flag", help="compare with the stored baselines")
 SAVE: Final = Option(flags=("--baseline-save",), kind="flag", help="measure, and save as baselines")
@@ -153,7 +155,7 @@ TOLERANCE: Final = Option(
     help="margin of a metric: smaller changes do not count, e.g. tcp.rtt_us.p99=5%%; can be repeated",
 )  # fmt: skip
 KERNEL: Final = Option(
-    flags=("--kernel",), metavar="NAME",
+    flags=("--kernel",), metavar="NAME", parse=_for_argparse(_kernel_name),
     help="measure in guests that boot this kernel; `perfcheck kernel list` lists them",
 )  # fmt: skip
 TIME: Final = Option(
@@ -258,7 +260,7 @@ def read(config: pytest.Config) -> PluginOptions:
         series_path=_own(config, chosen.path(SERIES)),
         budget_pct=_value(chosen, BUDGET, _percent),
         debug=debugging(config),
-        kernel=chosen.of(KERNEL),
+        kernel=_value(chosen, KERNEL, _kernel_name),
         time=_time(chosen),
     )
     _refuse_idle(chosen, found)

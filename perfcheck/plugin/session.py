@@ -48,8 +48,8 @@ class PluginSession:
             config.stash[_SESSION] = cls(config)
         return config.stash[_SESSION]
 
-    def check_tolerances(self) -> None:
-        """Raise pytest's UsageError for a tolerance of a subject or of an own metric that no scenario has."""
+    def check_options(self) -> None:
+        """Raise pytest's UsageError for a tolerance that fits no scenario, and a kernel that is not there."""
         from perfcheck.errors import UsageError
         from perfcheck.runner.options import check_metrics, check_subjects
 
@@ -57,6 +57,8 @@ class PluginSession:
         try:
             check_metrics(self.options.tolerances, scenarios)
             check_subjects(self.options.tolerances, scenarios)
+            # Another's runner may know no kernels.
+            getattr(self._runner, "check_kernels", lambda: None)()
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
 

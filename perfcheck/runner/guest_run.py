@@ -93,7 +93,7 @@ def measured_in_guest(
             stage(f"starting perfcheck in the guest ({kernel.name})", 0, scenario.repeat)
 
     stage(f"booting {kernel.name}", 0, scenario.repeat)
-    found = boot(kernel, image.write, steps, guest, told, said=lambda line: _told(line, stage))
+    found = boot(kernel, image.write, steps, guest, told, said=lambda line: pass_on(line, stage))
     answer, *files = (report.content for report in found.report.steps[_SETTLED:])
     events, series = (files.pop(0) if asked is not None else b"" for asked in (options.events, options.series))
     return GuestResult(record=_record(answer, kernel), events=events, series=series)
@@ -149,12 +149,12 @@ def _steps(options: RunOptions, timeout_s: float) -> list[Step]:
     ]
 
 
-def _told(line: str, stage: Callable[[str, int, int], None]) -> None:
-    """Pass a stage of the guest on; what is no stage is left out."""
+def pass_on(line: str, stage: Callable[[str, int, int], None]) -> None:
+    """Pass a line of the guest on as a stage; what is none is left out."""
     try:
         found = json.loads(line)
         stage(printable(str(found["text"])[:200]), int(found["done"]), int(found["total"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return
 
 

@@ -73,11 +73,18 @@ def compare_in_guests(
 ) -> tuple[RunRecord, RunRecord]:
     """Measure two sides in interleaved boots, a pair at a time; B's record has the comparisons.
 
-    UsageError for sides that cannot be had in a guest, or where no kernel is named.
+    UsageError for sides that cannot be had in a guest, or where no kernel is named: before anybody is waited for.
     """
     require_cost(scenario)
     one, other = (GuestSide(side=side, guest=_guest(side, kernel)) for side in (a, b))
-    record_a, record_b = compare_guests(scenario, one, other, progress)
+    for side in (a, b):
+        side.applied_to(scenario)
+    # Guests keep the CPUs busy.
+    with (
+        stop_on_signals(),
+        measuring_lock(lambda text: progress.stage(scenario, text, 0, scenario.repeat), shared=True),
+    ):
+        record_a, record_b = compare_guests(scenario, one, other, progress)
     if kernel is not None:
         record_b = record_b.model_copy(update={"reproduce": f"{record_b.reproduce} --kernel {shlex.quote(kernel)}"})
     return record_a, record_b.model_copy(update={"virtme": _virtme(scenario, other.guest)})
@@ -116,6 +123,14 @@ def require_cost(scenario: Scenario) -> None:
     """Raise UsageError unless the scenario measures what kernels are compared by."""
     if scenario.measure.mode != COST:
         raise UsageError(f"{scenario.label}: kernels are compared by the cost of a load: set measure: {{mode: cost}}")
+
+
+def check_guests(kernel: str | None, *sides: Side) -> None:
+    """Raise UsageError where the store lacks the kernel, or that of a side, or a side cannot be had in a guest."""
+    if kernel is not None:
+        stored_kernel(kernel)
+    for side in sides:
+        _guest(side, kernel)
 
 
 def _guest(side: Side, kernel: str | None) -> GuestKernel:

@@ -47,6 +47,13 @@ def path_text(text: str) -> str:
     return text
 
 
+def kernel_name(text: str) -> str:
+    """Parse the name of a kernel of the store, which need not be there."""
+    from perfcheck.kernels.names import check_name
+
+    return check_name(text)
+
+
 def ref(text: str) -> str:
     """Parse the name of a commit, branch or tag."""
     from perfcheck.baseline import checked_ref

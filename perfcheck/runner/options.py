@@ -99,6 +99,15 @@ def check_subjects(tolerances: Iterable[tuple[str, float]], scenarios: Iterable[
                 raise UsageError(f"--tolerance: no scenario has a {what} {name!r}{hint(name, known)}")
 
 
+def check_files(options: RunOptions, scenarios: Sequence[Scenario]) -> None:
+    """Raise UsageError for a file of events or series where nothing would be written into it."""
+    if not scenarios or any(options.applied_to(scenario).measure.mode != "cost" for scenario in scenarios):
+        return
+    for name in ("events", "series"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name}: has no effect with measure: {{mode: cost}}, which runs no collector")
+
+
 def _is_asked_of(scenario: Scenario, key: MetricKey) -> bool:
     """Whether the scenario has the subject and the phase of a key."""
     return key.subject in {None, *subjects_of(scenario)} and key.phase in {None, *scenario.phases_ns}

@@ -31,6 +31,7 @@ from perfcheck.output.series import SeriesFile
 from perfcheck.runner.bench import Bench, judged
 from perfcheck.runner.budget import core_budget
 from perfcheck.runner.confirming import CauseTest, PrepareLab
+from perfcheck.runner.kernel_choice import check_kernels
 from perfcheck.runner.measured import Measured
 from perfcheck.runner.measurement import Measurement
 from perfcheck.runner.options import RunOptions
@@ -38,7 +39,7 @@ from perfcheck.runner.placing import in_guest, in_guests
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
 from perfcheck.runner.summary import diagnosed_against
-from perfcheck.runner.unmeasured import interrupted_by, unmeasured
+from perfcheck.runner.unmeasured import interrupted_by, unmeasured, unmeasured_pairs
 from perfcheck.runner.where import Where, lab_of, placed, real_of
 from perfcheck.system import clean, measuring_lock, stop_on_signals
 from perfcheck.system.checks import require_privileges
@@ -151,6 +152,10 @@ class Runner:
         compared = judge(self.options.applied_to(scenario), record, lookup_of(known, record))
         return tuple(each for each in compared if each.verdict in (Verdict.REGRESSED, Verdict.IMPROVED))
 
+    def check_kernels(self) -> None:
+        """Raise UsageError for a kernel of the options that the store lacks."""
+        check_kernels(self.options.kernel, *map(Side.parse, self.options.ab or ()))
+
     def run(self, scenario: Scenario) -> RunRecord:
         """Measure, diagnose and judge one scenario.
 
@@ -178,20 +183,9 @@ class Runner:
             # The kernel lab is imported only where it is needed.
             from perfcheck.runner.guests import compare_in_guests
 
-            with self._busy(scenario):
-                return compare_in_guests(scenario, self.options.kernel, a, b, self._progress)
+            return compare_in_guests(scenario, self.options.kernel, a, b, self._progress)
         with self._ready(scenario) as where:
             return self._side_by_side(scenario, where, a, b)
-
-    @contextmanager
-    def _busy(self, scenario: Scenario) -> Iterator[None]:
-        """Share the machine's lock with other guests, with signals turned into exceptions: they keep CPUs busy."""
-
-        def waiting(text: str) -> None:
-            self._progress.stage(scenario, text, 0, scenario.repeat)
-
-        with stop_on_signals(), measuring_lock(waiting, shared=True):
-            yield
 
     def confirm(
         self, scenario: Scenario, cause: str, *, entry: str | None = None, line_of: LineOf = lambda _: 1,
@@ -228,7 +222,11 @@ class Runner:
 
     def unmeasured(self, scenario: Scenario, reason: str, started_at: str) -> RunRecord:
         """Return the record of a scenario of which nothing was measured."""
-        record = unmeasured(self.options.applied_to(scenario), reason, started_at)
+        scenario = self.options.applied_to(scenario)
+        if self.options.ab is not None:
+            a, b = map(Side.parse, self.options.ab)
+            return unmeasured_pairs(scenario, reason, started_at, a, b, kernel=self.options.kernel)[1]
+        record = unmeasured(scenario, reason, started_at)
         return in_guest(record, self.options) if in_guests(self.options.kernel) else record
 
     def measure(self, scenario: Scenario) -> Measurement:

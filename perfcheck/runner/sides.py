@@ -31,6 +31,9 @@ SETTINGS: Final = ("ethtool", "tc", "modparam", "reload")
 """First words of what is a setting of a machine (model/setting.py)."""
 COMMAND_TIMEOUT_S: Final = 60.0
 MAX_CHARACTERS: Final = 4096
+MAX_COMMAND_LINE: Final = 1500
+"""Characters of words for a kernel's command line. x86 kernels cut off what is beyond 2047; a guest's own words take
+up to 400."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +166,11 @@ class Side:
 def _command_line(text: str, words: str) -> tuple[str, ...]:
     if not words.isprintable() or not words.isascii():
         raise UsageError(f"side {text!r}: a kernel's command line is printable ASCII")
+    if len(words) > MAX_COMMAND_LINE:
+        raise UsageError(
+            f"side '{text[:60]}...': a kernel's command line has room for {MAX_COMMAND_LINE} characters here, "
+            f"got {len(words)}"
+        )
     return tuple(words.split())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from datetime import UTC, datetime
 from typing import Final
@@ -54,9 +55,13 @@ def unmeasured(scenario: Scenario, reason: str, started_at: str) -> RunRecord:
 
 
 def unmeasured_pairs(
-    scenario: Scenario, reason: str, started_at: str, a: Side, b: Side
+    scenario: Scenario, reason: str, started_at: str, a: Side, b: Side, *, kernel: str | None = None
 ) -> tuple[RunRecord, RunRecord]:  # fmt: skip
-    """Return the records of A and B where no pair was measured; the sides are in B's, as in one that was."""
+    """Return the records of A and B where no pair was measured; the sides are in B's, as in one that was.
+
+    `kernel`: what the guests of both sides were to boot.
+    """
     before, after = (unmeasured(scenario, reason, started_at) for _ in range(2))
     sides = (a.text, b.text)
-    return before, after.model_copy(update={"sides": sides, "reproduce": reproduce_pairs(scenario, *sides)})
+    again = reproduce_pairs(scenario, *sides) + ("" if kernel is None else f" --kernel {shlex.quote(kernel)}")
+    return before, after.model_copy(update={"sides": sides, "reproduce": again})

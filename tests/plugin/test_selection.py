@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from plugin_suite import Suite
 
 pytest_plugins = ("pytester", "plugin_suite")
@@ -165,6 +167,21 @@ def test_where_a_kernel_is_named_it_is_measured(with_cost: Suite, words: tuple[s
     result = with_cost.run(*words)
     assert "cost-bulk" in with_cost.calls()
     assert "deselected" not in result.stdout.str()
+
+
+def test_a_kernel_that_the_store_lacks_ends_the_session_before_it_measures(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PERFCHECK_KERNELS", str(tmp_path))
+    suite.scenario("wan")
+    # perfcheck's own runner, without the suite's fake.
+    suite.pytester.path.joinpath("conftest.py").write_text("")
+    for words in (("--kernel", "nope"), ("--ab", "kernel=nope", "kernel=nope")):
+        result = suite.run(*words)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: no kernel is called 'nope' in *; it is empty: `perfcheck kernel fetch*"])
+    result = suite.run("--kernel", "../nope")
+    result.stderr.fnmatch_lines(["*argument --kernel: expected a kernel's name of at most 64 letters*got '../nope'"])
 
 
 def test_without_such_scenarios_nothing_is_said(suite: Suite) -> None:

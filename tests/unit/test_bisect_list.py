@@ -43,6 +43,9 @@ def test_a_file_has_a_kernel_in_each_line(tmp_path: Path) -> None:
     ("text", "good", "bad", "said"),
     [
         ("a,b,c", "a", "x", "--bad x: not in --kernels; known: a, b, c"),
+        ("a,b,c", "", "c", "--good '': not in --kernels; known: a, b, c"),
+        ("", "a", "b", "--kernels: '' names no kernel; expected A,B,C"),
+        (" , ,", "a", "b", "--kernels: ' , ,' names no kernel"),
         ("a,b,c", "c", "a", "--good c must come before --bad a"),
         ("a,b,c", "b", "b", "--good b must come before --bad b"),
         ("a,b,a", "a", "b", "'a' is listed twice"),

@@ -73,6 +73,10 @@ def test_noise_is_no_report(noise: bytes) -> None:
     assert parse(noise.replace(b"@begin\n", b"")).steps == ()
 
 
+def test_numbers_that_no_guest_has_are_no_report() -> None:
+    assert parse(b"@begin\n@step 0 0 5 2\nok\n@step 1 0 " + b"9" * 5000 + b" 0\n\n").steps[1:] == ()
+
+
 def test_a_failure_says_which_step_and_what_it_wrote() -> None:
     steps = [
         Step(kind="run", arguments=("modprobe", "x"), may_fail=True),

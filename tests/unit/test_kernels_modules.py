@@ -135,6 +135,9 @@ def test_content_is_decompressed_once(tmp_path: Path, ending: str, compress: typ
         (kernel.cache / "modules/x.ko").unlink()
         with pytest.raises(UsageError, match=f"kernel/x.ko{ending}: compressed in an unknown format"):
             ModuleSet.of(kernel).content(module)
+    file.unlink()
+    with pytest.raises(UsageError, match=r"cannot be read: No such file .*perfcheck kernel remove k`, and add it"):
+        ModuleSet.of(kernel).content(module)
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:

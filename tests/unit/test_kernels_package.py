@@ -142,6 +142,12 @@ def test_data_after_the_end_is_not_read_for_ever(tmp_path: Path, monkeypatch: py
     assert "more data after its end" in refused(tmp_path, path)
 
 
+@pytest.mark.parametrize("content", [image()[:1700], image(inside=b"no kernel")])
+def test_what_is_wrong_with_its_image_names_the_package(tmp_path: Path, content: bytes) -> None:
+    path = package(tmp_path / "k.deb", kernel_members(content=content))
+    assert refused(tmp_path, path).startswith(f"{path}: ")
+
+
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9, 0.99])
 def test_a_cut_package_is_refused(tmp_path: Path, share: float) -> None:
     path = package(tmp_path / "k.deb", kernel_members())

@@ -250,7 +250,7 @@ def test_what_a_killed_process_leaves_goes_with_the_next_one(store: KernelStore,
         (name,) = left(store)
         assert name.startswith(UNFINISHED)
         assert store.kernels() == ()
-    assert store.clean() == (name,)
+    assert store.clean() == (store.folder / name,)
     assert left(store) == []
     subprocess.run(argv, check=False)
     store.add(deb)
@@ -369,7 +369,8 @@ def test_clean_removes_what_killed_processes_left(
     assert capsys.readouterr().out == "nothing to undo\n"
     (own_store.folder / f"{UNFINISHED}abc/parts").mkdir(parents=True)
     assert main(["clean"]) == 0
-    assert capsys.readouterr().out == f"kernel store: the unfinished folder {UNFINISHED}abc was removed\n"
+    removed = own_store.folder / f"{UNFINISHED}abc"
+    assert capsys.readouterr().out == f"kernel lab: the unfinished folder {removed} was removed\n"
     assert left(own_store) == []
 
 

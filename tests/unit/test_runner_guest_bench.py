@@ -17,7 +17,7 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import cases
 from perfcheck.runner import Runner, RunOptions, guest_bench
 from perfcheck.runner.guest_request import Answer, Request, read_answer, read_request
-from perfcheck.runner.guest_run import GuestPlace, GuestResult, limits_s
+from perfcheck.runner.guest_run import GuestPlace, GuestResult, limits_s, pass_on
 from perfcheck.runner.placing import COUNTED
 from perfcheck.runner.unmeasured import reason_of
 from perfcheck.testing import make_record, make_scenario
@@ -134,6 +134,18 @@ def test_time_limits_grow_with_the_scenario() -> None:
     assert 60 < limits_s(short)[0] < limits_s(long)[0]
     # Between two stages lies one run, however many there are.
     assert limits_s(short)[1] == limits_s(long)[1] > 60
+
+
+def test_a_line_of_a_guest_is_a_stage_or_nothing() -> None:
+    told: list[tuple[str, int, int]] = []
+    lines = [
+        '{"text": "run\\u001b[31m", "done": 1, "total": 3}', "", "x", "[]", '{"text": "x"}', "[" * 100_000,
+        '{"text": "x", "done": Infinity, "total": 1}', '{"text": "x", "done": NaN, "total": 1}',
+        '{"text": "x", "done": ' + "9" * 5000 + ', "total": 1}',
+    ]  # fmt: skip
+    for line in lines:
+        pass_on(line, lambda *stage: told.append(stage))
+    assert told == [("run\\x1b[31m", 1, 3)]
 
 
 def test_a_request_is_what_was_asked_for() -> None:

@@ -10,7 +10,7 @@ from scenario_texts import VALID, changed
 
 from perfcheck.errors import BaselineError, UsageError
 from perfcheck.runner import Runner, RunOptions
-from perfcheck.runner.options import check_subjects
+from perfcheck.runner.options import check_files, check_subjects
 from perfcheck.scenario import load_text
 
 (SCENARIO,) = load_text(VALID, "valid.yaml")
@@ -28,6 +28,25 @@ def test_a_baseline_that_cannot_be_read(tmp_path: Path) -> None:
     file.write_bytes(b"\xff")
     with pytest.raises(BaselineError, match="UTF-8"):
         Runner.create(RunOptions(baseline=True, baseline_dir=tmp_path)).run(SCENARIO)
+
+
+COST = """
+scenario: cost
+hosts: {client: {}, server: {}}
+links: [{between: [client, server]}]
+traffic: [{load: {from: client, to: server, kind: requests, count: 8000, size: 100b}}]
+measure: {mode: cost}
+"""
+
+
+def test_files_into_which_nothing_would_be_written() -> None:
+    (cost,) = load_text(COST, "cost.yaml")
+    for options in (RunOptions(events=Path("e")), RunOptions(series=Path("s"))):
+        with pytest.raises(UsageError, match=r"has no effect with measure: \{mode: cost\}"):
+            check_files(options, [cost])
+        check_files(options, [cost, SCENARIO])
+    check_files(RunOptions(series=Path("s"), mode="summary"), [cost])
+    check_files(RunOptions(), [cost])
 
 
 (PHASED,) = load_text(changed(("expect:\n", "phases: {before: 500ms, after: 1s}\nexpect:\n")), "phased.yaml")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perfcheck.cli import main
 from perfcheck.errors import LabError, UsageError
+from perfcheck.kernels.store import Kernel
 from perfcheck.model.record import RunRecord, ScenarioRef
 from perfcheck.model.scenario import Scenario
+from perfcheck.runner import Runner, RunOptions, guests
 from perfcheck.runner.side_by_side import differences_of
-from perfcheck.runner.sides import Side
+from perfcheck.runner.sides import MAX_COMMAND_LINE, Side
 from perfcheck.scenario import load_text
 from perfcheck.testing import make_record
 
@@ -20,6 +25,15 @@ scenario: sides
 hosts: {client: {sysctl: {net.ipv4.tcp_sack: 1}}, server: {congestion: cubic}}
 links: [{between: [client, server], delay: 1ms}]
 traffic: [{iperf3: {from: client, to: server, congestion: reno, duration: 1s}}]
+"""
+
+
+COST = """
+scenario: cost
+hosts: {client: {}, server: {}}
+links: [{between: [client, server]}]
+traffic: [{load: {from: client, to: server, kind: requests, count: 8000, size: 100b}}]
+measure: {mode: cost}
 """
 
 
@@ -110,3 +124,68 @@ def test_two_records_differ_in_the_scenarios_settings_and_the_machines() -> None
         "hosts.client.setup[0]": ("", "ethtool -K eth0 tso off"),
         "environment.net.core.default_qdisc": ("pfifo_fast", ""),
     }
+
+
+@pytest.mark.parametrize("text", ["cmdline {}", "kernel=6.12-cloud {}"])
+def test_words_that_a_kernel_would_cut_off_are_refused(text: str) -> None:
+    assert Side.parse(text.format("x" * MAX_COMMAND_LINE)).command_line == ("x" * MAX_COMMAND_LINE,)
+    with pytest.raises(UsageError, match="room for 1500 characters here, got 1501"):
+        Side.parse(text.format("x" * (MAX_COMMAND_LINE + 1)))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "sides", "why"),
+    [
+        (None, ("kernel=a", "kernel=nope"), "no kernel is called 'nope'"),
+        ("nope", ("file", "cmdline quiet"), "no kernel is called 'nope'"),
+        ("a", ("file", "nic gro=off"), "a guest has no such setting"),
+        ("a", ("file", "sysctl proxy:net.ipv4.tcp_sack=0"), "has no host 'proxy'"),
+    ],
+)
+def test_what_cannot_be_had_in_a_guest_is_told_before_anybody_is_waited_for(
+    kernel: str | None, sides: tuple[str, str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guests, "stored_kernel", partial(stored, tmp_path))
+    monkeypatch.setattr(guests, "measuring_lock", pytest.fail)
+    a, b = map(Side.parse, sides)
+    with pytest.raises(UsageError, match=why):
+        Runner.create(RunOptions(kernel=kernel)).ab(load_text(COST, "cost.yaml")[0], a, b)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        RunOptions(kernel="nope"), RunOptions(kernel="a", ab=("file", "kernel=nope")),
+        RunOptions(ab=("kernel=a", "kernel=nope")), RunOptions(kernel="nope", ab=("file", "cmdline quiet")),
+    ],
+)  # fmt: skip
+def test_a_session_asks_for_its_kernels_before_anything_is_measured(
+    options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guests, "stored_kernel", partial(stored, tmp_path))
+    with pytest.raises(UsageError, match="no kernel is called 'nope'"):
+        Runner.create(options).check_kernels()
+    Runner.create(RunOptions(kernel="a", ab=("file", "cmdline quiet"))).check_kernels()
+    Runner.create(RunOptions(ab=("file", "sysctl net.ipv4.tcp_sack=0"))).check_kernels()
+
+
+@pytest.mark.parametrize(
+    ("options", "again"),
+    [
+        (RunOptions(ab=("file", "cmdline quiet"), kernel="a"), "ab cost.yaml --a file --b 'cmdline quiet' --kernel a"),
+        (RunOptions(ab=("kernel=a", "kernel=b")), "ab cost.yaml --a kernel=a --b kernel=b"),
+        (RunOptions(kernel="a"), "run cost.yaml --repeat 5 --kernel a"),
+    ],
+)
+def test_what_was_not_measured_says_how_to_measure_it(options: RunOptions, again: str) -> None:
+    (scenario,) = load_text(COST, "cost.yaml")
+    record = Runner.create(options).unmeasured(scenario, "interrupted", "2026-01-02T03:04:05Z")
+    assert record.reproduce == f"perfcheck {again}"
+    assert record.sides == options.ab
+
+
+def stored(folder: Path, name: str) -> Kernel:
+    """Stand for a store that has one kernel, called a."""
+    if name != "a":
+        raise UsageError(f"no kernel is called {name!r}")
+    return Kernel(name=name, release="6.12.0", folder=folder)

@@ -53,6 +53,8 @@ class KernelList:
     def parse(cls, text: str, good: str, bad: str) -> Self:
         """Read `A,B,C` or a file with a kernel in each line; UsageError where good and bad are not in it, in order."""
         entries = [KernelEntry.parse(part) for part in _parts(text)]
+        if not entries:
+            raise UsageError(f"--kernels: {text[:80]!r} names no kernel; expected A,B,C, from the oldest to the newest")
         if len(entries) > MOST_KERNELS:
             raise UsageError(f"--kernels: expected at most {MOST_KERNELS} kernels, got {len(entries):,}")
         twice = next((one.text for index, one in enumerate(entries) if one in entries[:index]), None)
@@ -102,7 +104,7 @@ class KernelList:
 
 def _parts(text: str) -> Sequence[str]:
     """Split `A,B,C`; a text without a comma is the name of a file, with comments (#) and empty lines."""
-    if "," in text:
+    if "," in text or not text.strip():
         return [part for part in text.split(",") if part.strip()]
     try:
         lines = read_bounded_text(Path(text), _MAX_BYTES).splitlines()
@@ -120,5 +122,6 @@ def _place(entries: Sequence[KernelEntry], option: str, name: str) -> int:
         texts = ", ".join(entries[index].text for index in found)
         raise UsageError(f"{option} {name}: several of --kernels have this name: {texts}; give the whole text of one")
     if not found:
-        raise UsageError(f"{option} {name}: not in --kernels{hint(wanted, [entry.text for entry in entries])}")
+        known = hint(wanted, [entry.text for entry in entries])
+        raise UsageError(f"{option} {name or repr(name)}: not in --kernels{known}")
     return found[0]
