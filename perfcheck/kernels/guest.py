@@ -127,6 +127,11 @@ def boot(
         return GuestRun(report=report, console=running.console(), wall_s=running.wall_s, boot_s=running.boot_s)
 
 
+def in_option(path: Path) -> str:
+    """Return a path as it stands in a list of QEMU's options, where a comma ends a value unless it is doubled."""
+    return str(path).replace(",", ",,")
+
+
 def _join(initrd: Path, image: Path | WriteImage, steps: Sequence[Step]) -> None:
     """Write the image with the job behind it: the kernel unpacks both."""
     try:
@@ -186,9 +191,9 @@ class _Running:
             "-seed", str(1 + options.layout), "-smp", "1",
             "-kernel", str(bootable(self._kernel)), "-initrd", str(self._folder / "initrd"),
             "-append", " ".join(command_line),
-            "-chardev", f"file,id=console,path={self._folder / 'console'}", "-serial", "chardev:console",
-            "-chardev", f"file,id=report,path={self._folder / 'report'}", "-serial", "chardev:report",
-            "-chardev", f"file,id=lines,path={self._folder / 'lines'}", "-serial", "chardev:lines",
+            "-chardev", f"file,id=console,path={in_option(self._folder / 'console')}", "-serial", "chardev:console",
+            "-chardev", f"file,id=report,path={in_option(self._folder / 'report')}", "-serial", "chardev:report",
+            "-chardev", f"file,id=lines,path={in_option(self._folder / 'lines')}", "-serial", "chardev:lines",
             "-chardev", "stdio,id=monitor,signal=off", "-mon", "chardev=monitor,mode=readline",
             *options.arguments,
         ]  # fmt: skip
@@ -202,7 +207,7 @@ class _Running:
         most_mb = options.memory_mb + sum(sizes) // 2**20 + 2048
         argv = ["-machine", "q35,nvdimm=on", "-m", f"{options.memory_mb},slots={len(sizes)},maxmem={most_mb}M"]
         for number, (path, size) in enumerate(zip(options.mapped, sizes, strict=True)):
-            backend = f"memory-backend-file,id=mapped{number},mem-path={path},size={size}"
+            backend = f"memory-backend-file,id=mapped{number},mem-path={in_option(path)},size={size}"
             argv += ["-object", f"{backend},share=off,readonly=on"]
             argv += ["-device", f"nvdimm,id=pmem{number},memdev=mapped{number},unarmed=on"]
         return argv

@@ -37,7 +37,8 @@ def kernel() -> Kernel:
 @pytest.fixture(autouse=True)
 def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give guests a folder of their own, which is empty again afterwards, as is the folder of journals."""
-    folder = tmp_path / "guests"
+    # QEMU ends an option at a comma.
+    folder = tmp_path / "guests, here"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", None)
