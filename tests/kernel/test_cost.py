@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,8 @@ RULES = ["nft add table ip t", "nft add chain ip t i '{ type filter hook input p
          *[f"nft add rule ip t i tcp dport {port} drop" for port in range(20000, 20020)]]  # fmt: skip
 
 ELSEWHERE = {
-    "6.12.117+deb12-cloud-amd64": {"cpu.insns_per_request@rpc": 30180, "cpu.insns_per_segment@datagrams": 11150}
-}
+    "6.12.117+deb12-cloud-amd64": {"cpu.insns_per_request@rpc": 30180, "cpu.insns_per_segment@datagrams": 11150},
+}  # fmt: skip
 """What the plain loads cost on another machine, by the kernel's release."""
 
 
@@ -61,7 +62,7 @@ def test_cost_is_what_the_plugin_counts_and_rules_make_it_grow_where_they_run(
     assert one.figures == pytest.approx(again.figures, rel=0.002)
     with capsys.disabled():
         told = ", ".join(f"{key} {value:,.1f}" for key, value in one.figures.items() if "@" in key)
-        print(f"\n{kernel.release}: {told}")
+        sys.stdout.write(f"\n{kernel.release}: {told}\n")
     for key, elsewhere in ELSEWHERE.get(kernel.release, {}).items():
         assert one.figures[key] == pytest.approx(elsewhere, rel=0.003)
     loads = loads_of(plain._scenario)
