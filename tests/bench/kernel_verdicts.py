@@ -29,7 +29,7 @@ SLOWDOWNS: Final = (
     ("sysctl tcp_timestamps", "notime", "plain"), ("qdisc pfifo", "plain", "pfifo"), ("qdisc prio", "pfifo", "prio"),
 )  # fmt: skip
 UNCHANGED: Final = ("cpu.insns_per_request@requests", "cpu.insns_per_segment@datagrams", "cpu.insns_per_byte@bulk")
-SHIFTS: Final = (1, 7, 13)
+SHIFTS: Final = (1, 5, 9, 13)
 """Each pair's sides are of two boots, as two kernels are, so far apart: what a boot has in common would hide in it."""
 Values = Sequence[float]
 
