@@ -25,6 +25,8 @@ from perfcheck.system import clean, processes
 
 SPINNING: Final = Step(kind="run", arguments=("sh", "-c", "while :; do :; done"), timeout_s=1e5)
 FOR_EVER: Final = Step(kind="run", arguments=("cat", "/dev/kmsg"), timeout_s=1e7)
+GUESTS: Final = "guests, here"
+"""A folder's name with a comma, at which QEMU ends an option."""
 MOST_S: Final = 120.0
 """Of the host's time for a death to be told, on a machine that does other things."""
 
@@ -37,8 +39,7 @@ def kernel() -> Kernel:
 @pytest.fixture(autouse=True)
 def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give guests a folder of their own, which is empty again afterwards, as is the folder of journals."""
-    # QEMU ends an option at a comma.
-    folder = tmp_path / "guests, here"
+    folder = tmp_path / GUESTS
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -166,7 +167,7 @@ def test_a_killed_perfcheck_takes_its_guest_along(kernel: Kernel, tmp_path: Path
     identity = processes.identify(guest)
     while identity is not None and processes.identify(guest) == identity:
         time.sleep(0.01)
-    assert len(list((tmp_path / "guests").iterdir())) == 1
+    assert len(list((tmp_path / GUESTS).iterdir())) == 1
     report = clean()
     assert [each.kind for each in report.undone] == ["folder"]
     assert not report.failed
