@@ -59,12 +59,12 @@ def test_cost_is_what_the_plugin_counts_and_rules_make_it_grow_where_they_run(
         lambda stopping: plain.measured(0, stopping),
     ])  # fmt: skip
     # The same layout gives the same instructions, but for moments at which the host hands over what it was asked for.
-    assert one.figures == pytest.approx(again.figures, rel=0.002)
+    assert one.figures == pytest.approx(again.figures, rel=0.005)
     with capsys.disabled():
         told = ", ".join(f"{key} {value:,.1f}" for key, value in one.figures.items() if "@" in key)
         sys.stdout.write(f"\n{kernel.release}: {told}\n")
     for key, elsewhere in ELSEWHERE.get(kernel.release, {}).items():
-        assert one.figures[key] == pytest.approx(elsewhere, rel=0.003)
+        assert one.figures[key] == pytest.approx(elsewhere, rel=0.005)
     loads = loads_of(plain._scenario)
     for trial, profile in ((one, profiles[0]), (other, profiles[1])):
         for name, load in zip(("rpc", "datagrams"), loads, strict=True):
