@@ -76,7 +76,11 @@ def test_a_kernel_that_does_not_tell_its_types_measures_what_needs_none(
     monkeypatch.setattr(guest_run, "_steps", lambda *words: [hide, *steps_of(*words)])
     monkeypatch.setattr(guest_run, "_SETTLED", guest_run._SETTLED + 1)
     status, record = run(kernel, tmp_path)
-    assert status == 0, record.invalid_reason
+    # A line that asks for what was not measured is no pass.
+    assert status == 3, record.invalid_reason
+    assert {each.metric: each.verdict.value for each in record.expectations} == {
+        "tcp.rtt_us.p50": "INVALID", "app.throughput_bps": "PASS",
+    }  # fmt: skip
     assert "the kernel's BTF is not available" in record.unavailable["tcp"]
     assert "tcp.retrans_segs" in record.metrics
     assert "qdisc.sojourn_us.p50" not in record.metrics
