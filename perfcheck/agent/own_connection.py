@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from perfcheck.model.event import EventCount, EventKind, EventStream
+from perfcheck.model.flow import FlowKey
 from perfcheck.model.observation import Observation
 
 if TYPE_CHECKING:
@@ -23,24 +25,20 @@ def without_connection(seen: Observation, own: Endpoints | None) -> Observation:
         return seen
     return replace(
         seen,
-        tcp_sockets=tuple(
-            one for one in seen.tcp_sockets
-            if (one.key.local, one.key.local_port, one.key.remote, one.key.remote_port) != own
-        ),
-        socket_buffers=tuple(
-            one for one in seen.socket_buffers
-            if (one.key.local, one.key.local_port, one.key.remote, one.key.remote_port) != own
-        ),
+        tcp_sockets=tuple(one for one in seen.tcp_sockets if _ends(one.key) != own),
+        socket_buffers=tuple(one for one in seen.socket_buffers if _ends(one.key) != own),
         events=None if seen.events is None else _events_without(seen.events, own),
-    )  # fmt: skip
+    )
+
+
+def _ends(key: FlowKey) -> Endpoints:
+    return key.local, key.local_port, key.remote, key.remote_port
 
 
 def _events_without(stream: EventStream, own: Endpoints) -> EventStream:
     here, there = own[:2], own[2:]
     ours = _between(stream.records, here, there) | _between(stream.records, there, here)
-    left_out: dict[EventKind, int] = {}
-    for number in stream.records["kind"][ours].tolist():
-        left_out[EventKind(number)] = left_out.get(EventKind(number), 0) + 1
+    left_out = Counter(map(EventKind, stream.records["kind"][ours].tolist()))
     return replace(stream, records=stream.records[~ours], counts=_less(stream.counts, left_out))
 
 
@@ -61,10 +59,10 @@ def _halves(address: str) -> tuple[int, int]:
     return int.from_bytes(packed[:8], "little"), int.from_bytes(packed[8:], "little")
 
 
-def _less(counts: Mapping[EventKind, EventCount], left_out: Mapping[EventKind, int]) -> dict[EventKind, EventCount]:
+def _less(counts: Mapping[EventKind, EventCount], left_out: Counter[EventKind]) -> dict[EventKind, EventCount]:
     found = {}
     for kind, one in counts.items():
-        fewer = left_out.get(kind, 0)
+        fewer = left_out[kind]
         if one.seen > fewer:
             found[kind] = replace(one, seen=one.seen - fewer, told=one.told - fewer)
     return found

@@ -127,9 +127,9 @@ def boot(
         return GuestRun(report=report, console=running.console(), wall_s=running.wall_s, boot_s=running.boot_s)
 
 
-def in_option(path: Path) -> str:
-    """Return a path as it stands in a list of QEMU's options, where a comma ends a value unless it is doubled."""
-    return str(path).replace(",", ",,")
+def in_option(value: Path | str) -> str:
+    """Return a value as it stands in a list of QEMU's options, where a comma ends it unless it is doubled."""
+    return str(value).replace(",", ",,")
 
 
 def _join(initrd: Path, image: Path | WriteImage, steps: Sequence[Step]) -> None:

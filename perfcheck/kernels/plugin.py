@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from perfcheck.kernels import programs
+from perfcheck.kernels.guest import in_option
 from perfcheck.kernels.symbols import InterruptFunction
 from perfcheck.system.files import replace_file
 
@@ -24,5 +25,4 @@ def plugin_arguments(folder: Path, functions: Sequence[InterruptFunction] = ()) 
     replace_file(folder / _OBJECT, programs.plugin("count"), mode=0o700, durable=False)
     ranges = [f"{each.context}={each.symbol.start:#x}-{each.symbol.end:#x}" for each in functions]
     words = [str(folder / _OBJECT), f"out={folder / COUNTS}", *ranges]
-    # A comma within a value is doubled.
-    return ("-plugin", ",".join(word.replace(",", ",,") for word in words))
+    return ("-plugin", ",".join(map(in_option, words)))

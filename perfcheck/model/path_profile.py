@@ -8,7 +8,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 USER: Final = "user space"
-"""The context of programs; the others are the kernel's."""
+CONTEXTS: Final = (USER, "system calls", "softirqs", "interrupts")
+"""What the CPU was doing; all but the first are the kernel's."""
 
 
 class _Part(BaseModel):

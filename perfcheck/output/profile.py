@@ -39,8 +39,8 @@ def _lines(entry: str, profile: PathProfile) -> Iterator[str]:
     for function in moved[:MOST_FUNCTIONS]:
         yield f"{_name(function):<{width}}  {_change(function.instructions, many)}"
     if profile.total.a is None:
-        kernel = profile.total.b - sum(count.b for name, count in profile.contexts.items() if name == USER)
-        others = kernel - sum(each.instructions.b for each in moved[:MOST_FUNCTIONS])
+        user = profile.contexts[USER].b if USER in profile.contexts else 0.0
+        others = profile.total.b - user - sum(each.instructions.b for each in moved[:MOST_FUNCTIONS])
         yield f"{'other functions':<{width}}  {many * others:,.1f}"
     elif len(moved) > MOST_FUNCTIONS:
         yield f"... and {len(moved) - MOST_FUNCTIONS} functions that moved less"

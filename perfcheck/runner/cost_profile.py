@@ -13,7 +13,7 @@ from typing import Final, Self
 from perfcheck.errors import CouldNotMeasure, Stopped
 from perfcheck.kernels.profile import Profile
 from perfcheck.kernels.profile_change import FunctionChange, Pair, ProfileChange, compare_profiles
-from perfcheck.model.path_profile import USER, CountRecord, FunctionRecord, PathProfile
+from perfcheck.model.path_profile import CONTEXTS, CountRecord, FunctionRecord, PathProfile
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.traffic import entry_names
@@ -85,14 +85,12 @@ def profiles_of_one(scenario: Scenario, made: Mapping[str, Profile]) -> dict[str
 def _told(profile: Profile, unit: str, units: int) -> PathProfile:
     functions = sorted(profile.functions, key=lambda each: (-each.instructions, each.name))
     shown, rest = functions[:MOST_FUNCTIONS], functions[MOST_FUNCTIONS:]
-    contexts = {USER: CountRecord(b=profile.user / units)}
+    counted = [profile.user]
     if (found := profile.contexts) is not None:
-        contexts |= {
-            "system calls": CountRecord(b=(found.task - profile.user) / units),
-            "softirqs": CountRecord(b=found.softirq / units), "interrupts": CountRecord(b=found.irq / units),
-        }  # fmt: skip
+        counted += [found.task - profile.user, found.softirq, found.irq]
     return PathProfile(
-        unit=unit, total=CountRecord(b=profile.total / units), contexts=contexts,
+        unit=unit, total=CountRecord(b=profile.total / units),
+        contexts={name: CountRecord(b=count / units) for name, count in zip(CONTEXTS, counted, strict=False)},
         functions=tuple(
             FunctionRecord(
                 name=each.name, modules=each.modules, instructions=CountRecord(b=each.instructions / units)
@@ -125,11 +123,11 @@ def _compared(unit: str, units: int, a: Sequence[Profile], b: Sequence[Profile])
 
 def _contexts(found: ProfileChange) -> dict[str, CountRecord]:
     """Return user space, tasks in the kernel, softirqs and interrupts; a task's own figure has user space in it."""
-    contexts = {USER: _count(found.user)}
+    counted = [found.user]
     if found.task is not None and found.softirq is not None and found.irq is not None:
         task = Pair(a=found.task.a - found.user.a, b=found.task.b - found.user.b, noise=found.task.noise)
-        contexts |= {"system calls": _count(task), "softirqs": _count(found.softirq), "interrupts": _count(found.irq)}
-    return contexts
+        counted += [task, found.softirq, found.irq]
+    return dict(zip(CONTEXTS, map(_count, counted), strict=False))
 
 
 def _function(change: FunctionChange) -> FunctionRecord:

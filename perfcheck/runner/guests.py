@@ -79,15 +79,18 @@ def compare_in_guests(
     one, other = (GuestSide(side=side, guest=_guest(side, kernel)) for side in (a, b))
     for side in (a, b):
         side.applied_to(scenario)
-    # Guests keep the CPUs busy.
-    with (
-        stop_on_signals(),
-        measuring_lock(lambda text: progress.stage(scenario, text, 0, scenario.repeat), shared=True),
-    ):
+    with beside_others(scenario, progress, scenario.repeat):
         record_a, record_b = compare_guests(scenario, one, other, progress)
     if kernel is not None:
         record_b = record_b.model_copy(update={"reproduce": f"{record_b.reproduce} --kernel {shlex.quote(kernel)}"})
     return record_a, record_b.model_copy(update={"virtme": _virtme(scenario, other.guest)})
+
+
+@contextmanager
+def beside_others(scenario: Scenario, progress: Progress, total: int) -> Iterator[None]:
+    """Share the machine's lock with other guests, which keep CPUs busy, with signals turned into exceptions."""
+    with stop_on_signals(), measuring_lock(lambda text: progress.stage(scenario, text, 0, total), shared=True):
+        yield
 
 
 def _virtme(scenario: Scenario, guest: GuestKernel) -> str:

@@ -9,9 +9,8 @@ from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
 from perfcheck.runner.bisecting.bisection import Pair
 from perfcheck.runner.cost_load import metric_keys
-from perfcheck.runner.guests import GuestSide, compare_guests, require_cost
+from perfcheck.runner.guests import GuestSide, beside_others, compare_guests, require_cost
 from perfcheck.scenario import hint
-from perfcheck.system import measuring_lock, stop_on_signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +23,7 @@ class GuestComparison:
 
     def __call__(self, good: GuestSide, other: GuestSide) -> Pair:
         """Measure interleaved pairs until the metric is settled."""
-
-        def waiting(text: str) -> None:
-            self.progress.stage(self.scenario, text, 0, 1)
-
-        with stop_on_signals(), measuring_lock(waiting, shared=True):
+        with beside_others(self.scenario, self.progress, 1):
             return compare_guests(self.scenario, good, other, self.progress, only=self.metric)
 
 
