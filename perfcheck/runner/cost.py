@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,7 @@ from perfcheck.model.verdict import Verdict
 from perfcheck.runner.bench import judged
 from perfcheck.runner.cost_load import costs_of, load_steps, metrics_of
 from perfcheck.runner.guest_lab import lab_steps, lay_out_in_guest, programs_of
-from perfcheck.runner.summary import expectation_records, reference_to, reproduce
+from perfcheck.runner.summary import expectation_records, reference_to, reproduce, with_kernel
 from perfcheck.runner.trial import Trial
 from perfcheck.runner.unmeasured import now
 from perfcheck.system import fingerprint
@@ -132,7 +131,7 @@ class CostBench:
                 for name, metrics in aggregate_subjects(self._trials, known).items()
             },
             diagnosis=(NOT_DIAGNOSED,), verdict=Verdict.PASS, warnings=(SPEAKS_OF,),
-            reproduce=f"{reproduce(scenario)} --kernel {shlex.quote(self._guest.kernel.name)}",
+            reproduce=with_kernel(reproduce(scenario), self._guest.kernel.name),
         )  # fmt: skip
         return judged(record, expectations=tuple(expectation_records(scenario, record)))
 

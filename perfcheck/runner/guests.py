@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from perfcheck.runner.guest_run import GuestPlace
 from perfcheck.runner.options import RunOptions
 from perfcheck.runner.side_by_side import measure_pairs
 from perfcheck.runner.sides import Side
+from perfcheck.runner.summary import with_kernel
 from perfcheck.runner.virtme import virtme_line
 from perfcheck.system import measuring_lock, stop_on_signals
 
@@ -81,9 +81,8 @@ def compare_in_guests(
         side.applied_to(scenario)
     with beside_others(scenario, progress, scenario.repeat):
         record_a, record_b = compare_guests(scenario, one, other, progress)
-    if kernel is not None:
-        record_b = record_b.model_copy(update={"reproduce": f"{record_b.reproduce} --kernel {shlex.quote(kernel)}"})
-    return record_a, record_b.model_copy(update={"virtme": _virtme(scenario, other.guest)})
+    again = with_kernel(record_b.reproduce, kernel)
+    return record_a, record_b.model_copy(update={"reproduce": again, "virtme": _virtme(scenario, other.guest)})
 
 
 @contextmanager

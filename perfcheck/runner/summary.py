@@ -315,6 +315,11 @@ def reproduce_pairs(scenario: Scenario, a: str, b: str) -> str:
     return shlex.join(["perfcheck", "ab", scenario.file, "--a", a, "--b", b, *_chosen(scenario)])
 
 
+def with_kernel(command: str, kernel: str | None) -> str:
+    """Return a command with the kernel of the store that its guests boot; without one, as it is."""
+    return command if kernel is None else f"{command} --kernel {shlex.quote(kernel)}"
+
+
 def _chosen(scenario: Scenario) -> Iterator[str]:
     """Yield the options without which the file does not give this scenario."""
     if scenario.point:

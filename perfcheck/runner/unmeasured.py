@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import uuid
 from datetime import UTC, datetime
 from typing import Final
@@ -12,7 +11,7 @@ from perfcheck.model.record import DiagnosisRecord, RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner.sides import Side
-from perfcheck.runner.summary import reference_to, reproduce, reproduce_pairs
+from perfcheck.runner.summary import reference_to, reproduce, reproduce_pairs, with_kernel
 from perfcheck.system import fingerprint
 
 NOTHING: Final = DiagnosisRecord(cause="unknown", confidence=0.0, evidence_against=("nothing was measured",))
@@ -63,5 +62,5 @@ def unmeasured_pairs(
     """
     before, after = (unmeasured(scenario, reason, started_at) for _ in range(2))
     sides = (a.text, b.text)
-    again = reproduce_pairs(scenario, *sides) + ("" if kernel is None else f" --kernel {shlex.quote(kernel)}")
+    again = with_kernel(reproduce_pairs(scenario, *sides), kernel)
     return before, after.model_copy(update={"sides": sides, "reproduce": again})

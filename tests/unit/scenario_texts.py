@@ -119,3 +119,12 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
         "rmem": rmem, "background": background,
     }  # fmt: skip
     return text, values
+
+
+COST = """
+scenario: cost
+hosts: {client: {}, server: {}}
+links: [{between: [client, server]}]
+traffic: [{load: {from: client, to: server, kind: requests, count: 8000, size: 100b}}]
+measure: {mode: cost}
+"""

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from scenario_texts import VALID, changed
+from scenario_texts import COST, VALID, changed
 
 from perfcheck.errors import BaselineError, UsageError
 from perfcheck.runner import Runner, RunOptions
@@ -28,15 +28,6 @@ def test_a_baseline_that_cannot_be_read(tmp_path: Path) -> None:
     file.write_bytes(b"\xff")
     with pytest.raises(BaselineError, match="UTF-8"):
         Runner.create(RunOptions(baseline=True, baseline_dir=tmp_path)).run(SCENARIO)
-
-
-COST = """
-scenario: cost
-hosts: {client: {}, server: {}}
-links: [{between: [client, server]}]
-traffic: [{load: {from: client, to: server, kind: requests, count: 8000, size: 100b}}]
-measure: {mode: cost}
-"""
 
 
 def test_files_into_which_nothing_would_be_written() -> None:

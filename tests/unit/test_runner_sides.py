@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scenario_texts import COST
 
 from perfcheck.cli import main
 from perfcheck.errors import LabError, UsageError
@@ -25,15 +26,6 @@ scenario: sides
 hosts: {client: {sysctl: {net.ipv4.tcp_sack: 1}}, server: {congestion: cubic}}
 links: [{between: [client, server], delay: 1ms}]
 traffic: [{iperf3: {from: client, to: server, congestion: reno, duration: 1s}}]
-"""
-
-
-COST = """
-scenario: cost
-hosts: {client: {}, server: {}}
-links: [{between: [client, server]}]
-traffic: [{load: {from: client, to: server, kind: requests, count: 8000, size: 100b}}]
-measure: {mode: cost}
 """
 
 

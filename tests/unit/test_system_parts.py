@@ -79,28 +79,35 @@ def test_waiting_ends_with_the_condition_or_the_deadline() -> None:
     assert wait_until(lambda: True, timeout_s=0.0)
 
 
+class Taker(threading.Thread):
+    """Takes the lock, and writes its name when it has it."""
+
+    def __init__(self, name: str, folder: Path, order: list[str], *, shared: bool = False) -> None:
+        super().__init__(name=name, daemon=True)
+        self._folder, self._order, self._shared = folder, order, shared
+        self.told: list[str] = []
+        self.waits = threading.Event()
+
+    def say(self, text: str) -> None:
+        self.told.append(text)
+        self.waits.set()
+
+    def run(self) -> None:
+        with measuring_lock(self.say, self._folder, shared=self._shared):
+            self._order.append(self.name)
+
+
 def test_the_lock_is_held_by_one_and_the_waiting_are_told(tmp_path: Path) -> None:
-    told: list[str] = []
     order: list[str] = []
-    waiting = threading.Event()
-
-    def say(text: str) -> None:
-        told.append(text)
-        waiting.set()
-
-    def second() -> None:
-        with measuring_lock(say, tmp_path):
-            order.append("second")
-
-    thread = threading.Thread(target=second)
-    with measuring_lock(say, tmp_path):
-        thread.start()
-        assert waiting.wait(5.0)
+    second = Taker("second", tmp_path, order)
+    with measuring_lock(second.say, tmp_path):
+        second.start()
+        assert second.waits.wait(5.0)
         order.append("first")
-    thread.join(5.0)
+    second.join(5.0)
     assert order == ["first", "second"]
-    assert len(told) == 1
-    assert f"waiting for process {os.getpid()} (" in told[0]
+    assert len(second.told) == 1
+    assert f"waiting for process {os.getpid()} (" in second.told[0]
     assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
 
 
@@ -115,39 +122,22 @@ def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
 def test_who_shares_the_lock_waits_only_for_who_does_not(tmp_path: Path) -> None:
     told: list[str] = []
     order: list[str] = []
-    waiting = threading.Event()
-
-    def say(text: str) -> None:
-        told.append(text)
-        waiting.set()
-
-    def alone() -> None:
-        with measuring_lock(say, tmp_path):
-            order.append("alone")
-
-    thread = threading.Thread(target=alone)
+    alone = Taker("alone", tmp_path, order)
     with measuring_lock(told.append, tmp_path, shared=True), measuring_lock(told.append, tmp_path, shared=True):
         assert told == []
-        thread.start()
-        assert waiting.wait(5.0)
+        alone.start()
+        assert alone.waits.wait(5.0)
         order.append("shared")
-    thread.join(5.0)
+    alone.join(5.0)
     assert order == ["shared", "alone"]
-    late: list[str] = []
+    late = Taker("late", tmp_path, order, shared=True)
     with measuring_lock(directory=tmp_path):
-        thread = threading.Thread(target=lambda: _shared(late, tmp_path))
-        thread.start()
-        deadline_s = time.monotonic() + 5.0
-        while not late and time.monotonic() < deadline_s:
-            time.sleep(0.01)
-        assert late[0].startswith("waiting for process")
-    thread.join(5.0)
-    assert late[1:] == ["shared"]
-
-
-def _shared(told: list[str], folder: Path) -> None:
-    with measuring_lock(told.append, folder, shared=True):
-        told.append("shared")
+        late.start()
+        assert late.waits.wait(5.0)
+        assert late.told[0].startswith("waiting for process")
+        assert order == ["shared", "alone"]
+    late.join(5.0)
+    assert order == ["shared", "alone", "late"]
 
 
 def test_the_run_directory_follows_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
