@@ -116,7 +116,7 @@ int tp_btf__tcp_retransmit_skb(u64 *ctx)
 	struct pc_told *told;
 	u32 state;
 
-	told = tp ? tell_of_socket(PC_RETRANSMIT, sk, tp) : 0;
+	told = tp && was_retransmitted(ctx) ? tell_of_socket(PC_RETRANSMIT, sk, tp) : 0;
 	if (!told)
 		return 0;
 	bpf_probe_read_kernel(&segment, sizeof(segment), skb->cb);

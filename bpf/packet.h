@@ -194,3 +194,22 @@ INLINE u32 payload_of(struct tcp_skb_cb *segment)
 {
 	return segment->end_seq - segment->seq - !!(segment->tcp_flags & (TCP_SYN | TCP_FIN));
 }
+
+/* Of the architectures that BTF is read of (asm-generic/errno-base.h, errno.h). */
+enum pc_errno { PC_EAGAIN = 11, PC_ENOMEM = 12, PC_EBUSY = 16, PC_EINVAL = 22, PC_EHOSTUNREACH = 113 };
+
+/*
+ * Whether tcp_retransmit_skb tells of a segment that TCP counted. Newer kernels (6.18) call it for attempts, too, that
+ * ended before: the segment was still in a queue of the host, was acknowledged meanwhile, had no window or no memory.
+ */
+INLINE bool was_retransmitted(u64 *ctx)
+{
+#if ARGUMENTS_tcp_retransmit_skb >= 3
+	s32 problem = ctx[2];
+
+	return problem != -PC_EBUSY && problem != -PC_EAGAIN && problem != -PC_EINVAL && problem != -PC_ENOMEM &&
+	       problem != -PC_EHOSTUNREACH;
+#else
+	return true;
+#endif
+}

@@ -138,6 +138,12 @@ class Btf:
         place = self._places[type_id] + _TYPE_WORDS
         return self._words[place], self._words[place + 2]
 
+    def arguments(self, type_id: int) -> int:
+        """Return the number of arguments of a FUNC_PROTO, or of what a typedef or pointer leads to one."""
+        while self.kind(type_id) in _LEADING:
+            type_id = self.target(type_id)
+        return self._words[self._places[type_id] + 1] & 0xFFFF if self.kind(type_id) is Kind.FUNC_PROTO else 0
+
     def members(self, type_id: int) -> Iterator[Member]:
         """Members of a struct or union; those of anonymous ones inside it are lifted into it."""
         yield from self._members(type_id, 0)
@@ -188,6 +194,7 @@ class Btf:
         return found
 
 
+_LEADING: Final = _MODIFIERS | {Kind.PTR}
 _KINDS: Final = frozenset(int(kind) for kind in Kind)
 _ENUM_KINDS: Final = frozenset({int(Kind.ENUM), int(Kind.ENUM64)})
 

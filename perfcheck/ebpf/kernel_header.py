@@ -2,13 +2,14 @@
 
 A struct keeps only the members that the program's text mentions, each at its true offset, so the
 header has a few hundred lines instead of the 130,000 of a whole vmlinux.h and compiles at once.
-`HAS_<struct>__<member>` is defined for each member kept: the feature test of the program.
+`HAS_<struct>__<member>` is defined for each member kept: the feature test of the program. `ARGUMENTS_<tracepoint>` is
+the number of arguments of a tracepoint, where the text names that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ _INCLUDE: Final = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 _WORD: Final = re.compile(r"[A-Za-z_]\w*")
 _NAMED_STRUCT: Final = re.compile(r"\b(?:struct|union)\s+(\w+)")
 _OWN_STRUCT: Final = re.compile(r"\b(?:struct|union)\s+(\w+)\s*\{")
+_ARGUMENTS: Final = "ARGUMENTS_"
+_TRACEPOINT: Final = "btf_trace_"  # the typedef's name, after it the tracepoint's (include/trace/bpf_probe.h)
 _TRUTH: Final = frozenset({"true", "false"})
 _INTS: Final = {1: "8", 2: "16", 4: "32", 8: "64"}
 _RECORDS: Final = frozenset({Kind.STRUCT, Kind.UNION})
@@ -129,4 +132,15 @@ def header(btf: Btf, texts: Iterable[str]) -> str:
     # BPF_* come with BCC's own copy of the UAPI header, the two truth values with the prelude.
     values = btf.enumerators(word for word in words - _TRUTH if not word.startswith("BPF_"))
     enums = [f"enum {{ {name} = {value} }};" for name, value in sorted(values.items())]
+    enums += sorted(_arguments(btf, words))
     return "\n".join(["#pragma once", *enums, *sorted(set(writer.forward)), *writer.lines, ""])
+
+
+def _arguments(btf: Btf, words: Iterable[str]) -> Iterator[str]:
+    named = [word.removeprefix(_ARGUMENTS) for word in words if word.startswith(_ARGUMENTS)]
+    found = btf.find({Kind.TYPEDEF}, (_TRACEPOINT + name for name in named))
+    for name in named:
+        type_id = found.get(_TRACEPOINT + name)
+        # A tracepoint's first argument is the kernel's own, which programs do not see.
+        count = btf.arguments(type_id) - 1 if type_id else 0
+        yield f"#define {_ARGUMENTS}{name} {max(count, 0)}"

@@ -35,7 +35,7 @@ measure: {{layers: [app]}}
 warmup: 200ms
 repeat: 1
 """
-SHORT = "tc qdisc replace dev eth1 root tbf rate 20mbit burst 10kb limit 20kb"
+SHORT = "tc qdisc replace dev eth1 root tbf rate 20mbit burst 4kb limit 6kb"
 TOLD = f"""\
 scenario: told
 hosts:
@@ -46,7 +46,7 @@ traffic:
   - iperf3: {{from: a, to: b, duration: 1s}}
   - iperf3: {{from: b, to: a, duration: 1s}}
 measure: {{layers: [tcp, qdisc]}}
-warmup: 200ms
+warmup: 0s
 repeat: 1
 """
 GRO = """\
@@ -72,6 +72,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 def record_of(desk: Desk, name: str, text: str, *options: str) -> dict[str, Any]:
     """Run a scenario that must pass, and return its record."""
     write(desk, f"{name}.yaml", text)
+    (desk.folder / f"{name}.jsonl").unlink(missing_ok=True)  # records are appended, and a test may run again
     done = desk.perfcheck("run", f"{name}.yaml", "--json", f"{name}.jsonl", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     record: dict[str, Any] = json.loads((desk.folder / f"{name}.jsonl").read_text())
@@ -138,7 +139,9 @@ def test_events_of_both_machines_are_one_stream(desk: Desk) -> None:
     alerts = [event for event in events if event["type"] == "alert"]
     again = [event for event in alerts if event["metric"] == "tcp.retrans_segs"]
     assert {event["context"]["host"] for event in again} == {"a", "b"}
-    assert sum(event["value"] for event in again) <= record["metrics"]["tcp.retrans_segs"]["value"]
+    # Beyond its budget a CPU counts events and does not tell them.
+    share = sum(event["value"] for event in again) / record["metrics"]["tcp.retrans_segs"]["value"]
+    assert 0.9 < share < 1.01
     times_ns = [event["timestamp_ns"] for event in alerts]
     assert times_ns == sorted(times_ns)
     dropped = {event["number"] for event in alerts if event["metric"].startswith("qdisc.drops")}

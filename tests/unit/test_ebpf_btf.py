@@ -150,3 +150,15 @@ def test_a_source_is_its_file_and_what_it_includes_of_its_folder(tmp_path: Path)
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     assert [path.name for path in kernel_header.sources(tmp_path / "a.c")] == ["a.c", "b.h", "d.h"]
+
+
+def test_header_has_the_number_of_arguments_of_tracepoints_that_the_text_names() -> None:
+    out = Writer()
+    pointer = out.type("", Kind.PTR, 0)
+    proto = out.type("", Kind.FUNC_PROTO, 0, 0, pointer, 0, pointer, 0, pointer, vlen=3)
+    out.type("btf_trace_tcp_probe", Kind.TYPEDEF, out.type("", Kind.PTR, proto))
+    text = "ARGUMENTS_tcp_probe ARGUMENTS_tcp_missing"
+    written = kernel_header.header(Btf(out.blob()), [text])
+    # The first argument is the kernel's own.
+    assert "#define ARGUMENTS_tcp_probe 2\n" in written
+    assert "#define ARGUMENTS_tcp_missing 0\n" in written
