@@ -17,6 +17,7 @@ STAGES: Final = frozenset(
 )
 COMMON: Final = BASE | {"system", "version"}
 ALLOWED: Final = {
+    "live": COMMON | {"collect", "analyse", "diagnose", "output"},
     "errors": BASE,
     "model": BASE,
     "system": COMMON,
@@ -31,7 +32,7 @@ ALLOWED: Final = {
     "runner": COMMON | STAGES | {"faults", "kernels", "remote"},
     "api": COMMON | STAGES | {"runner"},
     "plugin": COMMON | STAGES | {"runner", "api"},
-    "cli": COMMON | STAGES | {"faults", "kernels", "remote", "runner", "api"},
+    "cli": COMMON | STAGES | {"faults", "kernels", "remote", "runner", "api", "live"},
     "version": frozenset(),
     "__init__": frozenset({"api", "errors", "version"}),
 }

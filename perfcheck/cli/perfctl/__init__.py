@@ -1,0 +1,1 @@
+"""The command `perfctl`: one set of options on every command."""
