@@ -1,1 +1,1 @@
-"""perfctl's engine: the collectors, subjects, events and diagnosis of perfcheck on a live machine, without a scenario."""
+"""perfctl's engine: perfcheck's collectors, subjects, events and diagnosis on a live machine, without a scenario."""

@@ -25,8 +25,8 @@ _VALUE: Final = np.dtype("f8")
 IDENTITY: Final[Mapping[str, np.dtype[Any]]] = {
     "cookie": np.dtype("u8"), "netns": np.dtype("u4"), "family": np.dtype("u2"), "local": _ADDRESS,
     "local_port": np.dtype("u2"), "remote": _ADDRESS, "remote_port": np.dtype("u2"), "pid": np.dtype("u4"),
-    "comm": _NAME, "cgroup": np.dtype("u8"), "ifindex": np.dtype("u4"), "passive": np.dtype("?"), "closed": np.dtype("?"),
-    "congestion": _NAME, "established_ns": np.dtype("u8"), "last_ns": np.dtype("u8"),
+    "comm": _NAME, "cgroup": np.dtype("u8"), "ifindex": np.dtype("u4"), "passive": np.dtype("?"),
+    "closed": np.dtype("?"), "congestion": _NAME, "established_ns": np.dtype("u8"), "last_ns": np.dtype("u8"),
 }  # fmt: skip
 """Whose a row is. `netns` is the namespace's inode, `local` and `remote` the kernel's bytes (IPv4: the first four).
 

@@ -70,7 +70,7 @@ class LiveRequest:
     `cpu_ceiling_pct` is the share of one CPU that may be used.
     """
 
-    filter: FlowFilter = FlowFilter()
+    filter: FlowFilter = field(default_factory=FlowFilter)
     netns: tuple[str, ...] = ()
     layers: tuple[str, ...] | str = ("tcp",)
     mode: str = "summary"
