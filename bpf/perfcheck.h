@@ -127,6 +127,7 @@ struct pc_record {
 	u32 srtt_us, inflight_segs, sendq_bytes, recvq_bytes, sndbuf_bytes, rcvbuf_bytes, wmem_bytes, rmem_bytes;
 	u32 rcv_wnd_bytes, ifindex;
 	u64 cgroup;
+	u64 inode;		/* of the socket's file, by which /proc names its processes */
 	u32 tgid;		/* who connected; 0: not known */
 	char comm[16];
 } __attribute__((aligned(64)));	/* each record begins with a cache line */

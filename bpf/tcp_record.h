@@ -138,8 +138,11 @@ INLINE bool in_window(struct pc_record *record, struct tcp_sock *tp)
 INLINE void read_queues(struct pc_record *record, struct tcp_sock *tp)
 {
 	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	struct socket_alloc *user = (struct socket_alloc *)sk->sk_socket;
 	struct dst_entry *route = sk->sk_dst_cache;
 
+	if (user)
+		bpf_probe_read_kernel(&record->inode, sizeof(record->inode), &user->vfs_inode.i_ino);
 	record->sendq_bytes = tp->write_seq - tp->snd_una;
 	record->recvq_bytes = tp->rcv_nxt - tp->copied_seq;
 	record->sndbuf_bytes = sk->sk_sndbuf;

@@ -82,6 +82,17 @@ class FlowTable:
             made[name][:] = np.nan
         return cls(columns=made, hosts=hosts or {})
 
+    @classmethod
+    def of(cls, columns: Mapping[str, npt.NDArray[Any]], hosts: Mapping[int, str]) -> FlowTable:
+        """Return a table of these columns in their declared types: missing ones are 0 or absent, others left out."""
+        rows = len(columns["cookie"])
+        empty = cls.empty(rows, hosts)
+        made = {
+            name: np.asarray(columns[name]).astype(kind, copy=False) if name in columns else empty.columns[name]
+            for name, kind in COLUMNS.items()
+        }
+        return cls(columns=made, hosts=hosts)
+
     def __len__(self) -> int:
         """Return the number of connections."""
         return len(self.columns["cookie"])
