@@ -109,7 +109,7 @@ class SocketFilter:
             return
         with NetnsThread() as namespaces:
             for host, path in self._scope.netns_paths.items():
-                sockets = namespaces.inside(path, lambda: list(_sockets()))
+                sockets = namespaces.inside(path, lambda: list(socket_rows()))
                 yield from _keys(sockets, held, self._scope.namespaces[host])
 
 
@@ -121,7 +121,7 @@ def _keys(sockets: Iterable[tuple[int, int, int, int]], held: set[int], netns: i
                 yield "chosen_ports", _number(netns << 16 | port)
 
 
-def _sockets() -> Iterator[tuple[int, int, int, int]]:
+def socket_rows() -> Iterator[tuple[int, int, int, int]]:
     """Yield state, local port, cookie and inode of the TCP sockets of the calling thread's namespace."""
     with opened() as ask:
         ask.settimeout(1.0)
