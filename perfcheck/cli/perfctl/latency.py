@@ -27,11 +27,8 @@ def _check(args: argparse.Namespace) -> None:
     require(args, ("peer",), "recording")
     if "mode" in given(args) and args.mode == "summary":
         raise UsageError("--mode: summary does not follow packets; use detail or both, or `perfctl tcp`")
-    if args.peer is not None:
-        if args.peer == args.recording:
-            raise UsageError("--peer: is the recording of --from; name that of the other end")
-        if not args.peer.is_file():
-            raise UsageError(f"--peer: there is no file {str(args.peer)!r}; `perfctl record` writes recordings")
+    if args.peer is not None and args.peer == args.recording:
+        raise UsageError("--peer: is the recording of --from; name that of the other end")
 
 
 COMMAND: Final = Command(

@@ -122,19 +122,28 @@ def _check_interface(name: str, paths: Sequence[str]) -> None:
 
 
 def check_files(args: argparse.Namespace) -> None:
-    """Raise UsageError where a recording is not there, or the file of results cannot be written."""
+    """Raise UsageError where a recording is not there, or a file of results cannot be written."""
     recording: Path | None = args.recording
-    if recording is not None:
-        if not recording.exists():
-            raise UsageError(f"--from: there is no file {shown(str(recording))}; `perfctl record` writes recordings")
-        if recording.is_dir():
-            raise UsageError(f"--from: {shown(str(recording))} is a folder; name the recording in it")
-        if not os.access(recording, os.R_OK):
-            raise UsageError(f"--from: {shown(str(recording))} cannot be read; check its permissions")
-    if args.output_file is not None:
-        check_writable("--output-file", args.output_file)
-        if recording is not None and args.output_file.exists() and args.output_file.samefile(recording):
-            raise UsageError("--output-file: is the recording of --from, which would be overwritten; name another file")
+    output: Path | None = args.output_file
+    history: Path | None = getattr(args, "history_file", None)
+    peer: Path | None = getattr(args, "peer", None)
+    for option, file in (("--from", recording), ("--peer", peer)):
+        if file is not None:
+            _check_recording(option, file)
+    for option, file in (("--output-file", output), ("--history-file", history)):
+        if file is not None:
+            check_writable(option, file)
+    if output is not None and recording is not None and output.exists() and output.samefile(recording):
+        raise UsageError("--output-file: is the recording of --from, which would be overwritten; name another file")
+
+
+def _check_recording(option: str, file: Path) -> None:
+    if not file.exists():
+        raise UsageError(f"{option}: there is no file {shown(str(file))}; `perfctl record` writes recordings")
+    if file.is_dir():
+        raise UsageError(f"{option}: {shown(str(file))} is a folder; name the recording in it")
+    if not os.access(file, os.R_OK):
+        raise UsageError(f"{option}: {shown(str(file))} cannot be read; check its permissions")
 
 
 def check_writable(option: str, file: Path) -> None:

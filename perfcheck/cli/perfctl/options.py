@@ -12,7 +12,7 @@ from perfcheck.cli.perfctl.parser import Each, Flag, Once, given
 from perfcheck.cli.perfctl.values import value, word
 from perfcheck.errors import UsageError
 from perfcheck.model.flow import Protocol
-from perfcheck.model.flow_filter import ANY_PORT, End, FlowFilter
+from perfcheck.model.flow_filter import ANY_PORT, End, FlowFilter, Network
 
 if TYPE_CHECKING:
     from perfcheck.cli.perfctl.command import Command
@@ -178,7 +178,7 @@ def filter_of(args: argparse.Namespace) -> FlowFilter:
     )  # fmt: skip
 
 
-def _end(network: values.Network | None, ports: tuple[int, int] | None) -> End:
+def _end(network: Network | None, ports: tuple[int, int] | None) -> End:
     return End(network=network, ports=ports or ANY_PORT)
 
 

@@ -109,7 +109,7 @@ class Parser(argparse.ArgumentParser):
 def _mended(message: str, prog: str) -> str:
     message = message.removeprefix(_ARGPARSE_PREFIX)
     if message.endswith(": expected one argument"):
-        return f"{message.removesuffix('expected one argument')}its value is missing; see {prog} --help"
+        return f"{message.removesuffix('expected one argument')}its value is missing; one that begins with '-' is written as OPTION=VALUE"
     if message.endswith("ignored explicit argument") or ": ignored explicit argument " in message:
         return f"{message.partition(':')[0]}: takes no value; leave out '=' and what follows"
     return message

@@ -23,6 +23,8 @@ _GLOBAL_EXAMPLES: Final = (
     Example(line="perfctl tcp --rport 443", what="connections to port 443, each second"),
     Example(line="perfctl diagnose --problem low-throughput", what="why transfers of this machine are slow"),
 )
+_ENDING: Final = ("-h", "--help", "--version")
+"""Options before a command, which then needs none."""
 _STATUS: Final = "exit status: 0 done, 1 a change could not be undone, 2 bad usage or a bad file, 3 could not measure"
 
 
@@ -68,6 +70,12 @@ def parse(words: Sequence[str]) -> tuple[argparse.Namespace, Command]:
         parser.error(f"a command is missing; known: {', '.join(COMMANDS)}; see {PROG} --help")
     if not first.startswith("-") and first not in COMMANDS:
         parser.error(f"unknown command {shown(first)}{hint(first, COMMANDS)}")
+    if first.startswith("-") and first not in _ENDING:
+        parser.refuse_unknown([first])
+    for word in words:
+        name, _, text = word.partition("=")
+        if text == "--" and name.startswith("--"):  # argparse takes it for the end of the options
+            parsers.get(first, parser).error(f"{name}: expected a value, got '--'; see {PROG} {first} --help")
     args, left = parser.parse_known_args(list(words))
     command = COMMANDS[args.command]
     parsers[command.name].refuse_unknown(left)
