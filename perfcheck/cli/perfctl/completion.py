@@ -12,7 +12,7 @@ SHELLS: Final = ("bash", "zsh", "fish")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", type=word(SHELLS), metavar="SHELL", help="bash, zsh or fish")
+    parser.add_argument("shell", type=word(SHELLS), choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
 
 
 def _run(args: argparse.Namespace) -> int:

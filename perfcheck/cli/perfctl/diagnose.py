@@ -7,7 +7,6 @@ from typing import Final
 
 from perfcheck.cli.perfctl.command import Command, Example, Watching
 from perfcheck.cli.perfctl.options import flag, option
-from perfcheck.cli.perfctl.values import word
 from perfcheck.errors import UsageError
 
 PROBLEMS: Final = ("high-latency", "low-throughput", "loss")
@@ -15,7 +14,7 @@ PROBLEMS: Final = ("high-latency", "low-throughput", "loss")
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("diagnosis")
-    option(group, "--problem", "high-latency, low-throughput or loss (default: what is found)", type=word(PROBLEMS),
+    option(group, "--problem", "high-latency, low-throughput or loss (default: what is found)", known=PROBLEMS,
            metavar="NAME")  # fmt: skip
     flag(group, "--auto-correlate", "join events of all layers by flow and time, and show the chain of causes")
     flag(group, "--json", "the same as --output json")

@@ -7,13 +7,12 @@ from typing import Final
 
 from perfcheck.cli.perfctl.command import Command, Example, Watching
 from perfcheck.cli.perfctl.options import option
-from perfcheck.cli.perfctl.values import word
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("histograms")
     option(group, "--perspective", "rx (when ACKs arrive), tx (when segments are sent), or both side by side with "
-           "what the difference means (default: both)", type=word(("rx", "tx", "both")), default="both",
+           "what the difference means (default: both)", known=("rx", "tx", "both"), default="both",
            metavar="SIDE")  # fmt: skip
 
 

@@ -34,8 +34,11 @@ _LIVE_ONLY: Final = {
 """Options that a recording cannot answer, and why."""
 
 
-def option(group: Any, name: str, help_text: str, **more: Any) -> None:
-    """Add an option that takes one value, once."""
+def option(group: Any, name: str, help_text: str, *, known: Sequence[str] = (), **more: Any) -> None:
+    """Add an option that takes one value, once; `known` are the words that it takes, where these are few."""
+    if known:
+        # argparse's own message about choices is never seen: the type refuses first. Completion reads them.
+        more |= {"type": word(known), "choices": tuple(known)}
     group.add_argument(name, action=Once, help=help_text, **more)
 
 
@@ -64,7 +67,7 @@ def _add_ends(group: Any) -> None:
         option(group, f"--{dest}", f"port or range of {which}", type=port, metavar="PORT")
     option(group, "--flow", "one flow, in either direction: '10.0.0.1:40000->10.0.0.2:443', '[::1]:40000->[::1]:80'",
            type=value(values.flow), metavar="A:p->B:q")  # fmt: skip
-    option(group, "--protocol", "tcp or udp (default: both)", type=word([each.value for each in Protocol]),
+    option(group, "--protocol", "tcp or udp (default: both)", known=[each.value for each in Protocol],
            metavar="NAME")  # fmt: skip
 
 
@@ -90,7 +93,7 @@ def _add_measuring(group: Any, command: Command) -> None:
            f"(default: {layers if isinstance(layers, str) else ','.join(layers)})",
            type=value(values.layers), metavar="LIST")  # fmt: skip
     option(group, "--mode", "summary (figures), detail (the paths of packets) or both "
-           f"(default: {mode})", type=word(MODES), metavar="MODE")  # fmt: skip
+           f"(default: {mode})", known=MODES, metavar="MODE")  # fmt: skip
     option(group, "--interval", "length of one interval, at least 10ms (default: 1s)", dest="interval_ns",
            type=values.duration_ns(values.LEAST_INTERVAL_NS, values.MOST_INTERVAL_NS, "100ms or 1s"),
            metavar="TIME")  # fmt: skip
@@ -105,7 +108,7 @@ def _add_measuring(group: Any, command: Command) -> None:
 
 def _add_output(group: Any, command: Command) -> None:
     option(group, "--output", "console (for people) or json, one object a line (default: console)",
-           type=word(("console", "json")), metavar="FORMAT")  # fmt: skip
+           known=("console", "json"), metavar="FORMAT")  # fmt: skip
     option(group, "--output-file", "write to this file instead of standard output" if command.name != "record" else
            "the recording to write (default: perfctl-DATE-TIME.rec)", type=value(values.path),
            metavar="FILE")  # fmt: skip

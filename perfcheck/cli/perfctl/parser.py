@@ -91,7 +91,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message on one line, and end with status 2."""
-        complain(printable(f"{self.prog}: {_mended(message, self.prog)}"))
+        complain(printable(f"{self.prog}: {_mended(message)}"))
         raise SystemExit(_USAGE_STATUS)
 
     def refuse_unknown(self, words: list[str]) -> None:
@@ -106,10 +106,11 @@ class Parser(argparse.ArgumentParser):
         self.error(f"unexpected word {shown(words[0])}; values follow their option, see {self.prog} --help")
 
 
-def _mended(message: str, prog: str) -> str:
+def _mended(message: str) -> str:
     message = message.removeprefix(_ARGPARSE_PREFIX)
     if message.endswith(": expected one argument"):
-        return f"{message.removesuffix('expected one argument')}its value is missing; one that begins with '-' is written as OPTION=VALUE"
+        name = message.removesuffix(": expected one argument")
+        return f"{name}: its value is missing; one that begins with '-' is written as OPTION=VALUE"
     if message.endswith("ignored explicit argument") or ": ignored explicit argument " in message:
         return f"{message.partition(':')[0]}: takes no value; leave out '=' and what follows"
     return message

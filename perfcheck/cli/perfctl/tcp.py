@@ -9,7 +9,7 @@ from perfcheck.cli.perfctl import values
 from perfcheck.cli.perfctl.command import Command, Example, Watching
 from perfcheck.cli.perfctl.options import flag, option, require
 from perfcheck.cli.perfctl.parser import given
-from perfcheck.cli.perfctl.values import value, word
+from perfcheck.cli.perfctl.values import value
 from perfcheck.errors import UsageError
 
 GROUPS: Final = ("connection", "process", "app", "none")
@@ -19,13 +19,13 @@ DEFAULT_HISTORY_NS: Final = 3_600_000_000_000
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("connections")
     option(group, "--event-mode", "poll: a table each interval; ebpf: also say at once what a trigger finds "
-           "(default: poll)", type=word(("poll", "ebpf")), metavar="MODE", default="poll")  # fmt: skip
+           "(default: poll)", known=("poll", "ebpf"), metavar="MODE", default="poll")  # fmt: skip
     option(group, "--rwnd-limited-above", "trigger: the receive window limits a connection for more than this share "
            "of its busy time", dest="rwnd_limited_above_pct", type=values.percent(), metavar="PCT")  # fmt: skip
     option(group, "--cwnd-below", "trigger: the congestion window falls below this number of segments",
            dest="cwnd_below_segs", type=values.count(1, 1 << 30, "a number of segments"), metavar="N")  # fmt: skip
     option(group, "--group-by", "connection, process, app (name of the process) or none (one row); groups have "
-           "P50, P90 and P99 (default: connection)", type=word(GROUPS), metavar="WHAT", default="connection",
+           "P50, P90 and P99 (default: connection)", known=GROUPS, metavar="WHAT", default="connection",
            )  # fmt: skip
     option(group, "--history-file", "keep the intervals in this file, for --trend of later runs",
            type=value(values.path), metavar="FILE")  # fmt: skip
