@@ -46,11 +46,16 @@ def _run(args: argparse.Namespace, command: Command) -> int:
     from perfcheck.system.signals import stop_on_signals
 
     with stop_on_signals():
-        if command.run is not None:
-            return command.run(args)
+        if command.watching is None:
+            return _runner(command)(args)
         request, out, open_intervals = _asked(args, command)
-        run: Callable[..., int] = import_module(f"perfcheck.cli.perfctl.{command.name}_run").run
-        return run(args, request, out, open_intervals)
+        return _runner(command)(args, request, out, open_intervals)
+
+
+def _runner(command: Command) -> Callable[..., int]:
+    """Return what runs a command; its module is loaded when it is needed, since most are heavy."""
+    run: Callable[..., int] = import_module(f"perfcheck.cli.perfctl.{command.name}_run").run
+    return run
 
 
 def _asked(args: argparse.Namespace, command: Command) -> tuple[LiveRequest, OutputChoice, Callable[[], OpenIntervals]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +40,10 @@ class Watching:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command: its name and texts, its own options, what is contradictory among them, and what runs it.
+    """A command: its name and texts, its own options, and what is contradictory among them.
 
-    `check` raises UsageError. `run` is that of a command that watches nothing; `watching` describes all others.
+    `check` raises UsageError. `watching` None: the command watches nothing, and `perfctl/<name>_run.py` has
+    `run(args) -> int`.
     """
 
     name: str
@@ -52,4 +53,3 @@ class Command:
     add_arguments: Callable[[argparse.ArgumentParser], None]
     check: Callable[[argparse.Namespace], None] = _nothing
     watching: Watching | None = None
-    run: Callable[[argparse.Namespace], int] | None = field(default=None)

@@ -15,12 +15,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", type=word(SHELLS), choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
 
 
-def _run(args: argparse.Namespace) -> int:
-    from perfcheck.cli.perfctl.completion_run import run
-
-    return run(args)
-
-
 COMMAND: Final = Command(
     name="completion",
     summary="print a completion script for bash, zsh or fish",
@@ -31,5 +25,5 @@ COMMAND: Final = Command(
         Example(line="perfctl completion fish > ~/.config/fish/completions/perfctl.fish",
                 what="install it for one user's fish"),
     ),
-    add_arguments=_add_arguments, run=_run,
+    add_arguments=_add_arguments,
 )  # fmt: skip

@@ -27,4 +27,4 @@ def script(shell: str) -> str:
         for action in each._actions:
             if action.metavar == _NAMES_A_FILE:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
-    return shtab.complete(parser, shell=shell, root_prefix=PROG).rstrip("\n")
+    return shtab.complete(parser, shell, root_prefix=PROG).rstrip("\n")

@@ -31,12 +31,6 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--force: has no effect with --list; leave it out")
 
 
-def _run(args: argparse.Namespace) -> int:
-    from perfcheck.cli.perfctl.undo_run import run
-
-    return run(args)
-
-
 COMMAND: Final = Command(
     name="undo",
     summary="put back sysctls that `perfctl tcp --apply --yes` changed",
@@ -46,5 +40,5 @@ COMMAND: Final = Command(
         Example(line="perfctl undo --list", what="what was changed, when, and from which value"),
         Example(line="perfctl undo --all", what="put everything back, the latest change first"),
     ),
-    add_arguments=_add_arguments, check=_check, run=_run,
+    add_arguments=_add_arguments, check=_check,
 )  # fmt: skip
