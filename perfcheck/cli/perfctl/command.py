@@ -27,14 +27,17 @@ def _never(_args: argparse.Namespace) -> bool:
 class Watching:
     """What a command that watches a machine asks for where the options do not say it.
 
-    `layers` is the default of --layer, `mode` of --mode; `events` tells from the options whether single events are
-    wanted. `reads_recordings` False: `--from` is refused. The module `perfctl/<name>_run.py` has
+    `layers` is the default of --layer, `mode` of --mode, `duration_ns` of --duration (None: until Ctrl-C). `events`
+    tells from the options whether single events are wanted, `send_side` whether samples of sent segments are.
+    `reads_recordings` False: `--from` is refused. The module `perfctl/<name>_run.py` has
     `run(args, request, out, open_intervals) -> int`.
     """
 
     layers: tuple[str, ...] | str = ("tcp",)
     mode: str = "summary"
     events: Callable[[argparse.Namespace], bool] = _never
+    send_side: Callable[[argparse.Namespace], bool] = _never
+    duration_ns: int | None = None
     reads_recordings: bool = True
 
 

@@ -15,7 +15,7 @@ from perfcheck.model.flow import Protocol
 from perfcheck.model.flow_filter import ANY_PORT, End, FlowFilter, Network
 
 if TYPE_CHECKING:
-    from perfcheck.cli.perfctl.command import Command
+    from perfcheck.cli.perfctl.command import Command, Watching
     from perfcheck.model.interval import LiveRequest
 
 DEFAULT_INTERVAL_NS: Final = 1_000_000_000
@@ -97,7 +97,8 @@ def _add_measuring(group: Any, command: Command) -> None:
     option(group, "--interval", "length of one interval, at least 10ms (default: 1s)", dest="interval_ns",
            type=values.duration_ns(values.LEAST_INTERVAL_NS, values.MOST_INTERVAL_NS, "100ms or 1s"),
            metavar="TIME")  # fmt: skip
-    option(group, "--duration", "end after this time, e.g. 30s, 5min (default: at Ctrl-C)", dest="duration_ns",
+    ends = "at Ctrl-C" if not (watching and watching.duration_ns) else values.length(watching.duration_ns)
+    option(group, "--duration", f"end after this time, e.g. 30s, 5min (default: {ends})", dest="duration_ns",
            type=values.duration_ns(1, 1 << 61, "30s or 5min"), metavar="TIME")  # fmt: skip
     option(group, "--max-flows", f"most connections at a time; more are counted only (default: {DEFAULT_MAX_FLOWS})",
            type=values.count(1, values.MOST_FLOWS, "a number of connections"), metavar="N")  # fmt: skip
@@ -194,10 +195,16 @@ def request_of(args: argparse.Namespace, command: Command) -> LiveRequest:
     return LiveRequest(
         filter=filter_of(args), netns=tuple(args.netns), layers=args.layer or watching.layers,
         mode=args.mode or watching.mode, interval_ns=args.interval_ns or DEFAULT_INTERVAL_NS,
-        duration_ns=args.duration_ns, events=watching.events(args),
+        duration_ns=_duration_ns(args, watching), events=watching.events(args), send_side=watching.send_side(args),
         max_flows=args.max_flows or DEFAULT_MAX_FLOWS,
         cpu_ceiling_pct=DEFAULT_CPU_CEILING_PCT if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
     )  # fmt: skip
+
+
+def _duration_ns(args: argparse.Namespace, watching: Watching) -> int | None:
+    if args.duration_ns is not None or args.recording is not None or watching.duration_ns is None:
+        return args.duration_ns  # type: ignore[no-any-return]
+    return max(watching.duration_ns, args.interval_ns or DEFAULT_INTERVAL_NS)
 
 
 def output_of(args: argparse.Namespace, command: Command) -> OutputChoice:
