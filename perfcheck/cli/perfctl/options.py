@@ -194,7 +194,8 @@ def request_of(args: argparse.Namespace, command: Command) -> LiveRequest:
     return LiveRequest(
         filter=filter_of(args), netns=tuple(args.netns), layers=args.layer or watching.layers,
         mode=args.mode or watching.mode, interval_ns=args.interval_ns or DEFAULT_INTERVAL_NS,
-        duration_ns=args.duration_ns, events=watching.events(args),
+        duration_ns=args.duration_ns or (watching.duration_ns if args.recording is None else None),
+        events=watching.events(args),
         max_flows=args.max_flows or DEFAULT_MAX_FLOWS,
         cpu_ceiling_pct=DEFAULT_CPU_CEILING_PCT if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
     )  # fmt: skip
