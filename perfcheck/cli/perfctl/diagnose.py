@@ -39,5 +39,6 @@ COMMAND: Final = Command(
         Example(line="perfctl diagnose --auto-correlate --from incident.rec --json",
                 what="the causes in a recording, as JSON"),
     ),
-    add_arguments=_add_arguments, check=_check, watching=Watching(layers="all", events=lambda _args: True, duration_ns=WATCHED_NS),
+    add_arguments=_add_arguments, check=_check,
+    watching=Watching(layers="all", events=lambda _args: True, duration_ns=WATCHED_NS),
 )  # fmt: skip
