@@ -153,11 +153,9 @@ def undo_changes(chosen: Sequence[Applied], sysctls: Sysctls, *, force: bool = F
     """
     with _alone():
         known = set(applied_changes())  # another undo may have been faster
-        outcomes = []
         with deferred_signals():
-            for applied in reversed(sorted(chosen, key=lambda each: each.at_ns)):
-                if applied in known:
-                    outcomes.append(_undo(applied, sysctls, force=force))
+            latest_first = sorted(chosen, key=lambda each: each.at_ns, reverse=True)
+            outcomes = [_undo(applied, sysctls, force=force) for applied in latest_first if applied in known]
             _forget(known - {each.applied for each in outcomes if each.outcome not in {"changed", "failed"}}, known)
     return tuple(outcomes)
 

@@ -27,9 +27,9 @@ def _never(_args: argparse.Namespace) -> bool:
 class Watching:
     """What a command that watches a machine asks for where the options do not say it.
 
-    `layers` is the default of --layer, `mode` of --mode, `duration_ns` of --duration (None: until Ctrl-C). `events`
-    tells from the options whether single events are wanted, `send_side` whether samples of sent segments are.
-    `reads_recordings` False: `--from` is refused. The module `perfctl/<name>_run.py` has
+    `layers` is the default of --layer, `mode` of --mode; `events` tells from the options whether single events are
+    wanted, `send_side` whether segments are also sampled when they leave. `reads_recordings` False: `--from` is refused. `duration_ns` is how long
+    a live machine is watched where --duration does not say it. The module `perfctl/<name>_run.py` has
     `run(args, request, out, open_intervals) -> int`.
     """
 
@@ -37,8 +37,8 @@ class Watching:
     mode: str = "summary"
     events: Callable[[argparse.Namespace], bool] = _never
     send_side: Callable[[argparse.Namespace], bool] = _never
-    duration_ns: int | None = None
     reads_recordings: bool = True
+    duration_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from perfcheck.model.flow import Protocol
 from perfcheck.model.flow_filter import ANY_PORT, End, FlowFilter, Network
 
 if TYPE_CHECKING:
-    from perfcheck.cli.perfctl.command import Command, Watching
+    from perfcheck.cli.perfctl.command import Command
     from perfcheck.model.interval import LiveRequest
 
 DEFAULT_INTERVAL_NS: Final = 1_000_000_000
@@ -195,16 +195,11 @@ def request_of(args: argparse.Namespace, command: Command) -> LiveRequest:
     return LiveRequest(
         filter=filter_of(args), netns=tuple(args.netns), layers=args.layer or watching.layers,
         mode=args.mode or watching.mode, interval_ns=args.interval_ns or DEFAULT_INTERVAL_NS,
-        duration_ns=_duration_ns(args, watching), events=watching.events(args), send_side=watching.send_side(args),
+        duration_ns=args.duration_ns or (watching.duration_ns if args.recording is None else None),
+        events=watching.events(args), send_side=watching.send_side(args),
         max_flows=args.max_flows or DEFAULT_MAX_FLOWS,
         cpu_ceiling_pct=DEFAULT_CPU_CEILING_PCT if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
     )  # fmt: skip
-
-
-def _duration_ns(args: argparse.Namespace, watching: Watching) -> int | None:
-    if args.duration_ns is not None or args.recording is not None or watching.duration_ns is None:
-        return args.duration_ns  # type: ignore[no-any-return]
-    return max(watching.duration_ns, args.interval_ns or DEFAULT_INTERVAL_NS)
 
 
 def output_of(args: argparse.Namespace, command: Command) -> OutputChoice:
