@@ -27,10 +27,14 @@ LIMITED_PCT: Final = 20.0
 """Of the busy time: from there on a window or buffer is said to limit (`bottleneck.LIMITED_PCT`)."""
 BUSY_PCT: Final = 50.0
 """Of the time; below, the application limits."""
+SEEN: Final = 0.25
+"""So much of the time that a queue takes has to be in the round trips, or no queue stands."""
 LEAST_QUEUE_US: Final = 200.0
 """A shorter queue is what hosts themselves take."""
 TOLD: Final = 5
 """Connections that a report has a verdict for."""
+RELIABLE_BUSY_PCT: Final = 10.0
+"""The kernel counts busy time in jiffies: below, TCP's own rate samples are taken."""
 _EACH: Final = 32
 _MOST: Final = 1024
 """Connections that are summed up: the largest of each interval, and of all."""
@@ -47,7 +51,7 @@ class Fill(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """What one connection did in a run; `rate_bps` is payload acknowledged while there was data to send.
+    """What one connection did in a run; `rate_bps` is its delivery rate while there was data to send.
 
     Shares are percent: `busy_pct` of the time, the limits of the busy time. `rtt_us` is the mean.
     """
@@ -83,22 +87,37 @@ def verdict(path: Path) -> Verdict:
     """Return what data in flight, against the BDP, says of a connection."""
     bdp, flight = path.bdp_bytes, path.inflight_bytes
     if not (bdp > 0 and flight >= 0):
-        return Verdict(fill=Fill.UNKNOWN, queue_bytes=0.0, queue_us=0.0, text="BDP: not known: too few samples of RTT.")
+        return _no_queue(Fill.UNKNOWN, "The BDP is not known: there are too few samples of RTT or rate.")
     numbers = (f"{_bytes(flight)} in flight, BDP {_bytes(bdp)} ({format_value(path.rate_bps, 'bps')} x min RTT "
                f"{format_value(path.min_rtt_us, 'us')})")  # fmt: skip
-    over = flight - bdp
-    queue_us = 8e6 * over / path.rate_bps
-    if flight > QUEUED * bdp and queue_us > LEAST_QUEUE_US and path.rtt_us - path.min_rtt_us > queue_us / 4:
-        return Verdict(
-            fill=Fill.ABOVE, queue_bytes=over, queue_us=queue_us,
-            text=f"{numbers}: above it. A queue of {_bytes(over)} stands, which takes {format_value(queue_us, 'us')}."
-            f"{_also(path)}",
-        )  # fmt: skip
+    if flight > QUEUED * bdp:
+        return _beyond(path, numbers)
     if flight < BELOW * bdp:
-        return Verdict(fill=Fill.BELOW, queue_bytes=0.0, queue_us=0.0,
-                       text=f"{numbers}: below it. {_limit(path) or _APPLICATION_OR_WINDOW}")  # fmt: skip
-    return Verdict(fill=Fill.ABOUT, queue_bytes=0.0, queue_us=0.0,
-                   text=f"{numbers}: about equal. {_limit(path) or _FULL}")  # fmt: skip
+        return _no_queue(Fill.BELOW, f"{numbers}: below it. {_limit(path) or _APPLICATION_OR_WINDOW}")
+    return _no_queue(Fill.ABOUT, f"{numbers}: about equal. {_limit(path) or _FULL}")
+
+
+def _beyond(path: Path, numbers: str) -> Verdict:
+    """Return the verdict on more than the BDP: it waits where round trips are longer for it, or was a burst."""
+    over = path.inflight_bytes - path.bdp_bytes
+    queue_us, longer_us = 8e6 * over / path.rate_bps, path.rtt_us - path.min_rtt_us
+    if longer_us < SEEN * queue_us:
+        least = format_value(max(longer_us, 0.0), "us")
+        text = f"{numbers}: sent in bursts, since the mean RTT is only {least} above its minimum."
+        return _no_queue(Fill.BELOW, f"{text} {_limit(path) or _APPLICATION_OR_WINDOW}")
+    if queue_us <= LEAST_QUEUE_US:
+        text = f"{numbers}: the rest takes {format_value(queue_us, 'us')}, as in the hosts themselves."
+        return _no_queue(Fill.ABOUT, f"{text} {_limit(path) or _FULL}")
+    bound = f" The receive window bounds it ({path.rwnd_pct:.0f} % of the busy time)."
+    return Verdict(
+        fill=Fill.ABOVE, queue_bytes=over, queue_us=queue_us,
+        text=f"{numbers}: above it. A queue of {_bytes(over)} stands, which takes {format_value(queue_us, 'us')}."
+        f"{bound if path.rwnd_pct >= LIMITED_PCT else ''}",
+    )  # fmt: skip
+
+
+def _no_queue(fill: Fill, text: str) -> Verdict:
+    return Verdict(fill=fill, queue_bytes=0.0, queue_us=0.0, text=text)
 
 
 _APPLICATION_OR_WINDOW: Final = "A window or the application limits, not the path."
@@ -116,13 +135,6 @@ def _limit(path: Path) -> str:
     return ""
 
 
-def _also(path: Path) -> str:
-    """Return what bounds a queue that stands."""
-    if path.rwnd_pct >= LIMITED_PCT:
-        return f" The receive window bounds it ({path.rwnd_pct:.0f} % of the busy time)."
-    return ""
-
-
 def _bytes(number: float) -> str:
     return format_value(number, "bytes")
 
@@ -137,17 +149,23 @@ class _Sums:
     sndbuf_us: int = 0
     min_rtt_us: float = np.inf
     samples: float = 0.0
+    rate_total_bps: float = 0.0
+    rate_samples: float = 0.0
     rtt_total_us: float = 0.0
     inflight_total: float = 0.0
     cwnd_total: float = 0.0
 
+    def _rate_bps(self) -> float:
+        if _share(self.busy_us, self.elapsed_us) >= RELIABLE_BUSY_PCT:
+            return 8e6 * self.bytes_acked / self.busy_us
+        return self.rate_total_bps / self.rate_samples if self.rate_samples else np.nan
+
     def path(self) -> Path:
         """Return what the sums make."""
-        busy_us = self.busy_us or self.elapsed_us
         samples = self.samples or np.nan
         return Path(
             key=self.key, bytes_acked=self.bytes_acked,
-            rate_bps=8e6 * self.bytes_acked / busy_us if busy_us else np.nan,
+            rate_bps=self._rate_bps(),
             min_rtt_us=self.min_rtt_us if np.isfinite(self.min_rtt_us) else np.nan,
             rtt_us=self.rtt_total_us / samples, inflight_bytes=self.inflight_total / samples,
             cwnd_bytes=self.cwnd_total / samples,
@@ -186,15 +204,20 @@ class Paths:
         least = float(np.fmin(flows["min_rtt_us"][row], flows["rtt_min_us"][row]))
         if least > 0:
             into.min_rtt_us = min(into.min_rtt_us, least)
-        mean = {name: float(flows[name][row]) for name in ("rtt_mean_us", "inflight_mean_segs", "mss_bytes")}
-        if not all(np.isfinite(value) for value in mean.values()):
-            return
         weight = float(max(int(flows["rtt_count"][row]), 1))
-        cwnd = float(flows["cwnd_segs"][row])
+        rate = float(flows["delivery_rate_bps"][row])
+        if rate > 0:
+            into.rate_total_bps += weight * rate
+            into.rate_samples += weight
+        mss, cwnd = float(flows["mss_bytes"][row]), float(flows["cwnd_segs"][row])
+        rtt = _known(flows, row, "rtt_mean_us", "srtt_us")
+        inflight = _known(flows, row, "inflight_mean_segs", "inflight_segs")
+        if not (np.isfinite(rtt) and np.isfinite(inflight) and np.isfinite(mss)):
+            return
         into.samples += weight
-        into.rtt_total_us += weight * mean["rtt_mean_us"]
-        into.inflight_total += weight * mean["inflight_mean_segs"] * mean["mss_bytes"]
-        into.cwnd_total += weight * (cwnd if np.isfinite(cwnd) else 0.0) * mean["mss_bytes"]
+        into.rtt_total_us += weight * rtt
+        into.inflight_total += weight * inflight * mss
+        into.cwnd_total += weight * (cwnd if np.isfinite(cwnd) else 0.0) * mss
 
     def largest(self, most: int) -> Sequence[Path]:
         """Return the connections that sent the most, largest first."""
@@ -204,6 +227,12 @@ class Paths:
     def __len__(self) -> int:
         """Return how many connections are summed up."""
         return len(self._sums)
+
+
+def _known(flows: FlowTable, row: int, sampled: str, latest: str) -> float:
+    """Return the mean of samples; where there are none (sock_diag), the latest value."""
+    found = float(flows[sampled][row])
+    return found if np.isfinite(found) else float(flows[latest][row])
 
 
 def _share(part: float, whole: float) -> float:

@@ -28,8 +28,9 @@ class Watching:
     """What a command that watches a machine asks for where the options do not say it.
 
     `layers` is the default of --layer, `mode` of --mode; `events` tells from the options whether single events are
-    wanted, `send_side` whether segments are also sampled when they leave. `reads_recordings` False: `--from` is refused. `duration_ns` is how long
-    a live machine is watched where --duration does not say it. The module `perfctl/<name>_run.py` has
+    wanted, `send_side` whether segments are sampled when they leave, too. `reads_recordings` False: `--from` is
+    refused. `duration_ns` is how long a live machine is watched where --duration does not say it. The module
+    `perfctl/<name>_run.py` has
     `run(args, request, out, open_intervals) -> int`.
     """
 

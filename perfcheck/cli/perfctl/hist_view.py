@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def short(value: float, unit: str) -> str:
         for factor, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
             if value >= factor:
                 return f"{value / (1000.0 if letter == 'k' else factor):.4g}{letter}"
-        return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.1f}"
+        return f"{math.floor(value)}"  # a bucket of one value is interpolated up to the next
     number, _, name = format_value(value, unit).partition(" ")
     text = f"{float(number):.3g}" if float(number) < 1000 else f"{float(number):.0f}"
     return f"{text}{name.replace('bit/s', 'b')}"
@@ -108,7 +109,8 @@ def dwell_lines(dwell: Dwell) -> Iterator[str]:
     """Yield the time in each congestion state."""
     shares = dwell.shares_pct()
     if shares:
-        yield f"Time in each congestion state: {', '.join(f'{name} {share:.1f} %' for name, share in shares.items())}"
+        text = ", ".join(f"{name} {share:.1f} %" for name, share in shares.items())
+        yield from textwrap.wrap(f"Time in each congestion state: {text}", WIDTH, subsequent_indent="  ")
 
 
 def _wrapped(text: str) -> Iterator[str]:
