@@ -78,8 +78,8 @@ class Perspectives:
 
     def _own(self, interval: Interval) -> Iterator[tuple[str, Histogram]]:
         for quantity in QUANTITIES:
-            for name in {quantity.ack, quantity.send} - {None, RATE}:
-                if name in interval.histograms:
+            for name in (quantity.ack, quantity.send):
+                if name is not None and name != RATE and name in interval.histograms:
                     yield name, interval.histograms[name]
         yield RATE, rates_of(interval.flows)
 

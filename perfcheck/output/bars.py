@@ -30,7 +30,8 @@ def bars(histograms: Sequence[Histogram], columns: int) -> tuple[tuple[str, ...]
 
 def _middles(histogram: Histogram) -> npt.NDArray[np.float64]:
     edges = np.asarray(histogram.edges, float)
-    return (edges[:-1] + np.maximum(edges[1:] - 1, edges[:-1])) / 2
+    middles: npt.NDArray[np.float64] = (edges[:-1] + np.maximum(edges[1:] - 1, edges[:-1])) / 2
+    return middles
 
 
 def _reached(histogram: Histogram, share: float) -> float:

@@ -66,7 +66,8 @@ def test_sides_are_summed_up_apart() -> None:
         own = seen.add(interval(number, both()))
         assert own["tcp.inflight_segs"].count == 10
     ack, send = seen.of(INFLIGHT, Side.ACK), seen.of(INFLIGHT, Side.SEND)
-    assert ack is not None and send is not None
+    assert ack is not None
+    assert send is not None
     assert (ack.count, send.count) == (30, 60)
     assert seen.of(RTT, Side.SEND) is None
     assert seen.histograms[RATE].count == 3
