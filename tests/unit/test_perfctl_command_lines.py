@@ -234,11 +234,10 @@ RIGHT: tuple[tuple[str, LiveRequest], ...] = (
         LiveRequest(filter=FlowFilter(pid=1, comm="nginx", cgroup="a/b", interface="lo"), netns=("x", "y")),
     ),
     (
-        "hist --perspective rx --layer qdisc,tcp,qdisc --mode both --interval 100ms --duration 1.5s --max-flows 7 "
-        "--cpu-ceiling 0.5%",
+        "observe --layer qdisc,tcp,qdisc --mode both --interval 100ms --duration 1.5s --max-flows 7 --cpu-ceiling 0.5%",
         LiveRequest(
             layers=("qdisc", "tcp"), mode="both", interval_ns=100_000_000, duration_ns=1_500_000_000, max_flows=7,
-            cpu_ceiling_pct=0.5,
+            cpu_ceiling_pct=0.5, events=True,
         ),
     ),
     ("hist --perspective rx --layer all --interval=2s --duration=2s", LiveRequest(
