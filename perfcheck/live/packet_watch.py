@@ -21,9 +21,10 @@ class PacketWatch:
     Ends and protocols are filtered in the kernel; whose a socket is (process, cgroup, interface) is not known there.
     """
 
-    def __init__(self, request: LiveRequest) -> None:
-        """Attach nothing yet."""
+    def __init__(self, request: LiveRequest, budget_pct: float) -> None:
+        """Attach nothing yet; `budget_pct` is the share of one CPU that following may take."""
         self._request = request
+        self._budget_pct = budget_pct
         self._collector = DetailCollector(wanted=request.filter)
         self._stream: DetailStream | None = None
         self.warnings: Sequence[str] = ()
@@ -34,7 +35,7 @@ class PacketWatch:
         try:
             self._collector.open()
             scope = scope_of(self._request.netns)
-            self._collector.begin(replace(scope, detail_budget_pct=self._request.cpu_ceiling_pct))
+            self._collector.begin(replace(scope, detail_budget_pct=self._budget_pct))
         except BaseException:
             self._collector.close()
             raise

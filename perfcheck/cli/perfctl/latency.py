@@ -12,6 +12,9 @@ from perfcheck.cli.perfctl.parser import given
 from perfcheck.cli.perfctl.values import value
 from perfcheck.errors import UsageError
 
+DETAIL_CPU_PCT: Final = 25.0
+"""Share of one CPU that following packets may take where --cpu-ceiling does not say it: the ceiling of the others is
+less than emptying the ring buffer takes."""
 DURATION_NS: Final = 5_000_000_000
 _NOT_OF_FILES: Final = (
     "recording", "save", "netns", "pid", "comm", "cgroup", "interface", "layer", "interval_ns", "duration_ns",
@@ -22,7 +25,8 @@ _NOT_OF_FILES: Final = (
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("paths of packets")
-    flag(group, "--detail", "follow packets: times of each stage, and the slowest packets (the same as --mode both)")
+    flag(group, "--detail", "follow packets: times of each stage, and the slowest packets (the same as --mode both); "
+         f"may take {DETAIL_CPU_PCT:g} %% of one CPU, unless --cpu-ceiling says otherwise")  # fmt: skip
     option(group, "--slowest", "with --detail or --join: how many of the slowest packets (default: 10)",
            type=values.count(1, 1000, "a number of packets"), default=10, metavar="N")  # fmt: skip
     option(group, "--save", "with --detail: also write the packets to this file, to join it with the other host's",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perfcheck.cli.perfctl.latency import DETAIL_CPU_PCT
 from perfcheck.cli.perfctl.latency_events import latency_events
 from perfcheck.cli.perfctl.latency_view import LatencyReport, report_lines
 from perfcheck.cli.perfctl.machine import check_writable
 from perfcheck.cli.perfctl.output_choice import OutputChoice
+from perfcheck.cli.perfctl.parser import given
 from perfcheck.cli.perfctl.writing import events_to, lines_to
 from perfcheck.errors import OutputError, Stopped, UsageError
 from perfcheck.live.detail_file import SavedDetail, load_detail, save_detail
@@ -34,7 +36,9 @@ def run(
         return 0
     if args.save is not None:
         check_writable("--save", args.save)
-    watched = _Watched(request=request, follows=request.mode != "summary" and out.recording is None)
+    budget_pct = request.cpu_ceiling_pct if "cpu_ceiling_pct" in given(args) else DETAIL_CPU_PCT
+    follows = request.mode != "summary" and out.recording is None
+    watched = _Watched(request=request, follows=follows, budget_pct=budget_pct)
     stopped = watched.watch(open_intervals)
     if args.save is not None and watched.packets is not None:
         _save(args.save, watched.packets)
@@ -50,6 +54,7 @@ class _Watched:
 
     request: LiveRequest
     follows: bool
+    budget_pct: float = DETAIL_CPU_PCT
     splits: Splits = field(default_factory=Splits)
     owned: set[_Ends] = field(default_factory=set)
     packets: SavedDetail | None = None
@@ -61,7 +66,7 @@ class _Watched:
     def watch(self, open_intervals: Callable[[], OpenIntervals]) -> Stopped | None:
         """Watch to the end, or Ctrl-C; return what a signal asked for."""
         stopped: Stopped | None = None
-        with open_intervals() as intervals, PacketWatch(self.request) if self.follows else nullcontext() as packets:
+        with open_intervals() as intervals, self._following() as packets:
             try:
                 for interval in intervals:
                     self._add(interval)
@@ -74,8 +79,10 @@ class _Watched:
                 self.packets = SavedDetail(stream=stream, epoch_ns=packets.epoch_ns)
                 self.epoch_ns = packets.epoch_ns
                 self.notes += [text for text in packets.warnings if text not in stream.told]
-                self.notes += stream.told
         return stopped
+
+    def _following(self) -> AbstractContextManager[PacketWatch | None]:
+        return PacketWatch(self.request, self.budget_pct) if self.follows else nullcontext()
 
     def _add(self, interval: Interval) -> None:
         self.splits.add(interval.flows)
@@ -120,7 +127,7 @@ def _joined(args: argparse.Namespace, request: LiveRequest) -> LatencyReport:
     return LatencyReport(
         splits=Splits(), packets=packets_of(stream, passing(request.filter)),
         seconds=(stream.end_ns - stream.start_ns) / 1e9, epoch_ns=first.epoch_ns, slowest=args.slowest,
-        notes=(both.how, *stream.told),
+        notes=(both.how,),
     )  # fmt: skip
 
 

@@ -93,16 +93,16 @@ def _role_lines(role: Role, packets: Packets, times: Sequence[StageTimes]) -> It
     left, right = short(low, "us"), short(high, "us")
     yield f"{'':<{_LABEL + 4 * _CELL + 11}}{left}{right:>{_BARS - len(left)}}"
     for each in times:
-        yield f"  {short_name(each.name) + ':':<{_LABEL}} {_MEANING[each.name]}"
+        yield f"  {short_name(each.name) + ':':<{_LABEL - 1}} {_MEANING[each.name]}"
 
 
 def _slow_lines(packet: SlowPacket, epoch_ns: int) -> Iterator[str]:
     at = datetime.fromtimestamp((packet.begin_ns + epoch_ns) / 1e9, UTC).strftime("%H:%M:%S.%f")
     again = f", transmission {packet.attempt + 1}" if packet.attempt else ""
-    yield (f"  {at}  {short(packet.total_us, 'us'):>8}  {_text(packet.flow)}  "
-           f"seq {packet.seq}, {packet.length_bytes} bytes{again}")  # fmt: skip
+    yield f"  {at}  {short(packet.total_us, 'us'):>8}  {_text(packet.flow)}"
     stages = ", ".join(f"{short_name(name)} {short(us, 'us')}" for name, us in packet.stages_us)
-    yield from textwrap.wrap(stages, WIDTH, initial_indent="      ", subsequent_indent="      ")
+    text = f"seq {packet.seq}, {packet.length_bytes} bytes{again}: {stages}"
+    yield from textwrap.wrap(text, WIDTH, initial_indent="      ", subsequent_indent="        ")
 
 
 def _text(flow: FlowKey | None) -> str:
@@ -115,8 +115,10 @@ def _followed_lines(packets: Packets) -> Iterator[str]:
     if not packets.by_role:
         text = f"no packet with data was followed ({100 * stream.share:.3g} % of the packets would have been)"
     if stream.share < 1:
-        text += "; raise --cpu-ceiling, or filter, to follow more"
-    yield f"{text}."
+        # The reasons name each step; the first is enough.
+        reasons = [told.partition(": ")[2].partition(", it used")[0] for told in stream.told]
+        text += f": {'; '.join(reasons)}. Filter, or raise --cpu-ceiling, to follow more"
+    yield from textwrap.wrap(f"{text}.", WIDTH, subsequent_indent="  ")
     if stream.lost:
         yield f"{stream.lost:,} of {stream.lost + stream.written:,} records were lost: some packets lack stages."
     if packets.lost():
