@@ -28,7 +28,7 @@ class Joined:
 
 
 def joined(first: SavedDetail, second: SavedDetail) -> Joined:
-    """Join two hosts' records; ValueError where they have no flow in common."""
+    """Join two hosts' records; ValueError where they have no packet in common."""
     if not first.stream.flows.keys() & second.stream.flows.keys():
         raise ValueError("the files have no flow in common: both hosts have to follow the same flow at the same time")
     if len(first.stream.hosts) + len(second.stream.hosts) > MOST_HOSTS:
@@ -39,6 +39,8 @@ def joined(first: SavedDetail, second: SavedDetail) -> Joined:
     theirs = frozenset(range(len(ours) + 1, len(together.hosts) + 1))
     forward, back = one_way_ns(together, ours, theirs), one_way_ns(together, theirs, ours)
     found = offset_of(forward, back)
+    if not (len(forward) or len(back)):
+        raise ValueError("the files have no packet in common: both hosts have to follow at the same time")
     if found is None:
         least = [int(each.min()) for each in (forward, back) if len(each)]
         shift, why = _without_return(least, bool(len(forward)))

@@ -115,6 +115,10 @@ def test_files_without_a_common_flow_are_refused() -> None:
     other = replace(one_host(stream, SERVER), stream=replace(stream, flows={77: KEY}))
     with pytest.raises(ValueError, match="no flow in common"):
         joined(first, other)
+    late = one_host(stream, SERVER)
+    late = replace(late, stream=replace(late.stream, events=late.stream.events[:0]))
+    with pytest.raises(ValueError, match="no packet in common"):
+        joined(first, late)
 
 
 def test_one_end_has_its_own_stages_alone() -> None:
