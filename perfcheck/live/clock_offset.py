@@ -79,4 +79,5 @@ def _differences(records: npt.NDArray[Any], source: frozenset[int], target: froz
     last = ends[sent] - 1
     once = (sendings.covering(last) == 1) & (arrivals.covering(last) == 1)
     found = arrivals.nth(last[once], np.zeros(int(once.sum()), np.int64))
-    return ns[came][found] - ns[sent][once]
+    differences: Ints = ns[came][found] - ns[sent][once]
+    return differences

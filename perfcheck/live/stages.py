@@ -139,7 +139,8 @@ def _passing(followed: Followed, passes: Passes) -> Records:
     packets = followed.packets[followed.packets["counts"]]
     flows = np.unique(packets["flow"])
     chosen = [flow for flow in flows.tolist() if (key := followed.stream.flows.get(flow)) is not None and passes(key)]
-    return packets[np.isin(packets["flow"], np.array(chosen, np.uint64))]
+    passed: Records = packets[np.isin(packets["flow"], np.array(chosen, np.uint64))]
+    return passed
 
 
 def _both_ends(packets: Records) -> npt.NDArray[np.bool_]:

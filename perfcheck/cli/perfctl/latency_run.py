@@ -11,7 +11,6 @@ from pathlib import Path
 from perfcheck.cli.perfctl.latency import DETAIL_CPU_PCT
 from perfcheck.cli.perfctl.latency_events import latency_events
 from perfcheck.cli.perfctl.latency_view import LatencyReport, report_lines
-from perfcheck.cli.perfctl.machine import check_writable
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.parser import given
 from perfcheck.cli.perfctl.writing import events_to, lines_to
@@ -34,8 +33,6 @@ def run(
     if args.join is not None:
         _tell(_joined(args, request), out)
         return 0
-    if args.save is not None:
-        check_writable("--save", args.save)
     budget_pct = request.cpu_ceiling_pct if "cpu_ceiling_pct" in given(args) else DETAIL_CPU_PCT
     follows = request.mode != "summary" and out.recording is None
     watched = _Watched(request=request, follows=follows, budget_pct=budget_pct)
