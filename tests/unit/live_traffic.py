@@ -62,8 +62,8 @@ def interval(
     begin_ns = S + number * length_ns
     return Interval(
         number=number, begin_ns=begin_ns, end_ns=begin_ns + length_ns, epoch_ns=EPOCH_NS,
-        flows=table() if flows is None else flows, metrics=metrics or {}, events=events, accounting=accounting or Accounting(),
-        histograms={} if rtt is None else {"tcp.rtt_us": rtt}, hosts=hosts or {},
+        flows=table() if flows is None else flows, metrics=metrics or {}, events=events,
+        accounting=accounting or Accounting(), histograms={} if rtt is None else {"tcp.rtt_us": rtt}, hosts=hosts or {},
     )  # fmt: skip
 
 
