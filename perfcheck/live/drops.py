@@ -42,6 +42,11 @@ def harmful_drops(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: count for name, count in drops_of(metrics).items() if name not in INTENDED}
 
 
+def packets_of(metrics: Mapping[str, float]) -> float:
+    """Return the packets that interfaces sent and received; 0 where they are not watched."""
+    return metrics.get("nic.tx_packets", 0.0) + metrics.get("nic.rx_packets", 0.0)
+
+
 def place_of(metric: str, reason: str = "") -> str:
     """Return where a drop was, in words: the metric's own, and the kernel's reason."""
     words = PLACES.get(metric, metric)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -193,17 +193,21 @@ def summary_of(found: Sequence[Retransmission]) -> str:
     total = sum(one.segments for one in found)
     if not total:
         return ""
-    groups: Counter[str] = Counter()
+    groups: dict[str, list[Retransmission]] = {}
     for one in found:
-        groups[_words(one, found)] += one.segments
-    parts = ", ".join(f"{count:,} {words}" for words, count in groups.most_common())
+        groups.setdefault(words_of(one), []).append(one)
+    counts = {words: sum(one.segments for one in group) for words, group in groups.items()}
+    parts = ", ".join(
+        f"{counts[words]:,} {words}{_lasted(group)}"
+        for words, group in sorted(groups.items(), key=lambda g: -counts[g[0]])
+    )
     unsure = [one for one in found if one.behind is Behind.UNEXPLAINED and one.drops_kept_pct < 100]
     kept = f" ({min(one.drops_kept_pct for one in unsure):.3g} % of the drops were kept)" if unsure else ""
     return f"{total:,} retransmission{'s' if total > 1 else ''}: {parts}{kept}"
 
 
-def _words(one: Retransmission, found: Sequence[Retransmission]) -> str:
-    alike = [other for other in found if other.behind is one.behind]
+def words_of(one: Retransmission) -> str:
+    """Return what was behind a retransmission."""
     match one.behind:
         case Behind.SEGMENT_DROPPED | Behind.FLOW_DROPPED:
             of = "the same segment" if one.same_segment else "another packet of the flow"
@@ -211,14 +215,19 @@ def _words(one: Retransmission, found: Sequence[Retransmission]) -> str:
         case Behind.RECEIVE_QUEUE_FULL:
             return "after the receiver's queue was full"
         case Behind.OFF_CPU_BEFORE:
-            longest_ms = max(other.off_cpu_before_us for other in alike) / 1000
-            return f"with the process off the CPU before, for up to {longest_ms:.3g} ms"
+            return "with the process off the CPU before"
         case Behind.OFF_CPU_AFTER:
-            longest_ms = max(other.off_cpu_after_us for other in alike) / 1000
-            return f"with the process off the CPU after, for up to {longest_ms:.3g} ms"
+            return "with the process off the CPU after"
         case Behind.SEND_QUEUE_FULL:
             return "with a full send queue and no drop on this machine"
     return "unexplained on this machine"
+
+
+def _lasted(found: Iterable[Retransmission]) -> str:
+    """Return how long processes were off the CPU, where that was behind."""
+    waits = {Behind.OFF_CPU_BEFORE: "off_cpu_before_us", Behind.OFF_CPU_AFTER: "off_cpu_after_us"}
+    longest_us = max((getattr(one, waits[one.behind]) for one in found if one.behind in waits), default=0.0)
+    return f", for up to {longest_us / 1000:.3g} ms" if longest_us else ""
 
 
 def _behind(

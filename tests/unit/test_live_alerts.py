@@ -172,10 +172,10 @@ def test_a_peer_that_went_away_is_no_trouble_of_the_network() -> None:
 
 
 def test_the_users_bounds() -> None:
-    bounds = UserBounds(rtt_p99_us=30_000, retrans_pct=0.1, drops_per_s=5)
+    bounds = UserBounds(rtt_p99_us=30_000, retrans_pct=0.1, drops_pct=0.5)
     slow = histogram_of(np.full(200, 50_000.0))
     flows = table(**lossy(0.008))
-    bad = [interval(n, flows, rtt=slow, metrics={"qdisc.drops": 9.0}) for n in range(3)]
+    bad = [interval(n, flows, rtt=slow, metrics={"qdisc.drops": 19.0, "nic.tx_packets": 1000.0}) for n in range(3)]
     assert {rule for rule, _ in turns(observed(AlertWatch(bounds), bad))} == {"rtt-p99", "retrans-rate", "drop-rate"}
     assert not observed(AlertWatch(), bad)
 
@@ -220,7 +220,7 @@ def test_memory_is_bounded_with_ever_new_subjects() -> None:
 
 
 def test_24_hours_of_healthy_traffic_raise_nothing() -> None:
-    watch = AlertWatch(UserBounds(rtt_p99_us=150_000, retrans_pct=1.0, drops_per_s=50))
+    watch = AlertWatch(UserBounds(rtt_p99_us=150_000, retrans_pct=1.0, drops_pct=1.0))
     assert observed(watch, list(Traffic(8640))) == []
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from perfcheck.analyse.histogram import quantile
 from perfcheck.live.alerts.alert import Subject
 from perfcheck.live.alerts.reading import Reading, all_beyond_chance, beyond_chance
-from perfcheck.live.drops import harmful_drops
+from perfcheck.live.drops import harmful_drops, packets_of
 from perfcheck.model.flow import Histogram
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval
@@ -124,23 +124,42 @@ def loss_state(bound_pct: float) -> Callable[[Interval], Iterator[Reading]]:
     return read
 
 
-def drop_rate(bound_per_s: float, *, burst: bool) -> Callable[[Interval], Iterator[Reading]]:
-    """Return a reader of drops a second, of each host where there are several; `burst`: with a burst's floors."""
+def drop_burst(bound_per_s: float) -> Callable[[Interval], Iterator[Reading]]:
+    """Return a reader of drops a second, of each host where there are several."""
 
     def read(interval: Interval) -> Iterator[Reading]:
         if interval.seconds <= 0:
             return
-        sent = float(interval.flows["segs_out"].sum()) if burst else 0.0
-        least = max(LEAST_BURST, BURST_SHARE * sent) if burst else 2
+        least = max(LEAST_BURST, BURST_SHARE * float(interval.flows["segs_out"].sum()))
         for subject, metrics in _by_host(interval):
             drops = harmful_drops(metrics)
             count = sum(drops.values())
-            note = ", ".join(f"{name} {each:.0f}" for name, each in list(drops.items())[:3])
             yield Reading(
-                subject=subject, value=count / interval.seconds, bound=bound_per_s, enough=count >= least, note=note
-            )
+                subject=subject, value=count / interval.seconds, bound=bound_per_s, enough=count >= least,
+                note=_three(drops),
+            )  # fmt: skip
 
     return read
+
+
+def drop_share(bound_pct: float) -> Callable[[Interval], Iterator[Reading]]:
+    """Return a reader of the share of packets that were dropped, of each host where there are several."""
+
+    def read(interval: Interval) -> Iterator[Reading]:
+        for subject, metrics in _by_host(interval):
+            drops = harmful_drops(metrics)
+            count = sum(drops.values())
+            of = count + (packets_of(metrics) or float(interval.flows["segs_out"].sum()))
+            if of:
+                enough = of >= LEAST_SEGMENTS and beyond_chance(count, of, bound_pct / 100)
+                yield Reading(subject=subject, value=100 * count / of, bound=bound_pct, enough=enough,
+                              note=_three(drops))  # fmt: skip
+
+    return read
+
+
+def _three(drops: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {count:,.0f}" for name, count in list(drops.items())[:3])
 
 
 def samples_above(histogram: Histogram, bound: float) -> float:

@@ -6,7 +6,15 @@ from typing import Final
 
 from perfcheck.live.alerts.alert import PER_S
 from perfcheck.live.alerts.hysteresis import Holding
-from perfcheck.live.alerts.readers import connect_time, drop_rate, loss_state, retransmissions, rtt_p99, rtt_tail
+from perfcheck.live.alerts.readers import (
+    connect_time,
+    drop_burst,
+    drop_share,
+    loss_state,
+    retransmissions,
+    rtt_p99,
+    rtt_tail,
+)
 from perfcheck.live.alerts.rule import Rule
 from perfcheck.live.alerts.user_bounds import UserBounds
 from perfcheck.model.metric import Layer
@@ -35,7 +43,7 @@ ALWAYS: Final = (
     ),
     Rule(
         name="drop-burst", summary="packets were dropped in bursts", metric="ip.drops_per_s", layer=Layer.IP,
-        unit=PER_S, read=drop_rate(BURST_PER_S, burst=True), holding=_BURST,
+        unit=PER_S, read=drop_burst(BURST_PER_S), holding=_BURST,
     ),
     Rule(
         name="loss-state", summary="flows were in the Loss state for more than 10 % of their busy time",
@@ -47,7 +55,7 @@ ALWAYS: Final = (
 
 def rules_of(bounds: UserBounds) -> tuple[Rule, ...]:
     """Return the rules that are always on and those of the user's bounds."""
-    own = (_rtt_rule(bounds.rtt_p99_us), _retrans_rule(bounds.retrans_pct), _drop_rule(bounds.drops_per_s))
+    own = (_rtt_rule(bounds.rtt_p99_us), _retrans_rule(bounds.retrans_pct), _drop_rule(bounds.drops_pct))
     return (*(rule for rule in own if rule is not None), *ALWAYS)
 
 
@@ -69,10 +77,10 @@ def _retrans_rule(bound_pct: float | None) -> Rule | None:
     )  # fmt: skip
 
 
-def _drop_rule(bound_per_s: float | None) -> Rule | None:
-    if bound_per_s is None:
+def _drop_rule(bound_pct: float | None) -> Rule | None:
+    if bound_pct is None:
         return None
     return Rule(
-        name="drop-rate", summary="packets dropped a second", metric="ip.drops_per_s", layer=Layer.IP, unit=PER_S,
-        read=drop_rate(bound_per_s, burst=False),
+        name="drop-rate", summary="share of packets that were dropped", metric="ip.drops_pct", layer=Layer.IP,
+        unit="pct", read=drop_share(bound_pct),
     )  # fmt: skip

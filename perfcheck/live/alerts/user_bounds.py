@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class UserBounds:
     """A bound of each kind; None: no such alert.
 
-    `drops_per_s` counts packets that queues, devices, the IP layer and sockets of this machine drop, without those that
-    somebody decided to drop or that nobody asked for (`perfcheck.live.drops`). A share would need a whole: packets are
-    counted at other places than drops are.
+    `drops_pct` is the share of packets that queues, devices, the IP layer and sockets of this machine drop, without
+    those that somebody decided to drop or that nobody asked for (`perfcheck.live.drops`). The whole is what interfaces
+    sent and received, and the dropped ones; where interfaces are not watched, the segments of the flows.
     """
 
     rtt_p99_us: float | None = None
     retrans_pct: float | None = None
-    drops_per_s: float | None = None
+    drops_pct: float | None = None
