@@ -20,7 +20,7 @@ from perfcheck.collect.sockdiag.collector import SockdiagCollector
 from perfcheck.collect.sockdiag.live import LACKS, PolledTcp
 from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.collect.tcp.live import LiveTcp, Read
-from perfcheck.errors import Unavailable
+from perfcheck.errors import Stopped, Unavailable
 from perfcheck.live.figures import tcp_figures
 from perfcheck.model.budget import Budget
 from perfcheck.model.event import Event
@@ -131,9 +131,16 @@ class LiveSession:
             due_ns = max(due_ns + request.interval_ns * self._spent.stretch, now_ns())
             if end_ns is not None and due_ns > end_ns - request.interval_ns // 10:
                 due_ns = end_ns
-            self._stopped.wait(max(due_ns - now_ns(), 0) / 1e9)
+            interrupted: BaseException | None = None
+            try:
+                self._stopped.wait(max(due_ns - now_ns(), 0) / 1e9)
+            except (KeyboardInterrupt, Stopped) as signal:
+                interrupted = signal
             interval, before = self._interval(core, tcp, before)
             yield interval
+            if interrupted is not None:
+                # What happened up to the signal has been told.
+                raise interrupted
             if self._stopped.is_set() or (end_ns is not None and now_ns() >= end_ns):
                 return
 
@@ -246,3 +253,8 @@ def _by_interface(seen: Iterable[Observation]) -> Mapping[tuple[str, str], Mappi
         for where, metrics in one.by_interface.items():
             found.setdefault(where, {}).update(metrics)
     return found
+
+
+def open_live(request: LiveRequest) -> LiveSession:
+    """Return a session of the live machine for a `with` block."""
+    return LiveSession(request)

@@ -196,7 +196,7 @@ class PolledTcp:
             columns["pid"][:] = self._wanted.pid
             columns["comm"][:] = comm_of(self._wanted.pid)
             return
-        inodes = {}
+        inodes: dict[int, int] = {}
         with NetnsThread() as namespaces:
             for _, _, path in self._hosts:
                 inodes |= {
