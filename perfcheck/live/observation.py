@@ -12,8 +12,8 @@ import numpy as np
 
 from perfcheck.analyse.histogram import merge, statistics
 from perfcheck.live.alerts.readers import connect_times_us, data_again
-from perfcheck.live.drops import drops_of
-from perfcheck.live.retransmissions import shares_kept
+from perfcheck.live.drops import drops_of, harmful
+from perfcheck.live.retransmissions import Retransmission, shares_kept, words_of
 from perfcheck.model.event import Event, EventType
 from perfcheck.model.flow import Histogram
 from perfcheck.model.interval import Interval
@@ -57,8 +57,8 @@ class Figures:
 
     @property
     def dropped(self) -> float:
-        """All drops."""
-        return sum(self.drops.values())
+        """The drops that nobody intended."""
+        return sum(harmful(self.drops).values())
 
     def metrics(self) -> dict[str, float]:
         """Return the figures by the names of the catalogue, without those that have no value."""
@@ -104,6 +104,44 @@ def interval_event(interval: Interval, figures: Figures, number: int) -> Event:
             "refused": account.refused, "lost": account.lost, "cpu_pct": round(account.cpu_pct, 3),
             **{f"kept_pct_{kind}": share for kind, share in figures.kept_pct.items()},
             **({"shed": "; ".join(account.shed)} if account.shed else {}),
+        },
+    )  # fmt: skip
+
+
+def retransmission_event(one: Retransmission, number: int) -> Event:
+    """Return what was found about a retransmission as an event of type detail."""
+    found: dict[str, str | int | float] = {
+        "kind": "retransmission_cause", "retransmission": one.kind, "behind": one.behind.value,
+        "text": words_of(one), "same_segment": int(one.same_segment), "off_cpu_before_us": one.off_cpu_before_us,
+        "off_cpu_after_us": one.off_cpu_after_us, "receive_queue_full": int(one.receive_queue_full),
+        "drops_kept_pct": one.drops_kept_pct,
+    }  # fmt: skip
+    if one.send_queue_full is not None:
+        found["send_queue_full"] = int(one.send_queue_full)
+    if one.drop is not None:
+        found |= {"drop": one.drop.metric, "place": one.place, "drop_host": one.host}
+    if one.pid:
+        found |= {"pid": one.pid, "comm": one.comm}
+    related = (one.event.number,) if one.drop is None else (one.event.number, one.drop.number)
+    return Event(
+        number=number, timestamp_ns=one.event.timestamp_ns, flow=one.event.flow, layer=Layer.TCP,
+        metric="tcp.retrans_segs", value=float(one.segments), type=EventType.DETAIL, metrics=one.event.metrics,
+        context=found, related=related, cause=one.event.cause,
+    )  # fmt: skip
+
+
+def totals_event(totals: Totals, number: int, undelivered: int) -> Event:
+    """Return a whole run as an event of type summary."""
+    return Event(
+        number=number, timestamp_ns=totals.end_ns, flow=None, layer=Layer.TCP, metric="tcp.retrans_segs",
+        value=float(totals.retransmitted), type=EventType.SUMMARY, metrics=totals.metrics(),
+        context={
+            "kind": "run", "seconds": round(totals.seconds, 6), "intervals": totals.intervals,
+            "refused": totals.refused, "lost": totals.lost, "cpu_pct": round(totals.cpu_pct, 3),
+            "alerts_raised": sum(totals.raised.values()), "alerts_undelivered": undelivered,
+            **{f"raised_{name}": count for name, count in totals.raised.items()},
+            **({"shed": "; ".join(totals.shed)} if totals.shed else {}),
+            **({"lacks": "; ".join(f"{name}: {why}" for name, why in totals.lacks.items())} if totals.lacks else {}),
         },
     )  # fmt: skip
 

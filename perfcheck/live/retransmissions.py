@@ -211,7 +211,7 @@ def words_of(one: Retransmission) -> str:
     match one.behind:
         case Behind.SEGMENT_DROPPED | Behind.FLOW_DROPPED:
             of = "the same segment" if one.same_segment else "another packet of the flow"
-            return f"after a drop of {of} in {one.place}{f' on {one.host}' if one.host else ''}"
+            return f"after a drop of {of} {one.place}{f' on {one.host}' if one.host else ''}"
         case Behind.RECEIVE_QUEUE_FULL:
             return "after the receiver's queue was full"
         case Behind.OFF_CPU_BEFORE:
