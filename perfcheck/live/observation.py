@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from perfcheck.analyse.histogram import merge, statistics
+from perfcheck.collect.base.histogram import BUCKETS, edges, of_values
 from perfcheck.live.alerts.readers import connect_times_us, data_again
 from perfcheck.live.drops import drops_of, harmful
 from perfcheck.live.retransmissions import Retransmission, shares_kept, words_of
@@ -24,7 +25,6 @@ KINDS: Final = ("fast", "rto", "tlp", "syn")
 FIRST_NUMBER: Final = 1 << 40
 """Of the events that the command makes itself: the collectors' begin at 0."""
 _RTT: Final = "tcp.rtt_us"
-_CONNECTS_KEPT: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +154,7 @@ class Totals:
     end_ns: int = 0
     intervals: int = 0
     rtt: Histogram | None = None
-    connects: int = 0
-    connect_us: list[float] = field(default_factory=list)
-    """The first 100,000 connect times."""
+    connect: Histogram | None = None
     sent: int = 0
     retransmitted: int = 0
     by_kind: Counter[str] = field(default_factory=Counter)
@@ -180,6 +178,11 @@ class Totals:
         return (self.end_ns - self.begin_ns) / 1e9
 
     @property
+    def connects(self) -> int:
+        """How many connect times were measured."""
+        return self.connect.count if self.connect is not None else 0
+
+    @property
     def cpu_pct(self) -> float:
         """perfctl's mean share of one CPU."""
         return self.cpu_ns_pct / (self.end_ns - self.begin_ns) if self.end_ns > self.begin_ns else 0.0
@@ -192,9 +195,9 @@ class Totals:
         self.end_ns = interval.end_ns
         parts = (self.rtt, interval.histograms.get(_RTT))
         self.rtt = merge(one for one in parts if one is not None)
-        connects = connect_times_us(interval)
-        self.connects += int(connects.size)
-        self.connect_us += connects[: max(_CONNECTS_KEPT - len(self.connect_us), 0)].tolist()
+        times = connect_times_us(interval)
+        fresh = of_values("us", edges(BUCKETS), times) if times.size else None
+        self.connect = merge(one for one in (self.connect, fresh) if one is not None)
         self.sent += figures.sent
         self.retransmitted += figures.retransmitted
         self.by_kind.update(figures.by_kind)
@@ -217,9 +220,8 @@ class Totals:
     def metrics(self) -> dict[str, float]:
         """Return the totals by the names of the catalogue."""
         found = {f"{_RTT}.{name}": value for name, value in statistics(self.rtt).items()}
-        if self.connect_us:
-            for name, share in (("p50", 0.5), ("p99", 0.99)):
-                found[f"tcp.handshake_us.{name}"] = float(np.quantile(self.connect_us, share))
+        connect = statistics(self.connect)
+        found |= {f"tcp.handshake_us.{name}": connect[name] for name in ("p50", "p99", "max") if name in connect}
         if self.sent:
             found["tcp.retrans_pct"] = min(100 * self.retransmitted / self.sent, 100.0)
         return found | {

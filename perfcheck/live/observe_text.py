@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-import numpy as np
-
 from perfcheck.analyse.histogram import statistics
 from perfcheck.live.alerts.alert import Alert, AlertState
 from perfcheck.live.drops import PLACES, harmful
@@ -104,9 +102,10 @@ def summary_lines(totals: Totals, active: Sequence[Alert]) -> Iterator[str]:
         yield f"RTT: {names} of {totals.rtt.count:,} samples"
     else:
         yield "RTT: no samples"
-    if totals.connect_us:
-        p50, p99 = np.quantile(totals.connect_us, (0.5, 0.99))
-        yield f"connect time: p50 {format_value(p50, 'us')}, p99 {format_value(p99, 'us')} of {totals.connects:,}"
+    connect = statistics(totals.connect)
+    if connect:
+        shown = ", ".join(f"{name} {format_value(connect[name], 'us')}" for name in ("p50", "p99", "max"))
+        yield f"connect time: {shown} of {totals.connects:,}"
     share = f", {100 * totals.retransmitted / totals.sent:.3g} % of {totals.sent:,}" if totals.sent else ""
     kinds = ", ".join(f"{count:,} {_KIND_WORDS[kind]}" for kind, count in totals.by_kind.items() if count)
     yield f"retransmitted: {totals.retransmitted:,} data segments{share}{f' ({kinds})' if kinds else ''}"

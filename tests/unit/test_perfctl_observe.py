@@ -20,7 +20,7 @@ from perfcheck.cli.perfctl.alert_target import AlertTarget
 from perfcheck.cli.perfctl.observe_run import run
 from perfcheck.cli.perfctl.output_choice import OutputChoice, OutputFormat
 from perfcheck.cli.perfctl.registry import parse
-from perfcheck.errors import CollectError, Stopped
+from perfcheck.errors import CollectError, Stopped, UsageError
 from perfcheck.live.observation import Totals, figures_of
 from perfcheck.live.observe_text import HEADER, interval_line, laid_out
 from perfcheck.model.event import Event, EventType
@@ -98,7 +98,7 @@ def test_the_summary_has_the_totals(tmp_path: Path) -> None:
     summary = text.partition("\n\n")[2].splitlines()
     assert summary[0] == "4 s in 4 intervals"
     assert "of 2,000 samples" in summary[1]
-    assert "connect time: p50 2 ms, p99 2 ms of 32" in summary
+    assert "connect time: p50 2 ms, p99 2 ms, max 2 ms of 32" in summary
     assert "retransmitted: 1,280 data segments, 4 % of 32,000 (960 in recovery, 320 after a timeout)" in summary
     assert "dropped: 160 in a full queue (qdisc.drops_full)" in summary
     assert "also dropped, as intended or unasked for: 12 for another reason (ip.drops_other)" in summary
@@ -266,4 +266,6 @@ def test_targets_of_the_options_are_those_of_delivery() -> None:
 
     args = options("--alert-output", "syslog", "--alert-output", "webhook:https://h.example/a?b=1")
     assert [AlertTarget(kind="syslog")] == list(args.alert_output[:1])
+    with pytest.raises(UsageError, match=r"--alert-output: .* are not sent"):
+        targets_of(options("--alert-output", "webhook:https://user:word@h.example/"))
     assert [type(each).__name__ for each in targets_of(args)] == ["SyslogTarget", "WebhookTarget"]

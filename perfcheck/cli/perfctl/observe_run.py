@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 
 from perfcheck.cli.perfctl.observe_output import Told, told_to
 from perfcheck.cli.perfctl.output_choice import OutputChoice
-from perfcheck.errors import Stopped
+from perfcheck.errors import Stopped, UsageError
 from perfcheck.live import observe_text
 from perfcheck.live.alerts import Alert, AlertState, AlertWatch, UserBounds, alert_event
 from perfcheck.live.delivery import Deliveries, DeliveryReport, Target, target_of
@@ -60,8 +60,11 @@ def bounds_of(args: argparse.Namespace) -> UserBounds:
 
 
 def targets_of(args: argparse.Namespace) -> tuple[Target, ...]:
-    """Return where alerts go."""
-    return tuple(target_of(f"{each.kind}:{each.where}" if each.where else each.kind) for each in args.alert_output)
+    """Return where alerts go; UsageError for a target that the parser of options let pass."""
+    try:
+        return tuple(target_of(f"{each.kind}:{each.where}" if each.where else each.kind) for each in args.alert_output)
+    except ValueError as problem:
+        raise UsageError(f"--alert-output: {problem}") from None
 
 
 def _ended_by_interrupt(intervals: Intervals) -> AbstractContextManager[None]:
@@ -111,7 +114,8 @@ class _Run:
         events = [interval_event(interval, figures, next(self._numbers)), *changed, *self._details(behind)]
         if self._single_events:
             events = [*interval.events, *events]
-        details = observe_text.interval_details(interval, figures, alerts, summary_of(behind), self._diagnose(interval))
+        explained = summary_of(behind, self._join.waiting)
+        details = observe_text.interval_details(interval, figures, alerts, explained, self._diagnose(interval))
         self._told.interval(interval, figures, details, events)
         self._told.note(self._deliveries.news())
 
