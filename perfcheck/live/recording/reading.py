@@ -27,8 +27,11 @@ class Recording:
     was whole frames and how much its writer did not finish.
     """
 
-    def __init__(self, path: Path, wanted: FlowFilter, netns: Collection[str] = ()) -> None:
+    def __init__(
+        self, path: Path, wanted: FlowFilter, netns: Collection[str] = (), *, duration_ns: int | None = None
+    ) -> None:
         """Read the header; RecordingError or UnreadableFile where there is none."""
+        self._duration_ns = duration_ns
         self._path = path
         self._wanted = wanted
         self._netns = netns
@@ -42,6 +45,7 @@ class Recording:
 
     def __iter__(self) -> Iterator[Interval]:
         """Yield the intervals that were recorded; RecordingError at the first that is damaged."""
+        until_ns: int | None = None
         for frame in self._frames():
             if is_header(frame.text):
                 self._header(frame)
@@ -50,6 +54,10 @@ class Recording:
                 interval = decode_interval(frame.text, frame.data)
             except ValueError as error:
                 raise self._error(frame.place, f"damaged: {error}") from None
+            if self._duration_ns is not None:
+                until_ns = until_ns or interval.begin_ns + self._duration_ns
+                if interval.begin_ns >= until_ns:
+                    return
             yield filtered(interval, self._wanted, self._netns)
 
     def __enter__(self) -> Self:
@@ -88,9 +96,12 @@ class Recording:
         )  # fmt: skip
 
 
-def read_recording(path: Path, wanted: FlowFilter, netns: Collection[str] = ()) -> Recording:
+def read_recording(
+    path: Path, wanted: FlowFilter, netns: Collection[str] = (), *, duration_ns: int | None = None
+) -> Recording:
     """Return the intervals of a recording, with the connections that pass a filter.
 
-    `netns` are names of network namespaces, as in `LiveRequest`; empty: all that were recorded.
+    `netns` are names of network namespaces, as in `LiveRequest`; empty: all that were recorded. `duration_ns` ends
+    it so long after its begin.
     """
-    return Recording(path, wanted, netns)
+    return Recording(path, wanted, netns, duration_ns=duration_ns)

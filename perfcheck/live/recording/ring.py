@@ -131,15 +131,15 @@ class Ring:
 
     def _write(self, frame: bytes, end_ns: int) -> None:
         segment = self._segment(end_ns)
-        while True:
-            try:
-                segment.file.append(frame)
-                break
-            except OSError:
-                # The disk has less room than the ring may take: the newest intervals are worth more than the oldest.
-                if len(self._segments) < 2:
-                    raise
-                self._remove_oldest()
+        try:
+            segment.file.append(frame)
+        except OSError:
+            # The disk has less room than the ring may take: the newest interval is worth more than the oldest. Where
+            # that did not help the last time, others take the room, and what is kept must not go for nothing.
+            if self.problem is not None or len(self._segments) < 2:
+                raise
+            self._remove_oldest()
+            segment.file.append(frame)
         segment.first_ns = segment.first_ns or end_ns
         segment.last_ns = end_ns
         segment.intervals += 1
