@@ -52,7 +52,7 @@ def filtered(interval: Interval, wanted: FlowFilter, netns: Collection[str] = ()
 
 def rows_passing(table: FlowTable, wanted: FlowFilter, netns: Collection[str] = ()) -> Mask:
     """Return which rows pass, as `FlowFilter.passes_ends` says of each, and by process, name and namespace."""
-    mask = np.ones(len(table), bool)
+    mask: Mask = np.ones(len(table), bool)
     if wanted.protocol not in (None, Protocol.TCP):
         mask[:] = False
     if wanted.pid is not None:
@@ -65,7 +65,8 @@ def rows_passing(table: FlowTable, wanted: FlowFilter, netns: Collection[str] = 
     ends = _Ends(table)
     mask &= ends.passes("local", wanted.local) & ends.passes("remote", wanted.remote)
     one_way = ends.passes("local", wanted.source) & ends.passes("remote", wanted.target)
-    return mask & (one_way | (ends.passes("remote", wanted.source) & ends.passes("local", wanted.target)))
+    other_way = ends.passes("remote", wanted.source) & ends.passes("local", wanted.target)
+    return np.logical_and(mask, np.logical_or(one_way, other_way))
 
 
 class _Ends:
@@ -77,13 +78,13 @@ class _Ends:
     def passes(self, side: str, end: End) -> Mask:
         """Return which rows' end of a side passes."""
         ports = self._table[f"{side}_port"]
-        mask = (ports >= end.ports[0]) & (ports <= end.ports[1])
+        mask: Mask = np.logical_and(ports >= end.ports[0], ports <= end.ports[1])
         if end.network is None:
             return mask
         raw, is_ipv4 = self._addresses(side)
         if end.network.version == 4:
-            return mask & is_ipv4 & _in_network(raw[:, 12:], end.network)
-        return mask & ~is_ipv4 & _in_network(raw, end.network)
+            return np.logical_and(mask & is_ipv4, _in_network(raw[:, 12:], end.network))
+        return np.logical_and(mask & ~is_ipv4, _in_network(raw, end.network))
 
     def _addresses(self, side: str) -> tuple[npt.NDArray[np.uint8], Mask]:
         """Return addresses as 16 bytes, IPv4 mapped into IPv6, and which are IPv4."""

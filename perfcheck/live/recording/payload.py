@@ -172,7 +172,7 @@ def _values(raw: bytes, column: _Column, kind: np.dtype[Any], rows: int) -> npt.
     else:
         raw = np.frombuffer(raw, "u1").reshape(kind.itemsize, rows).T.tobytes()
     if kind == np.dtype("?"):
-        return np.frombuffer(raw, "u1") != 0  # a byte of 2 would be neither true nor false
+        return np.frombuffer(raw, "u1").astype(bool)  # a byte of 2 would be neither true nor false
     return np.frombuffer(raw, column.dtype).astype(kind)
 
 
