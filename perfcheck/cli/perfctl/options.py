@@ -1,0 +1,215 @@
+"""The one set of options of every command that watches, and the request that they make."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from perfcheck.cli.perfctl import values
+from perfcheck.cli.perfctl.output_choice import OutputChoice
+from perfcheck.cli.perfctl.parser import Each, Flag, Once, given
+from perfcheck.cli.perfctl.values import value, word
+from perfcheck.errors import UsageError
+from perfcheck.model.flow import Protocol
+from perfcheck.model.flow_filter import ANY_PORT, End, FlowFilter, Network
+
+if TYPE_CHECKING:
+    from perfcheck.cli.perfctl.command import Command
+    from perfcheck.model.interval import LiveRequest
+
+DEFAULT_INTERVAL_NS: Final = 1_000_000_000
+DEFAULT_MAX_FLOWS: Final = 16384
+DEFAULT_CPU_CEILING_PCT: Final = 1.0
+MODES: Final = ("summary", "detail", "both")
+_EITHER_WAY: Final = ("src_ip", "dst_ip", "src_port", "dst_port")
+_LIVE_ONLY: Final = {
+    "interface": "a recording keeps no names of interfaces",
+    "cgroup": "a recording keeps no paths of cgroups",
+    "netns": "the recording has the namespaces that were recorded",
+    "interval_ns": "the recording has its own interval",
+    "max_flows": "nothing is measured",
+    "cpu_ceiling_pct": "nothing is measured",
+}
+"""Options that a recording cannot answer, and why."""
+
+
+def option(group: Any, name: str, help_text: str, *, known: Sequence[str] = (), **more: Any) -> None:
+    """Add an option that takes one value, once; `known` are the words that it takes, where these are few."""
+    if known:
+        # argparse's own message about choices is never seen: the type refuses first. Completion reads them.
+        more |= {"type": word(known), "choices": tuple(known)}
+    group.add_argument(name, action=Once, help=help_text, **more)
+
+
+def flag(group: Any, name: str, help_text: str) -> None:
+    """Add an option that takes no value."""
+    group.add_argument(name, action=Flag, help=help_text)
+
+
+def add_options(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Add the options that every watching command has."""
+    _add_ends(parser.add_argument_group("filters: ends of flows", "All given filters must hold."))
+    _add_owners(parser.add_argument_group("filters: whose flows"))
+    _add_measuring(parser.add_argument_group("what to measure"), command)
+    _add_output(parser.add_argument_group("output"), command)
+
+
+def _add_ends(group: Any) -> None:
+    address, port = value(values.network), value(values.ports)
+    for name, which in (("src", "one end"), ("dst", "the other end")):
+        option(group, f"--{name}-ip", f"address or network of {which}, in either direction: 10.0.0.1, 10.0.0.0/8",
+               type=address, metavar="IP")  # fmt: skip
+        option(group, f"--{name}-port", f"port or range of {which}, in either direction: 443, 8000-8100",
+               type=port, metavar="PORT")  # fmt: skip
+    for name, dest, which in (("local", "lport", "this machine's end"), ("remote", "rport", "the far end")):
+        option(group, f"--{name}-ip", f"address or network of {which}", type=address, metavar="IP")
+        option(group, f"--{dest}", f"port or range of {which}", type=port, metavar="PORT")
+    option(group, "--flow", "one flow, in either direction: '10.0.0.1:40000->10.0.0.2:443', '[::1]:40000->[::1]:80'",
+           type=value(values.flow), metavar="A:p->B:q")  # fmt: skip
+    option(group, "--protocol", "tcp or udp (default: both)", known=[each.value for each in Protocol],
+           metavar="NAME")  # fmt: skip
+
+
+def _add_owners(group: Any) -> None:
+    option(group, "--pid", "flows of this process", type=values.count(1, values.MOST_PIDS, "a process ID"),
+           metavar="PID")  # fmt: skip
+    option(group, "--comm", "flows of processes of this name", type=value(values.comm), metavar="NAME")
+    option(group, "--cgroup", "flows of this cgroup and those below it: a path below /sys/fs/cgroup",
+           type=value(str), metavar="PATH")  # fmt: skip
+    option(group, "--interface", "flows through this interface", type=value(values.interface), metavar="NAME")
+    group.add_argument(
+        "--netns", action=Each, default=(), type=value(str), metavar="NETNS",
+        help="watch this network namespace instead of the machine's own: a name of `ip netns`, a path, or the PID of a "
+        "process in it; can be repeated",
+    )  # fmt: skip
+
+
+def _add_measuring(group: Any, command: Command) -> None:
+    watching = command.watching
+    layers = watching.layers if watching else "all"
+    mode = watching.mode if watching else "summary"
+    option(group, "--layer", "layers, separated by commas: app, socket, tcp, ip, qdisc, nic, cpu; or all "
+           f"(default: {layers if isinstance(layers, str) else ','.join(layers)})",
+           type=value(values.layers), metavar="LIST")  # fmt: skip
+    option(group, "--mode", "summary (figures), detail (the paths of packets) or both "
+           f"(default: {mode})", known=MODES, metavar="MODE")  # fmt: skip
+    option(group, "--interval", "length of one interval, at least 10ms (default: 1s)", dest="interval_ns",
+           type=values.duration_ns(values.LEAST_INTERVAL_NS, values.MOST_INTERVAL_NS, "100ms or 1s"),
+           metavar="TIME")  # fmt: skip
+    option(group, "--duration", "end after this time, e.g. 30s, 5min (default: at Ctrl-C)", dest="duration_ns",
+           type=values.duration_ns(1, 1 << 61, "30s or 5min"), metavar="TIME")  # fmt: skip
+    option(group, "--max-flows", f"most connections at a time; more are counted only (default: {DEFAULT_MAX_FLOWS})",
+           type=values.count(1, values.MOST_FLOWS, "a number of connections"), metavar="N")  # fmt: skip
+    option(group, "--cpu-ceiling", "share of one CPU that perfctl may use; it measures less to keep to it "
+           f"(default: {DEFAULT_CPU_CEILING_PCT:g})", dest="cpu_ceiling_pct", type=values.percent(),
+           metavar="PCT")  # fmt: skip
+
+
+def _add_output(group: Any, command: Command) -> None:
+    option(group, "--output", "console (for people) or json, one object a line (default: console)",
+           known=("console", "json"), metavar="FORMAT")  # fmt: skip
+    option(group, "--output-file", "write to this file instead of standard output" if command.name != "record" else
+           "the recording to write (default: perfctl-DATE-TIME.rec)", type=value(values.path),
+           metavar="FILE")  # fmt: skip
+    option(group, "--from", "read this recording of `perfctl record` instead of the live machine", dest="recording",
+           type=value(values.path), metavar="FILE")  # fmt: skip
+
+
+def option_name(dest: str) -> str:
+    """Return how an option is written whose value has this name."""
+    if dest == "recording":
+        return "--from"
+    for unit in ("_ns", "_pct", "_us"):
+        dest = dest.removesuffix(unit)
+    return f"--{dest.replace('_', '-')}"
+
+
+def check_options(args: argparse.Namespace, command: Command) -> None:
+    """Raise UsageError for options that contradict each other."""
+    there = given(args)
+    if "flow" in there:
+        for dest in _EITHER_WAY:
+            if dest in there:
+                raise UsageError(f"--flow: already names both ends; leave out {option_name(dest)}, or --flow")
+    _check_versions(args)
+    if args.duration_ns is not None and args.duration_ns < (args.interval_ns or DEFAULT_INTERVAL_NS):
+        raise UsageError(
+            f"--duration: {values.length(args.duration_ns)} is shorter than one interval "
+            f"({values.length(args.interval_ns or DEFAULT_INTERVAL_NS)}); raise it, or lower --interval"
+        )
+    if args.recording is not None:
+        _check_recording(args, command)
+
+
+def _check_versions(args: argparse.Namespace) -> None:
+    near, far = args.flow or (End(), End())
+    networks = {
+        "--src-ip": args.src_ip, "--dst-ip": args.dst_ip, "--local-ip": args.local_ip, "--remote-ip": args.remote_ip,
+        "--flow": near.network or far.network,
+    }  # fmt: skip
+    first: tuple[str, int] | None = None
+    for name, network in networks.items():
+        if network is None:
+            continue
+        if first is None:
+            first = (name, network.version)
+        elif network.version != first[1]:
+            raise UsageError(
+                f"{name}: is IPv{network.version}, but {first[0]} is IPv{first[1]}; no flow has both, give one version"
+            )
+
+
+def _check_recording(args: argparse.Namespace, command: Command) -> None:
+    if command.watching is not None and not command.watching.reads_recordings:
+        raise UsageError(f"--from: `perfctl {command.name}` works on the live machine only; leave it out")
+    for dest, why in _LIVE_ONLY.items():
+        if dest in given(args):
+            raise UsageError(f"{option_name(dest)}: cannot be used with --from: {why}; leave it out")
+    if args.output_file is not None and args.output_file == args.recording:
+        raise UsageError("--output-file: is the recording of --from, which would be overwritten; name another file")
+
+
+def filter_of(args: argparse.Namespace) -> FlowFilter:
+    """Return the filters of the options; `cgroup` as it was written."""
+    source, target = args.flow or (_end(args.src_ip, args.src_port), _end(args.dst_ip, args.dst_port))
+    return FlowFilter(
+        source=source, target=target,
+        local=_end(args.local_ip, args.lport), remote=_end(args.remote_ip, args.rport),
+        protocol=None if args.protocol is None else Protocol(args.protocol),
+        interface=args.interface, pid=args.pid, comm=args.comm, cgroup=args.cgroup,
+    )  # fmt: skip
+
+
+def _end(network: Network | None, ports: tuple[int, int] | None) -> End:
+    return End(network=network, ports=ports or ANY_PORT)
+
+
+def request_of(args: argparse.Namespace, command: Command) -> LiveRequest:
+    """Return what the options ask to be watched."""
+    from perfcheck.model.interval import LiveRequest
+
+    watching = command.watching
+    assert watching is not None, f"{command.name} watches nothing"  # noqa: S101 - the registry's own mistake
+    return LiveRequest(
+        filter=filter_of(args), netns=tuple(args.netns), layers=args.layer or watching.layers,
+        mode=args.mode or watching.mode, interval_ns=args.interval_ns or DEFAULT_INTERVAL_NS,
+        duration_ns=args.duration_ns, events=watching.events(args),
+        max_flows=args.max_flows or DEFAULT_MAX_FLOWS,
+        cpu_ceiling_pct=DEFAULT_CPU_CEILING_PCT if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
+    )  # fmt: skip
+
+
+def output_of(args: argparse.Namespace, command: Command) -> OutputChoice:
+    """Return where results go."""
+    return OutputChoice(
+        prog=f"perfctl {command.name}", format=args.output or "console", file=args.output_file,
+        recording=args.recording,
+    )  # fmt: skip
+
+
+def require(args: argparse.Namespace, dests: Sequence[str], other: str) -> None:
+    """Raise UsageError where one of the options is given without the other that it needs."""
+    for dest in dests:
+        if dest in given(args) and other not in given(args):
+            raise UsageError(f"{option_name(dest)}: has no effect without {option_name(other)}; add it")
