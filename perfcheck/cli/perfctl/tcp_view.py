@@ -103,7 +103,9 @@ def _values(heading: str, rank: int, values: npt.NDArray[np.float64], unit: str)
 def _spread(heading: str, rank: int, values: npt.NDArray[np.float64], unit: str) -> Column:
     return Column(
         heading=heading, rank=rank,
-        cells=[ABSENT if np.isnan(row[0]) else "/".join(short(value, unit) for value in row) for row in values.tolist()],
+        cells=[
+            ABSENT if np.isnan(row[0]) else "/".join(short(value, unit) for value in row) for row in values.tolist()
+        ],
     )  # fmt: skip
 
 
