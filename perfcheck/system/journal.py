@@ -101,6 +101,13 @@ class Journal:
             self._fd = -1
             return outcomes
 
+    def keep(self) -> None:
+        """Close the file and leave all as it is noted, for a later undo; nothing is undone here any more."""
+        if self._fd >= 0:
+            self._entries = []
+            os.close(self._fd)
+            self._fd = -1
+
     def __enter__(self) -> Self:
         """Return the journal."""
         return self
