@@ -79,7 +79,7 @@ class Triggers:
 
     def _masks(self, table: FlowTable) -> list[tuple[str, npt.NDArray[np.bool_]]]:
         retransmitted = table["retrans_segs"]
-        masks = [(f"retransmitted {_first(retransmitted):.0f} segments", retransmitted > 0)]
+        masks = [(f"{_first(retransmitted):.0f} retransmitted", retransmitted > 0)]
         if self.rwnd_limited_above_pct is not None:
             share = _share(table["rwnd_limited_us"], table["busy_us"].astype(np.float64))
             above = f"(above {self.rwnd_limited_above_pct:g} %)"

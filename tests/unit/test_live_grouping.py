@@ -112,7 +112,7 @@ def test_triggers_name_what_they_found() -> None:
     assert triggers.met(table).tolist() == [1, 2, 3]
     assert [triggers.reasons(table, row) for row in (1, 2, 3)] == [
         "receive window limits 90 % of its busy time (above 50 %)", "cwnd 4 segments (below 5)",
-        "retransmitted 3 segments",
+        "3 retransmitted",
     ]  # fmt: skip
     assert Triggers().met(table).tolist() == [3]
     assert Triggers().met(FlowTable.empty()).tolist() == []

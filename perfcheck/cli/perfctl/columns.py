@@ -12,7 +12,7 @@ from perfcheck.model.printable import printable
 ABSENT: Final = "-"
 _GAP: Final = "  "
 _CUT: Final = ".."
-_LEAST_SHOWN: Final = 21
+_LEAST_SHOWN: Final = 32
 _STEPS: Final = {
     "us": ((1e6, "s"), (1e3, "ms"), (1.0, "us")),
     "bps": ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
@@ -49,8 +49,8 @@ def table_lines(columns: Sequence[Column], width: int | None) -> tuple[str, ...]
 
 
 def _fitted(shown: list[tuple[Column, list[str]]], width: int) -> list[tuple[Column, list[str]]]:
-    half = max(_LEAST_SHOWN, width * 2 // 5)
-    shown = [(column, [_cut(cell, half) for cell in cells] if column.shrinks else cells) for column, cells in shown]
+    most = max(_LEAST_SHOWN, width * 3 // 10)
+    shown = [(column, [_cut(cell, most) for cell in cells] if column.shrinks else cells) for column, cells in shown]
     while len(shown) > 1 and _width(shown) > width:
         shown.remove(max(shown, key=lambda each: each[0].rank))
     return shown

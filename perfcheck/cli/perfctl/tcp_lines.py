@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -64,15 +64,16 @@ def missing(interval: Interval) -> Iterator[str]:
         yield f"left out to stay below --cpu-ceiling: {', '.join(told.shed)}"
 
 
-def advice(bottlenecks: Sequence[str], flows: Sequence[str]) -> Iterator[str]:
-    """Yield what to do about the bottlenecks of the rows shown, each once with the first row that has it."""
-    first: dict[str, tuple[str, int]] = {}
-    for name, flow in zip(bottlenecks, flows, strict=True):
-        if name in ADVICE:
-            first[name] = (first.get(name, (flow, 0))[0], first.get(name, (flow, 0))[1] + 1)
-    for name, (flow, number) in list(first.items())[:_MOST_ADVICE]:
+def advice(bottlenecks: Sequence[str], flows: Sequence[str], *, already: Collection[str] = ()) -> Iterator[str]:
+    """Yield what to do about the bottlenecks of the rows shown, each once with the first row that has it.
+
+    What was `already` said of the interval before is not repeated.
+    """
+    new = [name for name in dict.fromkeys(bottlenecks) if name in ADVICE and name not in already]
+    for name in new[:_MOST_ADVICE]:
+        number = bottlenecks.count(name)
         more = f" and {count(number - 1, 'more connection')}" if number > 1 else ""
-        yield f"advice: {name} ({flow}{more}): {ADVICE[name]}"
+        yield f"advice: {name} ({flows[bottlenecks.index(name)]}{more}): {ADVICE[name]}"
 
 
 def summary(totals: Totals) -> Iterator[str]:

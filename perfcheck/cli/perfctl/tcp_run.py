@@ -52,10 +52,9 @@ def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end, Ctrl-C or a signal; then the summary."""
-    del request
     asked, totals = _Asked.of(args), Totals()
     with ExitStack() as stack:
-        trends = stack.enter_context(opened_trends(args, asked.by))
+        trends = stack.enter_context(opened_trends(args, request, asked.by))
         if out.format == "json":
             told: _Told = _Json(stack.enter_context(events_of(out.file, out.prog)), asked, trends)
         else:
@@ -99,6 +98,7 @@ class _Console(_Told):
         self._console = console
         self._is_recorded = is_recorded
         self._lacks: Mapping[str, str] = {}
+        self._advised: frozenset[str] = frozenset()
 
     def interval(self, interval: Interval) -> None:
         """Print a heading, the table, those that closed, and what is missing."""
@@ -125,12 +125,11 @@ class _Console(_Told):
         is_open = rows if self._asked.triggers is not None else rows[~closed]
         chosen = is_open[_largest_first(flows.where(is_open), ROWS)]
         if len(chosen):
-            self._table(flows, chosen)
-            _say_more(self._console, len(is_open) - len(chosen), "connection")
+            self._table(flows, chosen, len(is_open) - len(chosen))
         if self._asked.triggers is None:
             self._closed(flows, rows[closed])
 
-    def _table(self, flows: FlowTable, chosen: npt.NDArray[np.intp]) -> None:
+    def _table(self, flows: FlowTable, chosen: npt.NDArray[np.intp], more: int) -> None:
         shown = flows.where(chosen)
         found = bottlenecks(shown)
         names = found.names.tolist()
@@ -145,7 +144,10 @@ class _Console(_Told):
             reasons = [self._asked.triggers.reasons(flows, row) for row in chosen.tolist()]
             extra.append(Column(heading="TRIGGER", rank=1, is_text=True, cells=reasons))
         print_table(self._console, connection_columns(shown, extra))
-        print_lines(self._console, tcp_lines.advice(names, [flow_text(key) for key in shown.keys()]))  # noqa: SIM118
+        _say_more(self._console, more, "connection")
+        texts = [flow_text(key) for key in shown.keys()]  # noqa: SIM118 - not a mapping
+        print_lines(self._console, tcp_lines.advice(names, texts, already=self._advised))
+        self._advised = frozenset(names)
 
     def _closed(self, flows: FlowTable, rows: npt.NDArray[np.intp]) -> None:
         carried = flows["total_bytes_acked"][rows].astype(np.float64) + flows["total_bytes_received"][rows]
@@ -207,5 +209,3 @@ def _largest_first(flows: FlowTable, most: int) -> npt.NDArray[np.intp]:
 def _say_more(console: SafeConsole, number: int, what: str) -> None:
     if number > 0:
         print_lines(console, [f"  and {tcp_lines.count(number, f'more {what}')}; filters choose others"])
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,8 @@ def rows_passing(table: FlowTable, wanted: FlowFilter, netns: Collection[str] = 
     mask &= ends.passes("local", wanted.local) & ends.passes("remote", wanted.remote)
     one_way = ends.passes("local", wanted.source) & ends.passes("remote", wanted.target)
     other_way = ends.passes("remote", wanted.source) & ends.passes("local", wanted.target)
-    return np.logical_and(mask, np.logical_or(one_way, other_way))
+    mask &= one_way | other_way
+    return mask
 
 
 class _Ends:
@@ -97,8 +98,8 @@ class _Ends:
 
 def _in_network(raw: npt.NDArray[np.uint8], network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Mask:
     bits = np.frombuffer(network.netmask.packed, "u1")
-    found: npt.NDArray[Any] = (raw & bits) == np.frombuffer(network.network_address.packed, "u1")
-    return found.all(axis=1)
+    found: Mask = np.all((raw & bits) == np.frombuffer(network.network_address.packed, "u1"), axis=1)
+    return found
 
 
 def _events(events: tuple[Event, ...], flows: FlowTable, wanted: FlowFilter) -> tuple[Event, ...]:
