@@ -6,6 +6,7 @@
  * counted and not told, so that a flood costs little more than its counting.
  */
 #include "events.h"
+#include "filter.h"
 
 struct told_table_t {
 	int key;
@@ -21,6 +22,17 @@ BPF_F_TABLE("array", u32, struct pc_bucket, buckets, 1, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct pc_wait, waits, PC_EVENT_TASKS, BPF_F_MMAPABLE);
 
 static struct tcp_sock *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
+
+/* Of a live machine; which process a flow is of, user space knows. */
+BPF_F_TABLE("array", u32, struct pc_filter, filter, 1, BPF_F_MMAPABLE);
+
+INLINE struct pc_filter *ends_wanted(void)
+{
+	u32 zero = 0;
+	struct pc_filter *found = filter.lookup(&zero);
+
+	return found && found->by_ends ? found : 0;
+}
 
 INLINE struct pc_budget *budget_of(void)
 {
@@ -64,8 +76,13 @@ INLINE struct pc_told *tell(struct pc_scope *within, u8 kind, u32 host, u64 ns)
 	return told;
 }
 
+/* Number of the socket's host; 0: it is not to be told of. */
 INLINE u32 host_of_socket(struct pc_scope *within, struct sock *sk)
 {
+	struct pc_filter *wanted = ends_wanted();
+
+	if (wanted && !socket_ends_pass(wanted, sk))
+		return 0;
 	return host_of(within, NETNS(sk->__sk_common.skc_net));
 }
 
@@ -218,8 +235,23 @@ INLINE void describe_packet(struct pc_told *told, struct sk_buff *skb)
 	told->tcp_flags = packet.tcp_flags;
 }
 
+/* A packet whose ends cannot be read passes no filter. */
+INLINE bool packet_passes(struct sk_buff *skb)
+{
+	struct pc_filter *wanted = ends_wanted();
+	struct pc_packet packet = {};
+
+	if (!wanted)
+		return true;
+	return parse_packet(&packet, skb, skb->network_header) &&
+	       ends_pass(wanted, &packet.source, &packet.target, packet.source_port, packet.target_port,
+			 family_of(&packet.source, &packet.target));
+}
+
 INLINE u32 host_of_packet(struct pc_scope *within, struct sk_buff *skb)
 {
+	if (!packet_passes(skb))
+		return 0;
 	if (skb->dev)
 		return host_of(within, NETNS(skb->dev->nd_net));
 	return skb->sk ? host_of(within, NETNS(skb->sk->__sk_common.skc_net)) : 0;

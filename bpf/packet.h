@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What packets and sockets say of themselves: for detail mode and for events, which name flows alike. */
 #pragma once
+#include "address.h"
 
-#define AF_INET6 10
 #define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
 #define TCP_FIN 1
 #define TCP_SYN 2
 #define TCP_RST 4
 #define NO_WAKEUP 1		/* BPF_RB_NO_WAKEUP: user space looks by itself */
-
-struct pc_address {
-	u64 high, low;		/* as in the packet; IPv4 in the low half */
-};
 
 /* What a record tells of a packet. */
 struct pc_packet {
@@ -165,28 +161,6 @@ INLINE u32 parse_packet(struct pc_packet *packet, struct sk_buff *skb, u32 offse
 			       packet->target_port);
 	packet->segments = segments_in(skb);
 	return 1;
-}
-
-INLINE void read_ends(struct sock *sk, struct pc_address *local, struct pc_address *remote)
-{
-	struct sock_common *common = &sk->__sk_common;
-
-	local->high = remote->high = 0;
-	local->low = common->skc_rcv_saddr;
-	remote->low = common->skc_daddr;
-#ifdef HAS_sock_common__skc_v6_rcv_saddr
-	if (common->skc_family == AF_INET6) {
-		struct pc_address mapped;
-
-		bpf_probe_read_kernel(&mapped, sizeof(mapped), &common->skc_v6_daddr);
-		if (!mapped.high && (u32)mapped.low == bpf_htonl(0xffff))
-			return;
-		*remote = mapped;
-		bpf_probe_read_kernel(&mapped, sizeof(mapped), &common->skc_v6_rcv_saddr);
-		*local = mapped;
-		/* Halves as in a packet, where the first 8 bytes are the high one. */
-	}
-#endif
 }
 
 /* Bytes of payload that TCP's own description of a segment says; SYN and FIN take a number each. */

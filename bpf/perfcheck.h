@@ -21,7 +21,13 @@ struct pc_control {
 	u64 lost_records;	/* sockets for which there was no room */
 	u32 generation;		/* number of the trial; 0: measure nothing */
 	u32 records;		/* next free element of `records` and of `histograms` */
-	u32 histograms, spare;
+	u32 histograms;
+	/*
+	 * Records that user space has read and emptied are used again: it puts their numbers into `freed_records` and
+	 * counts them in `freed`; who takes one counts it in `taken`.
+	 */
+	u32 freed, taken;
+	u32 adopt_all;		/* the iterator over a namespace's sockets gives records to those without one */
 };
 
 /* Socket storage: which record is the socket's, and of which trial. */
@@ -117,6 +123,13 @@ struct pc_record {
 	u32 closed, passive, family;
 	u16 local_port, remote_port;
 	u8 local[16], remote[16], congestion[16];
+	/* At the latest look. */
+	u32 srtt_us, inflight_segs, sendq_bytes, recvq_bytes, sndbuf_bytes, rcvbuf_bytes, wmem_bytes, rmem_bytes;
+	u32 rcv_wnd_bytes, ifindex;
+	u64 cgroup;
+	u64 inode;		/* of the socket's file, by which /proc names its processes */
+	u32 tgid;		/* who connected; 0: not known */
+	char comm[16];
 } __attribute__((aligned(64)));	/* each record begins with a cache line */
 
 /*

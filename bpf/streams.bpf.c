@@ -63,7 +63,7 @@ INLINE int app_writes(struct sock *sk, struct msghdr *message)
 	struct pc_followed *known;
 	u32 seq;
 
-	if (!within || !was_retransmitted(ctx))
+	if (!within)
 		return 0;
 	tp = skc_to_tcp_sock(sk);
 	known = tp ? follow_socket(within, sk, tp) : 0;
@@ -115,7 +115,7 @@ INLINE int app_is_woken(struct sock *sk)
 	struct pc_followed *known;
 	u32 next, before;
 
-	if (!within || !was_retransmitted(ctx))
+	if (!within)
 		return 0;
 	tp = skc_to_tcp_sock(sk);
 	known = tp ? follow_socket(within, sk, tp) : 0;
@@ -147,7 +147,7 @@ INLINE int app_has_read(struct sock *sk)
 	struct pc_followed *known;
 	u32 next, before;
 
-	if (!within || !was_retransmitted(ctx))
+	if (!within)
 		return 0;
 	tp = skc_to_tcp_sock(sk);
 	known = tp ? follow_socket(within, sk, tp) : 0;

@@ -1,132 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * The TCP layer: what each socket of the lab did, summed up in the kernel.
- *
- * A function `tp_btf__X` runs at tracepoint X, typed through BTF: it reads the kernel's structs
- * directly. `iter__X` is an iterator. The kernel holds the socket's lock at these tracepoints, so a
- * record has one writer at a time. User space maps the arrays into its memory and reads them there.
- */
-#include "kernel_types.h"
-#include "perfcheck.h"
-#include "histogram.h"
-#include "tcp_record.h"
-
-BPF_F_TABLE("array", u32, struct pc_control, control, 1, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct pc_record, records, 1, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct pc_histograms, histograms, 1, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, u32, slots, PC_SLOTS, BPF_F_MMAPABLE);
-BPF_TABLE("hash", u32, u32, namespaces, 1024);
-BPF_SK_STORAGE(sockets, struct pc_socket);
-
-static struct tcp_sock *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
-static u64 (*socket_cookie)(const void *sk) = (void *)BPF_FUNC_get_socket_cookie;
-
-/* What is to be measured; 0 while nothing is. */
-INLINE struct pc_control *active_control(void)
-{
-	u32 zero = 0;
-	struct pc_control *ctl = control.lookup(&zero);
-
-	return ctl && ctl->generation ? ctl : 0;
-}
-
-/* ---- from a socket to its record ---- */
-
-INLINE void set_slot(u64 cookie, u32 index)
-{
-	u32 slot = cookie & (PC_SLOTS - 1);
-
-	slots.update(&slot, &index);
-}
-
-/* Give the socket a new record, if it is the scenario's. */
-INLINE struct pc_record *admit(struct pc_control *ctl, struct sock *sk, u64 established_ns)
-{
-	u32 netns = sk->__sk_common.skc_net.net->ns.inum;
-	struct pc_socket *socket;
-	struct pc_record *record;
-	u32 index;
-
-	if (!(ctl->namespaces_seen >> (netns & 63) & 1) || !namespaces.lookup(&netns))
-		return 0;
-	socket = sockets.sk_storage_get(sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!socket) {
-		lock_xadd(&ctl->lost_records, 1);
-		return 0;
-	}
-	index = fetch_inc(&ctl->records);
-	socket->generation = ctl->generation;
-	socket->record = index;
-	record = records.lookup(&index);
-	if (!record) {
-		lock_xadd(&ctl->lost_records, 1);
-		return 0;
-	}
-	record->cookie = socket_cookie(sk);
-	record->netns = netns;
-	record->established_ns = established_ns;
-	record->window_at_ns = established_ns + ctl->warmup_ns;
-	set_slot(record->cookie, index);
-	return record;
-}
-
-/* Two array look-ups, at a third of what socket storage costs: its cookie's slot names the socket's record. */
-INLINE struct pc_record *find_fast(struct sock *sk)
-{
-	u64 cookie = sk->__sk_common.skc_cookie.counter;
-	u32 slot = cookie & (PC_SLOTS - 1);
-	u32 *index = slots.lookup(&slot);
-	struct pc_record *record = index ? records.lookup(index) : 0;
-
-	return record && cookie && record->cookie == cookie ? record : 0;
-}
-
-/* Another socket may have taken the slot: the socket's storage knows. */
-INLINE struct pc_record *find_stored(struct pc_control *ctl, struct sock *sk)
-{
-	struct pc_socket *socket = sockets.sk_storage_get(sk, 0, 0);
-	struct pc_record *record;
-	u32 index;
-
-	if (!socket || socket->generation != ctl->generation)
-		return 0;
-	index = socket->record;
-	record = records.lookup(&index);
-	if (record)
-		set_slot(record->cookie, index);
-	return record;
-}
-
-/* For what happens seldom: short rather than fast. */
-INLINE struct pc_record *find(struct sock *sk)
-{
-	struct pc_control *ctl = active_control();
-
-	return ctl ? find_stored(ctl, sk) : 0;
-}
-
-/* For what happens for each segment; a connection that was there before the trial is taken up. */
-INLINE struct pc_record *find_or_admit(struct sock *sk, struct tcp_sock *tp)
-{
-	struct pc_record *record = find_fast(sk);
-	struct pc_control *ctl;
-
-	if (record)
-		return record;
-	ctl = active_control();
-	if (!ctl)
-		return 0;
-	record = find_stored(ctl, sk);
-	if (record)
-		return record;
-	record = admit(ctl, sk, socket_clock(tp));
-	if (!record)
-		return 0;
-	record->delivered = tp->delivered;
-	record->total_retrans = tp->total_retrans;
-	read_names(record, tp);
-	return record;
-}
+/* The TCP layer: what each connection did, summed up in the kernel (connections.bpf.c says which). */
 
 /* ---- segments ---- */
 
@@ -157,7 +30,7 @@ INLINE void count_samples(struct pc_record *record)
 	if (set)
 		add_samples(record, set);
 	else
-		record->lost_samples += PC_PENDING;
+		spread_samples(record);
 }
 
 INLINE void sample(struct pc_record *record, struct tcp_sock *tp)
@@ -302,6 +175,22 @@ INLINE void on_syn_sent(struct sock *sk, struct tcp_sock *tp)
 		return;
 	record->syn_ns = bpf_ktime_get_ns();
 	record->total_retrans = tp->total_retrans;
+	/* connect(2) is under way. */
+	record->tgid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(record->comm, sizeof(record->comm));
+}
+
+/* listen(2) is under way: what the socket will accept is its task's. */
+INLINE void on_listen(struct sock *sk)
+{
+	struct pc_filter *within = active_control() ? active_filter() : 0;
+	u32 yes = 1;
+	u64 port;
+
+	if (!within || !within->by_task || !task_passes(within))
+		return;
+	port = port_key(sk->__sk_common.skc_net.net->ns.inum, sk->__sk_common.skc_num);
+	chosen_ports.update(&port, &yes);
 }
 
 INLINE void on_established(struct sock *sk, struct tcp_sock *tp, u32 old)
@@ -358,6 +247,8 @@ int tp_btf__inet_sock_set_state(u64 *ctx)
 		on_established(sk, tp, old);
 	else if (state == TCP_CLOSE)
 		on_close(sk, tp);
+	else if (state == TCP_LISTEN)
+		on_listen(sk);
 	return 0;
 }
 
@@ -411,8 +302,22 @@ int iter__tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
 	struct tcp_sock *tp = common ? skc_to_tcp_sock(common) : 0;
+	struct pc_control *ctl = active_control();
+	struct pc_record *record;
+	struct sock *sk;
+	u32 state;
 
-	if (tp)
-		bring_up_to_date(find((struct sock *)tp), tp);
+	if (!tp || !ctl)
+		return 0;
+	sk = (struct sock *)tp;
+	record = find_stored(ctl, sk);
+	state = sk->__sk_common.skc_state;
+	/* On a live machine connections that are idle are shown, too. */
+	if (!record && ctl->adopt_all && state != TCP_LISTEN && state != TCP_SYN_SENT && state != TCP_CLOSE) {
+		record = adopt(ctl, sk, tp);
+		if (record)
+			open_window(record, tp, bpf_ktime_get_ns());
+	}
+	bring_up_to_date(record, tp);
 	return 0;
 }

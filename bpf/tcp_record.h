@@ -134,6 +134,26 @@ INLINE bool in_window(struct pc_record *record, struct tcp_sock *tp)
 	return true;
 }
 
+/* What waits at both sides, as ss(8) shows it, and the memory that it takes. */
+INLINE void read_queues(struct pc_record *record, struct tcp_sock *tp)
+{
+	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	struct socket_alloc *user = (struct socket_alloc *)sk->sk_socket;
+	struct dst_entry *route = sk->sk_dst_cache;
+
+	if (user)
+		bpf_probe_read_kernel(&record->inode, sizeof(record->inode), &user->vfs_inode.i_ino);
+	record->sendq_bytes = tp->write_seq - tp->snd_una;
+	record->recvq_bytes = tp->rcv_nxt - tp->copied_seq;
+	record->sndbuf_bytes = sk->sk_sndbuf;
+	record->rcvbuf_bytes = sk->sk_rcvbuf;
+	record->wmem_bytes = sk->sk_wmem_queued;
+	record->rmem_bytes = sk->sk_backlog.rmem_alloc.counter;
+	record->rcv_wnd_bytes = tp->rcv_wnd;
+	if (route && route->dev)
+		record->ifindex = route->dev->ifindex;
+}
+
 /* Everything that is read once: at the close, or by the iterator while the socket lives. */
 INLINE void read_out(struct pc_record *record, struct tcp_sock *tp, u64 now)
 {
@@ -154,6 +174,9 @@ INLINE void read_out(struct pc_record *record, struct tcp_sock *tp, u64 now)
 	record->ssthresh_segs = tp->snd_ssthresh;
 	record->mss_bytes = tp->mss_cache;
 	record->cwnd_segs = tp->snd_cwnd;
+	record->srtt_us = tp->srtt_us >> 3;
+	record->inflight_segs = tp->packets_out + tp->retrans_out - tp->sacked_out - tp->lost_out;
+	read_queues(record, tp);
 	record->rate_delivered_segs = tp->rate_delivered;
 	record->rate_interval_us = tp->rate_interval_us;
 	if (tp->reordering > record->reordering_segs)
@@ -180,6 +203,23 @@ INLINE void bring_up_to_date(struct pc_record *record, struct tcp_sock *tp)
 {
 	if (tp && record && record->cookie && !record->closed)
 		read_out(record, tp, bpf_ktime_get_ns());
+}
+
+/* Where there is no room for histograms the samples' sums and extremes are kept alone. */
+INLINE void spread_samples(struct pc_record *record)
+{
+	struct pc_sample *one;
+	u32 number;
+
+	for (number = 0; number < PC_PENDING; number++) {
+		one = &record->samples[number];
+		if (one->rtt != PC_NO_VALUE)
+			spread_add(&record->rtt_spread, one->rtt);
+		spread_add(&record->srtt_spread, one->srtt);
+		spread_add(&record->cwnd_spread, one->cwnd);
+		spread_add(&record->inflight_spread, one->inflight);
+	}
+	record->lost_samples += PC_PENDING;
 }
 
 /* Count the samples that wait. */

@@ -6,9 +6,10 @@ carry links. This process counts as neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+import numpy as np
 import numpy.typing as npt
 
 from perfcheck.collect import declared
@@ -23,6 +24,8 @@ from perfcheck.model.observation import Scope
 TASKS: Final = 8192  # PC_TASKS
 HOSTS: Final = 16  # PC_CPU_HOSTS
 _EMULATOR: Final = 0  # PC_OF_EMULATOR
+_LONG_NS: Final = 50_000_000
+"""Of a stint on a CPU: the kernel's account of it is up to a tick (10 ms) late."""
 _NO_CPU: Final = 0xFFFFFFFF
 _SUMS: Final = ("busy_ns", "waited_ns", "blocked_ns", "forced_ns", "stints", "voluntary", "forced", "migrations")
 
@@ -55,11 +58,11 @@ class CpuCollector(BpfCollector):
         used = (1 + min(len(self.programs.hosts), HOSTS)) * self._cpus
         return {"cpus": self.programs.view("cpus")[:used], "tasks": self.programs.view("tasks")}
 
-    def look_beside(self) -> dict[int, int | None]:
-        """Return how long tasks that are running now have waited in all their lives, by number."""
+    def look_beside(self) -> dict[int, tuple[int, int] | None]:
+        """Return how long tasks that are running now have run and waited in all their lives, by number."""
         tasks = self.programs.view("tasks")
         running = tasks["pid"][(tasks["pid"] > 0) & (tasks["in_ns"] > tasks["out_ns"])]
-        return {int(pid): procfs.run_delay_ns(int(pid)) for pid in running}
+        return {int(pid): procfs.scheduled_ns(int(pid)) for pid in running}
 
     def compare(self, before: Look | None, after: Look) -> Seen:
         """Add up all CPUs' sums, and what is under way at either end."""
@@ -106,8 +109,28 @@ class CpuCollector(BpfCollector):
         if not len(tasks) and not int(part["stints"].sum()):
             return None
         found = totals(part)
-        under_way(found, tasks, self.programs.opened_ns, look.taken_ns, look.beside.get)
+        tasks = still_running(tasks, look.taken_ns, look.beside)
+        delays = {pid: times[1] for pid, times in look.beside.items() if times is not None}
+        under_way(found, tasks, self.programs.opened_ns, look.taken_ns, delays.get)
         return found
+
+
+def still_running(
+    tasks: npt.NDArray[Any], ended_ns: int, scheduled_ns: Mapping[int, tuple[int, int] | None]
+) -> npt.NDArray[Any]:  # fmt: skip
+    """Leave out tasks that seem to have run on and on, where the kernel's own account says that they have not.
+
+    A few tasks of other PID namespaces are seen coming to a CPU and not leaving it.
+    """
+    stints_ns = ended_ns - tasks["in_ns"].astype(np.int64)
+    suspects = np.flatnonzero((tasks["in_ns"] > tasks["out_ns"]) & (stints_ns > _LONG_NS))
+    idle = [
+        row
+        for row in suspects
+        if (times := scheduled_ns.get(int(tasks["pid"][row]))) is not None
+        and times[0] - int(tasks["runtime_ns"][row]) < stints_ns[row] / 2
+    ]
+    return np.delete(tasks, idle)
 
 
 def waits_between(before: Look | None, after: Look) -> npt.NDArray[Any]:

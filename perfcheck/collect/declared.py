@@ -11,7 +11,7 @@ from typing import Final
 
 from perfcheck.collect.base.declaration import SUMMARY, Declaration, Group, Layers, Mode
 
-TCP_TEXT: Final[Group] = ("tcp.bpf.c",)
+TCP_TEXT: Final[Group] = ("connections.bpf.c", "tcp.bpf.c")
 TRAFFIC_TEXT: Final[Group] = ("scope.bpf.c", "socket.bpf.c", "ip.bpf.c", "qdisc.bpf.c", "drops.bpf.c")
 MACHINE_TEXT: Final[Group] = ("scope.bpf.c", "nic.bpf.c", "cpu.bpf.c")
 TIMES_TEXT: Final[Group] = ("scope.bpf.c", "times.bpf.c")

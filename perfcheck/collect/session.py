@@ -75,6 +75,17 @@ class Core:
         return self._spending
 
     @property
+    def spending_so_far(self) -> Spending:
+        """What has been spent and shed since `begin`."""
+        thread = self._thread
+        return self._spending if thread is None else replace(thread.spending, earlier=self._earlier)
+
+    @property
+    def used_pct(self) -> Mapping[str, float]:
+        """What each collector took of one CPU, in percent, at the latest look."""
+        return {} if self._thread is None else self._thread.used_pct
+
+    @property
     def by_phase(self) -> Mapping[str, tuple[Observation, ...]]:
         """What was seen in each phase of the last trial that ended, by the collectors that can be read meanwhile."""
         return self._by_phase
@@ -299,6 +310,7 @@ class _Governor(threading.Thread):
         self._shed: list[Shedding] = []
         self._still_pct: float | None = None
         self.problem: BaseException | None = None
+        self.used_pct: Mapping[str, float] = {}
 
     def run(self) -> None:
         """Look again and again; what goes wrong is kept in `problem`."""
@@ -330,6 +342,7 @@ class _Governor(threading.Thread):
 
     def _judge(self, look: decision.Usage, seconds: float) -> bool:
         """Return whether something was shed after this look."""
+        self.used_pct = look.used_pct
         if look.at_rest:
             self._rest_s += seconds
             self._rest_cpu_s += look.total_pct / 100 * seconds

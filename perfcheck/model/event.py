@@ -135,15 +135,16 @@ class Event:
             "protocol": key.protocol.value, "id": flow_id(key),
         }  # fmt: skip
         return {
-            "number": self.number, "timestamp": _utc(self.timestamp_ns + epoch_ns), "timestamp_ns": self.timestamp_ns,
-            "tool": tool, "type": self.type.value, "flow": flow, "layer": self.layer.value, "metric": self.metric,
+            "number": self.number, "timestamp": utc_text(self.timestamp_ns + epoch_ns),
+            "timestamp_ns": self.timestamp_ns, "tool": tool, "type": self.type.value, "flow": flow,
+            "layer": self.layer.value, "metric": self.metric,
             "metrics": {self.metric: self.value, **self.metrics}, "value": self.value,
             "context": {**self.context, **more}, "related": list(self.related),
             "diagnosis": None if self.cause is None else {"cause": self.cause},
         }  # fmt: skip
 
 
-def _utc(ns: int) -> str:
+def utc_text(ns: int) -> str:
     """Return a time of day as ISO 8601, in microseconds."""
     seconds, rest = divmod(ns, _NS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from perfcheck.model.flow import FlowKey, Protocol
 
 AF_INET: Final = 2
+_MAPPED: Final = bytes(10) + b"\xff\xff" + bytes(4)
 _ADDRESS: Final = np.dtype("V16")
 _NAME: Final = np.dtype("S16")
 _COUNT: Final = np.dtype("u8")
@@ -82,6 +83,17 @@ class FlowTable:
             made[name][:] = np.nan
         return cls(columns=made, hosts=hosts or {})
 
+    @classmethod
+    def of(cls, columns: Mapping[str, npt.NDArray[Any]], hosts: Mapping[int, str]) -> FlowTable:
+        """Return a table of these columns in their declared types: missing ones are 0 or absent, others left out."""
+        rows = len(columns["cookie"])
+        empty = cls.empty(rows, hosts)
+        made = {
+            name: np.asarray(columns[name]).astype(kind, copy=False) if name in columns else empty.columns[name]
+            for name, kind in COLUMNS.items()
+        }
+        return cls(columns=made, hosts=hosts)
+
     def __len__(self) -> int:
         """Return the number of connections."""
         return len(self.columns["cookie"])
@@ -109,6 +121,19 @@ class FlowTable:
     def keys(self) -> Iterator[FlowKey]:
         """Yield whose each row is."""
         return map(self.key, range(len(self)))
+
+    def ends(self) -> npt.NDArray[Any]:
+        """Return each row's addresses and ports, local end first: an IPv4 address has one form in both families."""
+        made = np.zeros(len(self), np.dtype([("local", "V18"), ("remote", "V18")]))
+        for end in ("local", "remote"):
+            raw = np.ascontiguousarray(self.columns[end]).view("u1").reshape(len(self), 16)
+            plain = raw.copy()
+            ipv4 = self.columns["family"] == AF_INET
+            plain[ipv4] = np.frombuffer(_MAPPED, "u1")
+            plain[ipv4, 12:] = raw[ipv4, :4]
+            ports = self.columns[f"{end}_port"].astype(">u2").view("u1").reshape(len(self), 2)
+            made[end] = np.ascontiguousarray(np.concatenate([plain, ports], axis=1)).view("V18").reshape(len(self))
+        return made
 
     def text(self, name: str, row: int) -> str:
         """Return a name's column (`comm`, `congestion`) as text; it may hold any byte but 0."""

@@ -26,15 +26,17 @@ def diagnosis_lines(record: RunRecord, width: int) -> Iterator[Text]:
     title = f": {record.scenario.title}" if record.scenario.title else ""
     yield Text.assemble((scenario_label(record), "bold"), title)
     if record.invalid_reason is not None:
-        yield from _block("not valid", record.invalid_reason, width)
+        yield from block("not valid", record.invalid_reason, width)
     for cause in record.diagnosis[:_TOLD]:
-        yield from _cause(cause, width)
+        yield from cause_lines(cause, width)
     rest = record.diagnosis[_TOLD:]
     if rest:
-        yield from _block("also", ", ".join(_named(cause) for cause in rest), width)
+        yield from block("also", ", ".join(named_cause(cause) for cause in rest), width)
     entries = {name: found.diagnosis[0] for name, found in record.subjects.items() if found.diagnosis}
     if len(entries) > 1:
-        yield from _block("entries", "\n".join(f"{name}: {_named(cause)}" for name, cause in entries.items()), width)
+        yield from block(
+            "entries", "\n".join(f"{name}: {named_cause(cause)}" for name, cause in entries.items()), width
+        )
     lacking = [f"{name}: {why}" for name, why in record.unavailable.items()]
     missing = [layer for layer in _LAYERS if not any(name.startswith(f"{layer}.") for name in record.metrics)]
     if record.metrics and missing:
@@ -42,7 +44,7 @@ def diagnosis_lines(record: RunRecord, width: int) -> Iterator[Text]:
             f"nothing of the layer{'s' * (len(missing) > 1)} {', '.join(missing)}: causes there cannot be seen"
         )
     if lacking:
-        yield from _block("not measured", "\n".join(lacking), width)
+        yield from block("not measured", "\n".join(lacking), width)
 
 
 def confirmation_lines(tested: ConfirmationRecord, width: int) -> Iterator[Text]:
@@ -50,16 +52,16 @@ def confirmation_lines(tested: ConfirmationRecord, width: int) -> Iterator[Text]
     of = f" of {tested.entry}" if tested.entry is not None else ""
     yield Text.assemble("  test of ", (f"{tested.cause}{of}", "bold"), ": ", (tested.outcome, _STYLES[tested.outcome]))
     if tested.reason:
-        yield from _block("because", tested.reason, width)
+        yield from block("because", tested.reason, width)
     if tested.changes:
-        yield from _block("relieved", tested.relief, width)
+        yield from block("relieved", tested.relief, width)
     changes = [f"{change.where}: {change.before} -> {change.after}" for change in tested.changes]
     if changes:
-        yield from _block("changed", "\n".join(changes), width)
+        yield from block("changed", "\n".join(changes), width)
     for effect in _telling(tested.effects, tested.outcome):
-        yield from _block("effect", _effect(effect), width)
+        yield from block("effect", _effect(effect), width)
     if tested.runs:
-        yield from _block("runs", f"{tested.runs} unchanged and {tested.runs} relieved, interleaved", width)
+        yield from block("runs", f"{tested.runs} unchanged and {tested.runs} relieved, interleaved", width)
 
 
 def _telling(effects: Sequence[EffectRecord], outcome: Answer) -> Sequence[EffectRecord]:
@@ -80,22 +82,24 @@ def _effect(effect: EffectRecord) -> str:
     return f"{effect.metric}  {before} -> {after}{change}; at least {signed_pct(effect.wanted_pct)} is needed"
 
 
-def _cause(cause: DiagnosisRecord, width: int) -> Iterator[Text]:
-    yield Text.assemble("  ", (_named(cause), "bold"))
+def cause_lines(cause: DiagnosisRecord, width: int) -> Iterator[Text]:
+    """Yield the lines that tell a cause: its evidence, its chain, and what to do."""
+    yield Text.assemble("  ", (named_cause(cause), "bold"))
     for label, text in (
         ("because", "\n".join(cause.evidence_for)), ("against it", "\n".join(cause.evidence_against)),
         ("chain", " -> ".join(cause.chain)), ("rests on", cause.chain_rests_on), ("first", cause.fix_first),
         ("advice", cause.advice),
     ):  # fmt: skip
         if text:
-            yield from _block(label, text, width)
+            yield from block(label, text, width)
 
 
-def _named(cause: DiagnosisRecord) -> str:
+def named_cause(cause: DiagnosisRecord) -> str:
+    """Return a cause with its confidence: `random_loss (93 %)`."""
     return f"{cause.cause} ({cause.confidence * 100:.0f} %)"
 
 
-def _block(label: str, text: str, width: int) -> Iterator[Text]:
+def block(label: str, text: str, width: int) -> Iterator[Text]:
     """Yield `label  text`, wrapped; a percentage and its sign stay together."""
     wide = max(width - _INDENT - 2, _LEAST_WIDTH)
     whole = [part.replace(" %", "\N{NO-BREAK SPACE}%") for part in text.split("\n")]

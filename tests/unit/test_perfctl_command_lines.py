@@ -106,7 +106,7 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("tcp --from x --output-file x", "--output-file: is the recording of --from"),
     ("tcp --from x --cgroup y", "--cgroup: cannot be used with --from"),
     ("tcp --from x --interface lo", "--interface: cannot be used with --from"),
-    ("tcp --from x --netns y", "--netns: cannot be used with --from"),
+    ("tcp --from x --netns y", "--from: there is no file 'x'"),
     ("tcp --from x --interval 1s", "--interval: cannot be used with --from"),
     ("tcp --from x --cpu-ceiling 2", "--cpu-ceiling: cannot be used with --from"),
     ("tcp --from x --max-flows 5", "--max-flows: cannot be used with --from"),
@@ -201,7 +201,7 @@ RIGHT: tuple[tuple[str, LiveRequest], ...] = (
     ("hist", LiveRequest()),
     ("observe", LiveRequest(layers="all", events=True)),
     ("latency", LiveRequest(layers="all", events=True, mode="detail")),
-    ("diagnose", LiveRequest(layers="all", events=True)),
+    ("diagnose", LiveRequest(layers="all", events=True, duration_ns=10_000_000_000)),
     ("record", LiveRequest(layers="all", events=True)),
     ("tcp --event-mode ebpf --cwnd-below 4", LiveRequest(layers=("socket", "tcp"), events=True)),
     (

@@ -9,6 +9,7 @@ from perfcheck.cli.perfctl.command import Command, Example, Watching
 from perfcheck.cli.perfctl.options import flag, option
 from perfcheck.errors import UsageError
 
+WATCHED_NS: Final = 10_000_000_000
 PROBLEMS: Final = ("high-latency", "low-throughput", "loss")
 
 
@@ -38,5 +39,6 @@ COMMAND: Final = Command(
         Example(line="perfctl diagnose --auto-correlate --from incident.rec --json",
                 what="the causes in a recording, as JSON"),
     ),
-    add_arguments=_add_arguments, check=_check, watching=Watching(layers="all", events=lambda _args: True),
+    add_arguments=_add_arguments, check=_check,
+    watching=Watching(layers="all", events=lambda _args: True, duration_ns=WATCHED_NS),
 )  # fmt: skip

@@ -26,7 +26,6 @@ _EITHER_WAY: Final = ("src_ip", "dst_ip", "src_port", "dst_port")
 _LIVE_ONLY: Final = {
     "interface": "a recording keeps no names of interfaces",
     "cgroup": "a recording keeps no paths of cgroups",
-    "netns": "the recording has the namespaces that were recorded",
     "interval_ns": "the recording has its own interval",
     "max_flows": "nothing is measured",
     "cpu_ceiling_pct": "nothing is measured",
@@ -194,7 +193,8 @@ def request_of(args: argparse.Namespace, command: Command) -> LiveRequest:
     return LiveRequest(
         filter=filter_of(args), netns=tuple(args.netns), layers=args.layer or watching.layers,
         mode=args.mode or watching.mode, interval_ns=args.interval_ns or DEFAULT_INTERVAL_NS,
-        duration_ns=args.duration_ns, events=watching.events(args),
+        duration_ns=args.duration_ns or (watching.duration_ns if args.recording is None else None),
+        events=watching.events(args),
         max_flows=args.max_flows or DEFAULT_MAX_FLOWS,
         cpu_ceiling_pct=DEFAULT_CPU_CEILING_PCT if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
     )  # fmt: skip

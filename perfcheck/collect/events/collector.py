@@ -21,9 +21,11 @@ from perfcheck.collect.base.collector import BpfCollector, Seen
 from perfcheck.collect.base.look import Look, Maps
 from perfcheck.collect.drop_reasons import all_reasons, reason_metrics
 from perfcheck.collect.events.overflows import OverflowWatch
+from perfcheck.collect.tcp.kernel_filter import write_ends
 from perfcheck.ebpf.ringbuf import MappedRing
 from perfcheck.errors import CollectError
-from perfcheck.model.event import EventCount, EventKind, EventStream
+from perfcheck.model.event import EventCount, EventKind, EventStream, ListenOverflow
+from perfcheck.model.flow_filter import FlowFilter
 from perfcheck.model.observation import Observation, Scope
 
 PER_S: Final = 500
@@ -49,19 +51,22 @@ class EventsCollector(BpfCollector):
 
     def __init__(
         self, per_s: int = PER_S, burst: int = BURST, *, ring_bytes: int = RING_BYTES, most: int = MOST,
-        runq_us: int = RUNQ_US,
+        runq_us: int = RUNQ_US, wanted: FlowFilter | None = None,
     ) -> None:  # fmt: skip
-        """Nothing is loaded before `open`."""
+        """Nothing is loaded before `open`; of `wanted` addresses and ports are told apart in the kernel."""
         super().__init__({"events": ring_bytes, "buckets": _KINDS * programs.cpu_count()})
         self._per_s, self._burst, self._most, self._runq_us = per_s, burst, most, runq_us
+        self._wanted = wanted or FlowFilter()
         self._drain: _Drain | None = None
         self._stream: EventStream | None = None
+        self._taken: npt.NDArray[Any] | None = None
         self._used_s = 0.0
 
     def forget(self, scope: Scope) -> None:
         """Begin at 0, and read the ring from now on."""
         self.let_go()
-        self._stream, self._used_s = None, 0.0
+        self._stream, self._taken, self._used_s = None, None, 0.0
+        write_ends(self.programs.view("filter")[0], self._wanted)
         self.programs.view("buckets")[:] = 0
         self.programs.view("waits")[:] = 0
         budget = self.programs.view("budget")[0]
@@ -94,18 +99,42 @@ class EventsCollector(BpfCollector):
             raise CollectError("the events collector was not begun")
         drain.finish()
         self._used_s = drain.cpu_s
-        records, reasons = drain.in_order(), all_reasons()
-        counts = counted(self.programs.view("buckets"), records)
-        overflows = tuple(drain.watch.found)
+        self._stream = self._stream_of(*drain.taken(), self.programs.view("buckets"))
+        return Seen(warnings=tuple(self._told(self._stream.counts)))
+
+    def take(self) -> EventStream:
+        """Return the events since the last `take`, while counting goes on: for who looks again and again."""
+        drain = self._drain
+        if drain is None:
+            raise CollectError("the events collector was not begun")
+        records, overflows = drain.taken()
+        buckets = self.programs.view("buckets").copy()
+        grown, before = buckets.copy(), self._taken
+        buckets["told"] = 0
+        # An event is seen before it is told: what is between them belongs to the next look.
+        bucket = records["kind"].astype(np.int64) * programs.cpu_count() + records["cpu"]
+        np.maximum.at(buckets["told"], bucket, records["ordinal"] + 1)
+        if before is not None:
+            records["ordinal"] -= before["told"][bucket]
+            for name in ("seen", "no_room"):
+                grown[name] -= before[name]
+            np.maximum(buckets["told"], before["told"], out=buckets["told"])
+        self._taken = buckets
+        return self._stream_of(records, overflows, grown)
+
+    def _stream_of(
+        self, records: npt.NDArray[Any], overflows: tuple[ListenOverflow, ...], buckets: npt.NDArray[Any]
+    ) -> EventStream:  # fmt: skip
+        reasons = all_reasons()
+        counts = counted(buckets, records)
         if overflows:
             total = sum(one.count for one in overflows)
             counts[EventKind.LISTEN_OVERFLOW] = EventCount(seen=total, told=total)
-        self._stream = EventStream(
+        return EventStream(
             records=records, hosts=tuple(self.programs.hosts), start_ns=self.programs.opened_ns, counts=counts,
             overflows=overflows, reasons={number: name for name, number in reasons.items()},
             drop_metrics=reason_metrics(reasons),
         )  # fmt: skip
-        return Seen(warnings=tuple(self._told(counts)))
 
     def end(self) -> Observation:
         """Stop, and give the events of the window."""
@@ -142,6 +171,7 @@ class _Drain(threading.Thread):
         self._kept = 0
         self._ring.skip()
         self._watching = threading.Event()
+        self._looking = threading.Lock()
         self._done = threading.Event()
         self._problem: BaseException | None = None
 
@@ -174,14 +204,23 @@ class _Drain(threading.Thread):
             self.join()
         self.watch.close()
 
-    def in_order(self) -> npt.NDArray[Any]:
-        """Return all records in the order of time."""
-        if not self._chunks:
-            return np.zeros(0, self._ring.record)
-        together = np.concatenate(self._chunks)
-        return together[np.argsort(together["ns"], kind="stable")]
+    def taken(self) -> tuple[npt.NDArray[Any], tuple[ListenOverflow, ...]]:
+        """Take all records so far out, in the order of time, and the overflows; from any thread."""
+        with self._looking:
+            if self.is_alive():
+                self._look_now()
+            chunks, self._chunks, self._kept = self._chunks, [], 0
+            overflows, self.watch.found[:] = tuple(self.watch.found), []
+        if not chunks:
+            return np.zeros(0, self._ring.record), overflows
+        together = np.concatenate(chunks)
+        return together[np.argsort(together["ns"], kind="stable")], overflows
 
     def _look(self) -> None:
+        with self._looking:
+            self._look_now()
+
+    def _look_now(self) -> None:
         records = self._ring.take()[: self._most - self._kept]
         if len(records):
             self._kept += len(records)
@@ -195,9 +234,8 @@ def counted(buckets: npt.NDArray[Any], records: npt.NDArray[Any]) -> dict[EventK
     by_kind = buckets.reshape(_KINDS, -1)
     told = np.bincount(records["kind"], minlength=_KINDS)
     return {
-        EventKind(kind): EventCount(
-            seen=seen, told=int(told[kind]), lost=int(by_kind[kind]["no_room"].sum(dtype=np.uint64))
-        )
+        EventKind(kind): EventCount(seen=max(seen, int(told[kind]) + lost), told=int(told[kind]), lost=lost)
         for kind in range(1, _KINDS)
-        if (seen := int(by_kind[kind]["seen"].sum(dtype=np.uint64)))
+        for lost in (int(by_kind[kind]["no_room"].sum(dtype=np.uint64)),)
+        if (seen := int(by_kind[kind]["seen"].sum(dtype=np.uint64))) or told[kind]
     }

@@ -81,11 +81,12 @@ def cgroup(root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup
     raise FileNotFoundError(root)
 
 
-def run_delay_ns(pid: int) -> int | None:
-    """Read how long a task has waited for CPUs in all its life (/proc/PID/schedstat); None where it is gone."""
+def scheduled_ns(pid: int) -> tuple[int, int] | None:
+    """Read how long a task has run and waited for CPUs in its life (/proc/PID/schedstat); None where it is gone."""
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError):
+        ran, waited = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[:2]
+        return int(ran), int(waited)
+    except (OSError, ValueError):
         return None
 
 

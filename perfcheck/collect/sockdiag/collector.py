@@ -244,7 +244,7 @@ class SockdiagCollector:
                 continue
             if seen is None:
                 seen = self._seen[host.host, look.cookie] = _Seen(
-                    key=_key(host.host, look), first_ns=at_ns, last=look, last_ns=at_ns
+                    key=key_of(host.host, look), first_ns=at_ns, last=look, last_ns=at_ns
                 )
             if destroyed:
                 # The port and the congestion control are gone by then.
@@ -258,7 +258,8 @@ class SockdiagCollector:
             seen.last, seen.last_ns = look, _active_ns(look.glance, at_ns)
 
 
-def _key(host: str, look: TcpLook) -> FlowKey:
+def key_of(host: str, look: TcpLook) -> FlowKey:
+    """Return whose a look is."""
     (local, local_port), (remote, remote_port) = look.local, look.remote
     return FlowKey(
         protocol=Protocol.TCP, host=host, local=local, local_port=local_port, remote=remote, remote_port=remote_port

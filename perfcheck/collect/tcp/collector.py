@@ -63,10 +63,14 @@ from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.checks import Check
 from perfcheck.system.netns import NetnsThread
 
-_ITERATOR: Final = "bpf_sk_storage_map"
-_HOST_ITERATOR: Final = "tcp"
+ITERATOR: Final = "bpf_sk_storage_map"
+HOST_ITERATOR: Final = "tcp"
 """Goes over all sockets of the namespace in which it is read."""
-ITERATORS: Final = frozenset({_ITERATOR, _HOST_ITERATOR})
+ITERATORS: Final = frozenset({ITERATOR, HOST_ITERATOR})
+_OF_LIVE_MACHINES: Final = (
+    "freed_records", "excluded", "chosen_sockets", "chosen_ports", "chosen_cgroups", "chosen_tasks",
+)  # fmt: skip
+"""Maps that only `collect/tcp/live.py` fills."""
 _COUNTED_BY: Final = {
     "tcp_cong_state_set": tuple(f"state_{state}_us" for state in decode.STATES),
     "tcp_receive_reset": ("resets", "resets_late"),
@@ -99,19 +103,21 @@ class TcpCollector(LoadedCollector):
         self.close()
         image = cache.image_for(*self.declared.group)
         try:
-            self._load(_without(image, _HOST_ITERATOR))
+            self._load(_without(image, HOST_ITERATOR))
         except Unavailable:
             # Some kernels refuse iterators over a map's elements (EPERM), and load all else.
-            self._load(_without(image, _ITERATOR))
+            self._load(_without(image, ITERATOR))
 
     def _load(self, image: Image) -> None:
-        sizes = {"records": self._max_sockets * 4, "histograms": self._max_sockets}
+        sizes = dict.fromkeys(_OF_LIVE_MACHINES, 1) | {
+            "records": self._max_sockets * 4, "histograms": self._max_sockets
+        }  # fmt: skip
         self._kernel.open(lambda clock: BpfObject(image, sizes, self.declared.may_lack, clock))
 
     def begin(self, scope: Scope) -> None:
         """Forget all sockets and count those of the scope's namespaces from now on."""
         started_s = time.thread_time()
-        with _kernel_refusals():
+        with kernel_refusals():
             self._begin(self.loaded, scope)
         self._cpu_s = time.thread_time() - started_s
 
@@ -134,7 +140,7 @@ class TcpCollector(LoadedCollector):
         """Read all sockets, those that are still open too, and stop counting."""
         started_s = time.thread_time()
         loaded = self.loaded
-        with _kernel_refusals():
+        with kernel_refusals():
             self._read_live_sockets(loaded)
             control = _stop(loaded)
             spent = self._kernel.spent()
@@ -161,7 +167,7 @@ class TcpCollector(LoadedCollector):
     def snapshot(self) -> TcpSnapshot:
         """Return a copy of all connections' records, those that are still open brought up to date."""
         loaded = self.loaded
-        with _kernel_refusals():
+        with kernel_refusals():
             self._read_live_sockets(loaded)
         return copied(loaded.view("control")[0], loaded.view("records"), loaded.view("histograms"))
 
@@ -179,18 +185,18 @@ class TcpCollector(LoadedCollector):
     def series(self) -> Source:
         """Return the source of the trial's time series."""
         loaded = self.loaded
-        if _ITERATOR not in loaded.programs:
+        if ITERATOR not in loaded.programs:
             return open_series(loaded.view, lambda: self._read_live_sockets(loaded), self._hosts)
-        reads = LiveReads(lambda: loaded.open_iterator(_ITERATOR))
+        reads = LiveReads(lambda: loaded.open_iterator(ITERATOR))
         return open_series(loaded.view, reads.read, self._hosts, reads.close)
 
     def _read_live_sockets(self, loaded: BpfObject) -> None:
-        if _ITERATOR in loaded.programs:
-            loaded.run_iterator(_ITERATOR)
+        if ITERATOR in loaded.programs:
+            loaded.run_iterator(ITERATOR)
             return
         with NetnsThread() as namespaces:
             for path in self._paths.values():
-                namespaces.inside(path, lambda: loaded.run_iterator(_HOST_ITERATOR))
+                namespaces.inside(path, lambda: loaded.run_iterator(HOST_ITERATOR))
 
     def parts(self) -> tuple[Check, ...]:
         """Name the metrics that this kernel has no tracepoint for; valid while open."""
@@ -227,7 +233,8 @@ def _without(image: Image, name: str) -> Image:
 
 
 @contextlib.contextmanager
-def _kernel_refusals() -> Iterator[None]:
+def kernel_refusals() -> Iterator[None]:
+    """Turn what the kernel refuses into CollectError."""
     try:
         yield
     except OSError as error:

@@ -19,12 +19,12 @@ from perfcheck.model.flow import FlowKey, Histogram, Protocol, TcpSocket
 AF_INET: Final = 2
 AF_INET6: Final = 10
 _CLOCK_MONOTONIC_COARSE: Final = 6
-_INFINITE_SSTHRESH: Final = 0x7FFFFFFF
+INFINITE_SSTHRESH: Final = 0x7FFFFFFF
 _NO_RTT: Final = 0xFFFFFFFF
 STATES: Final = ("open", "disorder", "cwr", "recovery", "loss")
-_RECOVERY: Final = STATES.index("recovery")
-_LOSS: Final = STATES.index("loss")
-_PADDING: Final = "__pad"  # as BCC names it
+RECOVERY: Final = STATES.index("recovery")
+LOSS: Final = STATES.index("loss")
+PADDING: Final = "__pad"  # as BCC names it
 _CHRONOS: Final = ("busy", "rwnd_limited", "sndbuf_limited")
 HISTOGRAMS: Final = (
     ("rtt", "times", "us"), ("srtt", "times", "us"), ("cwnd", "segs", "segs"), ("inflight", "segs", "segs"),
@@ -130,7 +130,7 @@ def _slow_start(record: Record, sets: npt.NDArray[Any]) -> Histogram:
 
 def _counted(members: Any) -> dict[str, int]:
     """Return the members of a struct of `pc_record`, whose names are the counters'."""
-    return {name: int(members[name]) for name in members.dtype.names if not name.startswith(_PADDING)}
+    return {name: int(members[name]) for name in members.dtype.names if not name.startswith(PADDING)}
 
 
 def _grown(record: Record) -> dict[str, int]:
@@ -150,8 +150,8 @@ def _counters(record: Record, jiffy: int) -> dict[str, int]:
         if index == int(record["state"]):
             spent_ns += max(0, last_ns - int(record["state_since_ns"]))
         counters[f"state_{state}_us"] = spent_ns // 1000
-    counters["rto_events"] = int(record["state_entries"][_LOSS])
-    counters["recovery_events"] = int(record["state_entries"][_RECOVERY])
+    counters["rto_events"] = int(record["state_entries"][LOSS])
+    counters["recovery_events"] = int(record["state_entries"][RECOVERY])
     return counters
 
 
@@ -178,7 +178,7 @@ def _gauges(record: Record) -> dict[str, float]:
         "cwnd_segs": float(record["cwnd_segs"]),
     }
     ssthresh = int(record["ssthresh_segs"])
-    gauges["ssthresh_segs"] = 0.0 if ssthresh >= _INFINITE_SSTHRESH else float(ssthresh)
+    gauges["ssthresh_segs"] = 0.0 if ssthresh >= INFINITE_SSTHRESH else float(ssthresh)
     if int(record["min_rtt_us"]) not in {0, _NO_RTT}:
         gauges["min_rtt_us"] = float(record["min_rtt_us"])
     if record["syn_ns"] and record["established_ns"]:

@@ -1,0 +1,123 @@
+"""Runs `perfctl diagnose`: watches for some seconds, and tells the causes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, Final
+
+from rich.text import Text
+
+from perfcheck.cli.perfctl.output_choice import OutputChoice
+from perfcheck.diagnose import load_rules
+from perfcheck.errors import CouldNotMeasure, Stopped
+from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed
+from perfcheck.model.event import utc_text
+from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
+from perfcheck.model.record import DiagnosisRecord
+from perfcheck.output.diagnosis import block, cause_lines, named_cause
+from perfcheck.output.terminal import SafeConsole, console_for
+from perfcheck.system.printing import complain
+
+_TOLD: Final = 3
+_WIDTH: Final = 100
+
+
+def run(
+    args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
+) -> int:  # fmt: skip
+    """Watch, and tell the causes; return 0, or raise CouldNotMeasure where nothing was seen."""
+    del request
+    rules = load_rules(())
+    seen: list[Interval] = []
+    progress = console_for(stderr=True)
+    try:
+        with open_intervals() as intervals:
+            for interval in intervals:
+                seen.append(interval)
+                if progress.is_terminal:
+                    found = diagnosed(seen, rules, correlate=False)
+                    progress.print(f"{found.whole.seconds:4.0f} s  {named_cause(found.causes[0])}", style="dim")
+    except KeyboardInterrupt:
+        complain(f"{out.prog}: interrupted: this is what was seen until then")
+    except Stopped as stop:
+        complain(f"{out.prog}: {stop}: this is what was seen until then")
+    if not seen:
+        raise CouldNotMeasure("nothing was watched: no interval was over")
+    found = diagnosed(seen, rules, correlate=args.auto_correlate)
+    with _written_to(out) as stream:
+        if out.format == "json":
+            stream.write(json.dumps(as_dict(found, args.problem, out.prog), separators=(",", ":")) + "\n")
+        else:
+            console = console_for() if out.file is None else SafeConsole(file=stream, width=_WIDTH)
+            for line in lines(found, args.problem, correlate=args.auto_correlate, width=min(console.width, _WIDTH)):
+                console.print(line, soft_wrap=True)
+    return 0
+
+
+@contextmanager
+def _written_to(out: OutputChoice) -> Iterator[IO[str]]:
+    if out.file is None:
+        yield sys.stdout
+        return
+    with out.file.open("w", encoding="utf-8") as stream:
+        yield stream
+
+
+def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: int) -> Iterator[Text]:
+    """Yield what is told of a watch in the terminal."""
+    whole = found.whole
+    yield Text.assemble(
+        ("watched ", "bold"), f"{whole.seconds:.1f} s, {len(whole.flows):,} connections, {found.looks} looks"
+    )
+    if (missing := answers(found, problem)) is not None:
+        yield Text(missing)
+    for cause in found.causes[:_TOLD]:
+        yield from cause_lines(cause, width)
+    rest = found.causes[_TOLD:]
+    if rest:
+        yield from block("also", ", ".join(named_cause(cause) for cause in rest), width)
+    if correlate and found.account:
+        yield Text("  decision tree", style="bold")
+        yield from (Text(f"    {line}") for line in _taken(found.account))
+    yield from _left_out(found, width)
+
+
+def _taken(account: Sequence[str]) -> Iterator[str]:
+    """Yield the branch that was taken: the questions that were answered with yes, and what events showed."""
+    return (line for line in account if line.lstrip().startswith(("yes", "events", "series")) or line[:5] == "    ")
+
+
+def _left_out(found: LiveDiagnosis, width: int) -> Iterator[Text]:
+    accounting = found.whole.accounting
+    for name, why in found.whole.lacks.items():
+        yield from block("not measured", f"{name}: {why}", width)
+    if accounting.refused:
+        yield from block("left out", f"{accounting.refused:,} connections found no room (--max-flows)", width)
+    if accounting.lost:
+        yield from block("left out", f"{accounting.lost:,} events were not counted", width)
+    if accounting.shed:
+        yield from block("shed", "\n".join(accounting.shed), width)
+
+
+def as_dict(found: LiveDiagnosis, problem: str | None, tool: str) -> dict[str, Any]:
+    """Return the diagnosis as one JSON object."""
+    whole = found.whole
+    return {
+        "timestamp": utc_text(whole.end_ns + whole.epoch_ns), "timestamp_ns": whole.end_ns, "tool": tool,
+        "type": "summary", "watched_s": round(whole.seconds, 3), "connections": len(whole.flows), "problem": problem,
+        "problem_seen": answers(found, problem) is None, "symptoms": list(found.symptoms),
+        "diagnosis": [_cause(cause) for cause in found.causes], "account": list(found.account),
+        "metrics": dict(sorted(whole.metrics.items())), "lacks": dict(whole.lacks),
+        "accounting": {
+            "refused": whole.accounting.refused, "lost": whole.accounting.lost, "shed": list(whole.accounting.shed),
+            "cpu_pct": round(whole.accounting.cpu_pct, 3),
+        },
+    }  # fmt: skip
+
+
+def _cause(cause: DiagnosisRecord) -> dict[str, Any]:
+    return cause.model_dump(mode="json", by_alias=True)
