@@ -49,6 +49,12 @@ def bytes_of(table: FlowTable) -> Floats:
     return carried
 
 
+def active_rows(table: FlowTable) -> npt.NDArray[np.intp]:
+    """Return the connections that carried data in the interval or ended in it."""
+    sent = (table["data_segs_out"] > 0) | (table["retrans_segs"] > 0)
+    return np.flatnonzero((bytes_of(table) > 0) | sent | table["closed"])
+
+
 def largest(values: Floats, most: int) -> npt.NDArray[np.intp]:
     """Return the places of the largest values, the largest first, ties in their order; NaN is last."""
     ranked = np.where(np.isnan(values), -np.inf, values)

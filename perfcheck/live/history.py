@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from perfcheck.live.connections import active_rows
 from perfcheck.live.grouping import GroupBy, group, rtt_of
 from perfcheck.live.trends import cwnd_trend, movement, retrans_trend
 from perfcheck.model.flow_table import FlowTable
@@ -185,6 +186,7 @@ def add_interval(history: History, interval: Interval, by: GroupBy) -> None:
     """Add an interval's connections, or its groups."""
     flows, at_ns = interval.flows, interval.end_ns + interval.epoch_ns
     if by is GroupBy.CONNECTION:
+        flows = flows.where(active_rows(flows))  # an idle one has nothing new to say
         values = {"rtt_us": rtt_of(flows), **{name: flows[name].astype(np.float64) for name in _NAMES[1:]}}
         history.add(connection_keys(flows), at_ns, values, flows["closed"].tolist())
         return

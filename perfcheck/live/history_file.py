@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from perfcheck.errors import OutputError, UsageError
-from perfcheck.live.connections import bytes_of
+from perfcheck.live.connections import active_rows
 from perfcheck.live.recording.frames import pack_frame
 from perfcheck.live.recording.header import RecordingHeader, encode_header
 from perfcheck.live.recording.reading import read_recording
@@ -106,8 +104,7 @@ class HistoryFile:
 def reduced(interval: Interval) -> Interval:
     """Return an interval with what trends need: active connections, and the columns that are looked at."""
     flows = interval.flows
-    active = (bytes_of(flows) > 0) | (flows["data_segs_out"] > 0) | (flows["retrans_segs"] > 0) | flows["closed"]
-    chosen = flows.where(np.flatnonzero(active))
+    chosen = flows.where(active_rows(flows))
     empty = FlowTable.empty(len(chosen), hosts=flows.hosts)
     columns = {**empty.columns, **{name: chosen[name] for name in _KEPT}}
     return replace(

@@ -13,11 +13,13 @@ ABSENT: Final = "-"
 _GAP: Final = "  "
 _CUT: Final = ".."
 _LEAST_SHOWN: Final = 32
+_WHOLE_BELOW: Final = 99_999.5
+"""Counts up to here are written out."""
 _STEPS: Final = {
     "us": ((1e6, "s"), (1e3, "ms"), (1.0, "us")),
     "bps": ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
     "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
-    "count": ((1e9, "G"), (1e7, "M"), (1e5, "k"), (1.0, "")),
+    "count": ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
 }
 
 
@@ -74,12 +76,12 @@ def short(value: float, unit: str) -> str:
         return ABSENT
     if value == 0:
         return "0"
+    if unit == "count" and abs(value) < _WHOLE_BELOW:
+        return f"{value:.1f}" if abs(value) < 10 and value != int(value) else f"{value:.0f}"
     factor, name = next(
         ((factor, name) for factor, name in _STEPS[unit] if abs(value) >= factor * 0.9995), _STEPS[unit][-1]
     )
     scaled = value / factor
-    if unit == "count" and factor == 1:
-        return f"{scaled:.0f}" if scaled >= 10 or scaled == int(scaled) else f"{scaled:.1f}"
     digits = 0 if abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
     text = f"{scaled:.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text}{name}"
