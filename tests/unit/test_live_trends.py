@@ -110,7 +110,9 @@ def filled(count: int, duration_s: int = 3600, step: int = 1) -> History:
     history = History(duration_ns=duration_s * SECOND_NS)
     for number in range(0, count * step, step):
         add_interval(
-            history, interval(number, flow_table(2, srtt_us=[number, 7.0], retrans_segs=[1, 0], bytes_acked=1)), GroupBy.CONNECTION
+            history,
+            interval(number, flow_table(2, srtt_us=[number, 7.0], retrans_segs=[1, 0], bytes_acked=1)),
+            GroupBy.CONNECTION,
         )
     return history
 
@@ -147,7 +149,9 @@ def test_what_ended_or_is_not_seen_gives_its_room_back() -> None:
         add_interval(history, interval(number, flow_table(50, cookie=cookies, closed=True)), GroupBy.CONNECTION)
         assert len(history) == 50
     assert history.left_out == 0
-    add_interval(history, interval(301, flow_table(120, cookie=10**6 + np.arange(120), bytes_acked=1)), GroupBy.CONNECTION)
+    add_interval(
+        history, interval(301, flow_table(120, cookie=10**6 + np.arange(120), bytes_acked=1)), GroupBy.CONNECTION
+    )
     assert (len(history), history.left_out) == (100, 20)
     add_interval(history, interval(350, flow_table(1, bytes_acked=1)), GroupBy.CONNECTION)
     assert len(history) == 1

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from rich.text import Text
 
 from perfcheck.cli.perfctl.output_choice import OutputChoice
+from perfcheck.cli.perfctl.writing import console_of, json_lines_of
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import CouldNotMeasure, Stopped
 from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed, is_part
@@ -19,7 +18,7 @@ from perfcheck.model.event import utc_text
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.model.record import DiagnosisRecord
 from perfcheck.output.diagnosis import block, cause_lines, named_cause
-from perfcheck.output.terminal import SafeConsole, console_for
+from perfcheck.output.terminal import console_for
 from perfcheck.system.printing import complain
 
 _TOLD: Final = 3
@@ -47,23 +46,14 @@ def run(
     if not seen:
         raise CouldNotMeasure("nothing was watched: no interval was over")
     found = diagnosed(seen, rules, correlate=args.auto_correlate, part=part)
-    with _written_to(out) as stream:
-        if out.format == "json":
-            stream.write(json.dumps(as_dict(found, args.problem, out.prog), separators=(",", ":")) + "\n")
-        else:
-            console = console_for() if out.file is None else SafeConsole(file=stream, width=_WIDTH)
-            for line in lines(found, args.problem, correlate=args.auto_correlate, width=min(console.width, _WIDTH)):
-                console.print(line, soft_wrap=True)
+    if out.format == "json":
+        with json_lines_of(out.file) as say:
+            say(json.dumps(as_dict(found, args.problem, out.prog), separators=(",", ":")))
+        return 0
+    with console_of(out.file) as console:
+        for line in lines(found, args.problem, correlate=args.auto_correlate, width=min(console.width, _WIDTH)):
+            console.print(line, soft_wrap=True)
     return 0
-
-
-@contextmanager
-def _written_to(out: OutputChoice) -> Iterator[IO[str]]:
-    if out.file is None:
-        yield sys.stdout
-        return
-    with out.file.open("w", encoding="utf-8") as stream:
-        yield stream
 
 
 def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: int) -> Iterator[Text]:

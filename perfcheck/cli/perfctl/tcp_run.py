@@ -15,9 +15,9 @@ from perfcheck.cli.perfctl import tcp_lines
 from perfcheck.cli.perfctl.columns import Column
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.tcp_events import connection_events, group_events
-from perfcheck.cli.perfctl.tcp_output import EventWriter, console_of, events_of, print_lines, print_table
 from perfcheck.cli.perfctl.tcp_trends import Trends, opened_trends
 from perfcheck.cli.perfctl.tcp_view import closed_lines, connection_columns, flow_text, group_columns
+from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, print_lines, print_table
 from perfcheck.errors import Stopped
 from perfcheck.live.bottleneck import bottlenecks
 from perfcheck.live.connections import Triggers, bytes_of, largest

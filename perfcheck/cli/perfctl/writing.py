@@ -1,8 +1,8 @@
-"""Where `perfctl tcp` writes: tables for people, or one event a line."""
+"""Where commands write: tables and lines for people, or one JSON object a line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol, TextIO
@@ -34,6 +34,21 @@ def console_of(file: Path | None) -> Iterator[SafeConsole]:
         return
     with _opened(file) as stream:
         yield SafeConsole(file=stream, width=PIPE_WIDTH)
+
+
+@contextmanager
+def json_lines_of(file: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield what writes JSON, one object a line, to standard output or to a file."""
+    if file is None:
+        yield say_json
+        return
+    with _opened(file) as stream:
+
+        def write(text: str) -> None:
+            stream.write(f"{ascii_json(text)}\n")
+            stream.flush()
+
+        yield write
 
 
 @contextmanager
