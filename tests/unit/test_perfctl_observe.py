@@ -21,6 +21,7 @@ from perfcheck.cli.perfctl.observe_run import run
 from perfcheck.cli.perfctl.output_choice import OutputChoice, OutputFormat
 from perfcheck.cli.perfctl.registry import parse
 from perfcheck.errors import CollectError, Stopped, UsageError
+from perfcheck.live.figures import tcp_figures
 from perfcheck.live.observation import Totals, figures_of
 from perfcheck.live.observe_text import HEADER, interval_line, laid_out
 from perfcheck.model.event import Event, EventType
@@ -29,7 +30,8 @@ from perfcheck.model.interval import Accounting, Interval, LiveRequest
 from perfcheck.model.metric import Layer
 
 LOSSY: dict[str, Any] = {
-    "data_segs_out": 1000, "retrans_segs": 40, "retrans_fast_segs": 30, "retrans_rto_segs": 10, "bytes_acked": 10**8,
+    "segs_out": 1000, "data_segs_out": 1000, "retrans_segs": 40, "retrans_fast_segs": 30, "retrans_rto_segs": 10,
+    "bytes_acked": 10**8, "elapsed_us": 10**6, "busy_us": 10**6,
 }  # fmt: skip
 FLOW = FlowKey(protocol=Protocol.TCP, host="", local="10.0.0.1", local_port=40000, remote="10.0.0.2", remote_port=443)
 
@@ -172,6 +174,16 @@ def event(kind: str, at_ms: int, **context: Any) -> Event:
         metric="qdisc.drops_full" if kind == "drop" else "tcp.retrans_segs", value=1.0, type=EventType.ALERT,
         context={"kind": kind, "seq": 1, "bytes": 1448, **context},
     )  # fmt: skip
+
+
+def test_the_diagnosis_comes_with_the_alert_and_a_healthy_machine_has_none(tmp_path: Path) -> None:
+    made = [
+        replace(one, metrics={**one.metrics, **tcp_figures(one.flows, one.histograms, 1.0)}) for one in lossy_run(9)
+    ]
+    bare = [line.strip() for line in observed(made, tmp_path).splitlines()]
+    assert [line.startswith("diagnosis: ") for line in bare].count(True) == 2
+    healthy = [interval(number, table(8, data_segs_out=1000)) for number in range(9)]
+    assert "diagnosis" not in observed(healthy, tmp_path)
 
 
 def test_each_retransmission_is_explained(tmp_path: Path) -> None:
