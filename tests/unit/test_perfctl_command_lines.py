@@ -146,6 +146,7 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("diagnose --problem slow", "--problem: unknown value 'slow'"),
     ("diagnose --problem high_latency", "did you mean 'high-latency'?"),
     ("diagnose --json --output console", "--json: contradicts --output console"),
+    ("diagnose --interval 30s", "--interval: 30s is longer than the 10s that `perfctl diagnose` watches"),
     ("record --from x", "--from: `perfctl record` works on the live machine only"),
     ("record --hindsight 10", "--hindsight: expected a duration such as 5min"),
     ("record --hindsight 1s --interval 2s", "--hindsight: 1s is shorter than one interval"),
@@ -199,6 +200,9 @@ def test_bytes_that_are_no_text_are_told(capsys: pytest.CaptureFixture[str]) -> 
 RIGHT: tuple[tuple[str, LiveRequest], ...] = (
     ("tcp", LiveRequest(layers=("socket", "tcp"))),
     ("hist", LiveRequest()),
+    ("diagnose --from x", LiveRequest(layers="all", events=True)),
+    ("diagnose --duration 1min --interval 30s", LiveRequest(
+        layers="all", events=True, duration_ns=60 * 10**9, interval_ns=30 * 10**9)),
     ("observe", LiveRequest(layers="all", events=True)),
     ("latency", LiveRequest(layers="all", events=True, mode="detail")),
     ("diagnose", LiveRequest(layers="all", events=True, duration_ns=10_000_000_000)),
@@ -352,3 +356,15 @@ def test_any_text_as_a_value_is_a_request_or_a_usage_error(option: tuple[str, st
                 check_files(args)
                 resolved(request)
     assert status == 2
+
+
+@given(st.sampled_from(("undo", "completion", "tcp", "")), st.text(max_size=20))
+@settings(max_examples=150, deadline=None)
+def test_any_text_as_a_word_is_a_usage_error_or_a_value(name: str, text: str) -> None:
+    try:
+        args, command = parse([name, text] if name else [text])
+    except SystemExit as ended:
+        assert ended.code in {0, 2} if text in {"-h", "--help", "--version"} else ended.code == 2  # noqa: PT017
+        return
+    assert command.name == name
+    assert text in {getattr(args, "id", None), getattr(args, "shell", None), "--debug"}

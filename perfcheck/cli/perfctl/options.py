@@ -96,7 +96,8 @@ def _add_measuring(group: Any, command: Command) -> None:
     option(group, "--interval", "length of one interval, at least 10ms (default: 1s)", dest="interval_ns",
            type=values.duration_ns(values.LEAST_INTERVAL_NS, values.MOST_INTERVAL_NS, "100ms or 1s"),
            metavar="TIME")  # fmt: skip
-    option(group, "--duration", "end after this time, e.g. 30s, 5min (default: at Ctrl-C)", dest="duration_ns",
+    usual = f"after {values.length(watching.duration_ns)}" if watching and watching.duration_ns else "at Ctrl-C"
+    option(group, "--duration", f"end after this time, e.g. 30s, 5min (default: {usual})", dest="duration_ns",
            type=values.duration_ns(1, 1 << 61, "30s or 5min"), metavar="TIME")  # fmt: skip
     option(group, "--max-flows", f"most connections at a time; more are counted only (default: {DEFAULT_MAX_FLOWS})",
            type=values.count(1, values.MOST_FLOWS, "a number of connections"), metavar="N")  # fmt: skip
@@ -132,13 +133,24 @@ def check_options(args: argparse.Namespace, command: Command) -> None:
             if dest in there:
                 raise UsageError(f"--flow: already names both ends; leave out {option_name(dest)}, or --flow")
     _check_versions(args)
-    if args.duration_ns is not None and args.duration_ns < (args.interval_ns or DEFAULT_INTERVAL_NS):
-        raise UsageError(
-            f"--duration: {values.length(args.duration_ns)} is shorter than one interval "
-            f"({values.length(args.interval_ns or DEFAULT_INTERVAL_NS)}); raise it, or lower --interval"
-        )
+    _check_times(args, command)
     if args.recording is not None:
         _check_recording(args, command)
+
+
+def _check_times(args: argparse.Namespace, command: Command) -> None:
+    interval_ns = args.interval_ns or DEFAULT_INTERVAL_NS
+    usual_ns = command.watching.duration_ns if command.watching and args.recording is None else None
+    if args.duration_ns is not None and args.duration_ns < interval_ns:
+        raise UsageError(
+            f"--duration: {values.length(args.duration_ns)} is shorter than one interval "
+            f"({values.length(interval_ns)}); raise it, or lower --interval"
+        )
+    if args.duration_ns is None and usual_ns is not None and usual_ns < interval_ns:
+        raise UsageError(
+            f"--interval: {values.length(interval_ns)} is longer than the {values.length(usual_ns)} that "
+            f"`perfctl {command.name}` watches; add --duration, or lower it"
+        )
 
 
 def _check_versions(args: argparse.Namespace) -> None:
