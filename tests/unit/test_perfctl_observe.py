@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -28,6 +30,7 @@ from perfcheck.model.event import Event, EventType
 from perfcheck.model.flow import FlowKey, Protocol
 from perfcheck.model.interval import Accounting, Interval, LiveRequest
 from perfcheck.model.metric import Layer
+from perfcheck.system.signals import interrupt_calls, stop_on_signals
 
 LOSSY: dict[str, Any] = {
     "segs_out": 1000, "data_segs_out": 1000, "retrans_segs": 40, "retrans_fast_segs": 30, "retrans_rto_segs": 10,
@@ -158,14 +161,48 @@ def test_alerts_are_delivered_and_what_is_not_is_told(tmp_path: Path) -> None:
     kept.unlink()
 
 
-def test_an_error_in_mid_run_still_tells_what_was_not_delivered(tmp_path: Path) -> None:
+def test_an_error_in_mid_run_still_tells_what_was_not_delivered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = OutputChoice(prog="perfctl observe", file=tmp_path / "out")
     args = options("--alert-output", "file:/dev/full")
     with pytest.raises(CollectError):
         run(args, LiveRequest(), out, opened(lossy_run(), CollectError("gone")))
-    text = (tmp_path / "out").read_text()
-    assert "1 not (No space left on device)" in " ".join(text.split())
+    text = capsys.readouterr().err
+    assert "perfctl observe: file /dev/full: 0 of 1 alerts delivered, 1 not (No space left on device)" in text
     Path(text.rstrip().rpartition(" ")[2]).unlink()
+
+
+class Stoppable(Source):
+    """Its last interval is under way until `stop`."""
+
+    def __init__(self, made: list[Interval]) -> None:
+        super().__init__(made)
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def __iter__(self) -> Iterator[Interval]:
+        yield from self._made[:-1]
+        signal.raise_signal(signal.SIGINT)
+        assert self._stopped.wait(5)
+        yield self._made[-1]
+
+
+def test_ctrl_c_tells_the_interval_that_is_under_way(tmp_path: Path) -> None:
+    out = OutputChoice(prog="perfctl observe", file=tmp_path / "out")
+    with stop_on_signals():
+        assert run(options(), LiveRequest(), out, lambda: nullcontext(Stoppable(lossy_run()))) == 0
+    assert "4 s in 4 intervals" in (tmp_path / "out").read_text()
+
+
+def test_a_second_ctrl_c_ends_at_once() -> None:
+    called = threading.Event()
+    with pytest.raises(KeyboardInterrupt), interrupt_calls(called.set):  # noqa: PT012 - both signals are the test
+        signal.raise_signal(signal.SIGINT)
+        assert called.wait(5)
+        signal.raise_signal(signal.SIGINT)
 
 
 def event(kind: str, at_ms: int, **context: Any) -> Event:

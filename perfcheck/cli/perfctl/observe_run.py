@@ -25,6 +25,7 @@ from perfcheck.live.recent_diagnosis import RecentDiagnosis
 from perfcheck.live.retransmissions import Retransmission, RetransmissionJoin, summary_of, words_of
 from perfcheck.model.event import Event
 from perfcheck.model.interval import Interval, Intervals, LiveRequest, OpenIntervals
+from perfcheck.system.printing import complain
 from perfcheck.system.signals import deferred_signals, interrupt_calls
 
 
@@ -32,7 +33,7 @@ def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end or Ctrl-C, then the summary; return the exit status."""
-    with told_to(out) as told, _delivering(args, out, told) as deliveries:
+    with told_to(out) as told, _delivering(args, out) as deliveries:
         run_ = _Run(told, deliveries, AlertWatch(bounds_of(args)), single_events=request.mode != "summary")
         try:
             with open_intervals() as intervals, _ended_by_interrupt(intervals):
@@ -71,7 +72,7 @@ def _ended_by_interrupt(intervals: Intervals) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _delivering(args: argparse.Namespace, out: OutputChoice, told: Told) -> Iterator[Deliveries]:
+def _delivering(args: argparse.Namespace, out: OutputChoice) -> Iterator[Deliveries]:
     """Yield what delivers alerts; whatever ends the block, undelivered ones are told."""
     deliveries = Deliveries(targets_of(args), tool=out.prog)
     try:
@@ -79,7 +80,8 @@ def _delivering(args: argparse.Namespace, out: OutputChoice, told: Told) -> Iter
     except BaseException:
         report = deliveries.close()
         if report.undelivered:
-            told.note(report.lines())
+            # Not where results go: that may be what failed.
+            complain("\n".join(f"{out.prog}: {line}" for line in report.lines()))
         raise
 
 
