@@ -90,7 +90,7 @@ def figures_of(interval: Interval) -> Figures:
     )  # fmt: skip
 
 
-def interval_event(interval: Interval, figures: Figures, number: int) -> Event:
+def interval_event(interval: Interval, figures: Figures, number: int, diagnosis: str = "") -> Event:
     """Return an interval as an event of type summary."""
     value = figures.rtt.get("p99", math.nan)
     metrics = figures.metrics()
@@ -104,6 +104,7 @@ def interval_event(interval: Interval, figures: Figures, number: int) -> Event:
             "refused": account.refused, "lost": account.lost, "cpu_pct": round(account.cpu_pct, 3),
             **{f"kept_pct_{kind}": share for kind, share in figures.kept_pct.items()},
             **({"shed": "; ".join(account.shed)} if account.shed else {}),
+            **({"diagnosis": diagnosis} if diagnosis else {}),
         },
     )  # fmt: skip
 

@@ -68,7 +68,7 @@ def alert_lines(alerts: Iterable[Alert]) -> Iterator[str]:
     lasting = []
     for alert in alerts:
         if alert.state is AlertState.ONGOING:
-            lasting.append(f"{alert.rule} ({alert.subject.label}, {alert.seconds:.4g} s)")
+            lasting.append(f"{alert.rule} ({alert.subject.label}, {round(alert.seconds, 1):g} s)")
         else:
             yield f"{_STATE_WORDS[alert.state]} {alert.text}"
     if lasting:
@@ -93,7 +93,7 @@ def laid_out(lines: Iterable[str], width: int | None) -> Iterator[str]:
 
 def summary_lines(totals: Totals, active: Sequence[Alert]) -> Iterator[str]:
     """Yield the summary of a run."""
-    yield f"{totals.seconds:.4g} s in {totals.intervals:,} intervals"
+    yield f"{round(totals.seconds, 1):g} s in {totals.intervals:,} intervals"
     rtt = statistics(totals.rtt)
     if totals.rtt is not None and rtt:
         names = ", ".join(

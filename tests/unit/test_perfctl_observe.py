@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -21,15 +23,18 @@ from perfcheck.cli.perfctl.observe_run import run
 from perfcheck.cli.perfctl.output_choice import OutputChoice, OutputFormat
 from perfcheck.cli.perfctl.registry import parse
 from perfcheck.errors import CollectError, Stopped, UsageError
+from perfcheck.live.figures import tcp_figures
 from perfcheck.live.observation import Totals, figures_of
 from perfcheck.live.observe_text import HEADER, interval_line, laid_out
 from perfcheck.model.event import Event, EventType
 from perfcheck.model.flow import FlowKey, Protocol
 from perfcheck.model.interval import Accounting, Interval, LiveRequest
 from perfcheck.model.metric import Layer
+from perfcheck.system.signals import interrupt_calls, stop_on_signals
 
 LOSSY: dict[str, Any] = {
-    "data_segs_out": 1000, "retrans_segs": 40, "retrans_fast_segs": 30, "retrans_rto_segs": 10, "bytes_acked": 10**8,
+    "segs_out": 1000, "data_segs_out": 1000, "retrans_segs": 40, "retrans_fast_segs": 30, "retrans_rto_segs": 10,
+    "bytes_acked": 10**8, "elapsed_us": 10**6, "busy_us": 10**6,
 }  # fmt: skip
 FLOW = FlowKey(protocol=Protocol.TCP, host="", local="10.0.0.1", local_port=40000, remote="10.0.0.2", remote_port=443)
 
@@ -156,14 +161,48 @@ def test_alerts_are_delivered_and_what_is_not_is_told(tmp_path: Path) -> None:
     kept.unlink()
 
 
-def test_an_error_in_mid_run_still_tells_what_was_not_delivered(tmp_path: Path) -> None:
+def test_an_error_in_mid_run_still_tells_what_was_not_delivered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = OutputChoice(prog="perfctl observe", file=tmp_path / "out")
     args = options("--alert-output", "file:/dev/full")
     with pytest.raises(CollectError):
         run(args, LiveRequest(), out, opened(lossy_run(), CollectError("gone")))
-    text = (tmp_path / "out").read_text()
-    assert "1 not (No space left on device)" in " ".join(text.split())
+    text = capsys.readouterr().err
+    assert "perfctl observe: file /dev/full: 0 of 1 alerts delivered, 1 not (No space left on device)" in text
     Path(text.rstrip().rpartition(" ")[2]).unlink()
+
+
+class Stoppable(Source):
+    """Its last interval is under way until `stop`."""
+
+    def __init__(self, made: list[Interval]) -> None:
+        super().__init__(made)
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def __iter__(self) -> Iterator[Interval]:
+        yield from self._made[:-1]
+        signal.raise_signal(signal.SIGINT)
+        assert self._stopped.wait(5)
+        yield self._made[-1]
+
+
+def test_ctrl_c_tells_the_interval_that_is_under_way(tmp_path: Path) -> None:
+    out = OutputChoice(prog="perfctl observe", file=tmp_path / "out")
+    with stop_on_signals():
+        assert run(options(), LiveRequest(), out, lambda: nullcontext(Stoppable(lossy_run()))) == 0
+    assert "4 s in 4 intervals" in (tmp_path / "out").read_text()
+
+
+def test_a_second_ctrl_c_ends_at_once() -> None:
+    called = threading.Event()
+    with pytest.raises(KeyboardInterrupt), interrupt_calls(called.set):  # noqa: PT012 - both signals are the test
+        signal.raise_signal(signal.SIGINT)
+        assert called.wait(5)
+        signal.raise_signal(signal.SIGINT)
 
 
 def event(kind: str, at_ms: int, **context: Any) -> Event:
@@ -172,6 +211,16 @@ def event(kind: str, at_ms: int, **context: Any) -> Event:
         metric="qdisc.drops_full" if kind == "drop" else "tcp.retrans_segs", value=1.0, type=EventType.ALERT,
         context={"kind": kind, "seq": 1, "bytes": 1448, **context},
     )  # fmt: skip
+
+
+def test_the_diagnosis_comes_with_the_alert_and_a_healthy_machine_has_none(tmp_path: Path) -> None:
+    made = [
+        replace(one, metrics={**one.metrics, **tcp_figures(one.flows, one.histograms, 1.0)}) for one in lossy_run(9)
+    ]
+    bare = [line.strip() for line in observed(made, tmp_path).splitlines()]
+    assert [line.startswith("diagnosis: ") for line in bare].count(True) == 2
+    healthy = [interval(number, table(8, data_segs_out=1000)) for number in range(9)]
+    assert "diagnosis" not in observed(healthy, tmp_path)
 
 
 def test_each_retransmission_is_explained(tmp_path: Path) -> None:

@@ -21,22 +21,20 @@ from perfcheck.live.observation import (
     retransmission_event,
     totals_event,
 )
+from perfcheck.live.recent_diagnosis import RecentDiagnosis
 from perfcheck.live.retransmissions import Retransmission, RetransmissionJoin, summary_of, words_of
 from perfcheck.model.event import Event
 from perfcheck.model.interval import Interval, Intervals, LiveRequest, OpenIntervals
+from perfcheck.system.printing import complain
 from perfcheck.system.signals import deferred_signals, interrupt_calls
-
-Diagnose = Callable[[Interval], str]
-"""Returns the diagnosis of an interval on one line, or ""."""
 
 
 def run(
-    args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals],
-    diagnose: Diagnose = lambda _: "",
-) -> int:  # fmt: skip
+    args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
+) -> int:
     """Tell each interval until the end or Ctrl-C, then the summary; return the exit status."""
-    with told_to(out) as told, _delivering(args, out, told) as deliveries:
-        run_ = _Run(told, deliveries, AlertWatch(bounds_of(args)), diagnose, single_events=request.mode != "summary")
+    with told_to(out) as told, _delivering(args, out) as deliveries:
+        run_ = _Run(told, deliveries, AlertWatch(bounds_of(args)), single_events=request.mode != "summary")
         try:
             with open_intervals() as intervals, _ended_by_interrupt(intervals):
                 for interval in intervals:
@@ -74,7 +72,7 @@ def _ended_by_interrupt(intervals: Intervals) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _delivering(args: argparse.Namespace, out: OutputChoice, told: Told) -> Iterator[Deliveries]:
+def _delivering(args: argparse.Namespace, out: OutputChoice) -> Iterator[Deliveries]:
     """Yield what delivers alerts; whatever ends the block, undelivered ones are told."""
     deliveries = Deliveries(targets_of(args), tool=out.prog)
     try:
@@ -82,20 +80,19 @@ def _delivering(args: argparse.Namespace, out: OutputChoice, told: Told) -> Iter
     except BaseException:
         report = deliveries.close()
         if report.undelivered:
-            told.note(report.lines())
+            # Not where results go: that may be what failed.
+            complain("\n".join(f"{out.prog}: {line}" for line in report.lines()))
         raise
 
 
 class _Run:
     """One run: what each interval adds, and how it ends."""
 
-    def __init__(
-        self, told: Told, deliveries: Deliveries, watch: AlertWatch, diagnose: Diagnose, *, single_events: bool
-    ) -> None:
+    def __init__(self, told: Told, deliveries: Deliveries, watch: AlertWatch, *, single_events: bool) -> None:
         self._told = told
         self._deliveries = deliveries
         self._watch = watch
-        self._diagnose = diagnose
+        self._diagnosis = RecentDiagnosis()
         self._single_events = single_events
         self._join = RetransmissionJoin()
         self._totals = Totals()
@@ -111,11 +108,12 @@ class _Run:
         self._count(behind)
         alerts = self._watch.observe(interval)
         changed = self._deliver(alerts)
-        events = [interval_event(interval, figures, next(self._numbers)), *changed, *self._details(behind)]
+        diagnosis = self._diagnosis.of(interval, alerts)
+        events = [interval_event(interval, figures, next(self._numbers), diagnosis), *changed, *self._details(behind)]
         if self._single_events:
             events = [*interval.events, *events]
         explained = summary_of(behind, self._join.waiting)
-        details = observe_text.interval_details(interval, figures, alerts, explained, self._diagnose(interval))
+        details = observe_text.interval_details(interval, figures, alerts, explained, diagnosis)
         self._told.interval(interval, figures, details, events)
         self._told.note(self._deliveries.news())
 

@@ -86,11 +86,11 @@ class Alert:
         bound, worst = _shown(self.bound, self.unit), _shown(self.worst, self.unit)
         note = f"; {self.note}" if self.note else ""
         if self.state is AlertState.CLEARED:
-            return f"{head}: cleared after {self.seconds:.4g} s, worst {worst}, bound {bound} (id {self.id})"
+            return f"{head}: cleared after {round(self.seconds, 1):g} s, worst {worst}, bound {bound} (id {self.id})"
         value = "none now" if math.isnan(self.value) else _shown(self.value, self.unit)
         if self.state is AlertState.RAISED:
             return f"{head}: {value}, bound {bound}{note} (id {self.id})"
-        return f"{head}: {value}, bound {bound}, for {self.seconds:.4g} s, worst {worst} (id {self.id})"
+        return f"{head}: {value}, bound {bound}, for {round(self.seconds, 1):g} s, worst {worst} (id {self.id})"
 
 
 def _shown(value: float, unit: str) -> str:
