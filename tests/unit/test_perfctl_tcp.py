@@ -50,7 +50,7 @@ def test_a_table_an_interval_and_a_summary(capsys: pytest.CaptureFixture[str]) -
     rows = [line for line in lines if "-> 10.0.0.2:5201" in line]
     assert len(rows) == 40
     assert rows[0].startswith("10.0.0.1:40024 -> 10.0.0.2:5201  iperf3[100]        200M")
-    assert "  and 5 more connections; filters choose others" in lines
+    assert "  and 5 more connections; --output json tells all" in lines
     assert "1 connection had no room among the records: raise --max-flows, or filter what is watched" in lines
     assert "left out to stay below --cpu-ceiling: detail, events of drops" in lines
     assert "summary: 2.0 s, 2 intervals: at most 25 connections at a time, 6 opened, 4 ended" in lines
@@ -203,6 +203,13 @@ def test_ctrl_c_ends_with_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(line.startswith("summary:") for line in lines_of(capsys))
     assert run_command("tcp", []) == 0
     assert lines_of(capsys) == ["", "no interval was over before the end"]
+
+
+def test_advice_is_shown_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    run_command("tcp --apply", [interval(0, busy())])
+    assert lines_of(capsys)[-1] == "no advice: nothing that was seen is limited by a setting of this machine"
+    run_command("tcp --apply --output json", [interval(0, busy())])
+    assert capsys.readouterr().err.startswith("no advice: ")
 
 
 def test_results_go_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
