@@ -56,6 +56,8 @@ def run(
     """Tell each interval until the end, Ctrl-C or a signal; then the summary."""
     asked, totals = _Asked.of(args), Totals()
     with ExitStack() as stack:
+        # A recording of somebody else's may hold any number: no reason for numpy's warnings.
+        stack.enter_context(np.errstate(all="ignore"))
         advisor = stack.enter_context(Advisor(confirmed=args.yes)) if args.apply else None
         trends = stack.enter_context(opened_trends(args, request, asked.by))
         if out.format == "json":
