@@ -38,8 +38,13 @@ def drops_of(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def harmful_drops(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return those that count for alerts."""
-    return {name: count for name, count in drops_of(metrics).items() if name not in INTENDED}
+    """Return the interval's drops that count for alerts."""
+    return harmful(drops_of(metrics))
+
+
+def harmful(drops: Mapping[str, float]) -> dict[str, float]:
+    """Return those of some drops that nobody intended."""
+    return {name: count for name, count in drops.items() if name not in INTENDED}
 
 
 def packets_of(metrics: Mapping[str, float]) -> float:
@@ -48,19 +53,21 @@ def packets_of(metrics: Mapping[str, float]) -> float:
 
 
 def place_of(metric: str, reason: str = "") -> str:
-    """Return where a drop was, in words: the metric's own, and the kernel's reason."""
-    words = PLACES.get(metric, metric)
+    """Return where or why a packet was dropped, in words: the metric's own, and the kernel's reason."""
+    words = PLACES.get(metric, f"({metric})")
     return f"{words} ({reason})" if reason else words
 
 
 PLACES: Final[Mapping[str, str]] = {
-    "qdisc.drops": "a queue", "qdisc.drops_full": "a full queue", "qdisc.drops_congested": "active queue management",
-    "qdisc.drops_flow": "a queue's limit of a flow", "qdisc.drops_unspecified": "a queue",
-    "qdisc.drops_filter": "a classifier", "nic.drops": "an interface", "nic.drops_ring_full": "a full ring of a device",
-    "nic.drops_backlog": "a CPU's full backlog", "nic.drops_not_ready": "a device that is down",
-    "nic.drops_xdp": "an XDP program", "ip.drops_netfilter": "the packet filter", "ip.drops_no_route": "no route",
-    "ip.drops_too_big": "a packet too big for the next link", "ip.drops_rpfilter": "reverse path filtering",
-    "ip.drops_neighbour": "an unresolved neighbour", "ip.drops_fragment": "fragments that did not fit",
-    "ip.drops_checksum": "a wrong checksum", "ip.drops_other": "another reason", "socket.drops": "a socket",
-    "socket.drops_rcvbuf": "a full receive buffer", "socket.drops_no_socket": "no socket that listens",
+    "qdisc.drops": "in a queue", "qdisc.drops_full": "in a full queue",
+    "qdisc.drops_congested": "by active queue management", "qdisc.drops_flow": "at a queue's limit of a flow",
+    "qdisc.drops_unspecified": "in a queue", "qdisc.drops_filter": "by a classifier", "nic.drops": "in an interface",
+    "nic.drops_ring_full": "in a device's full ring", "nic.drops_backlog": "in a CPU's full backlog",
+    "nic.drops_not_ready": "in a device that is down", "nic.drops_xdp": "by an XDP program",
+    "ip.drops_netfilter": "by the packet filter", "ip.drops_no_route": "for lack of a route",
+    "ip.drops_too_big": "as too big for the next link", "ip.drops_rpfilter": "by reverse path filtering",
+    "ip.drops_neighbour": "for lack of a neighbour's address", "ip.drops_fragment": "as fragments",
+    "ip.drops_checksum": "for a wrong checksum", "ip.drops_other": "for another reason",
+    "socket.drops": "in a socket", "socket.drops_rcvbuf": "in a full receive buffer",
+    "socket.drops_no_socket": "where no socket listens",
 }  # fmt: skip

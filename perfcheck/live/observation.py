@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 
 from perfcheck.analyse.histogram import merge, statistics
+from perfcheck.collect.base.histogram import BUCKETS, edges, of_values
 from perfcheck.live.alerts.readers import connect_times_us, data_again
-from perfcheck.live.drops import drops_of
-from perfcheck.live.retransmissions import shares_kept
+from perfcheck.live.drops import drops_of, harmful
+from perfcheck.live.retransmissions import Retransmission, shares_kept, words_of
 from perfcheck.model.event import Event, EventType
 from perfcheck.model.flow import Histogram
 from perfcheck.model.interval import Interval
@@ -24,7 +25,6 @@ KINDS: Final = ("fast", "rto", "tlp", "syn")
 FIRST_NUMBER: Final = 1 << 40
 """Of the events that the command makes itself: the collectors' begin at 0."""
 _RTT: Final = "tcp.rtt_us"
-_CONNECTS_KEPT: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +57,8 @@ class Figures:
 
     @property
     def dropped(self) -> float:
-        """All drops."""
-        return sum(self.drops.values())
+        """The drops that nobody intended."""
+        return sum(harmful(self.drops).values())
 
     def metrics(self) -> dict[str, float]:
         """Return the figures by the names of the catalogue, without those that have no value."""
@@ -108,6 +108,44 @@ def interval_event(interval: Interval, figures: Figures, number: int) -> Event:
     )  # fmt: skip
 
 
+def retransmission_event(one: Retransmission, number: int) -> Event:
+    """Return what was found about a retransmission as an event of type detail."""
+    found: dict[str, str | int | float] = {
+        "kind": "retransmission_cause", "retransmission": one.kind, "behind": one.behind.value,
+        "text": words_of(one), "same_segment": int(one.same_segment), "off_cpu_before_us": one.off_cpu_before_us,
+        "off_cpu_after_us": one.off_cpu_after_us, "receive_queue_full": int(one.receive_queue_full),
+        "drops_kept_pct": one.drops_kept_pct,
+    }  # fmt: skip
+    if one.send_queue_full is not None:
+        found["send_queue_full"] = int(one.send_queue_full)
+    if one.drop is not None:
+        found |= {"drop": one.drop.metric, "place": one.place, "drop_host": one.host}
+    if one.pid:
+        found |= {"pid": one.pid, "comm": one.comm}
+    related = (one.event.number,) if one.drop is None else (one.event.number, one.drop.number)
+    return Event(
+        number=number, timestamp_ns=one.event.timestamp_ns, flow=one.event.flow, layer=Layer.TCP,
+        metric="tcp.retrans_segs", value=float(one.segments), type=EventType.DETAIL, metrics=one.event.metrics,
+        context=found, related=related, cause=one.event.cause,
+    )  # fmt: skip
+
+
+def totals_event(totals: Totals, number: int, undelivered: int) -> Event:
+    """Return a whole run as an event of type summary."""
+    return Event(
+        number=number, timestamp_ns=totals.end_ns, flow=None, layer=Layer.TCP, metric="tcp.retrans_segs",
+        value=float(totals.retransmitted), type=EventType.SUMMARY, metrics=totals.metrics(),
+        context={
+            "kind": "run", "seconds": round(totals.seconds, 6), "intervals": totals.intervals,
+            "refused": totals.refused, "lost": totals.lost, "cpu_pct": round(totals.cpu_pct, 3),
+            "alerts_raised": sum(totals.raised.values()), "alerts_undelivered": undelivered,
+            **{f"raised_{name}": count for name, count in totals.raised.items()},
+            **({"shed": "; ".join(totals.shed)} if totals.shed else {}),
+            **({"lacks": "; ".join(f"{name}: {why}" for name, why in totals.lacks.items())} if totals.lacks else {}),
+        },
+    )  # fmt: skip
+
+
 @dataclass(slots=True)
 class Totals:
     """A whole run, added up; its size does not grow with the run's length."""
@@ -116,9 +154,7 @@ class Totals:
     end_ns: int = 0
     intervals: int = 0
     rtt: Histogram | None = None
-    connects: int = 0
-    connect_us: list[float] = field(default_factory=list)
-    """The first 100,000 connect times."""
+    connect: Histogram | None = None
     sent: int = 0
     retransmitted: int = 0
     by_kind: Counter[str] = field(default_factory=Counter)
@@ -142,6 +178,11 @@ class Totals:
         return (self.end_ns - self.begin_ns) / 1e9
 
     @property
+    def connects(self) -> int:
+        """How many connect times were measured."""
+        return self.connect.count if self.connect is not None else 0
+
+    @property
     def cpu_pct(self) -> float:
         """perfctl's mean share of one CPU."""
         return self.cpu_ns_pct / (self.end_ns - self.begin_ns) if self.end_ns > self.begin_ns else 0.0
@@ -154,9 +195,9 @@ class Totals:
         self.end_ns = interval.end_ns
         parts = (self.rtt, interval.histograms.get(_RTT))
         self.rtt = merge(one for one in parts if one is not None)
-        connects = connect_times_us(interval)
-        self.connects += int(connects.size)
-        self.connect_us += connects[: max(_CONNECTS_KEPT - len(self.connect_us), 0)].tolist()
+        times = connect_times_us(interval)
+        fresh = of_values("us", edges(BUCKETS), times) if times.size else None
+        self.connect = merge(one for one in (self.connect, fresh) if one is not None)
         self.sent += figures.sent
         self.retransmitted += figures.retransmitted
         self.by_kind.update(figures.by_kind)
@@ -179,9 +220,8 @@ class Totals:
     def metrics(self) -> dict[str, float]:
         """Return the totals by the names of the catalogue."""
         found = {f"{_RTT}.{name}": value for name, value in statistics(self.rtt).items()}
-        if self.connect_us:
-            for name, share in (("p50", 0.5), ("p99", 0.99)):
-                found[f"tcp.handshake_us.{name}"] = float(np.quantile(self.connect_us, share))
+        connect = statistics(self.connect)
+        found |= {f"tcp.handshake_us.{name}": connect[name] for name in ("p50", "p99", "max") if name in connect}
         if self.sent:
             found["tcp.retrans_pct"] = min(100 * self.retransmitted / self.sent, 100.0)
         return found | {

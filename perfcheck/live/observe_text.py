@@ -7,25 +7,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-import numpy as np
-
 from perfcheck.analyse.histogram import statistics
 from perfcheck.live.alerts.alert import Alert, AlertState
-from perfcheck.live.drops import PLACES
+from perfcheck.live.drops import PLACES, harmful
 from perfcheck.live.observation import Figures, Totals
 from perfcheck.model.interval import Interval
 from perfcheck.model.printable import printable
 from perfcheck.model.units import format_value
 
 HEADER: Final = (
-    "         RTT in ms                connect retransmitted dropped   open   bit/s\n"
-    "time       min   p50   p90   p99  p99, ms   segs      % packets  flows  out   in"
+    "                RTT in ms        connect retransmitted dropped            bit/s\n"
+    "time       min   p50   p90   p99 p99, ms   segs      % packets  flows  out   in"
 )
 REPEATED: Final = 20
 """Lines of intervals between two headers."""
 _INDENT: Final = "          "
 _KIND_WORDS: Final = {"fast": "in recovery", "rto": "after a timeout", "tlp": "as a tail loss probe", "syn": "of SYNs"}
-_STATE_WORDS: Final = {AlertState.RAISED: "ALERT", AlertState.ONGOING: "alert", AlertState.CLEARED: "cleared"}
+RAISED: Final = "ALERT"
+CLEARED: Final = "CLEARED"
+_STATE_WORDS: Final = {AlertState.RAISED: RAISED, AlertState.CLEARED: CLEARED}
 _MOST_NAMED: Final = 3
 
 
@@ -51,10 +51,9 @@ def interval_details(
         yield f"retransmitted: {kinds}"
     if behind:
         yield behind
-    if figures.drops:
-        yield f"dropped: {_drops(figures.drops)}"
-    for alert in alerts:
-        yield f"{_STATE_WORDS[alert.state]} {alert.text}"
+    if figures.dropped:
+        yield f"dropped: {_drops(harmful(figures.drops))}"
+    yield from alert_lines(alerts)
     if diagnosis:
         yield f"diagnosis: {diagnosis}"
     for kind, share in figures.kept_pct.items():
@@ -62,6 +61,19 @@ def interval_details(
     account = interval.accounting
     if account.refused or account.lost:
         yield f"not counted: {account.refused:,} connections without room, {account.lost:,} lost events"
+
+
+def alert_lines(alerts: Iterable[Alert]) -> Iterator[str]:
+    """Yield a line for each alert that is raised or cleared, and one for all that go on."""
+    lasting = []
+    for alert in alerts:
+        if alert.state is AlertState.ONGOING:
+            lasting.append(f"{alert.rule} ({alert.subject.label}, {alert.seconds:.4g} s)")
+        else:
+            yield f"{_STATE_WORDS[alert.state]} {alert.text}"
+    if lasting:
+        more = f" and {len(lasting) - _MOST_NAMED} more" if len(lasting) > _MOST_NAMED else ""
+        yield f"still raised: {', '.join(lasting[:_MOST_NAMED])}{more}"
 
 
 def laid_out(lines: Iterable[str], width: int | None) -> Iterator[str]:
@@ -90,15 +102,20 @@ def summary_lines(totals: Totals, active: Sequence[Alert]) -> Iterator[str]:
         yield f"RTT: {names} of {totals.rtt.count:,} samples"
     else:
         yield "RTT: no samples"
-    if totals.connect_us:
-        p50, p99 = np.quantile(totals.connect_us, (0.5, 0.99))
-        yield f"connect time: p50 {format_value(p50, 'us')}, p99 {format_value(p99, 'us')} of {totals.connects:,}"
+    connect = statistics(totals.connect)
+    if connect:
+        shown = ", ".join(f"{name} {format_value(connect[name], 'us')}" for name in ("p50", "p99", "max"))
+        yield f"connect time: {shown} of {totals.connects:,}"
     share = f", {100 * totals.retransmitted / totals.sent:.3g} % of {totals.sent:,}" if totals.sent else ""
     kinds = ", ".join(f"{count:,} {_KIND_WORDS[kind]}" for kind, count in totals.by_kind.items() if count)
     yield f"retransmitted: {totals.retransmitted:,} data segments{share}{f' ({kinds})' if kinds else ''}"
     if totals.behind:
         yield "behind retransmissions: " + ", ".join(f"{n:,} {words}" for words, n in totals.behind.most_common())
-    yield f"dropped: {_drops(totals.drops) if totals.drops else 'nothing'}"
+    drops = harmful(totals.drops)
+    yield f"dropped: {_drops(drops) if drops else 'nothing'}"
+    intended = {name: count for name, count in totals.drops.items() if name not in drops}
+    if intended:
+        yield f"also dropped, as intended or unasked for: {_drops(intended)}"
     yield f"connections: {totals.opened:,} opened, {totals.ended:,} closed"
     yield (f"payload: {format_value(totals.bytes_acked, 'bytes')} sent and acknowledged, "
            f"{format_value(totals.bytes_received, 'bytes')} received")  # fmt: skip
@@ -125,7 +142,7 @@ def _left_out(totals: Totals) -> Iterator[str]:
 
 def _drops(drops: Mapping[str, float]) -> str:
     named = sorted(drops.items(), key=lambda one: -one[1])
-    parts = [f"{count:,.0f} in {PLACES[name]} ({name})" if name in PLACES else f"{count:,.0f} {name}"
+    parts = [f"{count:,.0f} {PLACES[name]} ({name})" if name in PLACES else f"{count:,.0f} {name}"
              for name, count in named[:_MOST_NAMED]]  # fmt: skip
     rest = sum(count for _, count in named[_MOST_NAMED:])
     return ", ".join(parts) + (f", {rest:,.0f} elsewhere" if rest else "")

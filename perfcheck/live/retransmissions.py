@@ -108,6 +108,11 @@ class RetransmissionJoin:
         self._waits: dict[str | int | float, deque[Event]] = {}
         self._waiting: list[_Waiting] = []
 
+    @property
+    def waiting(self) -> int:
+        """How many segments of retransmissions wait for the next interval."""
+        return sum(_segments(one.event) for one in self._waiting)
+
     def explain(self, interval: Interval) -> tuple[Retransmission, ...]:
         """Return the retransmissions whose time is over: most of this interval's, the rest of the one before."""
         kept = shares_kept(interval.events).get(EventKind.DROP.label, 100.0)
@@ -167,7 +172,7 @@ class RetransmissionJoin:
         after_us = max((each.value for each in waits if _begins_after(each, event)), default=0.0)
         full_queue = None if row is None else row.send_queue_full
         return Retransmission(
-            event=event, segments=max(round(event.value), 1), kind=str(event.context.get("retransmission", "")),
+            event=event, segments=_segments(event), kind=str(event.context.get("retransmission", "")),
             behind=_behind(drop, same=same, full=full, before_us=before_us, after_us=after_us, queue=full_queue),
             drop=drop, same_segment=same,
             place="" if drop is None else place_of(drop.metric, str(drop.context.get("reason", ""))),
@@ -188,8 +193,15 @@ def shares_kept(events: Iterable[Event]) -> dict[str, float]:
     return found
 
 
-def summary_of(found: Sequence[Retransmission]) -> str:
-    """Return how many retransmissions had what behind them, the most first; "" for none."""
+def _segments(event: Event) -> int:
+    return max(round(event.value), 1)
+
+
+def summary_of(found: Sequence[Retransmission], waiting: int = 0) -> str:
+    """Return how many retransmissions had what behind them, the most first; "" for none.
+
+    `waiting` of them are told with the next interval.
+    """
     total = sum(one.segments for one in found)
     if not total:
         return ""
@@ -203,7 +215,8 @@ def summary_of(found: Sequence[Retransmission]) -> str:
     )
     unsure = [one for one in found if one.behind is Behind.UNEXPLAINED and one.drops_kept_pct < 100]
     kept = f" ({min(one.drops_kept_pct for one in unsure):.3g} % of the drops were kept)" if unsure else ""
-    return f"{total:,} retransmission{'s' if total > 1 else ''}: {parts}{kept}"
+    later = f"; {waiting:,} more are told with the next interval" if waiting else ""
+    return f"{total:,} retransmission{'s' if total > 1 else ''}: {parts}{kept}{later}"
 
 
 def words_of(one: Retransmission) -> str:
@@ -211,7 +224,7 @@ def words_of(one: Retransmission) -> str:
     match one.behind:
         case Behind.SEGMENT_DROPPED | Behind.FLOW_DROPPED:
             of = "the same segment" if one.same_segment else "another packet of the flow"
-            return f"after a drop of {of} in {one.place}{f' on {one.host}' if one.host else ''}"
+            return f"after a drop of {of} {one.place}{f' on {one.host}' if one.host else ''}"
         case Behind.RECEIVE_QUEUE_FULL:
             return "after the receiver's queue was full"
         case Behind.OFF_CPU_BEFORE:

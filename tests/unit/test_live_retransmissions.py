@@ -64,7 +64,7 @@ def made_of(events: tuple[Event, ...], intervals: int, columns: dict[str, object
 def test_a_drop_of_the_same_segment_is_named_with_its_place() -> None:
     (one,) = explained(drop(10, host="router"), again(40))
     assert (one.behind, one.same_segment, one.host) == (Behind.SEGMENT_DROPPED, True, "router")
-    assert one.place == "a full queue (QDISC_OVERLIMIT)"
+    assert one.place == "in a full queue (QDISC_OVERLIMIT)"
 
 
 def test_a_drop_at_the_end_of_one_interval_explains_the_next() -> None:

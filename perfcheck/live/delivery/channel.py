@@ -15,6 +15,8 @@ MOST_WAITING: Final = 1024
 MOST_KEYS: Final = 1000
 """Undelivered notices that are named; all are counted."""
 MOST_NEWS: Final = 16
+_DOWN_S: Final = 1.0
+"""How long a target that is down at the end may take to come back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class Channel:
         self._why = ""
         self._down_since_s: float | None = None
         self._deadline_s: float | None = None
+        self._asked_s = 0.0
         self._over = False
         self._thread = threading.Thread(target=self._work, name=f"perfctl {sender.label}"[:60], daemon=True)
         self._thread.start()
@@ -100,7 +103,7 @@ class Channel:
     def finish_by(self, deadline_s: float) -> None:
         """Ask for an end: what waits is tried until then (time.monotonic), without pauses longer than it takes."""
         with self._changed:
-            self._deadline_s = deadline_s
+            self._deadline_s, self._asked_s = deadline_s, time.monotonic()
             self._changed.notify()
 
     def report(self) -> ChannelReport:
@@ -145,7 +148,8 @@ class Channel:
             while True:
                 now_s = time.monotonic()
                 if self._deadline_s is not None:
-                    if not self._queue or now_s >= self._deadline_s:
+                    down = self._down_since_s is not None and now_s >= self._asked_s + _DOWN_S
+                    if not self._queue or now_s >= self._deadline_s or down:
                         return None
                     # Near the end there is no time for long pauses.
                     resume_s = min(resume_s, now_s + self._patience.first_pause_s)

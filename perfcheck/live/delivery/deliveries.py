@@ -51,7 +51,7 @@ class DeliveryReport:
 
 def _line_of(channel: ChannelReport) -> str:
     if not channel.undelivered:
-        return printable(f"{channel.label}: all {channel.put} alerts delivered")
+        return printable(f"{channel.label}: {channel.put} of {channel.put} alerts delivered")
     named = ", ".join(channel.keys[:_NAMED])
     more = f" and {channel.undelivered - _NAMED} more" if channel.undelivered > _NAMED else ""
     return printable(
