@@ -14,7 +14,7 @@ from rich.text import Text
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import CouldNotMeasure, Stopped
-from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed
+from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed, is_part
 from perfcheck.model.event import utc_text
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.model.record import DiagnosisRecord
@@ -30,8 +30,7 @@ def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:  # fmt: skip
     """Watch, and tell the causes; return 0, or raise CouldNotMeasure where nothing was seen."""
-    del request
-    rules = load_rules(())
+    rules, part = load_rules(()), is_part(request)
     seen: list[Interval] = []
     progress = console_for(stderr=True)
     try:
@@ -39,7 +38,7 @@ def run(
             for interval in intervals:
                 seen.append(interval)
                 if progress.is_terminal:
-                    found = diagnosed(seen, rules, correlate=False)
+                    found = diagnosed(seen, rules, correlate=False, part=part)
                     progress.print(f"{found.whole.seconds:4.0f} s  {named_cause(found.causes[0])}", style="dim")
     except KeyboardInterrupt:
         complain(f"{out.prog}: interrupted: this is what was seen until then")
@@ -47,7 +46,7 @@ def run(
         complain(f"{out.prog}: {stop}: this is what was seen until then")
     if not seen:
         raise CouldNotMeasure("nothing was watched: no interval was over")
-    found = diagnosed(seen, rules, correlate=args.auto_correlate)
+    found = diagnosed(seen, rules, correlate=args.auto_correlate, part=part)
     with _written_to(out) as stream:
         if out.format == "json":
             stream.write(json.dumps(as_dict(found, args.problem, out.prog), separators=(",", ":")) + "\n")

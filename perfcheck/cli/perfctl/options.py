@@ -15,7 +15,7 @@ from perfcheck.model.flow import Protocol
 from perfcheck.model.flow_filter import ANY_PORT, End, FlowFilter, Network
 
 if TYPE_CHECKING:
-    from perfcheck.cli.perfctl.command import Command
+    from perfcheck.cli.perfctl.command import Command, Watching
     from perfcheck.model.interval import LiveRequest
 
 DEFAULT_INTERVAL_NS: Final = 1_000_000_000
@@ -102,7 +102,7 @@ def _add_measuring(group: Any, command: Command) -> None:
     option(group, "--max-flows", f"most connections at a time; more are counted only (default: {DEFAULT_MAX_FLOWS})",
            type=values.count(1, values.MOST_FLOWS, "a number of connections"), metavar="N")  # fmt: skip
     option(group, "--cpu-ceiling", "share of one CPU that perfctl may use; it measures less to keep to it "
-           f"(default: {DEFAULT_CPU_CEILING_PCT:g})", dest="cpu_ceiling_pct", type=values.percent(),
+           f"(default: {_ceiling_pct(command.watching):g})", dest="cpu_ceiling_pct", type=values.percent(),
            metavar="PCT")  # fmt: skip
 
 
@@ -208,8 +208,13 @@ def request_of(args: argparse.Namespace, command: Command) -> LiveRequest:
         duration_ns=args.duration_ns or (watching.duration_ns if args.recording is None else None),
         events=watching.events(args),
         max_flows=args.max_flows or DEFAULT_MAX_FLOWS,
-        cpu_ceiling_pct=DEFAULT_CPU_CEILING_PCT if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
+        cpu_ceiling_pct=_ceiling_pct(watching) if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
     )  # fmt: skip
+
+
+def _ceiling_pct(watching: Watching | None) -> float:
+    own = None if watching is None else watching.cpu_ceiling_pct
+    return DEFAULT_CPU_CEILING_PCT if own is None else own
 
 
 def output_of(args: argparse.Namespace, command: Command) -> OutputChoice:
