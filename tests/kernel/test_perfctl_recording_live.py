@@ -116,9 +116,9 @@ for number in range(300):
 print(ring.missing, ring.intervals, ring.dump(Path(sys.argv[3])).intervals)
 ring.close()
 """
-    support = Path(__file__).parents[1] / "support"
+    builders = Path(__file__).parents[1] / "unit"
     done = subprocess.run(
-        [sys.executable, "-c", program, small_disk, support, tmp_path / "a.rec"],
+        [sys.executable, "-c", program, small_disk, builders, tmp_path / "a.rec"],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     missing, kept, dumped = map(int, done.stdout.split())
