@@ -180,6 +180,9 @@ def hostile_texts() -> Iterator[tuple[str, bytes]]:
         "time": (b'"end_ns":1001', b'"end_ns":1'),
         "year": (b'"timestamp_ns":10005', b'"timestamp_ns":9999999999990005'),
         "edges": (b'"edges":[', b'"edges":[1.0,'),
+        "falling edges": (b'"edges":[10.0,20.0', b'"edges":[20.0,10.0'),
+        "samples": (b'"counts":[1,', b'"counts":[999999999999999999,'),
+        "no number": (b'"maximum":80.25', b'"maximum":Infinity'),
         "counts": (b'"below":1', b'"below":-1'),
         "layer": (b'"layer":"tcp"', b'"layer":"x"'),
     }.items():

@@ -122,8 +122,8 @@ while True:
 
 
 def test_a_killed_ring_is_recovered(parent: Path, tmp_path: Path) -> None:
-    support = Path(__file__).parents[1] / "support"
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, parent, support], stdout=subprocess.PIPE) as process:
+    builders = Path(__file__).parents[1] / "unit"
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, parent, builders], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"on\n"
         os.kill(process.pid, signal.SIGKILL)

@@ -159,6 +159,9 @@ def test_a_recording_is_read_as_if_it_were_live(tmp_path: Path, capsys: pytest.C
     assert sum("10.0.0.1:40001 -> " in line for line in lines) >= 3
     assert not any("10.0.0.1:40002 -> " in line for line in lines)
     content = (tmp_path / "a.rec").read_bytes()
+    (tmp_path / "a.rec").write_bytes(content[:-40])
+    assert main(["tcp", "--from", str(tmp_path / "a.rec")]) == 0
+    assert "a.rec: its writer did not finish the last" in capsys.readouterr().err
     (tmp_path / "a.rec").write_bytes(content[:-40] + bytes(reversed(content[-40:])))
     assert main(["tcp", "--from", str(tmp_path / "a.rec")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

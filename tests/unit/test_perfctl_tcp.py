@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from live_intervals import FULL_ACCOUNTING, a_histogram, flow_table, interval, packed
 from perfctl_commands import run_command
 
@@ -50,7 +52,7 @@ def test_a_table_an_interval_and_a_summary(capsys: pytest.CaptureFixture[str]) -
     rows = [line for line in lines if "-> 10.0.0.2:5201" in line]
     assert len(rows) == 40
     assert rows[0].startswith("10.0.0.1:40024 -> 10.0.0.2:5201  iperf3[100]        200M")
-    assert "  and 5 more connections; filters choose others" in lines
+    assert "  and 5 more connections; --output json tells all" in lines
     assert "1 connection had no room among the records: raise --max-flows, or filter what is watched" in lines
     assert "left out to stay below --cpu-ceiling: detail, events of drops" in lines
     assert "summary: 2.0 s, 2 intervals: at most 25 connections at a time, 6 opened, 4 ended" in lines
@@ -203,6 +205,42 @@ def test_ctrl_c_ends_with_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(line.startswith("summary:") for line in lines_of(capsys))
     assert run_command("tcp", []) == 0
     assert lines_of(capsys) == ["", "no interval was over before the end"]
+
+
+def test_advice_is_shown_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    run_command("tcp --apply", [interval(0, busy())])
+    assert lines_of(capsys)[-1] == "no advice: nothing that was seen is limited by a setting of this machine"
+    run_command("tcp --apply --output json", [interval(0, busy())])
+    assert capsys.readouterr().err.startswith("no advice: ")
+
+
+@st.composite
+def any_tables(draw: st.DrawFn) -> FlowTable:
+    """Return a table of any bytes, as a recording of somebody else's may hold."""
+    rows = draw(st.integers(0, 4))
+    seed = draw(st.integers(0, 2**32))
+    drawn = np.random.default_rng(seed)
+    table = FlowTable.empty(rows)
+    for name, column in table.columns.items():
+        raw = drawn.integers(0, 256, column.nbytes, dtype=np.uint8) if drawn.random() < 0.7 else 0
+        column.view("u1").reshape(-1)[:] = (raw & 1) if name in {"passive", "closed"} else raw
+    return table
+
+
+@pytest.mark.parametrize("words", [
+    "tcp", "tcp --output json", "tcp --group-by app", "tcp --group-by process --output json", "tcp --trend",
+    "tcp --event-mode ebpf --cwnd-below 5 --rwnd-limited-above 1",
+])  # fmt: skip
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables=st.lists(any_tables(), min_size=1, max_size=3))
+def test_whatever_a_recording_holds_is_shown(
+    words: str, tables: list[FlowTable], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(words, [interval(number, table) for number, table in enumerate(tables)]) == 0
+    if "json" in words:
+        events_of(capsys)
+    else:
+        assert "\x1b" not in capsys.readouterr().out
 
 
 def test_results_go_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

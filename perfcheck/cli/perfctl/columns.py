@@ -15,6 +15,8 @@ _CUT: Final = ".."
 _LEAST_SHOWN: Final = 32
 _WHOLE_BELOW: Final = 99_999.5
 """Counts up to here are written out."""
+_BEYOND: Final = 1e15
+"""No figure of a connection; only a damaged recording has it."""
 _STEPS: Final = {
     "us": ((1e6, "s"), (1e3, "ms"), (1.0, "us")),
     "bps": ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
@@ -76,6 +78,8 @@ def short(value: float, unit: str) -> str:
         return ABSENT
     if value == 0:
         return "0"
+    if abs(value) >= _BEYOND:
+        return f"{value:.2g}"
     if unit == "count" and abs(value) < _WHOLE_BELOW:
         return f"{value:.1f}" if abs(value) < 10 and value != int(value) else f"{value:.0f}"
     factor, name = next(

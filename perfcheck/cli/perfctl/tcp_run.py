@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfcheck.cli.perfctl import tcp_lines
+from perfcheck.cli.perfctl.advising import Advisor
 from perfcheck.cli.perfctl.columns import Column
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.tcp_events import connection_events, group_events
@@ -19,16 +20,17 @@ from perfcheck.cli.perfctl.tcp_trends import Trends, opened_trends
 from perfcheck.cli.perfctl.tcp_view import closed_lines, connection_columns, flow_text, group_columns
 from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, print_lines, print_table
 from perfcheck.errors import Stopped
-from perfcheck.live.bottleneck import bottlenecks
+from perfcheck.live.bottleneck import HEALTHY, IDLE, bottlenecks
 from perfcheck.live.connections import Triggers, bytes_of, largest
 from perfcheck.live.grouping import GroupBy, group
 from perfcheck.live.totals import Totals
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.output.terminal import SafeConsole
+from perfcheck.system.printing import complain
 
 ROWS: Final = 20
-CLOSED_ROWS: Final = 10
+CLOSED_ROWS: Final = 5
 TIES_BROKEN_BY: Final = 1e-12
 
 
@@ -54,6 +56,9 @@ def run(
     """Tell each interval until the end, Ctrl-C or a signal; then the summary."""
     asked, totals = _Asked.of(args), Totals()
     with ExitStack() as stack:
+        # A recording of somebody else's may hold any number: no reason for numpy's warnings.
+        stack.enter_context(np.errstate(all="ignore"))
+        advisor = stack.enter_context(Advisor(confirmed=args.yes)) if args.apply else None
         trends = stack.enter_context(opened_trends(args, request, asked.by))
         if out.format == "json":
             told: _Told = _Json(stack.enter_context(events_of(out.file, out.prog)), asked, trends)
@@ -66,12 +71,16 @@ def run(
                     trends.add(interval)
                     totals.add(interval)
                     told.interval(interval)
+                    if advisor is not None:
+                        advisor.add(interval)
         except KeyboardInterrupt:
             pass  # Ctrl-C is how a run without --duration ends
         except Stopped:
             told.end(totals)
             raise
         told.end(totals)
+        if advisor is not None:
+            advisor.end(told.line)
     return 0
 
 
@@ -88,6 +97,10 @@ class _Told:
 
     def end(self, totals: Totals) -> None:
         """Tell what the whole run saw."""
+
+    def line(self, text: str) -> None:
+        """Write a line that is no result; beside JSON it goes to standard error."""
+        complain(text)
 
 
 class _Console(_Told):
@@ -120,6 +133,10 @@ class _Console(_Told):
         """Print the summary."""
         print_lines(self._console, ["", *tcp_lines.summary(totals)])
 
+    def line(self, text: str) -> None:
+        """Write a line below the summary."""
+        print_lines(self._console, [text])
+
     def _connections(self, flows: FlowTable, rows: npt.NDArray[np.intp]) -> None:
         closed = flows["closed"][rows]
         is_open = rows if self._asked.triggers is not None else rows[~closed]
@@ -135,7 +152,7 @@ class _Console(_Told):
         names = found.names.tolist()
         extra = [
             Column(heading="BOTTLENECK", rank=4, is_text=True, cells=[
-                name if np.isnan(share) else f"{name} {share:.0f} %"
+                name if name in {HEALTHY, IDLE} else f"{name} {share:.0f} %"
                 for name, share in zip(names, found.shares_pct.tolist(), strict=True)
             ]),
             *self._trends.columns(shown),
@@ -208,4 +225,4 @@ def _largest_first(flows: FlowTable, most: int) -> npt.NDArray[np.intp]:
 
 def _say_more(console: SafeConsole, number: int, what: str) -> None:
     if number > 0:
-        print_lines(console, [f"  and {tcp_lines.count(number, f'more {what}')}; filters choose others"])
+        print_lines(console, [f"  and {tcp_lines.count(number, f'more {what}')}; --output json tells all"])

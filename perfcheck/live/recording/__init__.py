@@ -15,5 +15,6 @@ if TYPE_CHECKING:
 def open_recording(path: Path, request: LiveRequest) -> OpenIntervals:
     """Return the intervals of a recording, with the connections that the request's filter and namespaces let pass."""
     from perfcheck.live.recording.reading import read_recording
+    from perfcheck.system.printing import complain
 
-    return read_recording(path, request.filter, request.netns, duration_ns=request.duration_ns)
+    return read_recording(path, request.filter, request.netns, duration_ns=request.duration_ns, say=complain)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -26,6 +28,8 @@ from perfcheck.model.interval import Accounting, Interval
 MAX_ROWS: Final = 200_000
 MAX_EVENTS: Final = 20_000
 _MOST: Final = 2**62
+_MOST_SAMPLES: Final = 2**48
+"""In a bucket; sums of thousands of intervals still fit 64 bits."""
 _NOT_KEPT: Final = "recording"
 
 _Count = Annotated[int, Field(ge=0, le=_MOST)]
@@ -194,9 +198,13 @@ def _check_key(key: FlowKey) -> None:
 
 
 def _check_histogram(name: str, histogram: Histogram) -> None:
-    if len(histogram.edges) != len(histogram.counts) + 1:
-        raise ValueError(f"histogram {name[:40]}: expected one edge more than counts")
-    _check_counts((*histogram.counts, histogram.below, histogram.above))
+    edges = histogram.edges
+    if len(edges) != len(histogram.counts) + 1 or not all(low < high for low, high in pairwise(edges)):
+        raise ValueError(f"histogram {name[:40]}: expected ascending edges, one more than counts")
+    if not all(map(math.isfinite, (histogram.minimum, histogram.maximum, histogram.total))):
+        raise ValueError(f"histogram {name[:40]}: its minimum, maximum or total is not finite")
+    if any(not 0 <= count <= _MOST_SAMPLES for count in (*histogram.counts, histogram.below, histogram.above)):
+        raise ValueError(f"histogram {name[:40]}: a count is out of range")
 
 
 def _check_counts(counts: Iterable[int]) -> None:

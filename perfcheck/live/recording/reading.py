@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -28,10 +28,12 @@ class Recording:
     """
 
     def __init__(
-        self, path: Path, wanted: FlowFilter, netns: Collection[str] = (), *, duration_ns: int | None = None
-    ) -> None:
-        """Read the header; RecordingError or UnreadableFile where there is none."""
+        self, path: Path, wanted: FlowFilter, netns: Collection[str] = (), *, duration_ns: int | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Read the header; RecordingError or UnreadableFile where there is none. `say` is told of a torn end."""
         self._duration_ns = duration_ns
+        self._say = say
         self._path = path
         self._wanted = wanted
         self._netns = netns
@@ -59,6 +61,8 @@ class Recording:
                 if interval.begin_ns >= until_ns:
                     return
             yield filtered(interval, self._wanted, self._netns)
+        if self.torn_bytes and self._say is not None:
+            self._say(f"{self._path}: its writer did not finish the last {self.torn_bytes} bytes; all before is read")
 
     def __enter__(self) -> Self:
         """Return the recording: a command opens it as it opens a live machine."""
@@ -97,11 +101,12 @@ class Recording:
 
 
 def read_recording(
-    path: Path, wanted: FlowFilter, netns: Collection[str] = (), *, duration_ns: int | None = None
-) -> Recording:
+    path: Path, wanted: FlowFilter, netns: Collection[str] = (), *, duration_ns: int | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Recording:  # fmt: skip
     """Return the intervals of a recording, with the connections that pass a filter.
 
     `netns` are names of network namespaces, as in `LiveRequest`; empty: all that were recorded. `duration_ns` ends
-    it so long after its begin.
+    it so long after its begin. `say` is told where its end is torn.
     """
-    return Recording(path, wanted, netns, duration_ns=duration_ns)
+    return Recording(path, wanted, netns, duration_ns=duration_ns, say=say)
