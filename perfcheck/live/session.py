@@ -168,7 +168,8 @@ class LiveSession:
     def _accounting(self, core: Core, read: Read, seen: Sequence[Observation]) -> Accounting:
         bpf_pct = sum(pct for name, pct in core.used_pct.items() if name != "budget")
         cpu_pct = self._spent.look(sum(one.program_ns() for one in self._opened if hasattr(one, "program_ns")))
-        shed = tuple(one.what for one in core.spending_so_far.shed)
+        self._spent.keep_room(read.refused > 0 or 2 * len(read.flows) > self.request.max_flows)
+        shed = tuple({one.collector: one.what for one in core.spending_so_far.shed}.values())
         if self._spent.stretch > 1:
             shed += (f"intervals are {self._spent.stretch} times as long as asked for",)
         if read.unranked:
@@ -197,6 +198,7 @@ class _Spending:
         self._before = (0.0, 0.0)
         self._programs_ns = -1
         self._over = 0
+        self._crowded = False
         self.stretch = 1
 
     def begin(self) -> None:
@@ -211,10 +213,17 @@ class _Spending:
         seconds = max(at_s - self._before[0], 1e-6)
         used_pct = 100 * (own_s - self._before[1] + grown_ns / 1e9) / seconds
         self._before, self._programs_ns = (at_s, own_s), programs_ns
-        self._over = self._over + 1 if used_pct > self._ceiling_pct else 0
-        if self._over >= _OVER and self.stretch < _STRETCHED:
+        # What beginning took is not what going on takes.
+        self._over = self._over + 1 if used_pct > self._ceiling_pct and not first else 0
+        if self._over >= _OVER and self.stretch < _STRETCHED and not self._crowded:
             self.stretch, self._over = self.stretch * 2, 0
         return used_pct
+
+    def keep_room(self, crowded: bool) -> None:
+        """Look more often again where connections that ended fill the records: none is to go untold."""
+        self._crowded = crowded
+        if crowded:
+            self.stretch = max(self.stretch // 2, 1)
 
 
 def scope_of(netns: Sequence[str]) -> Scope:

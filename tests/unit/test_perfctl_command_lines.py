@@ -200,12 +200,12 @@ def test_bytes_that_are_no_text_are_told(capsys: pytest.CaptureFixture[str]) -> 
 RIGHT: tuple[tuple[str, LiveRequest], ...] = (
     ("tcp", LiveRequest(layers=("socket", "tcp"))),
     ("hist", LiveRequest()),
-    ("diagnose --from x", LiveRequest(layers="all", events=True)),
+    ("diagnose --from x", LiveRequest(layers="all", events=True, cpu_ceiling_pct=5.0)),
     ("diagnose --duration 1min --interval 30s", LiveRequest(
-        layers="all", events=True, duration_ns=60 * 10**9, interval_ns=30 * 10**9)),
+        layers="all", events=True, duration_ns=60 * 10**9, interval_ns=30 * 10**9, cpu_ceiling_pct=5.0)),
     ("observe", LiveRequest(layers="all", events=True)),
     ("latency", LiveRequest(layers="all", events=True, mode="detail")),
-    ("diagnose", LiveRequest(layers="all", events=True, duration_ns=10_000_000_000)),
+    ("diagnose", LiveRequest(layers="all", events=True, duration_ns=10_000_000_000, cpu_ceiling_pct=5.0)),
     ("record", LiveRequest(layers="all", events=True)),
     ("tcp --event-mode ebpf --cwnd-below 4", LiveRequest(layers=("socket", "tcp"), events=True)),
     (
