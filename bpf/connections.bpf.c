@@ -191,6 +191,8 @@ INLINE struct pc_record *admit(struct pc_control *ctl, struct sock *sk, u64 esta
 	record = records.lookup(&index);
 	if (!record) {
 		lock_xadd(&ctl->lost_records, 1);
+		if (ctl->live)
+			exclude(cookie);	/* counted once */
 		return 0;
 	}
 	record->cookie = cookie;

@@ -168,7 +168,7 @@ class LiveSession:
     def _accounting(self, core: Core, read: Read, seen: Sequence[Observation]) -> Accounting:
         bpf_pct = sum(pct for name, pct in core.used_pct.items() if name != "budget")
         cpu_pct = self._spent.look(sum(one.program_ns() for one in self._opened if hasattr(one, "program_ns")))
-        self._spent.keep_room(read.refused > 0 or 2 * len(read.flows) > self.request.max_flows)
+        self._spent.keep_room(len(read.flows) / self.request.max_flows, refused=read.refused > 0)
         shed = tuple({one.collector: one.what for one in core.spending_so_far.shed}.values())
         if self._spent.stretch > 1:
             shed += (f"intervals are {self._spent.stretch} times as long as asked for",)
@@ -219,10 +219,10 @@ class _Spending:
             self.stretch, self._over = self.stretch * 2, 0
         return used_pct
 
-    def keep_room(self, crowded: bool) -> None:
+    def keep_room(self, used: float, *, refused: bool) -> None:
         """Look more often again where connections that ended fill the records: none is to go untold."""
-        self._crowded = crowded
-        if crowded:
+        self._crowded = used > 1 / 4
+        if refused or used > 1 / 2:
             self.stretch = max(self.stretch // 2, 1)
 
 

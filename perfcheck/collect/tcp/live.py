@@ -160,6 +160,9 @@ class LiveTcp(LoadedCollector):
         self._use_again(rows[gone], own[gone])
         refused = int(control["lost_records"])
         before, self._refused = self._refused, refused
+        if refused > before:
+            # There is room again.
+            loaded.view("excluded")[:] = 0
         return Read(
             flows=table, histograms=merged, began_ns=began_ns, ended_ns=now,
             opened=int((~known & (made["established_ns"] > 0)).sum()),
