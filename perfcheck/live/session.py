@@ -20,7 +20,7 @@ from perfcheck.collect.sockdiag.collector import SockdiagCollector
 from perfcheck.collect.sockdiag.live import LACKS, PolledTcp
 from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.collect.tcp.live import LiveTcp, Read
-from perfcheck.errors import Stopped, Unavailable
+from perfcheck.errors import CollectError, Stopped, Unavailable
 from perfcheck.live.figures import tcp_figures
 from perfcheck.model.budget import Budget
 from perfcheck.model.event import Event
@@ -161,7 +161,11 @@ class LiveSession:
     def _events_since(self) -> tuple[Event, ...]:
         if self._events is None or self._core is None or not self._core.is_running(self._events):
             return ()
-        events = tuple(alerts_of(self._events.take(), (), self._first_event, lambda *_: ()))
+        try:
+            stream = self._events.take()
+        except CollectError:
+            return ()  # It was stopped meanwhile.
+        events = tuple(alerts_of(stream, (), self._first_event, lambda *_: ()))
         self._first_event += len(events)
         return events
 
