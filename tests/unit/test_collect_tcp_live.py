@@ -92,8 +92,8 @@ def test_each_sample_is_told_once_however_the_looks_fall(turns: list[tuple[int, 
     for row in range(HISTOGRAMS):
         assert counted[row] == machine.told[row].total()
     everything = Counter[int]()
-    for one in machine.told:
-        everything += one
+    for told in machine.told:
+        everything += told
     assert set(whole.values()) <= {everything.total()}
     rtt = sums[METRICS["rtt"][0]]
     expected = Counter(histogram.bucket_of(value) for value in everything.elements())
