@@ -39,6 +39,14 @@ INLINE struct pc_control *active_control(void)
 	return ctl && ctl->generation ? ctl : 0;
 }
 
+/* Whether a machine is watched that is nobody's lab. */
+INLINE bool is_live(void)
+{
+	struct pc_control *ctl = active_control();
+
+	return ctl && ctl->live;
+}
+
 /* ---- from a socket to its record ---- */
 
 INLINE void set_slot(u64 cookie, u32 index)
@@ -183,6 +191,8 @@ INLINE struct pc_record *admit(struct pc_control *ctl, struct sock *sk, u64 esta
 	record = records.lookup(&index);
 	if (!record) {
 		lock_xadd(&ctl->lost_records, 1);
+		if (ctl->live)
+			exclude(cookie);	/* counted once */
 		return 0;
 	}
 	record->cookie = cookie;

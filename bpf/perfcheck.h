@@ -27,7 +27,7 @@ struct pc_control {
 	 * counts them in `freed`; who takes one counts it in `taken`.
 	 */
 	u32 freed, taken;
-	u32 adopt_all;		/* the iterator over a namespace's sockets gives records to those without one */
+	u32 live;		/* a machine that is nobody's lab: connections that are idle have records, too */
 };
 
 /* Socket storage: which record is the socket's, and of which trial. */

@@ -25,8 +25,11 @@ INLINE struct pc_histograms *histograms_of(struct pc_record *record)
 
 INLINE void count_samples(struct pc_record *record)
 {
-	struct pc_histograms *set = histograms_of(record);
+	struct pc_histograms *set;
 
+	if (!record->histogram)
+		allot_histograms(record);
+	set = histograms_of(record);
 	if (set)
 		add_samples(record, set);
 	else
@@ -39,7 +42,8 @@ INLINE void sample(struct pc_record *record, struct tcp_sock *tp)
 	u32 pending = record->pending & (PC_PENDING - 1);
 	struct pc_sample *one = &record->samples[pending];
 
-	if (!record->histogram)
+	/* On a live machine short connections are many, and have their few samples here alone. */
+	if (!record->histogram && !is_live())
 		allot_histograms(record);
 	one->rtt = tp->rack.mstamp ? tp->rack.rtt_us : PC_NO_VALUE;
 	one->srtt = tp->srtt_us >> 3;
@@ -61,7 +65,7 @@ INLINE void sample_slow_start(struct pc_record *record, struct tcp_sock *tp)
 {
 	struct pc_histograms *set;
 
-	if (!in_slow_start(tp))
+	if (is_live() || !in_slow_start(tp))
 		return;
 	if (!record->histogram)
 		allot_histograms(record);
@@ -313,7 +317,7 @@ int iter__tcp(struct bpf_iter__tcp *ctx)
 	record = find_stored(ctl, sk);
 	state = sk->__sk_common.skc_state;
 	/* On a live machine connections that are idle are shown, too. */
-	if (!record && ctl->adopt_all && state != TCP_LISTEN && state != TCP_SYN_SENT && state != TCP_CLOSE) {
+	if (!record && ctl->live && state != TCP_LISTEN && state != TCP_SYN_SENT && state != TCP_CLOSE) {
 		record = adopt(ctl, sk, tp);
 		if (record)
 			open_window(record, tp, bpf_ktime_get_ns());

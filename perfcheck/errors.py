@@ -8,7 +8,8 @@ PerfcheckError                 exit status 3 unless a subclass says otherwise
 │   ├── RuleError              2: a diagnosis rule file
 │   ├── FaultError             2: a data file of the fault matrix
 │   ├── BaselineError          2: a baseline file cannot be read
-│   └── RecordError            2: a stored run record cannot be read
+│   ├── RecordError            2: a stored run record cannot be read
+│   └── RecordingError         2: a recording of perfctl is damaged, or none
 ├── OutputError                3: a report, record or history could not be written after measuring
 └── CouldNotMeasure            3: nothing was measured, so nothing may pass or fail
     ├── Unavailable            3: this machine lacks a feature; says what, why and how to get it
@@ -101,6 +102,10 @@ class BaselineError(FileError):
 
 class RecordError(FileError):
     """A stored run record cannot be read."""
+
+
+class RecordingError(FileError):
+    """A recording of perfctl is damaged at a place, or the file is not a recording."""
 
 
 class OutputError(PerfcheckError):

@@ -29,6 +29,8 @@ NETDEV_BACKLOG: Final = "net.core.netdev_max_backlog"
 SLOW_START: Final = "net.ipv4.tcp_slow_start_after_idle"
 ALLOWED: Final = frozenset({RMEM, WMEM, SOMAXCONN, SYN_BACKLOG, CONNTRACK, NETDEV_BUDGET, NETDEV_BACKLOG, SLOW_START})
 """The only sysctls that perfctl changes."""
+_HOST_WIDE: Final = frozenset({CONNTRACK, NETDEV_BUDGET, NETDEV_BACKLOG})
+"""Of the whole machine, and changed in its first namespace only."""
 LARGEST: Final[Mapping[str, int]] = {
     RMEM: 64 << 20, WMEM: 64 << 20, SOMAXCONN: 65535, SYN_BACKLOG: 65535, CONNTRACK: 4 << 20, NETDEV_BUDGET: 4800,
     NETDEV_BACKLOG: 100_000,
@@ -238,7 +240,7 @@ def _word(key: str) -> str:
 def _raised(seen: _Seen, key: str, least: int = 0) -> tuple[Change, ...]:
     """Return the change to twice the value, and to `least` at least; none where that is not allowed or not there."""
     old = _numbers(seen.read(key))
-    if len(old) != 1:
+    if len(old) != 1 or (key in _HOST_WIDE and seen.name != OWN):
         return ()
     new = min(max(2 * old[0], least), LARGEST[key])
     return (Change(key=key, old=str(old[0]), new=str(new)),) if new > old[0] else ()

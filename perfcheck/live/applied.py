@@ -17,6 +17,7 @@ from typing import Final, Literal
 from perfcheck.errors import LabError, Unavailable, UnreadableFile
 from perfcheck.live.advice import ALLOWED, Advice, Change
 from perfcheck.live.sysctls import Sysctls, path_of_host
+from perfcheck.system import clock
 from perfcheck.system.bounded_read import read_bounded
 from perfcheck.system.journal import SUFFIX, Journal, parse
 from perfcheck.system.netns import NETNS_DIR, Mark
@@ -34,7 +35,7 @@ Outcome = Literal["undone", "unchanged", "changed", "gone", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """One sysctl that was changed. `id` is that of the journal, which several changes of one advice share."""
+    """One sysctl that was changed; changes of one advice share an `id`. `order` rises from change to change."""
 
     id: str
     advice: str
@@ -42,6 +43,7 @@ class Applied:
     path: str
     mark: Mark | None
     at_ns: int
+    order: int
     same_boot: bool
 
 
@@ -59,7 +61,7 @@ def folder() -> Path:
     return run_dir() / FOLDER
 
 
-def apply_advice(advice: Advice, sysctls: Sysctls, now_ns: int) -> str:
+def apply_advice(advice: Advice, sysctls: Sysctls, at_ns: int) -> str:
     """Carry out an advice and return the id by which it is undone; LabError says what was refused, and by whom.
 
     All values are noted before the first is changed. Where one is refused, those before it stay changed and noted.
@@ -71,29 +73,25 @@ def apply_advice(advice: Advice, sysctls: Sysctls, now_ns: int) -> str:
     mark = sysctls.mark(path)
     with _alone():
         _check_old(advice, sysctls, path)
-        make_run_dir(run_dir())
         journal = Journal.create(new_tag(), folder())
-        detail = {"advice": advice.id, "netns": path, "at": str(now_ns), **(mark.detail() if mark else {})}
-        with deferred_signals(), contextlib.closing(_Kept(journal)):
-            for change in advice.changes:
-                journal.note("sysctl", change.key, old=change.old, new=change.new, **detail)
-            for change in advice.changes:
-                _write(sysctls, path, change)
-                now = " ".join(sysctls.read(path, change.key) or ())
-                if now and tokens(now) != tokens(change.new):
-                    # The kernel took another value, which an undo must not take for somebody else's.
-                    journal.note("sysctl", change.key, old=change.old, new=now, **detail)
+        detail = {"advice": advice.id, "netns": path, "at": str(at_ns), **(mark.detail() if mark else {})}
+        written = 0
+        try:
+            with deferred_signals():
+                for order, change in enumerate(advice.changes, clock.now_ns()):
+                    journal.note("sysctl", change.key, old=change.old, new=change.new, order=str(order), **detail)
+                for order, change in enumerate(advice.changes, clock.now_ns()):
+                    _write(sysctls, path, change)
+                    written += 1
+                    now = " ".join(sysctls.read(path, change.key) or ())
+                    if now and tokens(now) != tokens(change.new):
+                        # The kernel took another value, which an undo must not take for somebody else's.
+                        journal.note("sysctl", change.key, old=change.old, new=now, order=str(order), **detail)
+        finally:
+            if not written:
+                journal.path.unlink(missing_ok=True)
+            journal.keep()
     return journal.tag
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A journal that is left as it is when it is closed."""
-
-    journal: Journal
-
-    def close(self) -> None:
-        self.journal.keep()
 
 
 def _check_old(advice: Advice, sysctls: Sysctls, path: str) -> None:
@@ -116,11 +114,15 @@ def _write(sysctls: Sysctls, path: str, change: Change) -> None:
 def applied_changes() -> tuple[Applied, ...]:
     """Return the changes that can be undone, the earliest first; Unavailable where others may write the journals."""
     where = folder()
-    if not os.path.lexists(where):
+    try:
+        where.lstat()
+    except FileNotFoundError:
         return ()
+    except OSError as problem:
+        raise Unavailable(str(where), f"it cannot be read: {problem.strerror}", "run as root") from None
     check_trusted(where)
     found = [change for file in sorted(where.iterdir()) for change in _changes_of(file)]
-    return tuple(sorted(found, key=lambda each: each.at_ns))
+    return tuple(sorted(found, key=lambda each: each.order))
 
 
 def _changes_of(file: Path) -> Iterator[Applied]:
@@ -138,12 +140,15 @@ def _changes_of(file: Path) -> Iterator[Applied]:
 
 
 def _applied(tag: str, entry: Entry, *, same_boot: bool) -> Applied:
-    at = entry.detail.get("at", "")
     return Applied(
         id=tag, advice=entry.detail.get("advice", ""), path=entry.detail.get("netns", ""), mark=Mark.of(entry.detail),
         change=Change(key=entry.name, old=entry.detail["old"], new=entry.detail["new"]), same_boot=same_boot,
-        at_ns=int(at) if at.isascii() and at.isdecimal() else 0,
+        at_ns=_number(entry.detail.get("at", "")), order=_number(entry.detail.get("order", "")),
     )  # fmt: skip
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
 
 
 def undo_changes(chosen: Sequence[Applied], sysctls: Sysctls, *, force: bool = False) -> tuple[Undone, ...]:
@@ -153,9 +158,9 @@ def undo_changes(chosen: Sequence[Applied], sysctls: Sysctls, *, force: bool = F
     """
     with _alone():
         known = set(applied_changes())  # another undo may have been faster
+        latest_first = [each for each in sorted(chosen, key=lambda each: each.order, reverse=True) if each in known]
         with deferred_signals():
-            latest_first = sorted(chosen, key=lambda each: each.at_ns, reverse=True)
-            outcomes = [_undo(applied, sysctls, force=force) for applied in latest_first if applied in known]
+            outcomes = [_undo(each, sysctls, force=force) for each in latest_first]
             _forget(known - {each.applied for each in outcomes if each.outcome not in {"changed", "failed"}}, known)
     return tuple(outcomes)
 

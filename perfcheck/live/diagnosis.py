@@ -14,9 +14,9 @@ from perfcheck.diagnose import Reading, RuleSet, account, diagnose, sightings, w
 from perfcheck.diagnose.engine import judge
 from perfcheck.live.whole import together
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.causes import HEALTHY, UNKNOWN
 from perfcheck.model.event import Event, EventType
-from perfcheck.model.interval import Interval
+from perfcheck.model.flow_filter import FlowFilter
+from perfcheck.model.interval import Interval, LiveRequest
 from perfcheck.model.record import DiagnosisRecord
 
 PROBLEMS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -25,6 +25,8 @@ PROBLEMS: Final[Mapping[str, tuple[str, ...]]] = {
     "loss": ("loss",),
 }
 """Symptoms of the rules, by the names that `--problem` takes."""
+_OF_THE_MACHINE: Final = frozenset({"nic.rx_softirq_pct", "nic.tx_softirq_pct", "cpu.host_softirq_pct"})
+"""Shares of time for all packets: who watches some of them cannot tell how many these were."""
 _HANDSHAKE: Final = "tcp.handshake_us"
 _CONNECT: Final = "app.connect_us"
 
@@ -48,11 +50,16 @@ class LiveDiagnosis:
         return self.causes[0].cause
 
 
-def diagnosed(intervals: Sequence[Interval], rules: RuleSet, *, correlate: bool = True) -> LiveDiagnosis:
-    """Diagnose a watch: each interval is a trial, and all together are the whole. ValueError for no interval."""
+def diagnosed(
+    intervals: Sequence[Interval], rules: RuleSet, *, correlate: bool = True, part: bool = False
+) -> LiveDiagnosis:  # fmt: skip
+    """Diagnose a watch: each interval is a trial, and all together are the whole. ValueError for no interval.
+
+    `part`: only some of the machine's flows are watched. What its softirqs did cannot be held against those.
+    """
     whole = together(intervals)
-    metrics = with_stand_ins(whole.metrics)
-    trials = [with_stand_ins(one.metrics) for one in intervals if len(one.flows)]
+    metrics = with_stand_ins(whole.metrics, part=part)
+    trials = [with_stand_ins(one.metrics, part=part) for one in intervals if len(one.flows)]
     alerts: list[Event] = [event for event in whole.events if event.type is EventType.ALERT] if correlate else []
     seen = sightings(rules.causality, alerts, {"events"} if correlate and _has_events(intervals) else ())
     reading = Reading(metrics=metrics, trials=tuple(trials))
@@ -69,20 +76,18 @@ def _has_events(intervals: Sequence[Interval]) -> bool:
     return any(one.events for one in intervals) or not any("events" in one.lacks for one in intervals)
 
 
-def with_stand_ins(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics with what stands in for a generator's own."""
-    found = dict(metrics)
+def with_stand_ins(metrics: Mapping[str, float], *, part: bool = False) -> dict[str, float]:
+    """Return the metrics with what stands in for a generator's own; of a `part`, without shares of the machine."""
+    found = {name: value for name, value in metrics.items() if not (part and name in _OF_THE_MACHINE)}
     for name, value in metrics.items():
         if name.startswith(f"{_HANDSHAKE}."):
             found.setdefault(f"{_CONNECT}.{name.rpartition('.')[2]}", value)
     return {name: value for name, value in found.items() if name in CATALOGUE}
 
 
-def is_settled(earlier: LiveDiagnosis | None, now: LiveDiagnosis, confidence: float) -> bool:
-    """Return whether two looks in a row name the same trouble with at least this confidence."""
-    if earlier is None or now.cause in {HEALTHY, UNKNOWN}:
-        return False
-    return earlier.cause == now.cause and min(earlier.causes[0].confidence, now.causes[0].confidence) >= confidence
+def is_part(request: LiveRequest) -> bool:
+    """Return whether a request leaves out some of the machine's flows."""
+    return request.filter != FlowFilter() or bool(request.netns)
 
 
 def answers(found: LiveDiagnosis, problem: str | None) -> str | None:

@@ -22,6 +22,20 @@ def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
     read, and nothing is waited for.
     """
     name = Path(path)
+    descriptor = open_regular(name)
+    try:
+        if os.fstat(descriptor).st_size > limit:
+            raise UnreadableFile(name, _too_large(limit))
+        return _read(name, descriptor, limit)
+    except OSError as error:
+        raise UnreadableFile(name, _reason(error)) from None
+    finally:
+        os.close(descriptor)
+
+
+def open_regular(path: str | os.PathLike[str]) -> int:
+    """Return a descriptor that reads a regular file, for a caller that bounds what it reads; else UnreadableFile."""
+    name = Path(path)
     try:
         _require_regular(name, name.stat())
         descriptor = os.open(name, _FLAGS)
@@ -30,15 +44,11 @@ def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
     except ValueError:  # a NUL, or characters that no file name can have
         raise UnreadableFile(name, "not a valid file name") from None
     try:
-        found = os.fstat(descriptor)
-        _require_regular(name, found)
-        if found.st_size > limit:
-            raise UnreadableFile(name, _too_large(limit))
-        return _read(name, descriptor, limit)
-    except OSError as error:
-        raise UnreadableFile(name, _reason(error)) from None
-    finally:
+        _require_regular(name, os.fstat(descriptor))
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def read_bounded_text(path: str | os.PathLike[str], limit: int) -> str:

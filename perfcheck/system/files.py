@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 UNFINISHED: Final = ".unfinished-"
 """How the names of files begin that a writer has not finished."""
@@ -99,12 +99,23 @@ def write_report(path: Path, content: bytes) -> None:
 
     A link stays one, and a device stays a device. OSError as it came.
     """
+    with writing_report(path) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def writing_report(path: Path) -> Iterator[BinaryIO]:
+    """Yield a stream whose content becomes the file that the user named, as `write_report` does."""
     if _is_written_in_place(path):
         # No O_CREAT: a device that has gone is not replaced by a file. Standard output may hold something already.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "wb") as stream:
-            stream.write(content)
+            yield stream
     else:
-        replace_file(Path(os.path.realpath(path)), content)
+        with (
+            replacing(Path(os.path.realpath(path))) as descriptor,
+            open(descriptor, "wb", closefd=False) as stream,
+        ):
+            yield stream
 
 
 def require_report_writable(path: Path) -> None:

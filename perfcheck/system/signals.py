@@ -40,6 +40,25 @@ def stop_on_signals() -> Iterator[None]:
 
 
 @contextmanager
+def interrupt_calls(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first SIGINT call `stop`, from a thread of its own, and later ones raise KeyboardInterrupt.
+
+    A thread, since what `stop` does may need a lock that the interrupted code holds.
+    """
+    called = False
+
+    def call(_number: int, _frame: FrameType | None) -> None:
+        nonlocal called
+        if called:
+            raise KeyboardInterrupt
+        called = True
+        threading.Thread(target=stop, name="stop", daemon=True).start()
+
+    with _handled((signal.SIGINT,), call):
+        yield
+
+
+@contextmanager
 def deferred_signals() -> Iterator[None]:
     """Hold back SIGINT, SIGTERM and SIGHUP until the block is left, then deliver the first that came."""
     pending: list[int] = []

@@ -106,7 +106,7 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("tcp --from x --output-file x", "--output-file: is the recording of --from"),
     ("tcp --from x --cgroup y", "--cgroup: cannot be used with --from"),
     ("tcp --from x --interface lo", "--interface: cannot be used with --from"),
-    ("tcp --from x --netns y", "--netns: cannot be used with --from"),
+    ("tcp --from x --netns y", "--from: there is no file 'x'"),
     ("tcp --from x --interval 1s", "--interval: cannot be used with --from"),
     ("tcp --from x --cpu-ceiling 2", "--cpu-ceiling: cannot be used with --from"),
     ("tcp --from x --max-flows 5", "--max-flows: cannot be used with --from"),
@@ -131,8 +131,8 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("observe --alert-rtt-p99 50", "--alert-rtt-p99: expected a duration such as 50ms"),
     ("observe --alert-retrans-rate 0", "--alert-retrans-rate: expected a percentage"),
     ("observe --alert-drop-rate 5ms", "--alert-drop-rate: expected a percentage"),
-    ("observe --alert-output mail", "--alert-output: expected file:PATH, syslog, or webhook:URL"),
-    ("observe --alert-output http://host/", "write a webhook as webhook:http://host/"),
+    ("observe --alert-output mail", "--alert-output: expected file:PATH, syslog or webhook:URL"),
+    ("observe --alert-output http://host/", "for a webhook write webhook:http:"),
     ("observe --alert-output webhook:ftp://host/", "expected a URL such as"),
     ("observe --alert-output webhook:http://host:99999/", "expected a URL such as"),
     ("observe --alert-output file:/no/such/folder/x", "there is no folder"),
@@ -150,6 +150,7 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("diagnose --problem slow", "--problem: unknown value 'slow'"),
     ("diagnose --problem high_latency", "did you mean 'high-latency'?"),
     ("diagnose --json --output console", "--json: contradicts --output console"),
+    ("diagnose --interval 30s", "--interval: 30s is longer than the 10s that `perfctl diagnose` watches"),
     ("record --from x", "--from: `perfctl record` works on the live machine only"),
     ("record --hindsight 10", "--hindsight: expected a duration such as 5min"),
     ("record --hindsight 1s --interval 2s", "--hindsight: 1s is shorter than one interval"),
@@ -203,10 +204,13 @@ def test_bytes_that_are_no_text_are_told(capsys: pytest.CaptureFixture[str]) -> 
 RIGHT: tuple[tuple[str, LiveRequest], ...] = (
     ("tcp", LiveRequest(layers=("socket", "tcp"))),
     ("hist", LiveRequest(send_side=True)),
+    ("diagnose --from x", LiveRequest(layers="all", events=True, cpu_ceiling_pct=5.0)),
+    ("diagnose --duration 1min --interval 30s", LiveRequest(
+        layers="all", events=True, duration_ns=60 * 10**9, interval_ns=30 * 10**9, cpu_ceiling_pct=5.0)),
     ("observe", LiveRequest(layers="all", events=True)),
     ("latency", LiveRequest(duration_ns=5_000_000_000)),
     ("latency --detail", LiveRequest(mode="both", duration_ns=5_000_000_000)),
-    ("diagnose", LiveRequest(layers="all", events=True)),
+    ("diagnose", LiveRequest(layers="all", events=True, duration_ns=10_000_000_000, cpu_ceiling_pct=5.0)),
     ("record", LiveRequest(layers="all", events=True)),
     ("tcp --event-mode ebpf --cwnd-below 4", LiveRequest(layers=("socket", "tcp"), events=True)),
     (
@@ -357,3 +361,15 @@ def test_any_text_as_a_value_is_a_request_or_a_usage_error(option: tuple[str, st
                 check_files(args)
                 resolved(request)
     assert status == 2
+
+
+@given(st.sampled_from(("undo", "completion", "tcp", "")), st.text(max_size=20))
+@settings(max_examples=150, deadline=None)
+def test_any_text_as_a_word_is_a_usage_error_or_a_value(name: str, text: str) -> None:
+    try:
+        args, command = parse([name, text] if name else [text])
+    except SystemExit as ended:
+        assert ended.code in {0, 2} if text in {"-h", "--help", "--version"} else ended.code == 2  # noqa: PT017
+        return
+    assert command.name == name
+    assert text in {getattr(args, "id", None), getattr(args, "shell", None), "--debug"}

@@ -27,11 +27,9 @@ def _never(_args: argparse.Namespace) -> bool:
 class Watching:
     """What a command that watches a machine asks for where the options do not say it.
 
-    `layers` is the default of --layer, `mode` of --mode; `events` tells from the options whether single events are
-    wanted, `send_side` whether segments are sampled when they leave, too. `reads_recordings` False: `--from` is
-    refused. `duration_ns` is how long a live machine is watched where --duration does not say it. The module
-    `perfctl/<name>_run.py` has
-    `run(args, request, out, open_intervals) -> int`.
+    `layers` is the default of --layer, `mode` of --mode, `cpu_ceiling_pct` of --cpu-ceiling, `duration_ns` of
+    --duration on a live machine. `events` tells from the options whether single events are wanted, `send_side` whether
+    segments are sampled when they leave, too. `reads_recordings` False: `--from` is refused. The module `perfctl/<name>_run.py` has `run(args, request, out, open_intervals) -> int`.
     """
 
     layers: tuple[str, ...] | str = ("tcp",)
@@ -40,6 +38,7 @@ class Watching:
     send_side: Callable[[argparse.Namespace], bool] = _never
     reads_recordings: bool = True
     duration_ns: int | None = None
+    cpu_ceiling_pct: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

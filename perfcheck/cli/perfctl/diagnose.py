@@ -10,6 +10,8 @@ from perfcheck.cli.perfctl.options import flag, option
 from perfcheck.errors import UsageError
 
 WATCHED_NS: Final = 10_000_000_000
+CEILING_PCT: Final = 5.0
+"""All layers are watched at once, and not for long."""
 PROBLEMS: Final = ("high-latency", "low-throughput", "loss")
 
 
@@ -40,5 +42,5 @@ COMMAND: Final = Command(
                 what="the causes in a recording, as JSON"),
     ),
     add_arguments=_add_arguments, check=_check,
-    watching=Watching(layers="all", events=lambda _args: True, duration_ns=WATCHED_NS),
+    watching=Watching(layers="all", events=lambda _args: True, duration_ns=WATCHED_NS, cpu_ceiling_pct=CEILING_PCT),
 )  # fmt: skip

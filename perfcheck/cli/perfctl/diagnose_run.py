@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from rich.text import Text
 
 from perfcheck.cli.perfctl.output_choice import OutputChoice
+from perfcheck.cli.perfctl.writing import console_of, json_lines_of
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import CouldNotMeasure, Stopped
-from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed
+from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed, is_part
 from perfcheck.model.event import utc_text
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.model.record import DiagnosisRecord
 from perfcheck.output.diagnosis import block, cause_lines, named_cause
-from perfcheck.output.terminal import SafeConsole, console_for
+from perfcheck.output.terminal import console_for
 from perfcheck.system.printing import complain
 
 _TOLD: Final = 3
@@ -30,8 +29,7 @@ def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:  # fmt: skip
     """Watch, and tell the causes; return 0, or raise CouldNotMeasure where nothing was seen."""
-    del request
-    rules = load_rules(())
+    rules, part = load_rules(()), is_part(request)
     seen: list[Interval] = []
     progress = console_for(stderr=True)
     try:
@@ -39,7 +37,7 @@ def run(
             for interval in intervals:
                 seen.append(interval)
                 if progress.is_terminal:
-                    found = diagnosed(seen, rules, correlate=False)
+                    found = diagnosed(seen, rules, correlate=False, part=part)
                     progress.print(f"{found.whole.seconds:4.0f} s  {named_cause(found.causes[0])}", style="dim")
     except KeyboardInterrupt:
         complain(f"{out.prog}: interrupted: this is what was seen until then")
@@ -47,24 +45,15 @@ def run(
         complain(f"{out.prog}: {stop}: this is what was seen until then")
     if not seen:
         raise CouldNotMeasure("nothing was watched: no interval was over")
-    found = diagnosed(seen, rules, correlate=args.auto_correlate)
-    with _written_to(out) as stream:
-        if out.format == "json":
-            stream.write(json.dumps(as_dict(found, args.problem, out.prog), separators=(",", ":")) + "\n")
-        else:
-            console = console_for() if out.file is None else SafeConsole(file=stream, width=_WIDTH)
-            for line in lines(found, args.problem, correlate=args.auto_correlate, width=min(console.width, _WIDTH)):
-                console.print(line, soft_wrap=True)
+    found = diagnosed(seen, rules, correlate=args.auto_correlate, part=part)
+    if out.format == "json":
+        with json_lines_of(out.file) as say:
+            say(json.dumps(as_dict(found, args.problem, out.prog), separators=(",", ":")))
+        return 0
+    with console_of(out.file) as console:
+        for line in lines(found, args.problem, correlate=args.auto_correlate, width=min(console.width, _WIDTH)):
+            console.print(line, soft_wrap=True)
     return 0
-
-
-@contextmanager
-def _written_to(out: OutputChoice) -> Iterator[IO[str]]:
-    if out.file is None:
-        yield sys.stdout
-        return
-    with out.file.open("w", encoding="utf-8") as stream:
-        yield stream
 
 
 def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: int) -> Iterator[Text]:

@@ -11,7 +11,7 @@ from typing import Final
 from perfcheck.cli.perfctl.hist_events import HistEvents
 from perfcheck.cli.perfctl.hist_view import Report, report_lines
 from perfcheck.cli.perfctl.output_choice import OutputChoice
-from perfcheck.cli.perfctl.writing import WriteEvents, events_to, lines_to
+from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, print_lines
 from perfcheck.errors import Stopped
 from perfcheck.live.bdp import Paths
 from perfcheck.live.dwell import Dwell
@@ -28,7 +28,7 @@ class _Run:
 
     report: Report
     events: HistEvents
-    write: WriteEvents | None = None
+    write: EventWriter | None = None
     begin_ns: int = 0
     end_ns: int = 0
     epoch_ns: int = 0
@@ -47,13 +47,13 @@ class _Run:
         report.most_flows = max(report.most_flows, len(interval.flows))
         self.told |= {f"{what}: {why}" for what, why in interval.lacks.items()}
         if self.write is not None:
-            self.write(self.events.interval(own, interval.number, interval.end_ns), interval.epoch_ns)
+            self.write(self.events.interval(own, interval.number, interval.end_ns), epoch_ns=interval.epoch_ns)
 
     def end(self) -> None:
         """Tell the whole run."""
         report = self.report
         if self.write is not None:
-            self.write(self.events.whole(report.seen, report.paths, report.dwell, self.end_ns), self.epoch_ns)
+            self.write(self.events.whole(report.seen, report.paths, report.dwell, self.end_ns), epoch_ns=self.epoch_ns)
 
 
 def run(
@@ -65,11 +65,11 @@ def run(
     report = Report(sides=sides, seen=Perspectives(), paths=Paths(), dwell=Dwell())
     with ExitStack() as stack:
         made = _Run(report=report, events=HistEvents(sides))
-        lines = None
+        console = None
         if out.format == "json":
-            made.write = stack.enter_context(events_to(out))
+            made.write = stack.enter_context(events_of(out.file, out.prog))
         else:
-            lines = stack.enter_context(lines_to(out))
+            console = stack.enter_context(console_of(out.file))
         stopped: Stopped | None = None
         try:
             with open_intervals() as intervals:
@@ -80,8 +80,8 @@ def run(
         except Stopped as asked:
             stopped = asked
         made.end()
-        if lines is not None:
-            lines(report_lines(report))
+        if console is not None:
+            print_lines(console, report_lines(report))
         _say_what_is_missing(made, out)
         if stopped is not None:
             raise stopped

@@ -13,7 +13,7 @@ from perfcheck.cli.perfctl.latency_events import latency_events
 from perfcheck.cli.perfctl.latency_view import LatencyReport, report_lines
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.parser import given
-from perfcheck.cli.perfctl.writing import events_to, lines_to
+from perfcheck.cli.perfctl.writing import console_of, events_of, print_lines
 from perfcheck.errors import OutputError, Stopped, UsageError
 from perfcheck.live.detail_file import SavedDetail, load_detail, save_detail
 from perfcheck.live.joining import joined
@@ -137,9 +137,9 @@ def _save(path: Path, packets: SavedDetail) -> None:
 
 def _tell(report: LatencyReport, out: OutputChoice) -> None:
     if out.format == "json":
-        with events_to(out) as write:
+        with events_of(out.file, out.prog) as write:
             end_ns = report.packets.stream.end_ns if report.packets is not None else 0
-            write(latency_events(report, end_ns), report.epoch_ns)
+            write(latency_events(report, end_ns), epoch_ns=report.epoch_ns)
     else:
-        with lines_to(out) as write_lines:
-            write_lines(report_lines(report))
+        with console_of(out.file) as console:
+            print_lines(console, report_lines(report))

@@ -15,7 +15,7 @@ from perfcheck.model.flow import Protocol
 from perfcheck.model.flow_filter import ANY_PORT, End, FlowFilter, Network
 
 if TYPE_CHECKING:
-    from perfcheck.cli.perfctl.command import Command
+    from perfcheck.cli.perfctl.command import Command, Watching
     from perfcheck.model.interval import LiveRequest
 
 DEFAULT_INTERVAL_NS: Final = 1_000_000_000
@@ -26,7 +26,6 @@ _EITHER_WAY: Final = ("src_ip", "dst_ip", "src_port", "dst_port")
 _LIVE_ONLY: Final = {
     "interface": "a recording keeps no names of interfaces",
     "cgroup": "a recording keeps no paths of cgroups",
-    "netns": "the recording has the namespaces that were recorded",
     "interval_ns": "the recording has its own interval",
     "max_flows": "nothing is measured",
     "cpu_ceiling_pct": "nothing is measured",
@@ -97,13 +96,13 @@ def _add_measuring(group: Any, command: Command) -> None:
     option(group, "--interval", "length of one interval, at least 10ms (default: 1s)", dest="interval_ns",
            type=values.duration_ns(values.LEAST_INTERVAL_NS, values.MOST_INTERVAL_NS, "100ms or 1s"),
            metavar="TIME")  # fmt: skip
-    ends = "at Ctrl-C" if not (watching and watching.duration_ns) else values.length(watching.duration_ns)
-    option(group, "--duration", f"end after this time, e.g. 30s, 5min (default: {ends})", dest="duration_ns",
+    usual = f"after {values.length(watching.duration_ns)}" if watching and watching.duration_ns else "at Ctrl-C"
+    option(group, "--duration", f"end after this time, e.g. 30s, 5min (default: {usual})", dest="duration_ns",
            type=values.duration_ns(1, 1 << 61, "30s or 5min"), metavar="TIME")  # fmt: skip
     option(group, "--max-flows", f"most connections at a time; more are counted only (default: {DEFAULT_MAX_FLOWS})",
            type=values.count(1, values.MOST_FLOWS, "a number of connections"), metavar="N")  # fmt: skip
     option(group, "--cpu-ceiling", "share of one CPU that perfctl may use; it measures less to keep to it "
-           f"(default: {DEFAULT_CPU_CEILING_PCT:g})", dest="cpu_ceiling_pct", type=values.percent(),
+           f"(default: {_ceiling_pct(command.watching):g})", dest="cpu_ceiling_pct", type=values.percent(),
            metavar="PCT")  # fmt: skip
 
 
@@ -134,13 +133,24 @@ def check_options(args: argparse.Namespace, command: Command) -> None:
             if dest in there:
                 raise UsageError(f"--flow: already names both ends; leave out {option_name(dest)}, or --flow")
     _check_versions(args)
-    if args.duration_ns is not None and args.duration_ns < (args.interval_ns or DEFAULT_INTERVAL_NS):
-        raise UsageError(
-            f"--duration: {values.length(args.duration_ns)} is shorter than one interval "
-            f"({values.length(args.interval_ns or DEFAULT_INTERVAL_NS)}); raise it, or lower --interval"
-        )
+    _check_times(args, command)
     if args.recording is not None:
         _check_recording(args, command)
+
+
+def _check_times(args: argparse.Namespace, command: Command) -> None:
+    interval_ns = args.interval_ns or DEFAULT_INTERVAL_NS
+    usual_ns = command.watching.duration_ns if command.watching and args.recording is None else None
+    if args.duration_ns is not None and args.duration_ns < interval_ns:
+        raise UsageError(
+            f"--duration: {values.length(args.duration_ns)} is shorter than one interval "
+            f"({values.length(interval_ns)}); raise it, or lower --interval"
+        )
+    if args.duration_ns is None and usual_ns is not None and usual_ns < interval_ns:
+        raise UsageError(
+            f"--interval: {values.length(interval_ns)} is longer than the {values.length(usual_ns)} that "
+            f"`perfctl {command.name}` watches; add --duration, or lower it"
+        )
 
 
 def _check_versions(args: argparse.Namespace) -> None:
@@ -198,8 +208,13 @@ def request_of(args: argparse.Namespace, command: Command) -> LiveRequest:
         duration_ns=args.duration_ns or (watching.duration_ns if args.recording is None else None),
         events=watching.events(args), send_side=watching.send_side(args),
         max_flows=args.max_flows or DEFAULT_MAX_FLOWS,
-        cpu_ceiling_pct=DEFAULT_CPU_CEILING_PCT if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
+        cpu_ceiling_pct=_ceiling_pct(watching) if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
     )  # fmt: skip
+
+
+def _ceiling_pct(watching: Watching | None) -> float:
+    own = None if watching is None else watching.cpu_ceiling_pct
+    return DEFAULT_CPU_CEILING_PCT if own is None else own
 
 
 def output_of(args: argparse.Namespace, command: Command) -> OutputChoice:

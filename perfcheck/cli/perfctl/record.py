@@ -7,7 +7,8 @@ from typing import Final
 
 from perfcheck.cli.perfctl import values
 from perfcheck.cli.perfctl.command import Command, Example, Watching
-from perfcheck.cli.perfctl.options import DEFAULT_INTERVAL_NS, option
+from perfcheck.cli.perfctl.options import DEFAULT_INTERVAL_NS, flag, option
+from perfcheck.cli.perfctl.parser import given
 from perfcheck.errors import UsageError
 
 DEFAULT_HINDSIGHT_NS: Final = 300_000_000_000
@@ -15,14 +16,18 @@ DEFAULT_HINDSIGHT_NS: Final = 300_000_000_000
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recording")
-    option(group, "--hindsight", "how much of the past the ring on disk keeps (default: 5min)", dest="hindsight_ns",
+    option(group, "--hindsight", "how much of the past the ring on disk keeps (default: 5min; with --duration "
+           "alone: all of it is recorded)", dest="hindsight_ns",
            default=DEFAULT_HINDSIGHT_NS, metavar="TIME",
            type=values.duration_ns(values.LEAST_INTERVAL_NS, 24 * 3600 * 10**9, "5min"))  # fmt: skip
+    flag(group, "--recover", "write what a killed `perfctl record` left to the file, and measure nothing")
 
 
 def _check(args: argparse.Namespace) -> None:
     if args.hindsight_ns < (args.interval_ns or DEFAULT_INTERVAL_NS):
         raise UsageError(f"--hindsight: {values.length(args.hindsight_ns)} is shorter than one interval; raise it")
+    if args.recover and given(args) - {"recover", "output_file"}:
+        raise UsageError("--recover: measures nothing; leave out all options but --output-file")
     if args.output == "json":
         raise UsageError("--output: a recording has its own format; leave it out, and read it with --from")
 

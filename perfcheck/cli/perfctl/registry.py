@@ -45,7 +45,7 @@ def parser_of_all() -> tuple[Parser, Mapping[str, Parser]]:
 def _add(subparsers: argparse._SubParsersAction[Parser], command: Command) -> Parser:
     parser = subparsers.add_parser(
         command.name, help=command.summary, description=command.description,
-        usage=f"%(prog)s {'[OPTIONS]' if command.watching else '[-h] [OPTIONS] [WORD]'}",
+        usage="%(prog)s [OPTIONS]" if command.watching else None,
         epilog=_shown(command.examples),
     )  # fmt: skip
     command.add_arguments(parser)

@@ -18,7 +18,7 @@ DEFAULT_HISTORY_NS: Final = 3_600_000_000_000
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("connections")
-    option(group, "--event-mode", "poll: a table each interval; ebpf: also say at once what a trigger finds "
+    option(group, "--event-mode", "poll: a table each interval; ebpf: only what a trigger finds "
            "(default: poll)", known=("poll", "ebpf"), metavar="MODE", default="poll")  # fmt: skip
     option(group, "--rwnd-limited-above", "trigger: the receive window limits a connection for more than this share "
            "of its busy time", dest="rwnd_limited_above_pct", type=values.percent(), metavar="PCT")  # fmt: skip

@@ -36,8 +36,9 @@ def _chosen(text: str, changes: Sequence[Applied]) -> Sequence[Applied]:
     """Return the changes of an id, or of an advice."""
     found = [each for each in changes if text in {each.id, each.advice}]
     if not found:
-        known = sorted({name for each in changes for name in (each.id, each.advice)})
-        raise UsageError(f"ID: there is no change {shown(text)}{hint(text, known)}; `perfctl undo --list` shows them")
+        known = [*sorted({each.advice for each in changes}), *dict.fromkeys(each.id for each in changes)]
+        raise UsageError(f"ID: there is no change {shown(text)}"
+                         f"{hint(text, known) or '; `perfctl undo --list` shows them'}")  # fmt: skip
     return found
 
 

@@ -1,69 +1,97 @@
-"""Where results of perfctl go: lines for people, or one event a line; to standard output or a file."""
+"""Where commands write: tables and lines for people, or one JSON object a line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from pathlib import Path
+from typing import Final, Protocol, TextIO
 
 from rich.text import Text
 
-from perfcheck.cli.perfctl.output_choice import OutputChoice
+from perfcheck.cli.perfctl.columns import Column, table_lines
 from perfcheck.errors import UsageError
 from perfcheck.model.event import Event
 from perfcheck.model.printable import ascii_json
 from perfcheck.output.terminal import PIPE_WIDTH, SafeConsole, console_for
 from perfcheck.system.printing import say_json
 
-WriteLines = Callable[[Iterable[str]], None]
-WriteEvents = Callable[[Iterable[Event], int], None]
-"""Takes events, and what CLOCK_MONOTONIC lacks to the time of day."""
+_AT_ONCE: Final = 500
+
+
+class EventWriter(Protocol):
+    """Takes events, and brings them out at once."""
+
+    def __call__(self, events: Iterable[Event], *, epoch_ns: int) -> None:
+        """Write each as one line."""
 
 
 @contextmanager
-def lines_to(out: OutputChoice) -> Iterator[WriteLines]:
-    """Yield what writes lines for people; they are wrapped in a terminal alone."""
-    if out.file is None:
-        yield _lines(console_for())
+def console_of(file: Path | None) -> Iterator[SafeConsole]:
+    """Yield the console that results go to: the terminal or pipe, or a file; UsageError where it cannot be made."""
+    if file is None:
+        yield console_for()
         return
-    with _opened(out) as stream:
-        yield _lines(SafeConsole(file=stream, width=PIPE_WIDTH))
+    with _opened(file) as stream:
+        yield SafeConsole(file=stream, width=PIPE_WIDTH)
 
 
 @contextmanager
-def events_to(out: OutputChoice) -> Iterator[WriteEvents]:
-    """Yield what writes events as lines of JSON, each at once."""
-    if out.file is None:
-
-        def say(events: Iterable[Event], epoch_ns: int) -> None:
-            for event in events:
-                say_json(event.to_json(tool=out.prog, epoch_ns=epoch_ns))
-
-        yield say
+def json_lines_of(file: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield what writes JSON, one object a line, to standard output or to a file."""
+    if file is None:
+        yield say_json
         return
-    with _opened(out) as stream:
+    with _opened(file) as stream:
 
-        def write(events: Iterable[Event], epoch_ns: int) -> None:
-            stream.writelines(f"{ascii_json(event.to_json(tool=out.prog, epoch_ns=epoch_ns))}\n" for event in events)
+        def write(text: str) -> None:
+            stream.write(f"{ascii_json(text)}\n")
             stream.flush()
 
         yield write
 
 
-def _lines(console: SafeConsole) -> WriteLines:
-    def write(lines: Iterable[str]) -> None:
-        for line in lines:
-            console.print(Text(line), soft_wrap=not console.is_terminal)
+@contextmanager
+def events_of(file: Path | None, tool: str) -> Iterator[EventWriter]:
+    """Yield what writes events to standard output, or to a file."""
+    if file is None:
 
-    return write
+        def say(events: Iterable[Event], *, epoch_ns: int) -> None:
+            lines = [event.to_json(tool=tool, epoch_ns=epoch_ns) for event in events]
+            for first in range(0, len(lines), _AT_ONCE):  # each call flushes
+                say_json("\n".join(lines[first : first + _AT_ONCE]))
+
+        yield say
+        return
+    with _opened(file) as stream:
+
+        def write(events: Iterable[Event], *, epoch_ns: int) -> None:
+            stream.writelines(f"{ascii_json(event.to_json(tool=tool, epoch_ns=epoch_ns))}\n" for event in events)
+            stream.flush()
+
+        yield write
+
+
+def print_table(console: SafeConsole, columns: Iterable[Column]) -> None:
+    """Print a table as wide as the terminal; what a program reads is never cut."""
+    lines = table_lines(tuple(columns), console.width if console.is_terminal else None)
+    text = Text(lines[0], style="bold")
+    for line in lines[1:]:
+        text.append(f"\n{line}", style="not bold")
+    console.print(text, soft_wrap=True)
+
+
+def print_lines(console: SafeConsole, lines: Iterable[str]) -> None:
+    """Print lines of prose, wrapped in a terminal."""
+    for line in lines:
+        console.print(Text(line), soft_wrap=not console.is_terminal)
 
 
 @contextmanager
-def _opened(out: OutputChoice) -> Iterator[TextIO]:
-    assert out.file is not None  # noqa: S101 - the callers' own mistake
+def _opened(file: Path) -> Iterator[TextIO]:
     try:
-        stream = out.file.open("w", encoding="utf-8")
+        stream = file.open("w", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--output-file: {out.file}: cannot be written: {error.strerror}; name another file") from None
+        raise UsageError(f"{file}: cannot be written: {error.strerror}; name another --output-file") from None
     with stream:
         yield stream

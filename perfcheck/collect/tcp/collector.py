@@ -124,7 +124,7 @@ class TcpCollector(LoadedCollector):
     def _begin(self, loaded: BpfObject, scope: Scope) -> None:
         control = _stop(loaded)
         for name in ("records", "histograms"):
-            loaded.view(name)[: int(control[name])] = 0
+            loaded.view(name)[: int(control[name])].view("u1")[:] = 0
             control[name] = 0
         control["lost_records"] = 0
         control["warmup_ns"] = scope.warmup_ns

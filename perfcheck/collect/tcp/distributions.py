@@ -35,6 +35,9 @@ class Distributions:
         self._sums = {name: np.zeros(len(records), np.int64) for name in decode.QUANTITIES}
         self._aboves = {name: np.zeros(len(records), np.int64) for name in decode.QUANTITIES}
         self._losts = np.zeros(len(records), np.int64)
+        # Of those that have no histograms yet: the samples that waited at the last look, and how many these were.
+        self._waited = np.zeros((len(records), *records.dtype["samples"].shape), records.dtype["samples"].base)
+        self._seen = np.zeros(len(records), np.int64)
         self.left_out = 0
 
     def since(self, rows: Array, own: Array, active: Array) -> tuple[dict[str, Array], dict[str, Histogram]]:
@@ -47,17 +50,60 @@ class Distributions:
         merged: dict[str, Histogram] = {}
         if active.size:
             numbers = own["histogram"][active].astype(np.int64) - 1
-            with_set = (numbers >= 0) & (numbers < len(self._sets))
-            self._without_set(rows, own, active[~with_set], columns, counted)
+            waiting = own["cwnd_spread"]["total"][active] == 0
+            with_set = ~waiting & (numbers >= 0) & (numbers < len(self._sets))
+            self._without_set(rows, own, active[~with_set & ~waiting], columns, counted)
             merged = self._with_set(rows, active[with_set], numbers[with_set], columns, counted)
+            for metric, one in self._waiting(rows, own, active[waiting], columns, counted).items():
+                merged[metric] = added(merged[metric], one) if metric in merged else one
         for name, (metric, unit) in METRICS.items():
             scale = histogram.edges(self._sets.dtype[decode.QUANTITIES[name]].shape[0])
             merged.setdefault(metric, histogram.empty(unit, scale))
         return {**columns, "rtt_count": counted}, merged
 
+    def _waiting(
+        self, rows: Array, own: Array, active: Array, columns: dict[str, Array], counted: Array
+    ) -> dict[str, Histogram]:  # fmt: skip
+        """Take the samples of connections that had too few for histograms so far."""
+        if not active.size:
+            return {}
+        places = np.arange(own.dtype["samples"].shape[0])
+        samples, seen = own["samples"][active], self._seen[rows[active]]
+        fresh = (places >= seen[:, None]) & (places < own["pending"][active][:, None])
+        self._waited[rows[active]], self._seen[rows[active]] = samples, own["pending"][active]
+        merged = {}
+        for name, array in decode.QUANTITIES.items():
+            values = np.where(fresh & (samples[name] != decode.NO_VALUE), samples[name], np.nan).astype(np.float64)
+            known = ~np.isnan(values)
+            metric, unit = METRICS[name]
+            scale = histogram.edges(self._sets.dtype[array].shape[0])
+            merged[metric] = histogram.of_values(unit, scale, values[known])
+            some = known.any(axis=1)
+            if some.any():
+                _fill_few(name, active[some], values[some], columns, counted)
+        return merged
+
+    def _were_waiting(self, rows: Array, numbers: Array) -> None:
+        """Know the samples that were told before they went into the histograms."""
+        told = np.flatnonzero(self._seen[rows])
+        if not told.size:
+            return
+        places = np.arange(self._waited.shape[1])
+        for name in decode.QUANTITIES:
+            values = self._waited[name][rows[told]]
+            row, place = np.nonzero((places < self._seen[rows[told]][:, None]) & (values != decode.NO_VALUE))
+            bucket = histogram.buckets_of(values[row, place])
+            within = bucket < self._before[name].shape[1]
+            np.add.at(self._before[name], (numbers[told][row[within]], bucket[within]), 1)
+            np.add.at(self._sums[name], rows[told][row], values[row, place].astype(np.int64))
+        self._seen[rows[told]] = 0
+
     def _with_set(
         self, rows: Array, active: Array, numbers: Array, columns: dict[str, Array], counted: Array
     ) -> dict[str, Histogram]:  # fmt: skip
+        if not active.size:
+            return {}
+        self._were_waiting(rows[active], numbers)
         records, sets = self._settled(rows[active], numbers)
         merged = {}
         for name, array in decode.QUANTITIES.items():
@@ -138,9 +184,15 @@ class Distributions:
         if not active.size:
             return
         lost = own["lost_samples"][active].astype(np.int64)
+        total = own["rtt_spread"]["total"][active].astype(np.int64)
+        # Those that waited before have been told.
+        told = np.arange(self._waited.shape[1]) < self._seen[rows[active]][:, None]
+        waited = self._waited["rtt"][rows[active]].astype(np.int64)
+        self._losts[rows[active]] += self._seen[rows[active]]
+        self._sums["rtt"][rows[active]] += np.where(told & (waited != decode.NO_VALUE), waited, 0).sum(axis=1)
+        self._seen[rows[active]] = 0
         more = lost - self._losts[rows[active]]
         self._losts[rows[active]] = lost
-        total = own["rtt_spread"]["total"][active].astype(np.int64)
         grown, self._sums["rtt"][rows[active]] = total - self._sums["rtt"][rows[active]], total
         counted[active] = np.maximum(more, 0)
         columns["rtt_mean_us"][active] = np.divide(grown, more, out=np.full(len(more), np.nan), where=more > 0)
@@ -149,7 +201,7 @@ class Distributions:
         """Empty the sets of these records, which are used again; `numbers` count from 1, 0: none."""
         for name in decode.QUANTITIES:
             self._sums[name][rows] = self._aboves[name][rows] = 0
-        self._losts[rows] = 0
+        self._losts[rows] = self._seen[rows] = 0
         known = numbers[(numbers > 0) & (numbers <= len(self._sets))].astype(np.int64) - 1
         self._sets[known] = 0
         for before in self._before.values():
@@ -160,6 +212,35 @@ def _columns() -> tuple[str, ...]:
     return (
         "rtt_mean_us", "rtt_min_us", "rtt_max_us", *(f"rtt_{stat}_us" for stat in _SHARES), "cwnd_min_segs",
         "cwnd_max_segs", "inflight_mean_segs", "inflight_max_segs",
+    )  # fmt: skip
+
+
+def _fill_few(name: str, active: Array, values: Array, columns: dict[str, Array], counted: Array) -> None:
+    """Fill columns from rows of values (NaN: none), each of which has one at least."""
+    if name == "rtt":
+        counted[active] = (~np.isnan(values)).sum(axis=1)
+        columns["rtt_mean_us"][active] = np.nanmean(values, axis=1)
+        columns["rtt_min_us"][active], columns["rtt_max_us"][active] = np.nanmin(values, 1), np.nanmax(values, 1)
+        ordered = np.sort(values, axis=1)
+        for stat, share in _SHARES.items():
+            rank = np.ceil(share * counted[active]).astype(np.int64) - 1
+            columns[f"rtt_{stat}_us"][active] = ordered[np.arange(len(ordered)), rank]
+    elif name == "cwnd":
+        columns["cwnd_min_segs"][active], columns["cwnd_max_segs"][active] = np.nanmin(values, 1), np.nanmax(values, 1)
+    elif name == "inflight":
+        columns["inflight_mean_segs"][active] = np.nanmean(values, axis=1)
+        columns["inflight_max_segs"][active] = np.nanmax(values, axis=1)
+
+
+def added(one: Histogram, other: Histogram) -> Histogram:
+    """Return the sum of two histograms of one scale."""
+    if not one.count or not other.count:
+        return other if not one.count else one
+    return Histogram(
+        unit=one.unit, edges=one.edges,
+        counts=tuple(map(int.__add__, one.counts, other.counts)), above=one.above + other.above,
+        minimum=min(one.minimum, other.minimum), maximum=max(one.maximum, other.maximum),
+        total=one.total + other.total,
     )  # fmt: skip
 
 

@@ -122,7 +122,7 @@ class LiveTcp(LoadedCollector):
         control = loaded.view("control")[0]
         control["generation"] = 0
         for name in ("slots", "excluded", "records", "histograms"):
-            loaded.view(name)[:] = 0
+            loaded.view(name).view("u1")[:] = 0
         for name in ("records", "histograms", "freed", "taken", "lost_records", "warmup_ns"):
             control[name] = 0
         hosts = {inode: host for host, inode in scope.namespaces.items()}
@@ -138,7 +138,7 @@ class LiveTcp(LoadedCollector):
         self._kernel.begin()
         self._generation += 1
         self._looked_ns = now_ns()
-        control["adopt_all"] = 1
+        control["live"] = 1
         control["generation"] = self._generation
         self._adopt()
 
@@ -160,13 +160,12 @@ class LiveTcp(LoadedCollector):
             self._bring_up_to_date()
         records, control = loaded.view("records"), loaded.view("control")[0]
         used = min(int(control["records"]), len(records))
-        rows = np.flatnonzero(records["cookie"][:used])
+        # One that was admitted after the iterator had passed is told next time.
+        told = (records["cookie"][:used] != 0) & (records["family"][:used] != 0) & (records["end_ns"][:used] != 0)
+        rows = np.flatnonzero(told)
         own = records[rows]
         # What the iterator did not reach any more has gone without a word.
         gone = ((own["closed"] != 0) & (own["end_ns"] < now - _SETTLED_NS)) | _vanished(own, now)
-        # One that was admitted after the iterator had passed is told next time.
-        named = (own["family"] != 0) & (own["end_ns"] != 0)
-        rows, own, gone = rows[named], own[named], gone[named]
         known = self._grown.known(rows, own["cookie"])
         active = np.flatnonzero(~known | (own["last_ns"] >= began_ns) | (own["pending"] != 0) | gone)
         made = self._grown.since(rows, own, now)
@@ -182,8 +181,12 @@ class LiveTcp(LoadedCollector):
         self._use_again(rows[gone], own[gone])
         refused = int(control["lost_records"])
         before, self._refused = self._refused, refused
+        if refused > before:
+            # There is room again.
+            loaded.view("excluded")[:] = 0
         return Read(
-            flows=table, histograms=merged, began_ns=began_ns, ended_ns=now, opened=int((~known).sum()),
+            flows=table, histograms=merged, began_ns=began_ns, ended_ns=now,
+            opened=int((~known & (made["established_ns"] > 0)).sum()),
             ended=int(gone.sum()), refused=refused - before, unranked=self._spread.left_out,
         )  # fmt: skip
 

@@ -1,0 +1,106 @@
+"""The lines around the tables of `perfctl tcp`: heading, what is missing, advice, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from perfcheck.analyse.histogram import quantile
+from perfcheck.cli.perfctl.columns import short
+from perfcheck.live.totals import Totals
+from perfcheck.model.interval import Interval
+from perfcheck.model.units import format_value
+
+ADVICE: Final[Mapping[str, str]] = {
+    "slow_reader": "the receiving application does not read fast enough: profile it, or give it more threads",
+    "receive_window": "the receiver's buffer limits: raise net.ipv4.tcp_rmem there, or do not set SO_RCVBUF",
+    "send_buffer": "the sender's buffer limits: raise net.ipv4.tcp_wmem here, or do not set SO_SNDBUF",
+    "random_loss": "packets are lost without a queue: check the link's errors (`ip -s link`), cables and radio",
+    "queue_overflow": "a queue on the path overflows: pace (fq), use BBR, or find the queue with `perfctl diagnose`",
+    "ecn_marking": "the path marks packets before it drops them: it is full, or its marking threshold is low",
+    "application_limited": "the application offers less than the path carries: nothing in TCP makes it faster",
+    "congestion_window": "the window itself limits: keep connections open, "
+    "or see net.ipv4.tcp_slow_start_after_idle and the route's initcwnd",
+    "bufferbloat": "a standing queue makes round trips long: use fq_codel or CAKE at the bottleneck, or BBR",
+}
+"""What to do about a bottleneck of `perfcheck.live.bottleneck`; what is not here needs nothing."""
+_MOST_ADVICE: Final = 3
+
+
+def heading(interval: Interval, *, is_recorded: bool) -> str:
+    """Return the line above a table: when, how many connections, and what they carried together."""
+    flows, told = interval.flows, interval.accounting
+    sent, received = (
+        8 * float(flows[name].sum()) / interval.seconds if interval.seconds else 0.0
+        for name in ("bytes_acked", "bytes_received")
+    )
+    again, segments = int(flows["retrans_segs"].sum()), int(flows["data_segs_out"].sum())
+    share = f" ({100 * again / segments:.2g} %)" if again and segments else ""
+    return (
+        f"{_time_of_day(interval, is_recorded=is_recorded)}  {count(len(flows), 'connection')} "
+        f"({told.opened:,} opened, {told.ended:,} ended), sent {format_value(sent, 'bps')}, "
+        f"received {format_value(received, 'bps')}, {count(again, 'retransmission')}{share}"
+    )
+
+
+def _time_of_day(interval: Interval, *, is_recorded: bool) -> str:
+    """Return the local time of now; of a recording, which may come from anywhere, the date and UTC."""
+    moment = datetime.fromtimestamp((interval.end_ns + interval.epoch_ns) / 1e9, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if is_recorded else f"{moment.astimezone():%H:%M:%S}"
+
+
+def missing(interval: Interval) -> Iterator[str]:
+    """Yield what an interval does not hold: connections without a record, lost events, what was shed."""
+    told = interval.accounting
+    if told.refused:
+        yield (
+            f"{count(told.refused, 'connection')} had no room among the records: raise --max-flows, or filter what is "
+            "watched"
+        )
+    if told.lost:
+        yield f"{count(told.lost, 'event')} lost: counts may be too low by up to that number"
+    if told.shed:
+        yield f"left out to stay below --cpu-ceiling: {', '.join(told.shed)}"
+
+
+def advice(bottlenecks: Sequence[str], flows: Sequence[str], *, already: Collection[str] = ()) -> Iterator[str]:
+    """Yield what to do about the bottlenecks of the rows shown, each once with the first row that has it.
+
+    What was `already` said of the interval before is not repeated.
+    """
+    new = [name for name in dict.fromkeys(bottlenecks) if name in ADVICE and name not in already]
+    for name in new[:_MOST_ADVICE]:
+        number = bottlenecks.count(name)
+        more = f" and {count(number - 1, 'more connection')}" if number > 1 else ""
+        yield f"advice: {name} ({flows[bottlenecks.index(name)]}{more}): {ADVICE[name]}"
+
+
+def summary(totals: Totals) -> Iterator[str]:
+    """Yield what a whole run saw."""
+    if not totals.intervals:
+        yield "no interval was over before the end"
+        return
+    yield (
+        f"summary: {totals.seconds:.1f} s, {count(totals.intervals, 'interval')}: at most "
+        f"{count(totals.most_connections, 'connection')} at a time, {totals.opened:,} opened, {totals.ended:,} ended"
+    )
+    yield (
+        f"  sent {short(float(totals.bytes_acked), 'bytes')}, received {short(float(totals.bytes_received), 'bytes')}, "
+        f"{count(totals.retrans_segs, 'retransmission')} ({totals.retrans_pct:.2g} % of the segments with data)"
+    )
+    if totals.rtt_us is not None:
+        middle, tail = (format_value(quantile(totals.rtt_us, share), "us") for share in (0.5, 0.99))
+        yield f"  RTT p50 {middle}, p99 {tail}, of {totals.rtt_us.count:,} samples"
+    if totals.refused:
+        yield f"  {count(totals.refused, 'connection')} had no room among the records: raise --max-flows"
+    if totals.lost:
+        yield f"  {count(totals.lost, 'event')} lost: counts may be too low by up to that number"
+    if totals.shed:
+        yield f"  left out to stay below --cpu-ceiling: {', '.join(totals.shed)}"
+    yield f"  perfctl took {totals.cpu_pct:.2g} % of one CPU"
+
+
+def count(number: int, what: str) -> str:
+    """Return `1 connection`, `1,204 connections`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

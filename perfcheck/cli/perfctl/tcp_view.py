@@ -1,0 +1,124 @@
+"""The tables of `perfctl tcp`: one row a connection or a group; only the rows that are shown become texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from perfcheck.cli.perfctl.columns import ABSENT, Column, percent, short
+from perfcheck.live.connections import limits_of
+from perfcheck.live.grouping import Groups, process_label, rtt_of
+from perfcheck.model.flow import FlowKey
+from perfcheck.model.flow_table import FlowTable
+
+_NS_A_SECOND: Final = 1e9
+
+
+def flow_text(key: FlowKey) -> str:
+    """Return `10.0.0.1:40000 -> 10.0.0.2:443`, the namespace before it where it is not the machine's own."""
+    near, far = (f"[{host}]" if ":" in host else host for host in (key.local, key.remote))
+    text = f"{near}:{key.local_port} -> {far}:{key.remote_port}"
+    return f"{key.host}: {text}" if key.host else text
+
+
+def process_of(table: FlowTable, row: int) -> str:
+    """Return the process of a row, `-` where it is not known."""
+    pid = int(table["pid"][row])
+    return process_label(table.text("comm", row), pid) if pid else table.text("comm", row) or ABSENT
+
+
+def connection_columns(rows: FlowTable, extra: Sequence[Column] = ()) -> tuple[Column, ...]:
+    """Return the columns of connections, all of which are shown; `extra` come last."""
+    limits = limits_of(rows)
+    limited = [
+        "/".join(map(percent, parts)) if not np.isnan(parts[0]) else ABSENT
+        for parts in zip(limits.rwnd.tolist(), limits.sndbuf.tolist(), limits.app.tolist(), strict=True)
+    ]
+    return (
+        Column(heading="LOCAL -> REMOTE", rank=0, cells=[flow_text(key) for key in rows.keys()],  # noqa: SIM118
+               is_text=True, shrinks=True),
+        Column(heading="PROCESS", rank=7, cells=[process_of(rows, row) for row in range(len(rows))], is_text=True),
+        _values("SEND bit/s", 1, rows["send_bps"], "bps"),
+        _values("RECV bit/s", 5, rows["receive_bps"], "bps"),
+        _values("RTT", 2, rtt_of(rows), "us"),
+        _values("RTT p99", 8, rows["rtt_p99_us"], "us"),
+        _values("RTT min", 14, rows["min_rtt_us"], "us"),
+        _values("CWND", 6, rows["cwnd_segs"], "count"),
+        Column(heading="SSTHRESH", rank=15, cells=_thresholds(rows["ssthresh_segs"])),
+        _values("INFLIGHT", 12, rows["inflight_segs"], "count"),
+        _values("RETRANS", 3, rows["retrans_segs"].astype(np.float64), "count"),
+        Column(heading="RWND/SNDBUF/APP %", rank=9, cells=limited),
+        _values("RWND", 13, rows["snd_wnd_bytes"], "bytes"),
+        _values("SEND-Q", 10, rows["sendq_bytes"], "bytes"),
+        _values("RECV-Q", 11, rows["recvq_bytes"], "bytes"),
+        _use("SNDBUF", 16, rows["wmem_bytes"], rows["sndbuf_bytes"]),
+        _use("RCVBUF", 17, rows["rmem_bytes"], rows["rcvbuf_bytes"]),
+        *extra,
+    )  # fmt: skip
+
+
+def group_columns(
+    groups: Groups, chosen: npt.NDArray[np.intp], extra: Sequence[Column] = ()
+) -> tuple[Column, ...]:  # fmt: skip
+    """Return the columns of these groups."""
+    sums = groups.sums
+    return (
+        Column(heading="GROUP", rank=0, cells=[groups.labels[number] for number in chosen], is_text=True,
+               shrinks=True),
+        _values("CONNECTIONS", 3, groups.connections[chosen].astype(np.float64), "count"),
+        _values("SEND bit/s", 1, sums["send_bps"][chosen], "bps"),
+        _values("RECV bit/s", 4, sums["receive_bps"][chosen], "bps"),
+        _values("RETRANS", 5, sums["retrans_segs"][chosen].astype(np.float64), "count"),
+        _spread("RTT p50/p90/p99", 2, groups.percentiles["rtt_us"][chosen], "us"),
+        _spread("CWND p50/p90/p99", 6, groups.percentiles["cwnd_segs"][chosen], "count"),
+        _spread("SEND p50/p90/p99", 7, groups.percentiles["send_bps"][chosen], "bps"),
+        _values("SEND-Q", 8, sums["sendq_bytes"][chosen], "bytes"),
+        _values("RECV-Q", 9, sums["recvq_bytes"][chosen], "bytes"),
+        *extra,
+    )  # fmt: skip
+
+
+def closed_lines(table: FlowTable, rows: npt.NDArray[np.intp]) -> list[str]:
+    """Return what each of these connections did from its begin to its end, one line each."""
+    lines = []
+    for row in rows.tolist():
+        began_ns, last_ns = int(table["established_ns"][row]), int(table["last_ns"][row])
+        lasted = f", lasted {short((last_ns - began_ns) / 1e3, 'us')}" if 0 < began_ns <= last_ns else ""
+        sent, received = (float(table[f"total_bytes_{name}"][row]) for name in ("acked", "received"))
+        again, segments = int(table["total_retrans_segs"][row]), int(table["total_segs_out"][row])
+        lines.append(
+            f"closed: {flow_text(table.key(row))}  {process_of(table, row)}{lasted}: sent {short(sent, 'bytes')}, "
+            f"received {short(received, 'bytes')}, retransmitted {again:,} of {segments:,} segments"
+        )
+    return lines
+
+
+def _values(heading: str, rank: int, values: npt.NDArray[np.float64], unit: str) -> Column:
+    return Column(heading=heading, rank=rank, cells=[short(value, unit) for value in values.tolist()])
+
+
+def _spread(heading: str, rank: int, values: npt.NDArray[np.float64], unit: str) -> Column:
+    return Column(
+        heading=heading, rank=rank,
+        cells=[
+            ABSENT if np.isnan(row[0]) else "/".join(short(value, unit) for value in row) for row in values.tolist()
+        ],
+    )  # fmt: skip
+
+
+def _use(heading: str, rank: int, used: npt.NDArray[np.float64], size: npt.NDArray[np.float64]) -> Column:
+    return Column(
+        heading=heading, rank=rank,
+        cells=[
+            ABSENT if np.isnan(whole) else f"{short(part, 'bytes')}/{short(whole, 'bytes')}"
+            for part, whole in zip(used.tolist(), size.tolist(), strict=True)
+        ],
+    )  # fmt: skip
+
+
+def _thresholds(values: npt.NDArray[np.float64]) -> list[str]:
+    """Return slow start's threshold; the kernel's infinite one, and 0, were never set."""
+    return [ABSENT if not 0 < value < 2**31 - 1 else short(value, "count") for value in values.tolist()]

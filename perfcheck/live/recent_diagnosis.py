@@ -1,0 +1,60 @@
+"""The diagnosis of the last seconds while an alert is raised: a healthy machine pays nothing for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from perfcheck.diagnose import RuleSet, load_rules
+from perfcheck.live.alerts.alert import Alert, AlertState
+from perfcheck.live.diagnosis import diagnosed
+from perfcheck.model.causes import HEALTHY
+from perfcheck.model.interval import Interval
+from perfcheck.model.record import DiagnosisRecord
+from perfcheck.output.diagnosis import named_cause
+
+WINDOW: Final = 5
+"""Intervals that are judged together."""
+AGAIN: Final = 5
+"""Intervals between two judgements while an alert goes on: one takes some 50 ms of CPU time."""
+_NAMED: Final = 2
+
+
+class RecentDiagnosis:
+    """Keeps the last intervals, and judges them when an alert is raised and again while it goes on."""
+
+    def __init__(self, load: Callable[[], RuleSet] = lambda: load_rules(()), *, part: bool = False) -> None:
+        """Take what loads the rules, and whether only some flows are watched; rules are loaded with the first alert."""
+        self._part = part
+        self._load = load
+        self._rules: RuleSet | None = None
+        self._recent: deque[Interval] = deque(maxlen=WINDOW)
+        self._since = 0
+
+    def of(self, interval: Interval, alerts: Sequence[Alert]) -> str:
+        """Return the most probable causes on one line; "" where no alert asks for them."""
+        self._recent.append(interval)
+        self._since += 1
+        raised = any(alert.state is AlertState.RAISED for alert in alerts)
+        lasting = any(alert.state is AlertState.ONGOING for alert in alerts)
+        if not raised and not (lasting and self._since >= AGAIN):
+            return ""
+        self._since = 0
+        return ", ".join(named_cause(cause) for cause in self._causes() if cause.cause != HEALTHY)
+
+    @property
+    def looks(self) -> int:
+        """How many intervals are judged."""
+        return len(self._recent)
+
+    def at_the_end(self) -> str:
+        """Return the most probable causes of the last intervals; "" where no connection was seen in them."""
+        if not any(len(one.flows) for one in self._recent):
+            return ""
+        return ", ".join(map(named_cause, self._causes()))
+
+    def _causes(self) -> Sequence[DiagnosisRecord]:
+        if self._rules is None:
+            self._rules = self._load()
+        return diagnosed(tuple(self._recent), self._rules, correlate=False, part=self._part).causes[:_NAMED]
