@@ -29,7 +29,8 @@ class Watching:
 
     `layers` is the default of --layer, `mode` of --mode, `cpu_ceiling_pct` of --cpu-ceiling, `duration_ns` of
     --duration on a live machine. `events` tells from the options whether single events are wanted, `send_side` whether
-    segments are sampled when they leave, too. `reads_recordings` False: `--from` is refused. The module `perfctl/<name>_run.py` has `run(args, request, out, open_intervals) -> int`.
+    segments are sampled when they leave, too. `reads_recordings` False: `--from` is refused. The module
+    `perfctl/<name>_run.py` has `run(args, request, out, open_intervals) -> int`.
     """
 
     layers: tuple[str, ...] | str = ("tcp",)
