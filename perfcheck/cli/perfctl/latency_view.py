@@ -35,6 +35,7 @@ class LatencyReport:
     splits: Splits
     packets: Packets | None
     seconds: float
+    end_ns: int
     epoch_ns: int
     slowest: int
     notes: Sequence[str] = ()
