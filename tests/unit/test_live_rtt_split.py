@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from perfcheck.model.flow_table import AF_INET, FlowTable
 from perfcheck.model.interval import Interval
 
 
-def flows(rows: int = 1, **cells: object) -> FlowTable:
+def flows(rows: int = 1, **cells: Any) -> FlowTable:
     made = FlowTable.empty(rows)
     made.columns["family"][:] = AF_INET
     made.columns["cookie"][:] = np.arange(1, rows + 1)
@@ -28,12 +29,14 @@ def flows(rows: int = 1, **cells: object) -> FlowTable:
     return made
 
 
-SENDER = {
+SENDER: dict[str, Any] = {
     "bytes_acked": 1_000_000, "min_rtt_us": 20_000.0, "rtt_min_us": 21_000.0, "rtt_mean_us": 50_000.0, "srtt_us": 1.0,
     "sendq_bytes": 120_000.0, "inflight_segs": 20.0, "mss_bytes": 1000.0, "handshake_us": 22_000.0,
     "established_ns": 5,
 }  # fmt: skip
-READER = {"bytes_received": 500_000, "recvq_bytes": 50_000.0, "srtt_us": 25_000.0, "min_rtt_us": 20_000.0}
+READER: dict[str, Any] = {
+    "bytes_received": 500_000, "recvq_bytes": 50_000.0, "srtt_us": 25_000.0, "min_rtt_us": 20_000.0
+}  # fmt: skip
 
 
 def interval(number: int, table: FlowTable) -> Interval:
