@@ -21,7 +21,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
            default=DEFAULT_HINDSIGHT_NS, metavar="TIME",
            type=values.duration_ns(values.LEAST_INTERVAL_NS, 24 * 3600 * 10**9, "5min"))  # fmt: skip
     flag(group, "--send-side", "also sample connections when their segments leave, for `perfctl hist --perspective "
-         "tx`; this costs a program at each segment")
+         "tx`; this costs a program at each segment")  # fmt: skip
     flag(group, "--recover", "write what a killed `perfctl record` left to the file, and measure nothing")
 
 
