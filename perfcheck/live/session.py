@@ -20,13 +20,13 @@ from perfcheck.collect.sockdiag.collector import SockdiagCollector
 from perfcheck.collect.sockdiag.live import LACKS, PolledTcp
 from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.collect.tcp.live import LiveTcp, Read
-from perfcheck.errors import Stopped, Unavailable
+from perfcheck.errors import CollectError, Stopped, Unavailable
 from perfcheck.live.figures import tcp_figures
 from perfcheck.model.budget import Budget
 from perfcheck.model.event import Event
 from perfcheck.model.interval import Accounting, Interval, LiveRequest
 from perfcheck.model.observation import Observation, Scope
-from perfcheck.model.seams import Collector
+from perfcheck.model.seams import Collector, Frugal
 from perfcheck.system.clock import epoch_ns, now_ns
 
 OWN: Final = ""
@@ -54,6 +54,7 @@ class LiveSession:
         self._stopped = threading.Event()
         self._spent = _Spending(request.cpu_ceiling_pct)
         self._number = self._first_event = 0
+        self._programs_ns: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         """Attach; Unavailable where not even sock_diag answers, UsageError for a namespace that is not there."""
@@ -161,13 +162,19 @@ class LiveSession:
     def _events_since(self) -> tuple[Event, ...]:
         if self._events is None or self._events not in self._opened:
             return ()
-        events = tuple(alerts_of(self._events.take(), (), self._first_event, lambda *_: ()))
+        try:
+            stream = self._events.take()
+        except CollectError:
+            # The core has stopped it to keep to the ceiling, which `shed` says.
+            self._events = None
+            return ()
+        events = tuple(alerts_of(stream, (), self._first_event, lambda *_: ()))
         self._first_event += len(events)
         return events
 
     def _accounting(self, core: Core, read: Read, seen: Sequence[Observation]) -> Accounting:
         bpf_pct = sum(pct for name, pct in core.used_pct.items() if name != "budget")
-        cpu_pct = self._spent.look(sum(one.program_ns() for one in self._opened if hasattr(one, "program_ns")))
+        cpu_pct = self._spent.look(self._all_programs_ns())
         self._spent.keep_room(len(read.flows) / self.request.max_flows, refused=read.refused > 0)
         shed = tuple({one.collector: one.what for one in core.spending_so_far.shed}.values())
         if self._spent.stretch > 1:
@@ -178,6 +185,14 @@ class LiveSession:
             opened=read.opened, ended=read.ended, refused=read.refused, lost=sum(one.lost_events for one in seen),
             cpu_pct=cpu_pct, bpf_pct=min(bpf_pct, cpu_pct), shed=shed,
         )  # fmt: skip
+
+    def _all_programs_ns(self) -> int:
+        """Return the run time of all programs so far; of a collector that the core has stopped it stays what it was."""
+        for one in self._opened:
+            if isinstance(one, Frugal):
+                with contextlib.suppress(CollectError, OSError):
+                    self._programs_ns[one.name] = one.program_ns()
+        return sum(self._programs_ns.values())
 
     def close(self) -> None:
         """Detach all; safe to call twice."""
