@@ -132,8 +132,9 @@ def watch(client: Host, seconds: int, options: Sequence[str], there: int, profil
     """Run perfctl and print what it took."""
     how = [sys.executable, "-m", "cProfile", "-o", str(profile), "-m", PERFCTL[-1]] if profile else list(PERFCTL)
     argv = [*how, "tcp", "--interval", "1s", "--duration", f"{seconds}s", "--netns", client.netns_path, *options]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     begun = time.monotonic()
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as perfctl:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as perfctl:
         assert perfctl.stdout is not None
         select.select([perfctl.stdout], [], [])
         first_s = time.monotonic() - begun

@@ -109,6 +109,11 @@ class PolledTcp:
         for netns, look in self._looks():
             self._known[netns, look.cookie] = _Known(look, self._looked_ns, look.info, before=True)
 
+    @property
+    def connections(self) -> int:
+        """How many connections were there at the latest look."""
+        return len(self._known)
+
     def _looks(self) -> list[tuple[int, TcpLook]]:
         found = []
         for host, netns, path in self._hosts:
