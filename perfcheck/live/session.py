@@ -17,7 +17,7 @@ from perfcheck.collect import collectors, prepare
 from perfcheck.collect.events.collector import EventsCollector
 from perfcheck.collect.session import Core, Snapshot
 from perfcheck.collect.sockdiag.collector import SockdiagCollector
-from perfcheck.collect.sockdiag.live import LACKS, PolledTcp
+from perfcheck.collect.sockdiag.live import LACKS, UNSEEN, PolledTcp
 from perfcheck.collect.socket.collector import SocketCollector
 from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.collect.tcp.live import LiveTcp, Read
@@ -106,6 +106,8 @@ class LiveSession:
             self._events = None
         self._core = Core([self._tcp, *attached], Budget(cpu_pct=request.cpu_ceiling_pct, always=True))
         self._core.begin(scope)
+        if isinstance(self._tcp, PolledTcp) and not self._tcp.notified:
+            self.lacks[UNSEEN] = "the kernel tells of them only who has CAP_NET_ADMIN"
         self._spent.begin()
 
     def _attached(self, one: Collector) -> bool:
@@ -122,7 +124,7 @@ class LiveSession:
         polled = PolledTcp(self.request.filter)
         polled.check()
         polled.open()
-        self.lacks["tcp"] = f"{LACKS} ({self.lacks.get('tcp', '')})"
+        self.lacks[LACKS] = self.lacks.pop("tcp", "BPF is not available")
         self._opened.append(polled)
         return polled
 

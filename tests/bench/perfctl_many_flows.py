@@ -1,6 +1,6 @@
 """What `perfctl tcp --interval 1s` takes of a CPU with thousands of open connections, and how soon it says something.
 
-    python tests/bench/perfctl_many_flows.py [--flows 10000] [--active 200] [--seconds 10] [--profile FILE] [-- OPTION...]
+    python tests/bench/perfctl_many_flows.py [--flows N] [--active N] [--seconds N] [--profile FILE] [-- OPTION...]
 
 Two hosts of a lab, between which this process holds connections open; some of them carry a small request and answer
 ten times a second. perfctl watches the client. What follows `--` goes to perfctl. `--profile` runs it by cProfile.
@@ -147,7 +147,9 @@ def watch(client: Host, seconds: int, options: Sequence[str], there: int, profil
                 took = time.monotonic() - begin
                 used_s = cpu_s(perfctl.pid) - begin_cpu_s
         status = perfctl.wait()
-    print(f"perfctl's status {status}; its first output after {first_s:.2f} s, and {begin_cpu_s:.2f} s of CPU until then")
+    print(
+        f"perfctl's status {status}; its first output after {first_s:.2f} s, and {begin_cpu_s:.2f} s of CPU until then"
+    )
     print(f"after that {100 * used_s / took:.1f} % of one CPU for {took:.1f} s, without its BPF programs")
     print(f"connections by ss: {there}; what perfctl says:")
     told = [line for line in text if " connections (" in line or line.startswith(("left out", "summary", "  "))]

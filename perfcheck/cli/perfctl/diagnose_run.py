@@ -14,6 +14,7 @@ from perfcheck.cli.perfctl.writing import console_of, json_lines_of
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import CouldNotMeasure, Stopped
 from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed, is_part
+from perfcheck.live.lacking import lacking_lines
 from perfcheck.model.event import utc_text
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.model.record import DiagnosisRecord
@@ -82,8 +83,8 @@ def _taken(account: Sequence[str]) -> Iterator[str]:
 
 def _left_out(found: LiveDiagnosis, width: int) -> Iterator[Text]:
     accounting = found.whole.accounting
-    for name, why in found.whole.lacks.items():
-        yield from block("not measured", f"{name}: {why}", width)
+    for line in lacking_lines(found.whole.lacks):
+        yield from block("not measured", line, width)
     if accounting.refused:
         yield from block("left out", f"{accounting.refused:,} connections found no room (--max-flows)", width)
     if accounting.lost:

@@ -23,6 +23,7 @@ from perfcheck.errors import Stopped
 from perfcheck.live.bottleneck import HEALTHY, IDLE, bottlenecks
 from perfcheck.live.connections import Triggers, bytes_of, largest
 from perfcheck.live.grouping import GroupBy, group
+from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.totals import Totals
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
@@ -138,7 +139,7 @@ class _Console(_Told):
         print_lines(self._console, tcp_lines.missing(interval))
         if interval.lacks != self._lacks:
             self._lacks = interval.lacks
-            print_lines(self._console, (f"not measured: {what}: {why}" for what, why in interval.lacks.items()))
+            print_lines(self._console, (f"not measured: {line}" for line in lacking_lines(interval.lacks)))
 
     def end(self, totals: Totals) -> None:
         """Print the summary."""
