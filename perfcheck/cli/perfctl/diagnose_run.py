@@ -33,6 +33,7 @@ def run(
     rules, part = load_rules(()), is_part(request)
     seen: list[Interval] = []
     progress = console_for(stderr=True)
+    stopped: Stopped | None = None
     try:
         with open_intervals() as intervals:
             for interval in intervals:
@@ -43,18 +44,24 @@ def run(
     except KeyboardInterrupt:
         complain(f"{out.prog}: interrupted: this is what was seen until then")
     except Stopped as stop:
-        complain(f"{out.prog}: {stop}: this is what was seen until then")
+        stopped = stop
     if not seen:
-        raise CouldNotMeasure("nothing was watched: no interval was over")
+        raise stopped or CouldNotMeasure("nothing was watched: no interval was over")
     found = diagnosed(seen, rules, correlate=args.auto_correlate, part=part)
+    _tell(found, args, out)
+    if stopped is not None:
+        raise stopped  # what was seen until then is told
+    return 0
+
+
+def _tell(found: LiveDiagnosis, args: argparse.Namespace, out: OutputChoice) -> None:
     if out.format == "json":
         with json_lines_of(out.file) as say:
             say(json.dumps(as_dict(found, args.problem, out.prog), separators=(",", ":")))
-        return 0
+        return
     with console_of(out.file) as console:
         for line in lines(found, args.problem, correlate=args.auto_correlate, width=min(console.width, _WIDTH)):
             console.print(line, soft_wrap=True)
-    return 0
 
 
 def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: int) -> Iterator[Text]:
