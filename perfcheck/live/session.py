@@ -27,7 +27,7 @@ from perfcheck.model.budget import Budget
 from perfcheck.model.event import Event
 from perfcheck.model.interval import Accounting, Interval, LiveRequest
 from perfcheck.model.observation import Observation, Scope
-from perfcheck.model.seams import Collector, Frugal
+from perfcheck.model.seams import Collector
 from perfcheck.system.clock import epoch_ns, now_ns
 
 OWN: Final = ""
@@ -55,7 +55,6 @@ class LiveSession:
         self._stopped = threading.Event()
         self._spent = _Spending(request.cpu_ceiling_pct)
         self._number = self._first_event = 0
-        self._programs_ns: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         """Attach; Unavailable where not even sock_diag answers, UsageError for a namespace that is not there."""
@@ -172,21 +171,19 @@ class LiveSession:
         return interval, after
 
     def _events_since(self) -> tuple[Event, ...]:
-        if self._events is None or self._events not in self._opened:
+        if self._events is None or self._core is None or not self._core.is_running(self._events):
             return ()
         try:
             stream = self._events.take()
         except CollectError:
-            # The core has stopped it to keep to the ceiling, which `shed` says.
-            self._events = None
-            return ()
+            return ()  # It was stopped meanwhile.
         events = tuple(alerts_of(stream, (), self._first_event, lambda *_: ()))
         self._first_event += len(events)
         return events
 
     def _accounting(self, core: Core, read: Read, seen: Sequence[Observation]) -> Accounting:
         bpf_pct = sum(pct for name, pct in core.used_pct.items() if name != "budget")
-        cpu_pct = self._spent.look(self._all_programs_ns())
+        cpu_pct = self._spent.look(core.program_ns())
         self._spent.keep_room(len(read.flows) / self.request.max_flows, refused=read.refused > 0)
         shed = tuple({one.collector: one.what for one in core.spending_so_far.shed}.values())
         if self._spent.stretch > 1:
@@ -197,14 +194,6 @@ class LiveSession:
             opened=read.opened, ended=read.ended, refused=read.refused, lost=sum(one.lost_events for one in seen),
             cpu_pct=cpu_pct, bpf_pct=min(bpf_pct, cpu_pct), shed=shed,
         )  # fmt: skip
-
-    def _all_programs_ns(self) -> int:
-        """Return the run time of all programs so far; of a collector that the core has stopped it stays what it was."""
-        for one in self._opened:
-            if isinstance(one, Frugal):
-                with contextlib.suppress(CollectError, OSError):
-                    self._programs_ns[one.name] = one.program_ns()
-        return sum(self._programs_ns.values())
 
     def close(self) -> None:
         """Detach all; safe to call twice."""
@@ -236,7 +225,8 @@ class _Spending:
         """Return the share since the last look, in percent; what stays above the ceiling stretches the intervals."""
         at_s, own_s = time.monotonic(), time.process_time()
         first = self._programs_ns < 0
-        grown_ns = 0 if first else programs_ns - self._programs_ns
+        # A collector that was stopped takes its run time with it.
+        grown_ns = 0 if first else max(programs_ns - self._programs_ns, 0)
         seconds = max(at_s - self._before[0], 1e-6)
         used_pct = 100 * (own_s - self._before[1] + grown_ns / 1e9) / seconds
         self._before, self._programs_ns = (at_s, own_s), programs_ns
