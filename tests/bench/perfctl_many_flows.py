@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("--flows", type=int, default=10_000)
     parser.add_argument("--active", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--command", default="tcp", help="another one than tcp")
     parser.add_argument("--profile", type=Path)
     parser.add_argument("options", nargs="*")
     args = parser.parse_args()
@@ -56,7 +57,7 @@ def main() -> int:
         open_ones = stack.enter_context(opened(client, server, args.flows))
         stack.enter_context(talking(open_ones[: args.active]))
         there = len(client.run(["ss", "-Htn"]).stdout.splitlines())
-        watch(client, args.seconds, args.options, there, args.profile)
+        watch(client, args.command, args.seconds, args.options, there, args.profile)
     return 0
 
 
@@ -128,10 +129,12 @@ def talking(ends: Sequence[socket.socket]) -> Iterator[None]:
         thread.join()
 
 
-def watch(client: Host, seconds: int, options: Sequence[str], there: int, profile: Path | None) -> None:
+def watch(
+    client: Host, command: str, seconds: int, options: Sequence[str], there: int, profile: Path | None
+) -> None:  # fmt: skip
     """Run perfctl and print what it took."""
     how = [sys.executable, "-m", "cProfile", "-o", str(profile), "-m", PERFCTL[-1]] if profile else list(PERFCTL)
-    argv = [*how, "tcp", "--interval", "1s", "--duration", f"{seconds}s", "--netns", client.netns_path, *options]
+    argv = [*how, command, "--interval", "1s", "--duration", f"{seconds}s", "--netns", client.netns_path, *options]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     begun = time.monotonic()
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as perfctl:
@@ -143,7 +146,7 @@ def watch(client: Host, seconds: int, options: Sequence[str], there: int, profil
         text = []
         for line in perfctl.stdout:
             text.append(line)
-            if line.startswith("summary"):
+            if line.startswith("summary") or line == "\n":
                 took = time.monotonic() - begin
                 used_s = cpu_s(perfctl.pid) - begin_cpu_s
         status = perfctl.wait()
@@ -152,7 +155,9 @@ def watch(client: Host, seconds: int, options: Sequence[str], there: int, profil
     )
     print(f"after that {100 * used_s / took:.1f} % of one CPU for {took:.1f} s, without its BPF programs")
     print(f"connections by ss: {there}; what perfctl says:")
-    told = [line for line in text if " connections (" in line or line.startswith(("left out", "summary", "  "))]
+    told = [
+        line for line in text if " connections (" in line or line.startswith(("left out", "summary", "  ", "perfctl"))
+    ]
     print("".join(line for line in told if not line.startswith("  and")), end="")
 
 
