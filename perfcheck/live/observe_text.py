@@ -10,6 +10,7 @@ from typing import Final
 from perfcheck.analyse.histogram import statistics
 from perfcheck.live.alerts.alert import Alert, AlertState
 from perfcheck.live.drops import PLACES, harmful
+from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.observation import Figures, Totals
 from perfcheck.model.interval import Interval
 from perfcheck.model.printable import printable
@@ -135,8 +136,8 @@ def _left_out(totals: Totals) -> Iterator[str]:
         yield f"not counted: {totals.refused:,} connections without room, {totals.lost:,} lost events"
     if totals.shed:
         yield f"left out to keep to the ceiling of CPU time: {'; '.join(totals.shed)}"
-    for name, why in totals.lacks.items():
-        yield f"not measured: {name}: {why}"
+    for line in lacking_lines(totals.lacks):
+        yield f"not measured: {line}"
     yield f"perfctl used {totals.cpu_pct:.3g} % of one CPU"
 
 

@@ -17,7 +17,8 @@ from perfcheck.collect import collectors, prepare
 from perfcheck.collect.events.collector import EventsCollector
 from perfcheck.collect.session import Core, Snapshot
 from perfcheck.collect.sockdiag.collector import SockdiagCollector
-from perfcheck.collect.sockdiag.live import LACKS, PolledTcp
+from perfcheck.collect.sockdiag.live import LACKS, UNSEEN, PolledTcp
+from perfcheck.collect.socket.collector import SocketCollector
 from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.collect.tcp.live import LiveTcp, Read
 from perfcheck.errors import CollectError, Stopped, Unavailable
@@ -74,6 +75,11 @@ class LiveSession:
         """Detach all."""
         self.close()
 
+    @property
+    def connections(self) -> int:
+        """How many connections are watched now, before any interval is over."""
+        return 0 if self._tcp is None else self._tcp.connections
+
     def stop(self) -> None:
         """Let the interval that is under way be the last."""
         self._stopped.set()
@@ -105,6 +111,8 @@ class LiveSession:
             self._events = None
         self._core = Core([self._tcp, *attached], _budget(request), window_s=_LOOKED_S)
         self._core.begin(scope)
+        if isinstance(self._tcp, PolledTcp) and not self._tcp.notified:
+            self.lacks[UNSEEN] = "the kernel tells of them only who has CAP_NET_ADMIN"
         self._spent.begin()
 
     def _attached(self, one: Collector) -> bool:
@@ -121,7 +129,7 @@ class LiveSession:
         polled = PolledTcp(self.request.filter)
         polled.check()
         polled.open()
-        self.lacks["tcp"] = f"{LACKS} ({self.lacks.get('tcp', '')})"
+        self.lacks[LACKS] = self.lacks.pop("tcp", "BPF is not available")
         self._opened.append(polled)
         return polled
 
@@ -153,6 +161,10 @@ class LiveSession:
     def _interval(self, core: Core, tcp: LiveTcp | PolledTcp, before: Snapshot) -> tuple[Interval, Snapshot]:
         read, after = tcp.read(), core.snapshot()
         seen = core.between(before, after)
+        for one in self._opened:
+            if isinstance(one, SocketCollector):
+                # Nothing is asked about the time before any more; an hour of looks would fill the memory.
+                one.forget(after.taken.get(one.name))
         seconds = max(read.ended_ns - read.began_ns, 1) / 1e9
         metrics = layer_metrics(seen) | tcp_figures(read.flows, read.histograms, seconds)
         histograms = {name: one for each in seen for name, one in each.distributions.items()} | dict(read.histograms)

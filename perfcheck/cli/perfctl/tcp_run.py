@@ -23,9 +23,11 @@ from perfcheck.errors import Stopped
 from perfcheck.live.bottleneck import HEALTHY, IDLE, bottlenecks
 from perfcheck.live.connections import Triggers, bytes_of, largest
 from perfcheck.live.grouping import GroupBy, group
+from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.totals import Totals
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
+from perfcheck.model.units import format_value
 from perfcheck.output.terminal import SafeConsole
 from perfcheck.system.printing import complain
 
@@ -67,6 +69,7 @@ def run(
             told = _Console(console, asked, trends, is_recorded=out.recording is not None)
         try:
             with open_intervals() as intervals:
+                told.begin(getattr(intervals, "connections", None), request.interval_ns)
                 for interval in intervals:
                     trends.add(interval)
                     totals.add(interval)
@@ -91,6 +94,9 @@ class _Told:
         self._asked = asked
         self._trends = trends
 
+    def begin(self, connections: int | None, interval_ns: int) -> None:
+        """Tell what is watched, before anything can be said about it; None: a recording is read."""
+
     def interval(self, interval: Interval) -> None:
         """Tell an interval."""
         raise NotImplementedError
@@ -113,6 +119,12 @@ class _Console(_Told):
         self._lacks: Mapping[str, str] = {}
         self._advised: frozenset[str] = frozenset()
 
+    def begin(self, connections: int | None, interval_ns: int) -> None:
+        """Print how many connections there are: the first figures come when the first interval is over."""
+        if connections is not None:
+            every = format_value(interval_ns / 1e9, "s")
+            print_lines(self._console, [f"watching {tcp_lines.count(connections, 'connection')}, figures each {every}"])
+
     def interval(self, interval: Interval) -> None:
         """Print a heading, the table, those that closed, and what is missing."""
         flows = interval.flows
@@ -127,7 +139,7 @@ class _Console(_Told):
         print_lines(self._console, tcp_lines.missing(interval))
         if interval.lacks != self._lacks:
             self._lacks = interval.lacks
-            print_lines(self._console, (f"not measured: {what}: {why}" for what, why in interval.lacks.items()))
+            print_lines(self._console, (f"not measured: {line}" for line in lacking_lines(interval.lacks)))
 
     def end(self, totals: Totals) -> None:
         """Print the summary."""
@@ -140,7 +152,7 @@ class _Console(_Told):
     def _connections(self, flows: FlowTable, rows: npt.NDArray[np.intp]) -> None:
         closed = flows["closed"][rows]
         is_open = rows if self._asked.triggers is not None else rows[~closed]
-        chosen = is_open[_largest_first(flows.where(is_open), ROWS)]
+        chosen = is_open[_largest_first(flows, is_open, ROWS)]
         if len(chosen):
             self._table(flows, chosen, len(is_open) - len(chosen))
         if self._asked.triggers is None:
@@ -217,10 +229,10 @@ class _Json(_Told):
         return notes
 
 
-def _largest_first(flows: FlowTable, most: int) -> npt.NDArray[np.intp]:
-    """Return the rows with the most bytes, first; among those without any, the ones with the most data waiting."""
+def _largest_first(flows: FlowTable, rows: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
+    """Return the places in `rows` of those with the most bytes; among those without any, with the most data waiting."""
     waiting = np.nan_to_num(flows["sendq_bytes"]) + np.nan_to_num(flows["recvq_bytes"])
-    return largest(bytes_of(flows) + TIES_BROKEN_BY * waiting, most)
+    return largest((bytes_of(flows) + TIES_BROKEN_BY * waiting)[rows], most)
 
 
 def _say_more(console: SafeConsole, number: int, what: str) -> None:

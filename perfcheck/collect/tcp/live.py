@@ -165,7 +165,8 @@ class LiveTcp(LoadedCollector):
         # One that was admitted after the iterator had passed is told next time.
         told = (records["cookie"][:used] != 0) & (records["family"][:used] != 0) & (records["end_ns"][:used] != 0)
         rows = np.flatnonzero(told)
-        own = records[rows]
+        # As plain bytes: member by member takes twice as long.
+        own = np.take(records.view(f"V{records.itemsize}"), rows).view(records.dtype)
         # What the iterator did not reach any more has gone without a word.
         gone = ((own["closed"] != 0) & (own["end_ns"] < now - _SETTLED_NS)) | _vanished(own, now)
         known = self._grown.known(rows, own["cookie"])
@@ -191,6 +192,13 @@ class LiveTcp(LoadedCollector):
             opened=int((~known & (made["established_ns"] > 0)).sum()),
             ended=int(gone.sum()), refused=refused - before, unranked=self._spread.left_out,
         )  # fmt: skip
+
+    @property
+    def connections(self) -> int:
+        """How many connections have records now."""
+        records = self.loaded.view("records")
+        used = min(int(self.loaded.view("control")[0]["records"]), len(records))
+        return int(np.count_nonzero(records["cookie"][:used]))
 
     def _bring_up_to_date(self) -> None:
         if ITERATOR in self.loaded.programs:
@@ -229,10 +237,15 @@ class LiveTcp(LoadedCollector):
             held = set(inodes.tolist())
             self._owners = {inode: owner for inode, owner in self._owners.items() if inode in held} | found
             self._unowned = (self._unowned & held) | (new - found.keys())
+        if not self._owners:
+            return
+        known = np.array(sorted(self._owners), np.uint64)
+        place = np.minimum(np.searchsorted(known, inodes), len(known) - 1)
+        named = known[place] == inodes
+        rows, owners = unnamed[named], [self._owners[inode] for inode in inodes[named].tolist()]
         pids, comms = made["pid"].copy(), made["comm"].copy()
-        for row, inode in zip(unnamed.tolist(), inodes.tolist(), strict=True):
-            if owner := self._owners.get(inode):
-                pids[row], comms[row] = owner.pid, owner.comm
+        pids[rows] = [owner.pid for owner in owners]
+        comms[rows] = [owner.comm for owner in owners]
         made["pid"], made["comm"] = pids, comms
 
     def end(self) -> Observation:
