@@ -12,6 +12,8 @@ from typing import Final
 from perfcheck.collect.base.declaration import SUMMARY, Declaration, Group, Layers, Mode
 
 TCP_TEXT: Final[Group] = ("connections.bpf.c", "tcp.bpf.c")
+SEND_SIDE_TEXT: Final[Group] = (*TCP_TEXT, "sendside.bpf.c")
+"""TCP's, and what runs at each segment that is sent: where a live machine is asked for it."""
 TRAFFIC_TEXT: Final[Group] = ("scope.bpf.c", "socket.bpf.c", "ip.bpf.c", "qdisc.bpf.c", "drops.bpf.c")
 MACHINE_TEXT: Final[Group] = ("scope.bpf.c", "nic.bpf.c", "cpu.bpf.c")
 TIMES_TEXT: Final[Group] = ("scope.bpf.c", "times.bpf.c")

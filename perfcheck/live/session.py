@@ -86,7 +86,7 @@ class LiveSession:
             if not isinstance(one, (TcpCollector, SockdiagCollector))
         ]
         clock = next((one.clock for one in wanted if hasattr(one, "clock")), None)
-        tcp = LiveTcp(request.filter, request.max_flows)
+        tcp = LiveTcp(request.filter, request.max_flows, samples_sending=request.send_side)
         if request.events:
             self._events = EventsCollector(wanted=request.filter)
             wanted.append(self._events)
@@ -94,6 +94,8 @@ class LiveSession:
             if one is not None and clock is not None:
                 one.timed_by(clock)
         self._tcp = tcp if self._attached(tcp) else self._polled()
+        if request.send_side and not (self._tcp is tcp and tcp.samples_sending):
+            self.lacks["send side"] = "no program runs where segments leave: distributions of the ACK side alone"
         attached = [one for one in wanted if self._attached(one)]
         if self._events not in attached:
             self._events = None

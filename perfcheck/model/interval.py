@@ -38,7 +38,8 @@ class Interval:
     `flows` are the connections that pass the filters: those that are open, and those that ended in the interval.
     `metrics` are catalogue metrics of the machine as a whole, by name; `hosts` of each namespace, where there are
     several; `interfaces` by namespace and interface. `histograms` are of all `flows` together: `tcp.rtt_us`,
-    `tcp.srtt_us` (us), `tcp.cwnd_segs`, `tcp.inflight_segs` (segs), and others of the layers by catalogue name.
+    `tcp.srtt_us` (us), `tcp.cwnd_segs`, `tcp.inflight_segs` (segs), and others of the layers by catalogue name. With
+    `LiveRequest.send_side` there are `tcp.send_srtt_us`, `tcp.send_cwnd_segs`, `tcp.send_inflight_segs`, too.
     `events` are in the order of time. `lacks` says what cannot be had here, and why, by what it is.
     """
 
@@ -67,7 +68,8 @@ class LiveRequest:
 
     `netns` are network namespaces by name (empty: the machine's own). `layers` are layers' names, or "all". `mode` is
     `summary`, `detail` or `both`. `duration_ns` None: until it is interrupted. `max_flows` bounds the records.
-    `cpu_ceiling_pct` is the share of one CPU that may be used.
+    `cpu_ceiling_pct` is the share of one CPU that may be used. `send_side`: connections are also sampled when their
+    segments leave, which costs a program at each of them.
     """
 
     filter: FlowFilter = field(default_factory=FlowFilter)
@@ -79,6 +81,7 @@ class LiveRequest:
     events: bool = False
     max_flows: int = 16384
     cpu_ceiling_pct: float = 1.0
+    send_side: bool = False
 
 
 class Intervals(Protocol):

@@ -23,6 +23,7 @@ NO_LAYER: Final = {
         "drops": "packets dropped in any layer",
         "times": "functions of the IP layer, where the kernel traces functions",
         "scope": "which hosts and which time count, for every text but TCP's",
+        "sendside": "TCP at the moment at which segments leave, where that is asked for",
         "packets": "detail mode: devices",
         "streams": "detail mode: sockets",
         "events": "what is rare and told one by one, in any layer",

@@ -199,7 +199,7 @@ def test_bytes_that_are_no_text_are_told(capsys: pytest.CaptureFixture[str]) -> 
 
 RIGHT: tuple[tuple[str, LiveRequest], ...] = (
     ("tcp", LiveRequest(layers=("socket", "tcp"))),
-    ("hist", LiveRequest()),
+    ("hist", LiveRequest(send_side=True)),
     ("diagnose --from x", LiveRequest(layers="all", events=True, cpu_ceiling_pct=5.0)),
     ("diagnose --duration 1min --interval 30s", LiveRequest(
         layers="all", events=True, duration_ns=60 * 10**9, interval_ns=30 * 10**9, cpu_ceiling_pct=5.0)),
@@ -209,42 +209,43 @@ RIGHT: tuple[tuple[str, LiveRequest], ...] = (
     ("record", LiveRequest(layers="all", events=True)),
     ("tcp --event-mode ebpf --cwnd-below 4", LiveRequest(layers=("socket", "tcp"), events=True)),
     (
-        "hist --src-ip 10.0.0.0/8 --dst-port 8000-8100 --protocol tcp",
+        "hist --perspective rx --src-ip 10.0.0.0/8 --dst-port 8000-8100 --protocol tcp",
         LiveRequest(filter=FlowFilter(
             source=End(network=ipaddress.ip_network("10.0.0.0/8")), target=End(ports=(8000, 8100)),
             protocol=Protocol.TCP,
         )),
     ),
     (
-        "hist --local-ip ::1 --lport 80 --remote-ip fd00::/8 --rport 1024-65535",
+        "hist --perspective rx --local-ip ::1 --lport 80 --remote-ip fd00::/8 --rport 1024-65535",
         LiveRequest(filter=FlowFilter(
             local=End(network=ipaddress.ip_network("::1"), ports=(80, 80)),
             remote=End(network=ipaddress.ip_network("fd00::/8"), ports=(1024, 65535)),
         )),
     ),
     (
-        "hist --flow '[::1]:40000->[::2]:80'",
+        "hist --perspective rx --flow '[::1]:40000->[::2]:80'",
         LiveRequest(filter=FlowFilter(
             source=End(network=ipaddress.ip_network("::1"), ports=(40000, 40000)),
             target=End(network=ipaddress.ip_network("::2"), ports=(80, 80)),
         )),
     ),
     (
-        "hist --src-ip ::ffff:10.0.0.1",
+        "hist --perspective rx --src-ip ::ffff:10.0.0.1",
         LiveRequest(filter=FlowFilter(source=End(network=ipaddress.ip_network("10.0.0.1")))),
     ),
     (
-        "hist --pid 1 --comm nginx --cgroup a/b --interface lo --netns x --netns y",
+        "hist --perspective rx --pid 1 --comm nginx --cgroup a/b --interface lo --netns x --netns y",
         LiveRequest(filter=FlowFilter(pid=1, comm="nginx", cgroup="a/b", interface="lo"), netns=("x", "y")),
     ),
     (
-        "hist --layer qdisc,tcp,qdisc --mode both --interval 100ms --duration 1.5s --max-flows 7 --cpu-ceiling 0.5%",
+        "hist --perspective rx --layer qdisc,tcp,qdisc --mode both --interval 100ms --duration 1.5s --max-flows 7 "
+        "--cpu-ceiling 0.5%",
         LiveRequest(
             layers=("qdisc", "tcp"), mode="both", interval_ns=100_000_000, duration_ns=1_500_000_000, max_flows=7,
             cpu_ceiling_pct=0.5,
         ),
     ),
-    ("hist --layer all --interval=2s --duration=2s", LiveRequest(
+    ("hist --perspective rx --layer all --interval=2s --duration=2s", LiveRequest(
         layers="all", interval_ns=2_000_000_000, duration_ns=2_000_000_000)),
 )  # fmt: skip
 

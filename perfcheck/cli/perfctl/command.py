@@ -28,13 +28,15 @@ class Watching:
     """What a command that watches a machine asks for where the options do not say it.
 
     `layers` is the default of --layer, `mode` of --mode, `cpu_ceiling_pct` of --cpu-ceiling, `duration_ns` of
-    --duration on a live machine. `events` tells from the options whether single events are wanted. `reads_recordings`
-    False: `--from` is refused. The module `perfctl/<name>_run.py` has `run(args, request, out, open_intervals) -> int`.
+    --duration on a live machine. `events` tells from the options whether single events are wanted, `send_side` whether
+    segments are sampled when they leave, too. `reads_recordings` False: `--from` is refused. The module
+    `perfctl/<name>_run.py` has `run(args, request, out, open_intervals) -> int`.
     """
 
     layers: tuple[str, ...] | str = ("tcp",)
     mode: str = "summary"
     events: Callable[[argparse.Namespace], bool] = _never
+    send_side: Callable[[argparse.Namespace], bool] = _never
     reads_recordings: bool = True
     duration_ns: int | None = None
     cpu_ceiling_pct: float | None = None

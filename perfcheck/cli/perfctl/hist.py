@@ -27,5 +27,5 @@ COMMAND: Final = Command(
         Example(line="perfctl hist --from incident.rec --remote-ip 10.0.0.2",
                 what="the same of a recording, connections to one address"),
     ),
-    add_arguments=_add_arguments, watching=Watching(layers=("tcp",), mode="summary"),
+    add_arguments=_add_arguments, watching=Watching(send_side=lambda args: args.perspective != "rx"),
 )  # fmt: skip

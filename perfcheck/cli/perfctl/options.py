@@ -206,7 +206,7 @@ def request_of(args: argparse.Namespace, command: Command) -> LiveRequest:
         filter=filter_of(args), netns=tuple(args.netns), layers=args.layer or watching.layers,
         mode=args.mode or watching.mode, interval_ns=args.interval_ns or DEFAULT_INTERVAL_NS,
         duration_ns=args.duration_ns or (watching.duration_ns if args.recording is None else None),
-        events=watching.events(args),
+        events=watching.events(args), send_side=watching.send_side(args),
         max_flows=args.max_flows or DEFAULT_MAX_FLOWS,
         cpu_ceiling_pct=_ceiling_pct(watching) if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
     )  # fmt: skip

@@ -103,10 +103,10 @@ class TcpCollector(LoadedCollector):
         self.close()
         image = cache.image_for(*self.declared.group)
         try:
-            self._load(_without(image, HOST_ITERATOR))
+            self._load(without(image, HOST_ITERATOR))
         except Unavailable:
             # Some kernels refuse iterators over a map's elements (EPERM), and load all else.
-            self._load(_without(image, ITERATOR))
+            self._load(without(image, ITERATOR))
 
     def _load(self, image: Image) -> None:
         sizes = dict.fromkeys(_OF_LIVE_MACHINES, 1) | {
@@ -228,7 +228,8 @@ def counted_by(target: str) -> tuple[str, ...]:
     return (*_COUNTED_BY.get(target, ()), *summed)
 
 
-def _without(image: Image, name: str) -> Image:
+def without(image: Image, name: str) -> Image:
+    """Return the image without one of its programs."""
     return replace(image, programs=tuple(program for program in image.programs if program.name != name))
 
 

@@ -16,10 +16,12 @@ import numpy.typing as npt
 
 from perfcheck.collect import declared
 from perfcheck.collect.base.loaded import Loaded, LoadedCollector
-from perfcheck.collect.tcp import columns, decode
-from perfcheck.collect.tcp.collector import HOST_ITERATOR, ITERATOR, kernel_refusals
+from perfcheck.collect.base.programs import cpu_count
+from perfcheck.collect.tcp import columns, decode, send_side
+from perfcheck.collect.tcp.collector import HOST_ITERATOR, ITERATOR, kernel_refusals, without
 from perfcheck.collect.tcp.distributions import Distributions
 from perfcheck.collect.tcp.kernel_filter import SocketFilter
+from perfcheck.collect.tcp.send_side import SendSide
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.object import BpfObject
@@ -66,8 +68,12 @@ class LiveTcp(LoadedCollector):
 
     declared = declared.TCP
 
-    def __init__(self, wanted: FlowFilter | None = None, max_flows: int = 16384) -> None:
-        """Take the filter and the bound; nothing is loaded before `open`."""
+    def __init__(
+        self, wanted: FlowFilter | None = None, max_flows: int = 16384, *, samples_sending: bool = False
+    ) -> None:  # fmt: skip
+        """Take the filter, the bound, and whether the send side is sampled; nothing is loaded before `open`."""
+        self._samples_sending = samples_sending
+        self._send_side: SendSide | None = None
         self._wanted = wanted or FlowFilter()
         self._max_flows = min(max_flows, _SLOTS)
         self._kernel = Loaded("TCP")
@@ -88,15 +94,27 @@ class LiveTcp(LoadedCollector):
         """Compile (or take from the cache), load and attach; nothing is measured before `begin`."""
         self.check()
         self.close()
-        image = cache.image_for(*self.declared.group)
-        sizes = {"records": self._max_flows, "histograms": min(HISTOGRAMS, self._max_flows)}
-        lacking = (*self.declared.may_lack, ITERATOR, HOST_ITERATOR)
-        self._kernel.open(lambda clock: BpfObject(image, sizes, lacking, clock))
+        image = cache.image_for(*(declared.SEND_SIDE_TEXT if self._samples_sending else self.declared.group))
+        sizes = {"records": self._max_flows, "histograms": min(HISTOGRAMS, self._max_flows), send_side.MAP: cpu_count()}
+        lacking = (*self.declared.may_lack, ITERATOR, HOST_ITERATOR, send_side.HOOK)
+        try:
+            self._kernel.open(lambda clock: BpfObject(image, sizes, lacking, clock))
+        except Unavailable:
+            if not self._samples_sending:
+                raise
+            # A kernel that refuses that program has all else.
+            rest = without(image, send_side.HOOK)
+            self._kernel.open(lambda clock: BpfObject(rest, sizes, lacking, clock))
         if {ITERATOR, HOST_ITERATOR} <= set(self.loaded.missing):
             self.close()
             raise Unavailable(
                 "BPF iterators over sockets", "the kernel refuses both kinds", "a kernel of 5.13 or later"
             )
+
+    @property
+    def samples_sending(self) -> bool:
+        """Whether segments are sampled when they leave; valid while open."""
+        return send_side.HOOK in self.loaded.programs
 
     def begin(self, scope: Scope) -> None:
         """Forget all connections, and follow those of the scope's namespaces from now on, with those that are there."""
@@ -115,6 +133,7 @@ class LiveTcp(LoadedCollector):
         records = loaded.view("records")
         self._grown = columns.Grown(len(records), decode.jiffy_us())
         self._spread = Distributions(records, loaded.view("histograms"), PERCENTILES)
+        self._send_side = SendSide(loaded.view(send_side.MAP)) if self.samples_sending else None
         self._refused = 0
         self._kernel.begin()
         self._generation += 1
@@ -151,6 +170,8 @@ class LiveTcp(LoadedCollector):
         active = np.flatnonzero(~known | (own["last_ns"] >= began_ns) | (own["pending"] != 0) | gone)
         made = self._grown.since(rows, own, now)
         spread, merged = self._spread.since(rows, own, active)
+        if self._send_side is not None:
+            merged |= self._send_side.since()
         made |= spread | columns.identity(own) | columns.totals(own) | columns.latest(own)
         seconds = np.maximum(made["elapsed_us"] / 1e6, 1e-3)
         made["send_bps"], made["receive_bps"] = made["bytes_acked"] * 8 / seconds, made["bytes_received"] * 8 / seconds
@@ -235,7 +256,7 @@ class LiveTcp(LoadedCollector):
     def close(self) -> None:
         """Detach and unload; safe to call twice."""
         self._kernel.close()
-        self._hosts, self._filter = {}, None
+        self._hosts, self._filter, self._send_side = {}, None, None
 
 
 def _vanished(own: Array, now: int) -> npt.NDArray[np.bool_]:
