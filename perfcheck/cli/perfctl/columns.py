@@ -12,7 +12,7 @@ from perfcheck.model.printable import printable
 ABSENT: Final = "-"
 _GAP: Final = "  "
 _CUT: Final = ".."
-_LEAST_SHOWN: Final = 32
+_LEAST_SHOWN: Final = len("255.255.255.255:65535->255.255.255.255:65535")
 _WHOLE_BELOW: Final = 99_999.5
 """Counts up to here are written out."""
 _BEYOND: Final = 1e15
@@ -53,7 +53,7 @@ def table_lines(columns: Sequence[Column], width: int | None) -> tuple[str, ...]
 
 
 def _fitted(shown: list[tuple[Column, list[str]]], width: int) -> list[tuple[Column, list[str]]]:
-    most = max(_LEAST_SHOWN, width * 3 // 10)
+    most = min(max(_LEAST_SHOWN, width * 3 // 10), width)
     shown = [(column, [_cut(cell, most) for cell in cells] if column.shrinks else cells) for column, cells in shown]
     while len(shown) > 1 and _width(shown) > width:
         shown.remove(max(shown, key=lambda each: each[0].rank))

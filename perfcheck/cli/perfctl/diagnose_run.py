@@ -14,6 +14,7 @@ from perfcheck.cli.perfctl.writing import console_of, json_lines_of
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import CouldNotMeasure, Stopped
 from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed, is_part
+from perfcheck.live.wording import count, left_out, lost, watched, without_room
 from perfcheck.model.event import utc_text
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.model.record import DiagnosisRecord
@@ -59,9 +60,7 @@ def run(
 def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: int) -> Iterator[Text]:
     """Yield what is told of a watch in the terminal."""
     whole = found.whole
-    yield Text.assemble(
-        ("watched ", "bold"), f"{whole.seconds:.1f} s, {len(whole.flows):,} connections, {found.looks} looks"
-    )
+    yield Text.assemble((watched(whole.seconds, found.looks), "bold"), f": {count(len(whole.flows), 'connection')}")
     if (missing := answers(found, problem)) is not None:
         yield Text(missing)
     for cause in found.causes[:_TOLD]:
@@ -85,11 +84,11 @@ def _left_out(found: LiveDiagnosis, width: int) -> Iterator[Text]:
     for name, why in found.whole.lacks.items():
         yield from block("not measured", f"{name}: {why}", width)
     if accounting.refused:
-        yield from block("left out", f"{accounting.refused:,} connections found no room (--max-flows)", width)
+        yield from block("left out", without_room(accounting.refused), width)
     if accounting.lost:
-        yield from block("left out", f"{accounting.lost:,} events were not counted", width)
+        yield from block("left out", lost(accounting.lost), width)
     if accounting.shed:
-        yield from block("shed", "\n".join(accounting.shed), width)
+        yield from block("shed", left_out(accounting.shed), width)
 
 
 def as_dict(found: LiveDiagnosis, problem: str | None, tool: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Final, Protocol, TextIO
 from rich.text import Text
 
 from perfcheck.cli.perfctl.output_choice import OutputChoice
+from perfcheck.cli.perfctl.writing import wrapped
 from perfcheck.errors import UsageError
 from perfcheck.live import observe_text
 from perfcheck.live.observation import Figures
@@ -74,7 +75,8 @@ class _Lines:
         """Print the summary below an empty line."""
         self._print("")
         for line in lines:
-            self._print(line)
+            for part in wrapped(line, self._width):
+                self._print(part)
 
     def note(self, lines: Iterable[str]) -> None:
         """Print notes as details are."""
