@@ -22,6 +22,7 @@ BPF_F_TABLE("array", u32, struct pc_lost, lost, 1, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct pc_sending, sending, 1, BPF_F_MMAPABLE);
 BPF_TABLE("hash", u64, u32, flows, PC_DETAIL_FLOWS);
 BPF_TABLE("hash", struct pc_address, u32, addresses, 64);
+BPF_F_TABLE("array", u32, struct pc_filter, filter, 1, BPF_F_MMAPABLE);
 BPF_SK_STORAGE(followed, struct pc_followed);
 
 static struct tcp_sock *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
@@ -65,6 +66,16 @@ INLINE u32 least_lot(u64 flow, u32 seq, u32 length)
 	return least;
 }
 
+/* Data of a flow may go either way; the filter's ends are a socket's own and the other. */
+INLINE u32 ends_are_out(u16 from, u16 to, struct pc_address *source, struct pc_address *target)
+{
+	u32 zero = 0, family = family_of(source, target);
+	struct pc_filter *within = filter.lookup(&zero);
+
+	return within && !ends_pass(within, source, target, from, to, family) &&
+	       !ends_pass(within, target, source, to, from, family);
+}
+
 INLINE u32 filtered_out(struct pc_detail *ctl, u8 protocol, u16 from, u16 to, struct pc_address *source,
 			struct pc_address *target)
 {
@@ -72,7 +83,9 @@ INLINE u32 filtered_out(struct pc_detail *ctl, u8 protocol, u16 from, u16 to, st
 		return 1;
 	if (ctl->port && ctl->port != from && ctl->port != to)
 		return 1;
-	return ctl->addresses && !addresses.lookup(source) && !addresses.lookup(target);
+	if (ctl->addresses && !addresses.lookup(source) && !addresses.lookup(target))
+		return 1;
+	return ctl->by_ends && ends_are_out(from, to, source, target);
 }
 
 /* ---- records ---- */

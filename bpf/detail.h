@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "packet.h"
+#include "filter.h"
 
 #define PC_SAMPLE_BITS 16	/* followed or not: 64 kB of a flow's sequence numbers at a time */
 #define PC_DETAIL_FLOWS 16384
@@ -53,7 +54,9 @@ struct pc_detail {
 	u32 protocol;		/* 0: any */
 	u32 port;		/* at either end; 0: any */
 	u32 addresses;		/* 1: only those in the map `addresses`, at either end */
-	u32 spare;
+	/* Of a live machine, which may see but one end of a flow. */
+	u16 by_ends;		/* 1: only those that pass the map `filter`, in either direction */
+	u16 names_received;	/* 1: flows are introduced where they arrive, too */
 };
 
 /* One a CPU. */

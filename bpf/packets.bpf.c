@@ -27,6 +27,13 @@ INLINE u32 host_of_device(struct pc_scope *within, struct net_device *dev)
 	return dev ? host_of(within, NETNS(dev->nd_net)) : 0;
 }
 
+INLINE bool names_received(void)
+{
+	struct pc_detail *ctl = detail_of();
+
+	return ctl && ctl->names_received;
+}
+
 INLINE void station(u8 kind, struct sk_buff *skb, u32 offset)
 {
 	struct pc_scope *within = counting();
@@ -43,7 +50,7 @@ INLINE void station(u8 kind, struct sk_buff *skb, u32 offset)
 	now = bpf_ktime_get_ns();
 	if (!follow_packet(&packet, skb, offset))
 		return;
-	if (kind == PC_AT_TX_QUEUE)
+	if (kind == PC_AT_TX_QUEUE || (kind == PC_AT_RX_IP && names_received()))
 		introduce(within, &packet, host);
 	event = reserve(kind, host, now);
 	if (!event)

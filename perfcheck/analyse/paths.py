@@ -49,15 +49,36 @@ class Followed:
     packets: Records
 
 
-def follow(stream: DetailStream) -> Followed:
-    """Join a trial's records."""
-    parts = list(_by_flow(stream))
+def follow(stream: DetailStream, *, within_hosts: bool = False) -> Followed:
+    """Join a trial's records; `within_hosts`: those of a host that talks to itself, too."""
+    parts = list(_by_flow(stream, within_hosts=within_hosts))
     packets = np.concatenate(parts) if parts else np.zeros(0, PATH)
     packets = packets[np.argsort(packets["transmitted_ns"], kind="stable")]
     return Followed(stream=stream, packets=packets)
 
 
-def _by_flow(stream: DetailStream) -> Iterator[Records]:
+def arrivals(stream: DetailStream) -> Followed:
+    """Join the records of flows that are seen at the receiving host alone, each in the order of arrival.
+
+    A packet is what the host's device, or else its softirq, took up; `transmitted_ns` is 0. `attempt` is how often its
+    last byte had come before.
+    """
+    parts = [
+        _named(stream, flow, "received", _FlowJoin(records, udp=_is_udp(stream, flow)).arrivals())
+        for flow, records in _grouped(stream)
+        if not (records["kind"] == Kind.TX_NIC).any()
+    ]
+    return Followed(stream=stream, packets=np.concatenate(parts) if parts else np.zeros(0, PATH))
+
+
+def _by_flow(stream: DetailStream, *, within_hosts: bool) -> Iterator[Records]:
+    for flow, records in _grouped(stream):
+        joined = _FlowJoin(records, udp=_is_udp(stream, flow), within_hosts=within_hosts)
+        yield _named(stream, flow, "transmitted", joined.packets())
+
+
+def _grouped(stream: DetailStream) -> Iterator[tuple[int, Records]]:
+    """Yield each flow with its records of stations."""
     events = stream.events
     events = events[(events["flow"] != 0) & (events["kind"] >= Kind.WRITE) & (events["kind"] <= Kind.READ)]
     order = np.argsort(events["flow"], kind="stable")
@@ -65,24 +86,34 @@ def _by_flow(stream: DetailStream) -> Iterator[Records]:
     if not len(grouped):
         return
     flows, starts = np.unique(grouped["flow"], return_index=True)
-    for flow, records in zip(flows.tolist(), np.split(grouped, starts[1:]), strict=True):
-        key = stream.flows.get(flow)
-        udp = key is not None and key.protocol is Protocol.UDP
-        packets = _FlowJoin(records, udp=udp).packets()
-        packets["flow"] = flow
-        packets["counts"] = (
-            (packets["transmitted_ns"] >= stream.start_ns)
-            & (packets["transmitted_ns"] <= stream.end_ns)
-            & (lots_of(packets, udp=udp) < stream.share * _LEAST_LOTS)
-        )
-        yield packets
+    yield from zip(flows.tolist(), np.split(grouped, starts[1:]), strict=True)
+
+
+def _is_udp(stream: DetailStream, flow: int) -> bool:
+    key = stream.flows.get(flow)
+    return key is not None and key.protocol is Protocol.UDP
+
+
+def _named(stream: DetailStream, flow: int, station: str, packets: Records) -> Records:
+    """Return a flow's packets with its number, and whether they count by the time at a station."""
+    moment = packets[f"{station}_ns"]
+    if station == "received":
+        moment = np.where(moment > 0, moment, packets["softirq_ns"])
+    packets["flow"] = flow
+    packets["counts"] = (
+        (moment >= stream.start_ns)
+        & (moment <= stream.end_ns)
+        & (lots_of(packets, udp=_is_udp(stream, flow)) < stream.share * _LEAST_LOTS)
+    )
+    return packets
 
 
 class _FlowJoin:
     """One direction of one flow; `records` in the order of time."""
 
-    def __init__(self, records: Records, *, udp: bool) -> None:
+    def __init__(self, records: Records, *, udp: bool, within_hosts: bool = False) -> None:
         self._records = records
+        self._within_hosts = within_hosts
         # A datagram's fingerprint is no position: each is a range of one.
         self._position: Ints = records["seq"].astype(np.int64) if udp else unwrapped(records["seq"])
         self._length = np.minimum(records["length"], 1).astype(np.int64) if udp else records["length"].astype(np.int64)
@@ -138,21 +169,46 @@ class _FlowJoin:
         made["sent_ns"] = np.where(made["sent_ns"] > 0, np.maximum(made["sent_ns"], made["written_ns"]), 0)
 
     def _receiving(self, made: Records, last: Ints) -> None:
-        if self._target in {self._source, NONE}:
+        if self._target == NONE or (self._target == self._source and not self._is_within()):
             return
         device, softirq = self._of(Kind.RX_NIC, self._target), self._of(Kind.RX_IP, self._target)
         first, arrivals = ("received_ns", device) if device.size else ("softirq_ns", softirq)
         made["attempt"], made[first] = self._arrived(made, last, arrivals)
-        if device.size:
-            self._next(made, "softirq_ns", "received_ns", softirq, last)
-        self._next(made, "tcp_ns", "softirq_ns", self._of(Kind.RX_TCP, self._target), last)
-        self._passed(made, "ready_ns", "tcp_ns", Kind.READY, last)
-        self._passed(made, "read_ns", "ready_ns", Kind.READ, last)
-        made["duplicate"] = (made["tcp_ns"] > 0) & self._had_before(made["tcp_ns"], last)
+        self._through(made, last, device.size > 0)
         came = made[first] > 0
         if came.any():
             latest = made["transmitted_ns"][came].max()
             made["lost"] = ~came & (made["transmitted_ns"] < latest)
+
+    def _is_within(self) -> bool:
+        """Whether the host has a socket at the receiving end, too: it talks to itself, by the loopback device."""
+        return self._within_hosts and self._of(Kind.RX_TCP, self._target).size > 0
+
+    def arrivals(self) -> Records:
+        """Return what came to the target, in the order in which it came."""
+        device, softirq = self._of(Kind.RX_NIC, self._target), self._of(Kind.RX_IP, self._target)
+        chosen = device if device.size else softirq
+        made = np.zeros(len(chosen), PATH)
+        for name in ("seq", "length", "segments", "id", "ifindex"):
+            made[name] = self._records[name][chosen]
+        made["target"] = max(self._target, 0)
+        made["position"] = self._position[chosen]
+        ns = self._records["ns"][chosen]
+        made["received_ns" if device.size else "softirq_ns"] = ns
+        last = made["position"] + self._length[chosen] - 1
+        if len(made):
+            made["attempt"] = self._ranges(chosen).before(last, ns)
+            self._through(made, last, device.size > 0)
+        return made
+
+    def _through(self, made: Records, last: Ints, by_device: bool) -> None:
+        """Fill in the stations from the softirq on."""
+        if by_device:
+            self._next(made, "softirq_ns", "received_ns", self._of(Kind.RX_IP, self._target), last)
+        self._next(made, "tcp_ns", "softirq_ns", self._of(Kind.RX_TCP, self._target), last)
+        self._passed(made, "ready_ns", "tcp_ns", Kind.READY, last)
+        self._passed(made, "read_ns", "ready_ns", Kind.READ, last)
+        made["duplicate"] = (made["tcp_ns"] > 0) & self._had_before(made["tcp_ns"], last)
 
     def _next(self, made: Records, name: str, before: str, chosen: Ints, last: Ints) -> None:
         """Inside a host packets keep their order: where none was dropped, they are those of the next station in turn.

@@ -24,35 +24,35 @@ def bars(histograms: Sequence[Histogram], columns: int) -> tuple[tuple[str, ...]
         return ("",) * len(histograms), (0.0, 0.0)
     low = min(_reached(one, _TAIL) for one in filled)
     high = max(_reached(one, 1 - _TAIL) for one in filled)
-    low, high = _spread(low, high)
+    # 0 has no place on a logarithmic scale.
+    least = min(next(edge for edge in one.edges if edge > 0) for one in filled)
+    low, high = _spread(max(low, least), high)
     return tuple(_line(one, low, high, columns) if one.count else "" for one in histograms), (low, high)
 
 
-def _middles(histogram: Histogram) -> npt.NDArray[np.float64]:
-    edges = np.asarray(histogram.edges, float)
-    middles: npt.NDArray[np.float64] = (edges[:-1] + np.maximum(edges[1:] - 1, edges[:-1])) / 2
-    return middles
+def _values(histogram: Histogram) -> npt.NDArray[np.float64]:
+    """Return the value that stands for each bucket, its lower edge, and those for what is off either end."""
+    return np.concatenate(([histogram.minimum], histogram.edges[:-1], [histogram.maximum]))
+
+
+def _counts(histogram: Histogram) -> npt.NDArray[np.float64]:
+    return np.concatenate(([histogram.below], histogram.counts, [histogram.above])).astype(np.float64)
 
 
 def _reached(histogram: Histogram, share: float) -> float:
-    """Return the middle of the bucket at which a share of the values is reached."""
-    values = np.concatenate(([histogram.minimum], _middles(histogram), [histogram.maximum]))
-    counts = np.concatenate(([histogram.below], histogram.counts, [histogram.above]))
-    reached = np.cumsum(counts)
-    return float(values[int(np.searchsorted(reached, max(share * reached[-1], 1)))])
+    """Return the lower edge of the bucket at which a share of the values is reached."""
+    reached = np.cumsum(_counts(histogram))
+    return float(_values(histogram)[int(np.searchsorted(reached, max(share * reached[-1], 1)))])
 
 
 def _spread(low: float, high: float) -> tuple[float, float]:
     """Return the ends so far apart that a column is not finer than a bucket."""
-    low = max(low, 1.0)
     return (low, high) if high >= 2 * low else (low / math.sqrt(2), max(high, low) * math.sqrt(2))
 
 
 def _line(histogram: Histogram, low: float, high: float, columns: int) -> str:
-    values = np.concatenate(([histogram.minimum], _middles(histogram), [histogram.maximum]))
-    counts = np.concatenate(([histogram.below], histogram.counts, [histogram.above]))
-    share = np.log(np.maximum(values, low) / low) / math.log(high / low)
+    share = np.log(np.maximum(_values(histogram), low) / low) / math.log(high / low)
     column = np.clip((share * columns).astype(int), 0, columns - 1)
-    sums = np.bincount(column, weights=counts, minlength=columns)
+    sums = np.bincount(column, weights=_counts(histogram), minlength=columns)
     heights = np.ceil(sums / sums.max() * (len(BARS) - 1)).astype(int)
     return "".join(BARS[height] for height in heights)

@@ -140,9 +140,13 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("observe --group-by process", "unknown option '--group-by'"),
     ("hist --perspective rxtx", "--perspective: unknown value 'rxtx'"),
     ("latency --slowest 5", "--slowest: has no effect without --detail"),
-    ("latency --peer x", "--peer: has no effect without --from"),
-    ("latency --mode summary", "--mode: summary does not follow packets"),
-    ("latency --from x --peer x", "--peer: is the recording of --from"),
+    ("latency --save x", "--save: has no effect without --detail"),
+    ("latency --detail --mode summary", "--mode: summary does not follow packets"),
+    ("latency --from x --detail", "--from: a recording has no packets"),
+    ("latency --join x", "--join"),
+    ("latency --join x x", "--join: names the same file twice"),
+    ("latency --join x y --pid 1", "--pid: cannot be used with --join"),
+    ("latency --join x y --duration 5s", "--duration: cannot be used with --join"),
     ("diagnose --problem slow", "--problem: unknown value 'slow'"),
     ("diagnose --problem high_latency", "did you mean 'high-latency'?"),
     ("diagnose --json --output console", "--json: contradicts --output console"),
@@ -204,7 +208,8 @@ RIGHT: tuple[tuple[str, LiveRequest], ...] = (
     ("diagnose --duration 1min --interval 30s", LiveRequest(
         layers="all", events=True, duration_ns=60 * 10**9, interval_ns=30 * 10**9, cpu_ceiling_pct=5.0)),
     ("observe", LiveRequest(layers="all", events=True)),
-    ("latency", LiveRequest(layers="all", events=True, mode="detail")),
+    ("latency", LiveRequest(duration_ns=5_000_000_000)),
+    ("latency --detail", LiveRequest(mode="both", duration_ns=5_000_000_000)),
     ("diagnose", LiveRequest(layers="all", events=True, duration_ns=10_000_000_000, cpu_ceiling_pct=5.0)),
     ("record", LiveRequest(layers="all", events=True)),
     ("tcp --event-mode ebpf --cwnd-below 4", LiveRequest(layers=("socket", "tcp"), events=True)),
@@ -238,11 +243,10 @@ RIGHT: tuple[tuple[str, LiveRequest], ...] = (
         LiveRequest(filter=FlowFilter(pid=1, comm="nginx", cgroup="a/b", interface="lo"), netns=("x", "y")),
     ),
     (
-        "hist --perspective rx --layer qdisc,tcp,qdisc --mode both --interval 100ms --duration 1.5s --max-flows 7 "
-        "--cpu-ceiling 0.5%",
+        "observe --layer qdisc,tcp,qdisc --mode both --interval 100ms --duration 1.5s --max-flows 7 --cpu-ceiling 0.5%",
         LiveRequest(
             layers=("qdisc", "tcp"), mode="both", interval_ns=100_000_000, duration_ns=1_500_000_000, max_flows=7,
-            cpu_ceiling_pct=0.5,
+            cpu_ceiling_pct=0.5, events=True,
         ),
     ),
     ("hist --perspective rx --layer all --interval=2s --duration=2s", LiveRequest(

@@ -126,11 +126,10 @@ def check_files(args: argparse.Namespace) -> None:
     recording: Path | None = args.recording
     output: Path | None = args.output_file
     history: Path | None = getattr(args, "history_file", None)
-    peer: Path | None = getattr(args, "peer", None)
-    for option, file in (("--from", recording), ("--peer", peer)):
-        if file is not None:
-            _check_recording(option, file)
-    for option, file in (("--output-file", output), ("--history-file", history)):
+    saved: Path | None = getattr(args, "save", None)
+    if recording is not None:
+        _check_recording("--from", recording)
+    for option, file in (("--output-file", output), ("--history-file", history), ("--save", saved)):
         if file is not None:
             check_writable(option, file)
     if output is not None and recording is not None and output.exists() and output.samefile(recording):

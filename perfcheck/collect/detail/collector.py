@@ -22,6 +22,7 @@ from perfcheck.collect.base import programs
 from perfcheck.collect.base.loaded import Loaded, LoadedCollector
 from perfcheck.collect.detail import hooks
 from perfcheck.collect.detail.sampling import EVERYTHING, FEW, Shed, Store, lower_keep, narrowed, told
+from perfcheck.collect.tcp.kernel_filter import write_ends
 from perfcheck.ebpf import cache
 from perfcheck.ebpf.check import check_bpf
 from perfcheck.ebpf.image import Image
@@ -30,6 +31,7 @@ from perfcheck.ebpf.ringbuf import MappedRing
 from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.detail import DetailFilter, DetailStream, Kind
 from perfcheck.model.flow import FlowKey, Protocol
+from perfcheck.model.flow_filter import FlowFilter
 from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.checks import Check
 from perfcheck.system.clock import now_ns
@@ -45,6 +47,7 @@ _IDLE_INTERVAL_S: Final = 0.025
 """At 3,000,000 records a second the ring takes 87 ms to run full."""
 _BUDGET_EVERY_S: Final = 0.2
 _PROTOCOLS: Final = {6: Protocol.TCP, 17: Protocol.UDP}
+_NUMBERS: Final = {protocol: number for number, protocol in _PROTOCOLS.items()}
 
 
 class DetailCollector(LoadedCollector):
@@ -52,8 +55,11 @@ class DetailCollector(LoadedCollector):
 
     declared = declared.DETAIL
 
-    def __init__(self, ring_bytes: int = RING_BYTES, most: int = MOST_RECORDS) -> None:
-        """Nothing is loaded before `open`."""
+    def __init__(
+        self, ring_bytes: int = RING_BYTES, most: int = MOST_RECORDS, *, wanted: FlowFilter | None = None
+    ) -> None:  # fmt: skip
+        """Nothing is loaded before `open`. With `wanted` this is a live machine: flows pass the filter of ends."""
+        self._wanted = wanted
         self._ring_bytes = ring_bytes
         self._most = most
         self._kernel = Loaded(self.declared.name, prefix=f"{self.declared.name}/")
@@ -87,6 +93,7 @@ class DetailCollector(LoadedCollector):
         loaded.clear("flows")
         self._hosts = hosts
         _choose(loaded, scope.detail)
+        _choose_live(loaded, self._wanted)
         chosen = scope.detail
         self._filtered = bool(chosen.protocol or chosen.port or chosen.addresses)
         control = loaded.view("scope")[0]
@@ -265,6 +272,16 @@ def _choose(loaded: BpfObject, chosen: DetailFilter) -> None:
     for text in chosen.addresses:
         loaded.put("addresses", packed(text), bytes(4))
     control["addresses"] = bool(chosen.addresses)
+
+
+def _choose_live(loaded: BpfObject, wanted: FlowFilter | None) -> None:
+    """Tell the programs which ends are looked for on a live machine, which may see a flow where it arrives alone."""
+    control = loaded.view("detail")[0]
+    write_ends(loaded.view("filter")[0], wanted or FlowFilter())
+    control["by_ends"] = loaded.view("filter")[0]["by_ends"]
+    control["names_received"] = wanted is not None
+    if wanted is not None and wanted.protocol is not None:
+        control["protocol"] = _NUMBERS[wanted.protocol]
 
 
 def packed(text: str) -> bytes:
