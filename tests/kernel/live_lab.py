@@ -81,7 +81,7 @@ def _ss(host: Host) -> bytes:
 def _end(process: Process) -> None:
     if process.poll() is None:
         process.kill()
-    process.wait(timeout=5)
+    process.communicate(timeout=5)
 
 
 @contextmanager
