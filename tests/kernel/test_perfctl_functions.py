@@ -23,8 +23,8 @@ pytestmark = pytest.mark.kernel
 
 DOC: Final = Path(__file__).parents[2] / "docs" / "perfctl.md"
 LINE: Final = re.compile(r"^\|[^|]*\|([^|]+)\| `(perfctl [^`]+)` \|$", re.MULTILINE)
-AT_ONCE: Final = 4
-DURATION: Final = "1500ms"
+AT_ONCE: Final = 6
+DURATION: Final = "1s"
 LEAST_QUEUED: Final = 5000
 """Bytes that wait to be sent: more than iperf3's connection for control ever has."""
 IN_ORDER: Final = ("perfctl tcp --apply", "perfctl tcp --apply --yes", "perfctl undo --all")
