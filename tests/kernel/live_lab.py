@@ -81,7 +81,10 @@ def _ss(host: Host) -> bytes:
 def _end(process: Process) -> None:
     if process.poll() is None:
         process.kill()
-    process.communicate(timeout=5)
+    process.wait(timeout=5)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
 
 
 @contextmanager

@@ -213,7 +213,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
             lossy = lab.start("client", sys.executable, "-c", LOSSY, to)
             churn = lab.start("client", sys.executable, "-c", CHURN, to)
             assert churn.wait(timeout=20) == 0
-            report = json.loads(iperf3.communicate(timeout=20)[0])
+            assert iperf3.stdout is not None
+            report = json.loads(iperf3.stdout.read())
             assert lossy.poll() is None
             # All has arrived, and whole intervals of rest are told.
             watch.after(7)

@@ -28,7 +28,7 @@ def drawn_table(rng: np.random.Generator) -> FlowTable:
     places = rng.permutation(8)[: rng.integers(0, 9)]
     rows = len(places)
 
-    def some(low: float, high: float) -> Any:
+    def some(low: int, high: int) -> Any:
         return np.where(rng.random(rows) < 0.2, np.nan, rng.integers(low, high, rows))
 
     counts = {name: rng.integers(0, 1 << 40, rows) for name in (*COUNTS, *TOTALS)}
@@ -48,7 +48,7 @@ def runs(draw: st.DrawFn) -> list[Interval]:
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     made = []
     for number in range(draw(st.integers(1, 5))):
-        samples = rng.lognormal(9, 1, rng.integers(0, 50))
+        samples = rng.lognormal(9, 1, int(rng.integers(0, 50)))
         made.append(interval(
             number, drawn_table(rng),
             histograms={RTT: of_values("us", edges(BUCKETS), samples)} if samples.size else {},
@@ -127,9 +127,9 @@ def test_the_order_of_rows_does_not_matter(run: list[Interval], chance: Any) -> 
         places = list(range(len(one.flows)))
         chance.shuffle(places)
         shuffled.append(one.flows.where(np.array(places, np.intp)))
-    one, other = (by_connection(merged_flows(tables)) for tables in ([each.flows for each in run], shuffled))
-    assert one.keys() == other.keys()
-    for key, columns in one.items():
+    straight, other = (by_connection(merged_flows(tables)) for tables in ([each.flows for each in run], shuffled))
+    assert straight.keys() == other.keys()
+    for key, columns in straight.items():
         for name, value in columns.items():
             assert value == pytest.approx(other[key][name], nan_ok=True) if isinstance(value, float) else (
                 value == other[key][name]

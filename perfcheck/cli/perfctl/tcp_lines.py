@@ -20,11 +20,14 @@ ADVICE: Final[Mapping[str, str]] = {
     "queue_overflow": "a queue on the path overflows: pace (fq), use BBR, or find the queue with `perfctl diagnose`",
     "ecn_marking": "the path marks packets before it drops them: it is full, or its marking threshold is low",
     "application_limited": "the application offers less than the path carries: nothing in TCP makes it faster",
-    "congestion_window": "the window itself limits: keep connections open, "
-    "or see net.ipv4.tcp_slow_start_after_idle and the route's initcwnd",
+    "congestion_window": "the congestion window limits: losses keep it small (RETRANS), or the connection is too young "
+    "or too often idle to have opened it (net.ipv4.tcp_slow_start_after_idle, the route's initcwnd)",
     "bufferbloat": "a standing queue makes round trips long: use fq_codel or CAKE at the bottleneck, or BBR",
 }
 """What to do about a bottleneck of `perfcheck.live.bottleneck`; what is not here needs nothing."""
+
+_WHOLE_SECONDS: Final = 0.95
+"""Shorter intervals have tenths of a second in their times."""
 
 
 def heading(interval: Interval, *, is_recorded: bool) -> str:
@@ -36,9 +39,10 @@ def heading(interval: Interval, *, is_recorded: bool) -> str:
     )
     again, segments = int(flows["retrans_segs"].sum()), int(flows["data_segs_out"].sum())
     share = f" ({100 * again / segments:.2g} %)" if again and segments else ""
+    came = f" ({told.opened:,} opened, {told.ended:,} closed)" if told.opened or told.ended else ""
+    when = _time_of_day(interval, is_recorded=is_recorded)
     return (
-        f"{_time_of_day(interval, is_recorded=is_recorded)}  {count(len(flows), 'connection')} "
-        f"({told.opened:,} opened, {told.ended:,} closed), sent {format_value(sent, 'bps')}, "
+        f"{when}  {count(len(flows), 'connection')}{came}, sent {format_value(sent, 'bps')}, "
         f"received {format_value(received, 'bps')}, {count(again, 'retransmission')}{share}"
     )
 
@@ -46,7 +50,8 @@ def heading(interval: Interval, *, is_recorded: bool) -> str:
 def _time_of_day(interval: Interval, *, is_recorded: bool) -> str:
     """Return the local time of now; of a recording, which may come from anywhere, the date and UTC."""
     moment = datetime.fromtimestamp((interval.end_ns + interval.epoch_ns) / 1e9, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if is_recorded else f"{moment.astimezone():%H:%M:%S}"
+    tenths = f".{moment.microsecond // 100_000}" if interval.seconds < _WHOLE_SECONDS else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{tenths}Z" if is_recorded else f"{moment.astimezone():%H:%M:%S}{tenths}"
 
 
 def missing(interval: Interval) -> Iterator[str]:
