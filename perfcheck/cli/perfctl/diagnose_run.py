@@ -10,7 +10,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from perfcheck.cli.perfctl.output_choice import OutputChoice
-from perfcheck.cli.perfctl.writing import console_of, json_lines_of
+from perfcheck.cli.perfctl.writing import console_of, json_lines_of, wrapped
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import CouldNotMeasure, Stopped
 from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed, is_part
@@ -70,7 +70,8 @@ def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: 
         yield from block("also", ", ".join(named_cause(cause) for cause in rest), width)
     if correlate and found.account:
         yield Text("  decision tree", style="bold")
-        yield from (Text(f"    {line}") for line in _taken(found.account))
+        for line in _taken(found.account):
+            yield from map(Text, wrapped(f"    {line}", width))
     yield from _left_out(found, width)
 
 

@@ -154,7 +154,7 @@ class _Console(_Told):
         found = bottlenecks(shown)
         names = found.names.tolist()
         extra = [
-            Column(heading="BOTTLENECK", rank=4, is_text=True, cells=[
+            Column(heading="BOTTLENECK", rank=3, is_text=True, cells=[
                 name if name in {HEALTHY, IDLE} else f"{name} {share:.0f} %"
                 for name, share in zip(names, found.shares_pct.tolist(), strict=True)
             ]),

@@ -41,7 +41,7 @@ def connection_columns(rows: FlowTable, extra: Sequence[Column] = ()) -> tuple[C
         _values("CWND", 6, rows["cwnd_segs"], "count"),
         Column(heading="SSTHRESH", rank=15, cells=_thresholds(rows["ssthresh_segs"])),
         _values("INFLIGHT", 12, rows["inflight_segs"], "count"),
-        _values("RETRANS", 3, rows["retrans_segs"].astype(np.float64), "count"),
+        _values("RETRANS", 4, rows["retrans_segs"].astype(np.float64), "count"),
         Column(heading="RWND/SNDBUF/APP %", rank=9, cells=limited),
         _values("RWND", 13, rows["snd_wnd_bytes"], "bytes"),
         _values("SEND-Q", 10, rows["sendq_bytes"], "bytes"),
