@@ -80,6 +80,14 @@ class Core:
         thread = self._thread
         return self._spending if thread is None else replace(thread.spending, earlier=self._earlier)
 
+    def is_running(self, collector: Collector) -> bool:
+        """Return whether a collector still measures: those that were stopped are closed."""
+        return collector in self._running
+
+    def program_ns(self) -> int:
+        """Return the run time of the programs of those that still measure, since they were loaded."""
+        return sum(one.program_ns() for one in self._running if isinstance(one, Frugal))
+
     @property
     def used_pct(self) -> Mapping[str, float]:
         """What each collector took of one CPU, in percent, at the latest look."""

@@ -52,7 +52,7 @@ def joined(first: SavedDetail, second: SavedDetail) -> Joined:
 
 def _said(offset: Offset) -> str:
     error = format_value(offset.error_ns or 0, "ns")
-    return (f"the second host's clock is {_signed(offset.ns)} of the first's, +- {error}: half of the smallest round "
+    return (f"the second host's clock is {_signed(offset.ns)} the first's, +- {error}: half of the smallest round "
             f"trip, of {offset.forward} packets there and {offset.back} back")  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def _without_return(least: list[int], went_forward: bool) -> tuple[int, str]:
 
 
 def _signed(ns: int) -> str:
-    return f"{format_value(abs(ns), 'ns')} {'ahead' if ns >= 0 else 'behind'}"
+    return f"{format_value(abs(ns), 'ns')} {'ahead of' if ns >= 0 else 'behind'}"
 
 
 def _together(first: DetailStream, second: DetailStream, offset_ns: int) -> DetailStream:

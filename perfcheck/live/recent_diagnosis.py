@@ -11,6 +11,7 @@ from perfcheck.live.alerts.alert import Alert, AlertState
 from perfcheck.live.diagnosis import diagnosed
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.interval import Interval
+from perfcheck.model.record import DiagnosisRecord
 from perfcheck.output.diagnosis import named_cause
 
 WINDOW: Final = 5
@@ -23,8 +24,9 @@ _NAMED: Final = 2
 class RecentDiagnosis:
     """Keeps the last intervals, and judges them when an alert is raised and again while it goes on."""
 
-    def __init__(self, load: Callable[[], RuleSet] = lambda: load_rules(())) -> None:
-        """Take what loads the rules; they are loaded with the first alert."""
+    def __init__(self, load: Callable[[], RuleSet] = lambda: load_rules(()), *, part: bool = False) -> None:
+        """Take what loads the rules, and whether only some flows are watched; rules are loaded with the first alert."""
+        self._part = part
         self._load = load
         self._rules: RuleSet | None = None
         self._recent: deque[Interval] = deque(maxlen=WINDOW)
@@ -39,7 +41,20 @@ class RecentDiagnosis:
         if not raised and not (lasting and self._since >= AGAIN):
             return ""
         self._since = 0
+        return ", ".join(named_cause(cause) for cause in self._causes() if cause.cause != HEALTHY)
+
+    @property
+    def looks(self) -> int:
+        """How many intervals are judged."""
+        return len(self._recent)
+
+    def at_the_end(self) -> str:
+        """Return the most probable causes of the last intervals; "" where no connection was seen in them."""
+        if not any(len(one.flows) for one in self._recent):
+            return ""
+        return ", ".join(map(named_cause, self._causes()))
+
+    def _causes(self) -> Sequence[DiagnosisRecord]:
         if self._rules is None:
             self._rules = self._load()
-        causes = diagnosed(tuple(self._recent), self._rules, correlate=False).causes
-        return ", ".join(named_cause(cause) for cause in causes[:_NAMED] if cause.cause != HEALTHY)
+        return diagnosed(tuple(self._recent), self._rules, correlate=False, part=self._part).causes[:_NAMED]

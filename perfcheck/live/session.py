@@ -20,7 +20,7 @@ from perfcheck.collect.sockdiag.collector import SockdiagCollector
 from perfcheck.collect.sockdiag.live import LACKS, PolledTcp
 from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.collect.tcp.live import LiveTcp, Read
-from perfcheck.errors import Stopped, Unavailable
+from perfcheck.errors import CollectError, Stopped, Unavailable
 from perfcheck.live.figures import tcp_figures
 from perfcheck.model.budget import Budget
 from perfcheck.model.event import Event
@@ -161,15 +161,19 @@ class LiveSession:
         return interval, after
 
     def _events_since(self) -> tuple[Event, ...]:
-        if self._events is None or self._events not in self._opened:
+        if self._events is None or self._core is None or not self._core.is_running(self._events):
             return ()
-        events = tuple(alerts_of(self._events.take(), (), self._first_event, lambda *_: ()))
+        try:
+            stream = self._events.take()
+        except CollectError:
+            return ()  # It was stopped meanwhile.
+        events = tuple(alerts_of(stream, (), self._first_event, lambda *_: ()))
         self._first_event += len(events)
         return events
 
     def _accounting(self, core: Core, read: Read, seen: Sequence[Observation]) -> Accounting:
         bpf_pct = sum(pct for name, pct in core.used_pct.items() if name != "budget")
-        cpu_pct = self._spent.look(sum(one.program_ns() for one in self._opened if hasattr(one, "program_ns")))
+        cpu_pct = self._spent.look(core.program_ns())
         self._spent.keep_room(len(read.flows) / self.request.max_flows, refused=read.refused > 0)
         shed = tuple({one.collector: one.what for one in core.spending_so_far.shed}.values())
         if self._spent.stretch > 1:
@@ -211,7 +215,8 @@ class _Spending:
         """Return the share since the last look, in percent; what stays above the ceiling stretches the intervals."""
         at_s, own_s = time.monotonic(), time.process_time()
         first = self._programs_ns < 0
-        grown_ns = 0 if first else programs_ns - self._programs_ns
+        # A collector that was stopped takes its run time with it.
+        grown_ns = 0 if first else max(programs_ns - self._programs_ns, 0)
         seconds = max(at_s - self._before[0], 1e-6)
         used_pct = 100 * (own_s - self._before[1] + grown_ns / 1e9) / seconds
         self._before, self._programs_ns = (at_s, own_s), programs_ns

@@ -93,8 +93,19 @@ class Packets:
         return [each for each in found if len(each.us)]
 
     def lost(self) -> int:
-        """Return how many packets left and never arrived, though later ones did; where both ends are seen."""
-        return int(self.by_role[Role.WHOLE]["lost"].sum()) if Role.WHOLE in self.by_role else 0
+        """Return how many packets left and never arrived, though some before and after them did.
+
+        Before a flow's first arrival nobody may have looked at the receiving end yet.
+        """
+        packets = self.by_role.get(Role.WHOLE)
+        if packets is None:
+            return 0
+        number = 0
+        for flow in np.unique(packets["flow"][packets["lost"]]):
+            own = packets[packets["flow"] == flow]
+            there = own["transmitted_ns"][(own["softirq_ns"] > 0) | (own["received_ns"] > 0)]
+            number += int((own["lost"] & (own["transmitted_ns"] > there.min())).sum())
+        return number
 
     def slowest(self, most: int) -> Sequence[SlowPacket]:
         """Return the packets that took longest from the first station to the last that were seen, slowest first."""

@@ -147,3 +147,16 @@ def test_each_segment_with_data_is_sampled_once_when_it_leaves(offloads: bool) -
 def test_what_the_filters_leave_out_is_not_sampled(pair: lab.Pair) -> None:
     seen, _ = watched(pair, FlowFilter(remote=End(ports=(1, 2))), 100_000)
     assert not any(seen.of(quantity, Side.SEND) for quantity in (INFLIGHT,))
+
+
+def test_a_recording_has_the_send_side_where_it_was_asked_for(tmp_path: Path, output: Path) -> None:
+    recording = tmp_path / "live.rec"
+    with links_lab.relay(delay="2ms") as hosts, sending(hosts, rcvbuf=RCVBUF_BYTES):
+        status = main(["record", "--netns", f"pc-{hosts.tag}-a", "--rport", str(PORT), "--interval", "500ms",
+                       "--duration", "1s", "--send-side", "--output-file", str(recording)])  # fmt: skip
+    assert status == 0
+    assert main(["hist", "--from", str(recording), "--output", "json", "--output-file", str(output)]) == 0
+    events = told(output)
+    for metric in ("tcp.rtt_us.p50", "tcp.inflight_segs.p50", "tcp.send_inflight_segs.p50", "tcp.send_srtt_us.p50"):
+        assert of_run(events, metric)["value"] > 0
+    assert of_run(events, "tcp.bdp_bytes")["context"]["fill"] in {"below", "about"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -175,3 +176,33 @@ def test_files_of_two_runs_are_joined_by_the_command(pair: lab.Pair, tmp_path: P
     assert "nic.wire_us.p50" in stages(events, "whole")
     (share,) = (one for one in events if one["metric"] == "nic.followed_packets")
     assert "the second host's clock is" in share["context"]["notes"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_host_that_talks_to_itself_has_the_whole_way(pair: lab.Pair, output: Path, address: str) -> None:
+    def connected() -> tuple[socket.socket, socket.socket]:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.create_server((address, lab.PORT), family=family) as listener:
+            one = socket.create_connection((address, lab.PORT))
+            return one, listener.accept()[0]
+
+    one, two = pair.client(connected)
+    stop = threading.Event()
+
+    def send() -> None:
+        while not stop.is_set():
+            one.sendall(bytes(MESSAGE_BYTES))
+            two.recv(MESSAGE_BYTES, socket.MSG_WAITALL)
+            time.sleep(0.005)
+
+    with one, two:
+        sending_thread = threading.Thread(target=send)
+        sending_thread.start()
+        events = latency(output, "--netns", pair.names[0], "--rport", str(lab.PORT), "--detail", "--duration", "1s",
+                         "--cpu-ceiling", "100")  # fmt: skip
+        stop.set()
+        sending_thread.join()
+    whole = stages(events, "whole")
+    assert {"socket.tx_stage_us.p50", "nic.wire_us.p50", "tcp.rx_stage_us.p50", "app.oneway_us.p50"} <= whole.keys()
+    (share,) = (one for one in events if one["metric"] == "nic.followed_packets")
+    assert share["value"] > 50

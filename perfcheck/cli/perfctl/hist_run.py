@@ -94,8 +94,8 @@ def _say_what_is_missing(made: _Run, out: OutputChoice) -> None:
     seen, sides = made.report.seen, made.report.sides
     sampled = any(seen.of(quantity, Side.ACK) for quantity in QUANTITIES if quantity.ack != RATE)
     if Side.SEND in sides and out.recording is not None and sampled and not _has_send_side(seen):
-        complain(f"{out.prog}: the recording has no send side: "
-                 "only what was sampled when ACKs arrived is in it")  # fmt: skip
+        complain(f"{out.prog}: the recording has no send side: only what was sampled when ACKs arrived "
+                 "is in it; record with --send-side")  # fmt: skip
 
 
 def _has_send_side(seen: Perspectives) -> bool:

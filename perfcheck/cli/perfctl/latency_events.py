@@ -18,9 +18,9 @@ from perfcheck.model.metric import Layer
 _LAYER_OF: Mapping[str, Layer] = {layer.value: layer for layer in Layer}
 
 
-def latency_events(report: LatencyReport, end_ns: int) -> Iterator[Event]:
+def latency_events(report: LatencyReport) -> Iterator[Event]:
     """Yield all events; those of packets are of type `detail`, the others summaries."""
-    number = count()
+    number, end_ns = count(), report.end_ns
     for split in report.splits.largest(TOLD):
         yield _of_split(split, next(number), end_ns)
     if report.packets is None:

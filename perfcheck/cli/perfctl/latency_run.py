@@ -105,7 +105,8 @@ class _Watched:
         """Return what is to be told."""
         return LatencyReport(
             splits=self.splits, packets=packets_of(self.packets.stream, self._passes()) if self.packets else None,
-            seconds=(self.end_ns - self.begin_ns) / 1e9, epoch_ns=self.epoch_ns, slowest=slowest, notes=self.notes,
+            seconds=(self.end_ns - self.begin_ns) / 1e9, end_ns=self.end_ns, epoch_ns=self.epoch_ns,
+            slowest=slowest, notes=self.notes,
         )  # fmt: skip
 
 
@@ -123,8 +124,8 @@ def _joined(args: argparse.Namespace, request: LiveRequest) -> LatencyReport:
     stream = both.stream
     return LatencyReport(
         splits=Splits(), packets=packets_of(stream, passing(request.filter)),
-        seconds=(stream.end_ns - stream.start_ns) / 1e9, epoch_ns=first.epoch_ns, slowest=args.slowest,
-        notes=(both.how,),
+        seconds=(stream.end_ns - stream.start_ns) / 1e9, end_ns=stream.end_ns, epoch_ns=first.epoch_ns,
+        slowest=args.slowest, notes=(both.how,),
     )  # fmt: skip
 
 
@@ -138,8 +139,7 @@ def _save(path: Path, packets: SavedDetail) -> None:
 def _tell(report: LatencyReport, out: OutputChoice) -> None:
     if out.format == "json":
         with events_of(out.file, out.prog) as write:
-            end_ns = report.packets.stream.end_ns if report.packets is not None else 0
-            write(latency_events(report, end_ns), epoch_ns=report.epoch_ns)
+            write(latency_events(report), epoch_ns=report.epoch_ns)
     else:
         with console_of(out.file) as console:
             print_lines(console, report_lines(report))

@@ -37,6 +37,7 @@ class LatencyReport:
     splits: Splits
     packets: Packets | None
     seconds: float
+    end_ns: int
     epoch_ns: int
     slowest: int
     notes: Sequence[str] = ()

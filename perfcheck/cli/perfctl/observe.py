@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from perfcheck.cli.perfctl import values
-from perfcheck.cli.perfctl.alert_target import AlertTarget
 from perfcheck.cli.perfctl.command import Command, Example, Watching
 from perfcheck.cli.perfctl.options import option
 from perfcheck.cli.perfctl.parser import Each
 from perfcheck.cli.perfctl.values import value
 from perfcheck.errors import UsageError
+
+if TYPE_CHECKING:
+    from perfcheck.live.delivery import Target
+
+
+def _target(text: str) -> Target:
+    """Return where alerts go; what delivers them is loaded only where it is asked for."""
+    from perfcheck.live.delivery import target_of
+
+    return target_of(text)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +35,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     option(group, "--alert-drop-rate", "alert where more than this share of packets is dropped on this machine",
            dest="alert_drop_rate_pct", type=values.percent(), metavar="PCT")  # fmt: skip
     group.add_argument(
-        "--alert-output", action=Each, default=(), type=value(AlertTarget.parse), metavar="TARGET",
+        "--alert-output", action=Each, default=(), type=value(_target), metavar="TARGET",
         help="where alerts go beside the output: file:PATH, syslog, or webhook:URL; can be repeated",
     )  # fmt: skip
 

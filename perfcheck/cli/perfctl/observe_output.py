@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol, TextIO
+from typing import Final, Protocol
 
 from rich.text import Text
 
 from perfcheck.cli.perfctl.output_choice import OutputChoice
-from perfcheck.cli.perfctl.writing import wrapped
-from perfcheck.errors import UsageError
+from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, wrapped
 from perfcheck.live import observe_text
 from perfcheck.live.observation import Figures
 from perfcheck.model.event import Event
 from perfcheck.model.interval import Interval
-from perfcheck.model.printable import ascii_json
-from perfcheck.output.terminal import PIPE_WIDTH, SafeConsole, console_for
-from perfcheck.system.printing import complain, say_json
+from perfcheck.output.terminal import SafeConsole
+from perfcheck.system.printing import complain
 
 _STYLES: Final = {observe_text.RAISED: "bold red", observe_text.CLEARED: "green"}
 """The words alone carry the meaning."""
@@ -39,18 +37,12 @@ class Told(Protocol):
 @contextmanager
 def told_to(out: OutputChoice) -> Iterator[Told]:
     """Yield what tells the results as the options say; UsageError where a file cannot be made."""
-    if out.file is None:
-        yield _Json(None, out.prog) if out.format == "json" else _Lines(console_for())
-        return
-    try:
-        stream = out.file.open("w", encoding="utf-8")
-    except OSError as problem:
-        raise UsageError(f"--output-file: {out.file}: {problem.strerror}; name another file") from None
-    with stream:
-        if out.format == "json":
-            yield _Json(stream, out.prog)
-        else:
-            yield _Lines(SafeConsole(file=stream, width=PIPE_WIDTH))
+    if out.format == "json":
+        with events_of(out.file, out.prog) as write:
+            yield _Json(write, out.prog)
+    else:
+        with console_of(out.file) as console:
+            yield _Lines(console)
 
 
 class _Lines:
@@ -95,29 +87,19 @@ class _Lines:
 class _Json:
     """One event a line, brought out at once."""
 
-    def __init__(self, stream: TextIO | None, tool: str) -> None:
-        self._stream = stream
+    def __init__(self, write: EventWriter, tool: str) -> None:
+        self._events = write
         self._tool = tool
 
     def interval(self, interval: Interval, figures: Figures, details: Iterable[str], events: Sequence[Event]) -> None:  # noqa: ARG002
         """Write the events."""
-        self._write(events, interval.epoch_ns)
+        self._events(events, epoch_ns=interval.epoch_ns)
 
     def end(self, lines: Iterable[str], events: Sequence[Event], epoch_ns: int) -> None:  # noqa: ARG002
         """Write the events of the summary."""
-        self._write(events, epoch_ns)
+        self._events(events, epoch_ns=epoch_ns)
 
     def note(self, lines: Iterable[str]) -> None:
         """Write to standard error: it is no event."""
         for line in lines:
             complain(f"{self._tool}: {line}")
-
-    def _write(self, events: Sequence[Event], epoch_ns: int) -> None:
-        if not events:
-            return
-        lines = [ascii_json(event.to_json(tool=self._tool, epoch_ns=epoch_ns)) for event in events]
-        if self._stream is None:
-            say_json("\n".join(lines))
-            return
-        self._stream.write("".join(f"{line}\n" for line in lines))
-        self._stream.flush()

@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 
 from perfcheck.cli.perfctl.observe_output import Told, told_to
 from perfcheck.cli.perfctl.output_choice import OutputChoice
-from perfcheck.errors import Stopped, UsageError
+from perfcheck.errors import Stopped
 from perfcheck.live import observe_text
 from perfcheck.live.alerts import Alert, AlertState, AlertWatch, UserBounds, alert_event
-from perfcheck.live.delivery import Deliveries, DeliveryReport, Target, target_of
+from perfcheck.live.delivery import Deliveries, DeliveryReport
+from perfcheck.live.diagnosis import is_part
 from perfcheck.live.observation import (
     FIRST_NUMBER,
     Totals,
@@ -34,7 +35,7 @@ def run(
 ) -> int:
     """Tell each interval until the end or Ctrl-C, then the summary; return the exit status."""
     with told_to(out) as told, _delivering(args, out) as deliveries:
-        run_ = _Run(told, deliveries, AlertWatch(bounds_of(args)), single_events=request.mode != "summary")
+        run_ = _Run(told, deliveries, AlertWatch(bounds_of(args)), request)
         try:
             with open_intervals() as intervals, _ended_by_interrupt(intervals):
                 for interval in intervals:
@@ -57,14 +58,6 @@ def bounds_of(args: argparse.Namespace) -> UserBounds:
     )  # fmt: skip
 
 
-def targets_of(args: argparse.Namespace) -> tuple[Target, ...]:
-    """Return where alerts go; UsageError for a target that the parser of options let pass."""
-    try:
-        return tuple(target_of(f"{each.kind}:{each.where}" if each.where else each.kind) for each in args.alert_output)
-    except ValueError as problem:
-        raise UsageError(f"--alert-output: {problem}") from None
-
-
 def _ended_by_interrupt(intervals: Intervals) -> AbstractContextManager[None]:
     """Let Ctrl-C end the interval that is under way, and tell it, where the source can do that."""
     stop = getattr(intervals, "stop", None)
@@ -74,7 +67,7 @@ def _ended_by_interrupt(intervals: Intervals) -> AbstractContextManager[None]:
 @contextmanager
 def _delivering(args: argparse.Namespace, out: OutputChoice) -> Iterator[Deliveries]:
     """Yield what delivers alerts; whatever ends the block, undelivered ones are told."""
-    deliveries = Deliveries(targets_of(args), tool=out.prog)
+    deliveries = Deliveries(args.alert_output, tool=out.prog)
     try:
         yield deliveries
     except BaseException:
@@ -88,12 +81,12 @@ def _delivering(args: argparse.Namespace, out: OutputChoice) -> Iterator[Deliver
 class _Run:
     """One run: what each interval adds, and how it ends."""
 
-    def __init__(self, told: Told, deliveries: Deliveries, watch: AlertWatch, *, single_events: bool) -> None:
+    def __init__(self, told: Told, deliveries: Deliveries, watch: AlertWatch, request: LiveRequest) -> None:
         self._told = told
         self._deliveries = deliveries
         self._watch = watch
-        self._diagnosis = RecentDiagnosis()
-        self._single_events = single_events
+        self._diagnosis = RecentDiagnosis(part=is_part(request))
+        self._single_events = request.mode != "summary"
         self._join = RetransmissionJoin()
         self._totals = Totals()
         self._numbers = itertools.count(FIRST_NUMBER)
@@ -129,6 +122,8 @@ class _Run:
 
     def _summary(self, report: DeliveryReport) -> Iterator[str]:
         yield from observe_text.summary_lines(self._totals, self._watch.active)
+        if causes := self._diagnosis.at_the_end():
+            yield f"diagnosis of the last {self._diagnosis.looks} intervals: {causes}"
         yield from report.lines()
 
     def _count(self, behind: Sequence[Retransmission]) -> None:

@@ -20,6 +20,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
            "alone: all of it is recorded)", dest="hindsight_ns",
            default=DEFAULT_HINDSIGHT_NS, metavar="TIME",
            type=values.duration_ns(values.LEAST_INTERVAL_NS, 24 * 3600 * 10**9, "5min"))  # fmt: skip
+    flag(group, "--send-side", "also sample connections when their segments leave, for `perfctl hist --perspective "
+         "tx`; this costs a program at each segment")  # fmt: skip
     flag(group, "--recover", "write what a killed `perfctl record` left to the file, and measure nothing")
 
 
@@ -44,5 +46,6 @@ COMMAND: Final = Command(
                 what="record one minute of flows to 10.0.0.0/8, all layers"),
     ),
     add_arguments=_add_arguments, check=_check,
-    watching=Watching(layers="all", mode="summary", events=lambda _args: True, reads_recordings=False),
+    watching=Watching(layers="all", mode="summary", events=lambda _args: True, send_side=lambda args: args.send_side,
+                      reads_recordings=False),
 )  # fmt: skip

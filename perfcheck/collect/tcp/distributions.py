@@ -184,9 +184,15 @@ class Distributions:
         if not active.size:
             return
         lost = own["lost_samples"][active].astype(np.int64)
+        total = own["rtt_spread"]["total"][active].astype(np.int64)
+        # Those that waited before have been told.
+        told = np.arange(self._waited.shape[1]) < self._seen[rows[active]][:, None]
+        waited = self._waited["rtt"][rows[active]].astype(np.int64)
+        self._losts[rows[active]] += self._seen[rows[active]]
+        self._sums["rtt"][rows[active]] += np.where(told & (waited != decode.NO_VALUE), waited, 0).sum(axis=1)
+        self._seen[rows[active]] = 0
         more = lost - self._losts[rows[active]]
         self._losts[rows[active]] = lost
-        total = own["rtt_spread"]["total"][active].astype(np.int64)
         grown, self._sums["rtt"][rows[active]] = total - self._sums["rtt"][rows[active]], total
         counted[active] = np.maximum(more, 0)
         columns["rtt_mean_us"][active] = np.divide(grown, more, out=np.full(len(more), np.nan), where=more > 0)

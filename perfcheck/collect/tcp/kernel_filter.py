@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from perfcheck.system.socket_owners import named, processes, sockets_of
 _FAMILIES: Final = {4: 2, 6: 10}  # AF_INET, AF_INET6
 _TCP: Final = 6
 _WITH_LISTENERS: Final = 0xFFF & ~(1 << 6)  # without TIME_WAIT
+_SHARE_OF_CPU: Final = 0.005
 _LISTEN: Final = 10
 _HEAD: Final = struct.Struct("=BB2x2s2s32s4xQ")  # family, state, ports, addresses, interface, cookie
 _INODE: Final = struct.Struct("=68xI")
@@ -59,6 +61,7 @@ class SocketFilter:
         self._loaded, self._wanted, self._scope = loaded, wanted, scope
         self._by_task = wanted.pid is not None or wanted.comm is not None
         self._known: set[tuple[str, bytes]] = set()
+        self._due_s = 0.0
         element = loaded.view("filter")[0]
         write_ends(element, wanted)
         element["by_task"] = self._by_task
@@ -72,8 +75,15 @@ class SocketFilter:
         self.refresh()
 
     def refresh(self) -> None:
-        """Look again who belongs to the filter; what was refused is asked anew where somebody joined."""
+        """Look again who belongs to the filter; what was refused is asked anew where somebody joined.
+
+        With thousands of processes or files a look takes long: then it is taken seldom.
+        """
+        began_s = time.monotonic()
+        if began_s < self._due_s:
+            return
         found = set(self._found())
+        self._due_s = time.monotonic() + (time.monotonic() - began_s) / _SHARE_OF_CPU
         joined = found - self._known
         for name, key in joined:
             self._loaded.put(name, key, _YES)

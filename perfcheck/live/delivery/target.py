@@ -56,7 +56,7 @@ def target_of(text: str) -> Target:
     if text == "syslog":
         return SyslogTarget()
     if kind == "file" and rest:
-        return FileTarget(path=Path(rest))
+        return _file(Path(rest))
     if kind == "webhook" and rest:
         return _webhook(rest)
     if kind in ("file", "webhook"):
@@ -65,6 +65,14 @@ def target_of(text: str) -> Target:
         raise ValueError("syslog takes no value; write --alert-output syslog")
     hint = f"; for a webhook write webhook:{kind}:..." if kind in ("http", "https") else ""
     raise ValueError(f"{_EXPECTED}{hint or f', got {shown(text)}'}")
+
+
+def _file(path: Path) -> FileTarget:
+    if path.is_dir():
+        raise ValueError(f"{shown(str(path))} is a folder; add a file name")
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {shown(str(path.parent))}; make it first")
+    return FileTarget(path=path)
 
 
 def _webhook(url: str) -> WebhookTarget:
