@@ -14,17 +14,19 @@ import numpy.typing as npt
 from perfcheck.cli.perfctl import tcp_lines
 from perfcheck.cli.perfctl.advising import Advisor
 from perfcheck.cli.perfctl.columns import Column
+from perfcheck.cli.perfctl.flow_names import flow_texts
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.tcp_events import connection_events, group_events
 from perfcheck.cli.perfctl.tcp_trends import Trends, opened_trends
-from perfcheck.cli.perfctl.tcp_view import closed_lines, connection_columns, flow_text, group_columns
+from perfcheck.cli.perfctl.tcp_view import closed_columns, connection_columns, group_columns
 from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, print_lines, print_table
 from perfcheck.errors import Stopped
 from perfcheck.live.bottleneck import HEALTHY, IDLE, bottlenecks
-from perfcheck.live.connections import Triggers, bytes_of, largest
+from perfcheck.live.connections import Triggers, bytes_of, largest, with_rates_of
 from perfcheck.live.grouping import GroupBy, group
 from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.totals import Totals
+from perfcheck.live.wording import count
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.model.units import format_value
@@ -118,6 +120,7 @@ class _Console(_Told):
         self._is_recorded = is_recorded
         self._lacks: Mapping[str, str] = {}
         self._advised: frozenset[str] = frozenset()
+        self._seconds = 1.0
 
     def begin(self, connections: int | None, interval_ns: int) -> None:
         """Print how many connections there are: the first figures come when the first interval is over."""
@@ -127,7 +130,7 @@ class _Console(_Told):
 
     def interval(self, interval: Interval) -> None:
         """Print a heading, the table, those that closed, and what is missing."""
-        flows = interval.flows
+        flows, self._seconds = interval.flows, interval.seconds
         rows = np.arange(len(flows)) if self._asked.triggers is None else self._asked.triggers.met(flows)
         if self._asked.triggers is not None and not len(rows):
             return
@@ -163,7 +166,7 @@ class _Console(_Told):
         found = bottlenecks(shown)
         names = found.names.tolist()
         extra = [
-            Column(heading="BOTTLENECK", rank=4, is_text=True, cells=[
+            Column(heading="BOTTLENECK", rank=3, is_text=True, cells=[
                 name if name in {HEALTHY, IDLE} else f"{name} {share:.0f} %"
                 for name, share in zip(names, found.shares_pct.tolist(), strict=True)
             ]),
@@ -172,20 +175,20 @@ class _Console(_Told):
         if self._asked.triggers is not None:
             reasons = [self._asked.triggers.reasons(flows, row) for row in chosen.tolist()]
             extra.append(Column(heading="TRIGGER", rank=1, is_text=True, cells=reasons))
-        print_table(self._console, connection_columns(shown, extra))
+        print_table(self._console, connection_columns(with_rates_of(shown, self._seconds), extra))
         _say_more(self._console, more, "connection")
-        texts = [flow_text(key) for key in shown.keys()]  # noqa: SIM118 - not a mapping
-        print_lines(self._console, tcp_lines.advice(names, texts, already=self._advised))
-        self._advised = frozenset(names)
+        print_lines(self._console, tcp_lines.advice(names, flow_texts(shown), already=self._advised))
+        self._advised |= frozenset(names)
 
     def _closed(self, flows: FlowTable, rows: npt.NDArray[np.intp]) -> None:
         carried = flows["total_bytes_acked"][rows].astype(np.float64) + flows["total_bytes_received"][rows]
         shown = rows[largest(carried, CLOSED_ROWS)]
-        print_lines(self._console, closed_lines(flows, shown))
+        if len(shown):
+            print_table(self._console, closed_columns(flows.where(shown)))
         _say_more(self._console, len(rows) - len(shown), "closed connection")
 
     def _groups(self, flows: FlowTable) -> None:
-        groups = group(flows, self._asked.by)
+        groups = group(with_rates_of(flows, self._seconds), self._asked.by)
         carried = groups.sums["bytes_acked"].astype(np.float64) + groups.sums["bytes_received"]
         chosen = largest(carried, ROWS)
         if len(chosen):
@@ -208,10 +211,11 @@ class _Json(_Told):
         if self._asked.triggers is not None:
             flows = flows.where(self._asked.triggers.met(flows))
         if self._asked.by is GroupBy.CONNECTION:
-            events = connection_events(interval, flows, self._number, self._notes(flows))
+            table = with_rates_of(flows, interval.seconds)
+            events = connection_events(interval, table, self._number, self._notes(flows))
             self._number += len(flows)
         else:
-            groups = group(flows, self._asked.by)
+            groups = group(with_rates_of(flows, interval.seconds), self._asked.by)
             notes = [{"trend": text} if text else {} for text in self._trends.of_groups(groups.labels)]
             events = group_events(interval, groups, np.arange(len(groups)), self._number, notes)
             self._number += len(groups)
@@ -237,4 +241,4 @@ def _largest_first(flows: FlowTable, rows: npt.NDArray[np.intp], most: int) -> n
 
 def _say_more(console: SafeConsole, number: int, what: str) -> None:
     if number > 0:
-        print_lines(console, [f"  and {tcp_lines.count(number, f'more {what}')}; --output json tells all"])
+        print_lines(console, [f"  and {count(number, f'more {what}')}; --output json tells all"])
