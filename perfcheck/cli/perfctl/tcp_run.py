@@ -40,25 +40,32 @@ TIES_BROKEN_BY: Final = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """The options of `perfctl tcp`; `triggers` None: every interval is told."""
+    """The options of `perfctl tcp`; `triggers` None: every interval is told.
+
+    `single_events`: these are told, too.
+    """
 
     by: GroupBy
     triggers: Triggers | None
+    single_events: bool = False
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> _Asked:
+    def of(cls, args: argparse.Namespace, mode: str) -> _Asked:
         """Return what the options say."""
         triggers = Triggers(
             rwnd_limited_above_pct=args.rwnd_limited_above_pct, cwnd_below_segs=args.cwnd_below_segs
         )  # fmt: skip
-        return cls(by=GroupBy(args.group_by), triggers=triggers if args.event_mode == "ebpf" else None)
+        return cls(
+            by=GroupBy(args.group_by), triggers=triggers if args.event_mode == "ebpf" else None,
+            single_events=mode != "summary",
+        )  # fmt: skip
 
 
 def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end, Ctrl-C or a signal; then the summary."""
-    asked, totals = _Asked.of(args), Totals()
+    asked, totals = _Asked.of(args, request.mode), Totals()
     with ExitStack() as stack:
         # A recording of somebody else's may hold any number: no reason for numpy's warnings.
         stack.enter_context(np.errstate(all="ignore"))
@@ -126,7 +133,7 @@ class _Console(_Told):
         """Print how many connections there are: the first figures come when the first interval is over."""
         if connections is not None:
             every = format_value(interval_ns / 1e9, "s")
-            print_lines(self._console, [f"watching {tcp_lines.count(connections, 'connection')}, figures each {every}"])
+            print_lines(self._console, [f"watching {count(connections, 'connection')}, figures each {every}"])
 
     def interval(self, interval: Interval) -> None:
         """Print a heading, the table, those that closed, and what is missing."""
@@ -139,6 +146,8 @@ class _Console(_Told):
             self._connections(flows, rows)
         else:
             self._groups(flows.where(rows))
+        if self._asked.single_events:
+            print_lines(self._console, tcp_lines.event_lines(interval))
         print_lines(self._console, tcp_lines.missing(interval))
         if interval.lacks != self._lacks:
             self._lacks = interval.lacks
@@ -220,6 +229,8 @@ class _Json(_Told):
             events = group_events(interval, groups, np.arange(len(groups)), self._number, notes)
             self._number += len(groups)
         self._write(events, epoch_ns=interval.epoch_ns)
+        if self._asked.single_events:
+            self._write(interval.events, epoch_ns=interval.epoch_ns)
 
     def _notes(self, flows: FlowTable) -> Sequence[Mapping[str, str]]:
         names = bottlenecks(flows).names.tolist()
