@@ -53,7 +53,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _wants_events(args: argparse.Namespace) -> bool:
-    return args.mode in {"detail", "both"}
+    return args.event_mode == "ebpf" or args.mode in {"detail", "both"}
 
 
 COMMAND: Final = Command(
@@ -68,5 +68,5 @@ COMMAND: Final = Command(
                 what="nginx, one row a process, with advice for sysctls that limit it"),
     ),
     add_arguments=_add_arguments, check=_check,
-    watching=Watching(layers=("socket", "tcp"), events=_wants_events, events=lambda args: args.event_mode == "ebpf"),
+    watching=Watching(layers=("socket", "tcp"), events=_wants_events),
 )  # fmt: skip
