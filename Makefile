@@ -37,9 +37,9 @@ VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p 
 # less time, each start of pytest half of it. The tests start both hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test-tools lock distros demo test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-detail bench-series bench-compare \
+.PHONY: help setup test-tools lock distros demo test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-detail bench-series bench-compare \
 	bench-diagnose error-rates campaign campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
-	part-xdist part-kernel
+	part-xdist part-beside part-kernel
 # The parts of a target run in their order, also with -j.
 .NOTPARALLEL:
 
@@ -55,6 +55,7 @@ help:
 	@echo 'make bench           time of the steps around the traffic: lab up, programs attached, lab down'
 	@echo 'make bench-links     compare emulated links with what was asked (BENCH="--only table --output docs/bench-links.md")'
 	@echo 'make bench-overhead  what measuring costs, next to BCC and bpftrace (BENCH="--only tools --output FILE")'
+	@echo 'make bench-perfctl   what perfctl costs, next to BCC, bpftrace and ss, with filters, and with 10,000 connections'
 	@echo 'make bench-detail    how fast detail mode reads its ring buffer, and that every lost record is counted'
 	@echo 'make bench-series    size of time series, how long drawing takes, what memory they need, what a tick costs'
 	@echo 'make bench-compare   how long comparison and history take'
@@ -82,13 +83,13 @@ demo: setup
 	$(PYTEST) $(DEMO) --baseline -q -p no:cacheprovider
 
 test: setup test-tools
-	@MAKE="$(MAKE)" .ci/parts lint types unit plugin xdist kernel
+	@MAKE="$(MAKE)" .ci/parts lint types unit plugin xdist beside kernel
 
 lint: setup part-lint part-types
 
 unit: setup test-tools part-unit part-plugin part-xdist
 
-kernel: setup test-tools part-kernel
+kernel: setup test-tools part-beside part-kernel
 
 # Some kernel tests boot guests, or reach machines over ssh.
 test-tools:
@@ -110,9 +111,13 @@ part-plugin:
 part-xdist:
 	$(UNIT) $(WORKERS)
 
-# Kernel tests measure: nothing may run beside them.
+# A module at a time: its tests share what they set up.
+part-beside:
+	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -n 2 --dist loadfile -m beside tests/kernel --durations=5
+
+# The other kernel tests measure: nothing may run beside them.
 part-kernel:
-	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) tests/kernel $(addprefix --ignore=,$(GUESTS)) --durations=10
+	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -m 'not beside' tests/kernel $(addprefix --ignore=,$(GUESTS)) --durations=10
 
 # Whole comparisons, whole scenarios with all layers, and tests of what only another kernel has take minutes in guests.
 guests: setup test-tools
@@ -134,6 +139,12 @@ bench-links: setup
 bench-overhead: setup
 	@BENCH_TOOLS=1 VENV=$(VENV) .ci/setup
 	$(BENCH_PYTHON) tests/bench/bench_core.py $(BENCH)
+
+bench-perfctl: setup
+	@BENCH_TOOLS=1 VENV=$(VENV) .ci/setup
+	$(BENCH_PYTHON) tests/bench/perfctl_overhead.py $(BENCH)
+	$(BENCH_PYTHON) tests/bench/perfctl_filters.py
+	$(BENCH_PYTHON) tests/bench/perfctl_many_flows.py
 
 bench-detail: setup
 	$(BENCH_PYTHON) tests/bench/bench_detail.py

@@ -34,7 +34,7 @@ LEAST_QUEUE_US: Final = 200.0
 TOLD: Final = 5
 """Connections that a report has a verdict for."""
 RELIABLE_BUSY_PCT: Final = 10.0
-"""The kernel counts busy time in jiffies: below, TCP's own rate samples are taken."""
+"""The kernel counts busy time in jiffies: below, there is no rate that could be compared."""
 _EACH: Final = 32
 _MOST: Final = 1024
 """Connections that are summed up: the largest of each interval, and of all."""
@@ -86,6 +86,9 @@ class Verdict:
 def verdict(path: Path) -> Verdict:
     """Return what data in flight, against the BDP, says of a connection."""
     bdp, flight = path.bdp_bytes, path.inflight_bytes
+    if path.busy_pct < RELIABLE_BUSY_PCT and path.bytes_acked:
+        return _no_queue(Fill.UNKNOWN, f"Data to send for {path.busy_pct:.0f} % of the time: the application limits, "
+                         "and its rate says nothing of what the path carries.")  # fmt: skip
     if not (bdp > 0 and flight >= 0):
         return _no_queue(Fill.UNKNOWN, "The BDP is not known: there are too few samples of RTT or rate.")
     numbers = (f"{_bytes(flight)} in flight, BDP {_bytes(bdp)} ({format_value(path.rate_bps, 'bps')} x min RTT "
@@ -149,8 +152,6 @@ class _Sums:
     sndbuf_us: int = 0
     min_rtt_us: float = np.inf
     samples: float = 0.0
-    rate_total_bps: float = 0.0
-    rate_samples: float = 0.0
     rtt_total_us: float = 0.0
     inflight_total: float = 0.0
     cwnd_total: float = 0.0
@@ -158,7 +159,7 @@ class _Sums:
     def _rate_bps(self) -> float:
         if _share(self.busy_us, self.elapsed_us) >= RELIABLE_BUSY_PCT:
             return 8e6 * self.bytes_acked / self.busy_us
-        return self.rate_total_bps / self.rate_samples if self.rate_samples else np.nan
+        return np.nan
 
     def path(self) -> Path:
         """Return what the sums make."""
@@ -205,10 +206,6 @@ class Paths:
         if least > 0:
             into.min_rtt_us = min(into.min_rtt_us, least)
         weight = float(max(int(flows["rtt_count"][row]), 1))
-        rate = float(flows["delivery_rate_bps"][row])
-        if rate > 0:
-            into.rate_total_bps += weight * rate
-            into.rate_samples += weight
         mss, cwnd = float(flows["mss_bytes"][row]), float(flows["cwnd_segs"][row])
         rtt = _known(flows, row, "rtt_mean_us", "srtt_us")
         inflight = _known(flows, row, "inflight_mean_segs", "inflight_segs")

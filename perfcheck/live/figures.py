@@ -27,6 +27,7 @@ _SHARES: Final = (
 _MEDIANS: Final = ("rttvar_us", "ssthresh_segs", "mss_bytes")
 _GREATEST: Final = ("snd_wnd_bytes", "reordering_segs")
 Array = npt.NDArray[Any]
+_TURN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def tcp_figures(flows: FlowTable, histograms: Mapping[str, Histogram], seconds: float) -> dict[str, float]:
@@ -126,7 +127,21 @@ def _goodput_bps(flows: FlowTable, seconds: float) -> float:
 
 
 def _seen_at_both_ends(flows: FlowTable) -> npt.NDArray[np.bool_]:
+    """Return of which rows another row is the other end; a hash finds the few that are compared byte by byte."""
     ends = flows.ends()
-    here = list(zip(ends["local"].tolist(), ends["remote"].tolist(), strict=True))
-    known = set(here)
-    return np.array([(far, near) in known for near, far in here], bool)
+    near, far = (_hashed(ends[end]) for end in ("local", "remote"))
+    found = np.isin(far * _TURN + near, near * _TURN + far)
+    maybe = np.flatnonzero(found)
+    pairs = list(zip(ends["local"][maybe].tolist(), ends["remote"][maybe].tolist(), strict=True))
+    known = set(pairs)
+    found[maybe] = [(far, near) in known for near, far in pairs]
+    return found
+
+
+def _hashed(ends: Array) -> npt.NDArray[np.uint64]:
+    raw = np.ascontiguousarray(ends).view("u1").reshape(len(ends), -1)
+    padded = np.zeros((len(ends), 24), np.uint8)
+    padded[:, : raw.shape[1]] = raw
+    words = padded.view(np.uint64)
+    mixed: npt.NDArray[np.uint64] = (words[:, 0] * _TURN + words[:, 1]) * _TURN + words[:, 2]
+    return mixed ^ (mixed >> np.uint64(29))

@@ -10,6 +10,7 @@ from typing import Final
 from perfcheck.analyse.histogram import statistics
 from perfcheck.live.alerts.alert import Alert, AlertState
 from perfcheck.live.drops import PLACES, harmful
+from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.observation import Figures, Totals
 from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.interval import Interval
@@ -134,8 +135,8 @@ def _left_out(totals: Totals) -> Iterator[str]:
     yield from _not_counted(totals.refused, totals.lost)
     if totals.shed:
         yield left_out(totals.shed)
-    for name, why in totals.lacks.items():
-        yield f"not measured: {name}: {why}"
+    for line in lacking_lines(totals.lacks):
+        yield f"not measured: {line}"
     yield cost(totals.cpu_pct)
 
 

@@ -17,7 +17,8 @@ from perfcheck.collect import collectors, prepare
 from perfcheck.collect.events.collector import EventsCollector
 from perfcheck.collect.session import Core, Snapshot
 from perfcheck.collect.sockdiag.collector import SockdiagCollector
-from perfcheck.collect.sockdiag.live import LACKS, PolledTcp
+from perfcheck.collect.sockdiag.live import LACKS, UNSEEN, PolledTcp
+from perfcheck.collect.socket.collector import SocketCollector
 from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.collect.tcp.live import LiveTcp, Read
 from perfcheck.errors import CollectError, Stopped, Unavailable
@@ -35,6 +36,10 @@ _OWN_PATH: Final = "/proc/self/ns/net"
 _STRETCHED: Final = 8
 """So many times the interval at most: longer ones would tell too late."""
 _OVER: Final = 3
+_OF_COLLECTORS: Final = 0.6
+"""So much of the ceiling is the collectors'; the rest is for what is made of their figures."""
+_EMPTIED_S: Final = 0.5
+_LOOKED_S: Final = 1.0
 
 
 class LiveSession:
@@ -70,6 +75,11 @@ class LiveSession:
         """Detach all."""
         self.close()
 
+    @property
+    def connections(self) -> int:
+        """How many connections are watched now, before any interval is over."""
+        return 0 if self._tcp is None else self._tcp.connections
+
     def stop(self) -> None:
         """Let the interval that is under way be the last."""
         self._stopped.set()
@@ -88,7 +98,7 @@ class LiveSession:
         clock = next((one.clock for one in wanted if hasattr(one, "clock")), None)
         tcp = LiveTcp(request.filter, request.max_flows, samples_sending=request.send_side)
         if request.events:
-            self._events = EventsCollector(wanted=request.filter)
+            self._events = EventsCollector(wanted=request.filter, every_s=_EMPTIED_S)
             wanted.append(self._events)
         for one in (tcp, self._events):
             if one is not None and clock is not None:
@@ -99,8 +109,10 @@ class LiveSession:
         attached = [one for one in wanted if self._attached(one)]
         if self._events not in attached:
             self._events = None
-        self._core = Core([self._tcp, *attached], Budget(cpu_pct=request.cpu_ceiling_pct, always=True))
+        self._core = Core([self._tcp, *attached], _budget(request), window_s=_LOOKED_S)
         self._core.begin(scope)
+        if isinstance(self._tcp, PolledTcp) and not self._tcp.notified:
+            self.lacks[UNSEEN] = "the kernel tells of them only who has CAP_NET_ADMIN"
         self._spent.begin()
 
     def _attached(self, one: Collector) -> bool:
@@ -117,7 +129,7 @@ class LiveSession:
         polled = PolledTcp(self.request.filter)
         polled.check()
         polled.open()
-        self.lacks["tcp"] = f"{LACKS} ({self.lacks.get('tcp', '')})"
+        self.lacks[LACKS] = self.lacks.pop("tcp", "BPF is not available")
         self._opened.append(polled)
         return polled
 
@@ -149,6 +161,10 @@ class LiveSession:
     def _interval(self, core: Core, tcp: LiveTcp | PolledTcp, before: Snapshot) -> tuple[Interval, Snapshot]:
         read, after = tcp.read(), core.snapshot()
         seen = core.between(before, after)
+        for one in self._opened:
+            if isinstance(one, SocketCollector):
+                # Nothing is asked about the time before any more; an hour of looks would fill the memory.
+                one.forget(after.taken.get(one.name))
         seconds = max(read.ended_ns - read.began_ns, 1) / 1e9
         metrics = layer_metrics(seen) | tcp_figures(read.flows, read.histograms, seconds)
         histograms = {name: one for each in seen for name, one in each.distributions.items()} | dict(read.histograms)
@@ -173,7 +189,8 @@ class LiveSession:
 
     def _accounting(self, core: Core, read: Read, seen: Sequence[Observation]) -> Accounting:
         bpf_pct = sum(pct for name, pct in core.used_pct.items() if name != "budget")
-        cpu_pct = self._spent.look(core.program_ns())
+        collectors_pct = sum(core.used_pct.values())
+        cpu_pct = self._spent.look(core.program_ns(), sheds=collectors_pct > _budget(self.request).cpu_pct)
         self._spent.keep_room(len(read.flows) / self.request.max_flows, refused=read.refused > 0)
         shed = tuple({one.collector: one.what for one in core.spending_so_far.shed}.values())
         if self._spent.stretch > 1:
@@ -211,8 +228,11 @@ class _Spending:
         """Count from now on."""
         self._before = (time.monotonic(), time.process_time())
 
-    def look(self, programs_ns: int) -> float:
-        """Return the share since the last look, in percent; what stays above the ceiling stretches the intervals."""
+    def look(self, programs_ns: int, *, sheds: bool) -> float:
+        """Return the share since the last look, in percent; what stays above the ceiling stretches the intervals.
+
+        Not while the collectors are over their part: these shed first.
+        """
         at_s, own_s = time.monotonic(), time.process_time()
         first = self._programs_ns < 0
         # A collector that was stopped takes its run time with it.
@@ -221,7 +241,7 @@ class _Spending:
         used_pct = 100 * (own_s - self._before[1] + grown_ns / 1e9) / seconds
         self._before, self._programs_ns = (at_s, own_s), programs_ns
         # What beginning took is not what going on takes.
-        self._over = self._over + 1 if used_pct > self._ceiling_pct and not first else 0
+        self._over = self._over + 1 if used_pct > self._ceiling_pct and not first and not sheds else 0
         if self._over >= _OVER and self.stretch < _STRETCHED and not self._crowded:
             self.stretch, self._over = self.stretch * 2, 0
         return used_pct
@@ -231,6 +251,10 @@ class _Spending:
         self._crowded = used > 1 / 4
         if refused or used > 1 / 2:
             self.stretch = max(self.stretch // 2, 1)
+
+
+def _budget(request: LiveRequest) -> Budget:
+    return Budget(cpu_pct=_OF_COLLECTORS * request.cpu_ceiling_pct, always=True)
 
 
 def scope_of(netns: Sequence[str]) -> Scope:

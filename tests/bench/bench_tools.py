@@ -101,19 +101,24 @@ class Tool:
 
 def tools(tree: Path) -> dict[str, Tool]:
     """Return all tools; `tree` takes the kernel headers that BCC's own need."""
-    plain = {**os.environ, "PYTHONUNBUFFERED": "1", "BPFTRACE_NO_CPP_DEMANGLE": "1"}
-    found = {}
-    for name, options in BCC_TOOLS.items():
-        program = Path(f"/usr/sbin/{name}-bpfcc")
-        environment = dict(plain)
-        if program.exists() and not Path(f"/lib/modules/{os.uname().release}/build").exists():
-            environment["BCC_KERNEL_SOURCE"] = str(_headers(tree / name, program.read_text(encoding="utf-8")))
-        found[f"BCC {name}"] = Tool(argv=(str(program), *options), environment=environment, lines=1)
-    for name, text in ONE_LINERS.items():
-        # The programs are attached in this order, so that the second line, the first time printed, is after all.
-        argv = ("bpftrace", "-B", "line", "-e", text + ' interval:s:1 { time("%H:%M:%S\\n"); }')
-        found[f"bpftrace {name}"] = Tool(argv=argv, environment=plain, lines=2)
-    return found
+    found = {f"BCC {name}": bcc_tool(name, options, tree) for name, options in BCC_TOOLS.items()}
+    return found | {f"bpftrace {name}": one_liner(text) for name, text in ONE_LINERS.items()}
+
+
+def bcc_tool(name: str, options: tuple[str, ...], tree: Path) -> Tool:
+    """Return a tool of BCC's; `tree` takes the kernel headers that it needs."""
+    program = Path(f"/usr/sbin/{name}-bpfcc")
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if program.exists() and not Path(f"/lib/modules/{os.uname().release}/build").exists():
+        environment["BCC_KERNEL_SOURCE"] = str(_headers(tree / name, program.read_text(encoding="utf-8")))
+    return Tool(argv=(str(program), *options), environment=environment, lines=1)
+
+
+def one_liner(text: str) -> Tool:
+    """Return bpftrace with a text."""
+    # The programs are attached in this order, so that the second line, the first time printed, is after all.
+    argv = ("bpftrace", "-B", "line", "-e", text + ' interval:s:1 { time("%H:%M:%S\\n"); }')
+    return Tool(argv=argv, environment={**os.environ, "BPFTRACE_NO_CPP_DEMANGLE": "1"}, lines=2)
 
 
 def _headers(root: Path, text: str) -> Path:

@@ -25,6 +25,7 @@ _BPF: Final = {"x86_64": 321, "aarch64": 280}
 _NEXT_ID: Final = {"BPF programs": 11, "BPF maps": 12, "BPF links": 31}
 """Commands of bpf(2): BPF_PROG_GET_NEXT_ID, BPF_MAP_GET_NEXT_ID, BPF_LINK_GET_NEXT_ID."""
 _HELD: Final = re.compile(rb"^(prog|map|link)_id:\s*(\d+)$", re.MULTILINE)
+_WORDS: Final = {"prog": "programs", "map": "maps", "link": "links"}
 _NO_SETTING: Final = re.compile(r"nf_conntrack_count$|/(nf_conntrack_)?(buckets|max)$|route/gc_|/random/|inode|dentry")
 
 
@@ -94,6 +95,27 @@ class Watched:
 
     def _partial_files(self) -> Iterator[str]:
         yield from (str(path) for path in (self.folder / "output").rglob("*") if path.is_file() and not _whole(path))
+
+
+def held_bpf(pid: int) -> frozenset[tuple[str, str]]:
+    """Return kinds (of KINDS) and ids of the BPF programs, maps and links that a process holds."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+            for kind, number in _HELD.findall(_bytes(entry)):
+                found.add((f"BPF {_WORDS[kind.decode()]}", number.decode()))
+    return frozenset(found)
+
+
+def lasting_bpf(held: frozenset[tuple[str, str]], settling_s: float = SETTLING_S) -> frozenset[tuple[str, str]]:
+    """Return which of these are still in the kernel when things have settled, whoever holds them."""
+    deadline = time.monotonic() + settling_s
+    while True:
+        there = {kind: set(_bpf_ids(command)) for kind, command in _NEXT_ID.items()}
+        lasting = frozenset((kind, number) for kind, number in held if number in there[kind])
+        if not lasting or time.monotonic() > deadline:
+            return lasting
+        time.sleep(0.05)
 
 
 def _whole(path: Path) -> bool:

@@ -33,12 +33,13 @@ def path(**parts: float) -> Path:
         ({}, Fill.ABOUT, "25 kB in flight, BDP 25 kB (10 Mbit/s x min RTT 20 ms): about equal. The path is full"),
         ({"rwnd_pct": 90.0}, Fill.ABOUT, "the receive window limits (90 % of the busy time)"),
         ({"sndbuf_pct": 60.0}, Fill.ABOUT, "the send buffer limits (60 %"),
-        ({"busy_pct": 5.0}, Fill.ABOUT, "the application limits (data to send for 5 % of the time)"),
+        ({"busy_pct": 45.0}, Fill.ABOUT, "the application limits (data to send for 45 % of the time)"),
+        ({"busy_pct": 5.0}, Fill.UNKNOWN, "its rate says nothing of what the path carries"),
         ({"inflight_bytes": 10_000.0}, Fill.BELOW, "10 kB in flight, BDP 25 kB"),
         ({"inflight_bytes": 10_000.0}, Fill.BELOW, "A window or the application limits, not the path."),
         ({"inflight_bytes": 75_000.0, "rtt_us": 60_000.0}, Fill.ABOVE, "queue of 50 kB stands, which takes 40 ms."),
         ({"inflight_bytes": 75_000.0, "rtt_us": 60_000.0, "rwnd_pct": 50.0}, Fill.ABOVE, "receive window bounds it"),
-        ({"inflight_bytes": 75_000.0, "busy_pct": 5.0}, Fill.BELOW, "sent in bursts"),
+        ({"inflight_bytes": 75_000.0, "busy_pct": 45.0}, Fill.BELOW, "sent in bursts"),
         ({"rate_bps": 10e9, "min_rtt_us": 10.0, "rtt_us": 60.0, "inflight_bytes": 75e3}, Fill.ABOUT, "in the hosts"),
         ({"rate_bps": math.nan}, Fill.UNKNOWN, "not known"),
         ({"inflight_bytes": math.nan}, Fill.UNKNOWN, "not known"),
@@ -90,10 +91,10 @@ def test_sums_are_of_all_intervals_and_rates_of_the_busy_time() -> None:
 def test_without_samples_the_latest_values_serve() -> None:
     """A table of sock_diag has no samples."""
     paths = Paths()
-    paths.add(table(1, bytes_acked=1000, elapsed_us=1_000_000, delivery_rate_bps=8e6, min_rtt_us=100.0, srtt_us=150.0,
+    paths.add(table(1, bytes_acked=1000, elapsed_us=1_000_000, busy_us=500_000, min_rtt_us=100.0, srtt_us=150.0,
                     inflight_segs=10.0, mss_bytes=1000.0))  # fmt: skip
     (found,) = paths.largest(5)
-    assert (found.rate_bps, found.rtt_us, found.inflight_bytes) == (8e6, 150, 10_000)
+    assert (found.rate_bps, found.rtt_us, found.inflight_bytes) == (16_000, 150, 10_000)
 
 
 def test_receivers_and_idle_connections_have_no_verdict_and_memory_is_bounded() -> None:

@@ -14,6 +14,7 @@ from perfcheck.cli.perfctl.writing import console_of, json_lines_of, wrapped
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import CouldNotMeasure, Stopped
 from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed, is_part
+from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.wording import count, left_out, lost, watched, without_room
 from perfcheck.model.event import utc_text
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
@@ -33,6 +34,7 @@ def run(
     rules, part = load_rules(()), is_part(request)
     seen: list[Interval] = []
     progress = console_for(stderr=True)
+    stopped: Stopped | None = None
     try:
         with open_intervals() as intervals:
             for interval in intervals:
@@ -43,18 +45,24 @@ def run(
     except KeyboardInterrupt:
         complain(f"{out.prog}: interrupted: this is what was seen until then")
     except Stopped as stop:
-        complain(f"{out.prog}: {stop}: this is what was seen until then")
+        stopped = stop
     if not seen:
-        raise CouldNotMeasure("nothing was watched: no interval was over")
+        raise stopped or CouldNotMeasure("nothing was watched: no interval was over")
     found = diagnosed(seen, rules, correlate=args.auto_correlate, part=part)
+    _tell(found, args, out)
+    if stopped is not None:
+        raise stopped  # what was seen until then is told
+    return 0
+
+
+def _tell(found: LiveDiagnosis, args: argparse.Namespace, out: OutputChoice) -> None:
     if out.format == "json":
         with json_lines_of(out.file) as say:
             say(json.dumps(as_dict(found, args.problem, out.prog), separators=(",", ":")))
-        return 0
+        return
     with console_of(out.file) as console:
         for line in lines(found, args.problem, correlate=args.auto_correlate, width=min(console.width, _WIDTH)):
             console.print(line, soft_wrap=True)
-    return 0
 
 
 def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: int) -> Iterator[Text]:
@@ -82,8 +90,8 @@ def _taken(account: Sequence[str]) -> Iterator[str]:
 
 def _left_out(found: LiveDiagnosis, width: int) -> Iterator[Text]:
     accounting = found.whole.accounting
-    for name, why in found.whole.lacks.items():
-        yield from block("not measured", f"{name}: {why}", width)
+    for line in lacking_lines(found.whole.lacks):
+        yield from block("not measured", line, width)
     if accounting.refused:
         yield from block("left out", without_room(accounting.refused), width)
     if accounting.lost:

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from perfcheck.analyse.histogram import quantile
+from perfcheck.cli.perfctl.flow_names import flow_text
 from perfcheck.live.totals import Totals
 from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
+from perfcheck.model.event import EventType
 from perfcheck.model.interval import Interval
 from perfcheck.model.units import format_value
 
+MOST_EVENTS: Final = 20
 ADVICE: Final[Mapping[str, str]] = {
     "slow_reader": "the receiving application does not read fast enough: profile it, or give it more threads",
     "receive_window": "the receiver's buffer limits: raise net.ipv4.tcp_rmem there, or do not set SO_RCVBUF",
@@ -101,3 +104,15 @@ def summary(totals: Totals) -> Iterator[str]:
     if totals.shed:
         yield f"  {left_out(totals.shed)}"
     yield f"  {cost(totals.cpu_pct)}"
+
+
+def event_lines(interval: Interval) -> Iterator[str]:
+    """Yield a line each for the interval's first events, and how many more there were."""
+    alerts = [event for event in interval.events if event.type is EventType.ALERT]
+    for event in alerts[:MOST_EVENTS]:
+        at = datetime.fromtimestamp((event.timestamp_ns + interval.epoch_ns) / 1e9, UTC)
+        whose = str(event.context.get("comm", "")) if event.flow is None else flow_text(event.flow)
+        more = [str(event.context[name]) for name in ("retransmission", "state", "reason") if name in event.context]
+        yield " ".join((f"  {at:%H:%M:%S.%f}", str(event.context.get("kind", event.metric)), *more, whose)).rstrip()
+    if len(alerts) > MOST_EVENTS:
+        yield f"  and {count(len(alerts) - MOST_EVENTS, 'more event')}; --output json tells all"

@@ -24,10 +24,12 @@ from perfcheck.errors import Stopped
 from perfcheck.live.bottleneck import HEALTHY, IDLE, bottlenecks
 from perfcheck.live.connections import Triggers, bytes_of, largest, with_rates_of
 from perfcheck.live.grouping import GroupBy, group
+from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.totals import Totals
 from perfcheck.live.wording import count
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
+from perfcheck.model.units import format_value
 from perfcheck.output.terminal import SafeConsole
 from perfcheck.system.printing import complain
 
@@ -38,25 +40,32 @@ TIES_BROKEN_BY: Final = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """The options of `perfctl tcp`; `triggers` None: every interval is told."""
+    """The options of `perfctl tcp`; `triggers` None: every interval is told.
+
+    `single_events`: these are told, too.
+    """
 
     by: GroupBy
     triggers: Triggers | None
+    single_events: bool = False
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> _Asked:
+    def of(cls, args: argparse.Namespace, mode: str) -> _Asked:
         """Return what the options say."""
         triggers = Triggers(
             rwnd_limited_above_pct=args.rwnd_limited_above_pct, cwnd_below_segs=args.cwnd_below_segs
         )  # fmt: skip
-        return cls(by=GroupBy(args.group_by), triggers=triggers if args.event_mode == "ebpf" else None)
+        return cls(
+            by=GroupBy(args.group_by), triggers=triggers if args.event_mode == "ebpf" else None,
+            single_events=mode != "summary",
+        )  # fmt: skip
 
 
 def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end, Ctrl-C or a signal; then the summary."""
-    asked, totals = _Asked.of(args), Totals()
+    asked, totals = _Asked.of(args, request.mode), Totals()
     with ExitStack() as stack:
         # A recording of somebody else's may hold any number: no reason for numpy's warnings.
         stack.enter_context(np.errstate(all="ignore"))
@@ -69,6 +78,7 @@ def run(
             told = _Console(console, asked, trends, is_recorded=out.recording is not None)
         try:
             with open_intervals() as intervals:
+                told.begin(getattr(intervals, "connections", None), request.interval_ns)
                 for interval in intervals:
                     trends.add(interval)
                     totals.add(interval)
@@ -93,6 +103,9 @@ class _Told:
         self._asked = asked
         self._trends = trends
 
+    def begin(self, connections: int | None, interval_ns: int) -> None:
+        """Tell what is watched, before anything can be said about it; None: a recording is read."""
+
     def interval(self, interval: Interval) -> None:
         """Tell an interval."""
         raise NotImplementedError
@@ -116,6 +129,12 @@ class _Console(_Told):
         self._advised: frozenset[str] = frozenset()
         self._seconds = 1.0
 
+    def begin(self, connections: int | None, interval_ns: int) -> None:
+        """Print how many connections there are: the first figures come when the first interval is over."""
+        if connections is not None:
+            every = format_value(interval_ns / 1e9, "s")
+            print_lines(self._console, [f"watching {count(connections, 'connection')}, figures each {every}"])
+
     def interval(self, interval: Interval) -> None:
         """Print a heading, the table, those that closed, and what is missing."""
         flows, self._seconds = interval.flows, interval.seconds
@@ -127,10 +146,12 @@ class _Console(_Told):
             self._connections(flows, rows)
         else:
             self._groups(flows.where(rows))
+        if self._asked.single_events:
+            print_lines(self._console, tcp_lines.event_lines(interval))
         print_lines(self._console, tcp_lines.missing(interval))
         if interval.lacks != self._lacks:
             self._lacks = interval.lacks
-            print_lines(self._console, (f"not measured: {what}: {why}" for what, why in interval.lacks.items()))
+            print_lines(self._console, (f"not measured: {line}" for line in lacking_lines(interval.lacks)))
 
     def end(self, totals: Totals) -> None:
         """Print the summary."""
@@ -143,7 +164,7 @@ class _Console(_Told):
     def _connections(self, flows: FlowTable, rows: npt.NDArray[np.intp]) -> None:
         closed = flows["closed"][rows]
         is_open = rows if self._asked.triggers is not None else rows[~closed]
-        chosen = is_open[_largest_first(flows.where(is_open), ROWS)]
+        chosen = is_open[_largest_first(flows, is_open, ROWS)]
         if len(chosen):
             self._table(flows, chosen, len(is_open) - len(chosen))
         if self._asked.triggers is None:
@@ -208,6 +229,8 @@ class _Json(_Told):
             events = group_events(interval, groups, np.arange(len(groups)), self._number, notes)
             self._number += len(groups)
         self._write(events, epoch_ns=interval.epoch_ns)
+        if self._asked.single_events:
+            self._write(interval.events, epoch_ns=interval.epoch_ns)
 
     def _notes(self, flows: FlowTable) -> Sequence[Mapping[str, str]]:
         names = bottlenecks(flows).names.tolist()
@@ -221,10 +244,10 @@ class _Json(_Told):
         return notes
 
 
-def _largest_first(flows: FlowTable, most: int) -> npt.NDArray[np.intp]:
-    """Return the rows with the most bytes, first; among those without any, the ones with the most data waiting."""
+def _largest_first(flows: FlowTable, rows: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
+    """Return the places in `rows` of those with the most bytes; among those without any, with the most data waiting."""
     waiting = np.nan_to_num(flows["sendq_bytes"]) + np.nan_to_num(flows["recvq_bytes"])
-    return largest(bytes_of(flows) + TIES_BROKEN_BY * waiting, most)
+    return largest((bytes_of(flows) + TIES_BROKEN_BY * waiting)[rows], most)
 
 
 def _say_more(console: SafeConsole, number: int, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -96,5 +97,6 @@ def _subtract_distribution(result: npt.NDArray[Any], before: npt.NDArray[Any]) -
     spread["maximum"][~any_filled] = 0
 
 
+@functools.cache
 def _edges(size: int) -> npt.NDArray[np.int64]:
     return np.array([min(histogram.lower_edge(bucket), _LARGEST + 1) for bucket in range(size + 1)], dtype=np.int64)

@@ -43,8 +43,10 @@ class HostSockets:
         self.opened = False
         """Whether the last look found that the host had opened a connection since the one before."""
         # Without CAP_NET_ADMIN there are no notices; looks alone then have to do.
+        self.notified = False
         with contextlib.suppress(PermissionError):
             self.told.bind((0, _DESTROY_GROUPS))
+            self.notified = True
         self._snmp = -1
         with contextlib.suppress(OSError):
             self._snmp = os.open(_SNMP, os.O_RDONLY | os.O_CLOEXEC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -52,17 +53,41 @@ class Looks:
     def __init__(self) -> None:
         """Begin with none."""
         self._looks: list[_Gathered] = []
+        self._forgotten = 0
+        # Looks come in another thread than they are forgotten in.
+        self._counting = threading.Lock()
         self._dtype: np.dtype[Any] = np.dtype(np.uint8)
         self._diagnosed: dict[tuple[str, int], _Diagnosed] = {}
 
     @property
     def count(self) -> int:
         """How often was looked."""
-        return len(self._looks)
+        with self._counting:
+            return self._forgotten + len(self._looks)
 
     def begin(self) -> None:
         """Begin the next look."""
-        self._looks.append(_Gathered(now_ns()))
+        with self._counting:
+            self._looks.append(_Gathered(now_ns()))
+
+    def forget(self, before: int) -> None:
+        """Let go of the looks before that number; the others keep theirs."""
+        with self._counting:
+            del self._looks[: max(before - self._forgotten, 0)]
+            self._forgotten = max(before, self._forgotten)
+        for where, seen in tuple(self._diagnosed.items()):
+            earlier = [drops for number, drops, *_ in tuple(seen.values) if number < before]
+            if not earlier:
+                continue
+            seen.drops_before = earlier[-1]
+            del seen.values[: len(earlier)]
+            if not seen.values:
+                self._diagnosed.pop(where, None)
+
+    def _chosen(self, first: int, last: int | None) -> list[_Gathered]:
+        with self._counting:
+            begin = max(first - self._forgotten, 0)
+            return self._looks[begin : None if last is None else max(last - self._forgotten, 0)]
 
     def add_lines(self, written: bytes, dtype: np.dtype[Any]) -> None:
         """Take the iterator's `pc_look` lines of one look; what is in them is read at the end."""
@@ -98,7 +123,7 @@ class Looks:
 
     def metrics(self, first: int = 0, last: int | None = None) -> dict[str, float]:
         """Return what is counted over all sockets of the lab, in the looks from `first` up to before `last`."""
-        chosen = self._looks[first:last]
+        chosen = self._chosen(first, last)
         counted = self._counts_of_lines(chosen)
         most = {name: max((look.states[name] for look in chosen), default=0) for name in _STATES}
         return {
@@ -123,7 +148,7 @@ class Looks:
 
     def buffers(self, hosts: Mapping[int, str], first: int = 0, last: int | None = None) -> Iterator[SocketBuffers]:
         """Sum each socket up over those looks; `hosts` names network namespaces by inode number."""
-        chosen = self._looks[first:last]
+        chosen = self._chosen(first, last)
         if any(look.lines for look in chosen):
             lines = self._lines(chosen)
             lines = lines[np.argsort(lines["cookie"], kind="stable")]
@@ -132,7 +157,7 @@ class Looks:
                 values = np.stack([part[name] for name in _MEMORY], axis=1).astype(np.int64)
                 yield _summed(_key_of(part[0], hosts), values)
         end = self.count if last is None else last
-        for seen in self._diagnosed.values():
+        for seen in tuple(self._diagnosed.values()):
             before = [drops for number, drops, *_ in seen.values if number < first]
             mine = [(drops, memory) for number, drops, *memory in seen.values if first <= number < end]
             if mine:

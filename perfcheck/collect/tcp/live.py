@@ -42,6 +42,8 @@ PERCENTILES: Final = 512
 _SLOTS: Final = 65536  # PC_SLOTS
 _SETTLED_NS: Final = 20_000_000
 """So long after its end a record is left alone: a program may have found it just before."""
+_FEW_RANKED: Final = 32
+"""To leave out the percentiles of so few spares nothing."""
 _OWNERS_S: Final = 10.0
 _NO_MINIMUM: Final = 0xFFFFFFFF
 
@@ -164,7 +166,8 @@ class LiveTcp(LoadedCollector):
         # One that was admitted after the iterator had passed is told next time.
         told = (records["cookie"][:used] != 0) & (records["family"][:used] != 0) & (records["end_ns"][:used] != 0)
         rows = np.flatnonzero(told)
-        own = records[rows]
+        # As plain bytes: member by member takes twice as long.
+        own = np.take(records.view(f"V{records.itemsize}"), rows).view(records.dtype)
         # What the iterator did not reach any more has gone without a word.
         gone = ((own["closed"] != 0) & (own["end_ns"] < now - _SETTLED_NS)) | _vanished(own, now)
         known = self._grown.known(rows, own["cookie"])
@@ -194,6 +197,13 @@ class LiveTcp(LoadedCollector):
             opened=int(fresh.sum()),
             ended=int(gone.sum()), refused=refused - before, unranked=self._spread.left_out,
         )  # fmt: skip
+
+    @property
+    def connections(self) -> int:
+        """How many connections have records now."""
+        records = self.loaded.view("records")
+        used = min(int(self.loaded.view("control")[0]["records"]), len(records))
+        return int(np.count_nonzero(records["cookie"][:used]))
 
     def _bring_up_to_date(self) -> None:
         if ITERATOR in self.loaded.programs:
@@ -232,10 +242,15 @@ class LiveTcp(LoadedCollector):
             held = set(inodes.tolist())
             self._owners = {inode: owner for inode, owner in self._owners.items() if inode in held} | found
             self._unowned = (self._unowned & held) | (new - found.keys())
+        if not self._owners:
+            return
+        known = np.array(sorted(self._owners), np.uint64)
+        place = np.minimum(np.searchsorted(known, inodes), len(known) - 1)
+        named = known[place] == inodes
+        rows, owners = unnamed[named], [self._owners[inode] for inode in inodes[named].tolist()]
         pids, comms = made["pid"].copy(), made["comm"].copy()
-        for row, inode in zip(unnamed.tolist(), inodes.tolist(), strict=True):
-            if owner := self._owners.get(inode):
-                pids[row], comms[row] = owner.pid, owner.comm
+        pids[rows] = [owner.pid for owner in owners]
+        comms[rows] = [owner.comm for owner in owners]
         made["pid"], made["comm"] = pids, comms
 
     def end(self) -> Observation:
@@ -253,7 +268,7 @@ class LiveTcp(LoadedCollector):
 
     def do_less(self, share: float) -> str | None:
         """Compute percentiles of fewer connections; None where none are left."""
-        if self._spread.most <= 1:
+        if self._spread.ranked < _FEW_RANKED:
             return None
         self._spread.most = max(int(self._spread.most * min(share, 0.5)), 1)
         return f"percentiles of RTT are computed for {self._spread.most} connections at each look"
