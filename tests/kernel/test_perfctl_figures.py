@@ -302,25 +302,39 @@ def test_the_run_that_observe_sums_up_is_the_same(seen: Seen) -> None:
 
 def test_a_transfer_is_as_iperf3_reports_it(seen: Seen) -> None:
     own = seen.iperf3["end"]["streams"][0]["sender"]
-    key = seen.one("client", rport=5201)
-    sums = seen.totals[key]
+    sums = seen.totals[seen.one("client", rport=5201)]
     assert near(sums["tcp.bytes_acked"], own["bytes"], COUNTS)
     assert near(sums["tcp.retrans_segs"], own["retransmits"], COUNTS)
-    smoothed = [event["metrics"]["tcp.srtt_us"] for event in seen.tcp if whose(event, seen.names) == key]
-    assert near(sum(smoothed) / len(smoothed), own["mean_rtt"], TIMES, 0)
     arrived = seen.totals[seen.one("server", lport=5201)]["tcp.bytes_received"]
     assert near(arrived, seen.iperf3["end"]["sum_received"]["bytes"], COUNTS)
 
 
-def test_the_rate_of_each_second_is_that_of_iperf3(seen: Seen) -> None:
-    key = seen.one("server", lport=5201)
+def series(seen: Seen, key: tuple[str, Ports]) -> tuple[Sequence[float], Sequence[Mapping[str, float]]]:
+    """Return when each interval of a connection ended, in seconds since it was opened, and its metrics."""
     mine = [event for event in seen.tcp if whose(event, seen.names) == key]
     begun_ns = mine[0]["timestamp_ns"] - 1000 * mine[0]["metrics"]["tcp.elapsed_us"]
-    at_s = [0.0, *((event["timestamp_ns"] - begun_ns) / 1e9 for event in mine)]
-    carried = np.cumsum([0.0, *(event["metrics"]["tcp.bytes_received"] for event in mine)])
+    return [(event["timestamp_ns"] - begun_ns) / 1e9 for event in mine], [event["metrics"] for event in mine]
+
+
+def test_the_rate_of_each_second_is_that_of_iperf3(seen: Seen) -> None:
+    at_s, metrics = series(seen, seen.one("server", lport=5201))
+    carried = np.cumsum([0.0, *(each["tcp.bytes_received"] for each in metrics)])
     for second in seen.iperf3["server_output_json"]["intervals"][:3]:
-        begin, end = np.interp([second["sum"]["start"], second["sum"]["end"]], at_s, carried)
+        begin, end = np.interp([second["sum"]["start"], second["sum"]["end"]], [0.0, *at_s], carried)
         assert near(float(end - begin), second["sum"]["bytes"], TIMES, 0)
+
+
+def test_the_smoothed_round_trip_of_each_second_is_that_of_iperf3(seen: Seen) -> None:
+    at_s, metrics = series(seen, seen.one("client", rport=5201))
+    # One that is still being opened has none.
+    at_s, smoothed = zip(*((at, each["tcp.srtt_us"]) for at, each in zip(at_s, metrics, strict=True)
+                           if "tcp.srtt_us" in each), strict=True)  # fmt: skip
+    for second in seen.iperf3["intervals"]:
+        own = second["streams"][0]
+        after = int(np.searchsorted(at_s, own["end"]))
+        # iperf3 looked between two of these.
+        beside = smoothed[max(after - 1, 0) : after + 2]
+        assert min(beside) * (1 - TIMES) <= own["rtt"] <= max(beside) * (1 + TIMES), (own, smoothed)
 
 
 def test_parts_never_exceed_the_whole(seen: Seen) -> None:
