@@ -31,6 +31,7 @@ from perfcheck.lab import Lab
 
 SETTLE_S: Final = 0.5
 TIMED_S: Final = 1.0
+LONGEST_REST_S: Final = 3.0
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 QUESTIONS: Final = (
     "RTT", "retransmissions", "per connection", "per process", "connect time", "drops and where", "windows, limits",
@@ -87,7 +88,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as tree, two_hosts() as lab:
         known, refused = started(tools(lab, Path(tree), args.only or ""))
         seen = {name: Seen() for name in known}
-        at_rest(known, seen, args.seconds)
+        at_rest(known, seen, min(args.seconds, LONGEST_REST_S))
         for number in range(args.rounds):
             beside_traffic(lab, known, seen, args.seconds, backwards=number % 2 == 1)
     text = "\n".join(table(seen, refused, args.rounds))
