@@ -39,7 +39,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup test-tools lock distros demo test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-detail bench-series bench-compare \
 	bench-diagnose error-rates campaign campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
-	part-xdist part-kernel
+	part-xdist part-beside part-kernel
 # The parts of a target run in their order, also with -j.
 .NOTPARALLEL:
 
@@ -83,13 +83,13 @@ demo: setup
 	$(PYTEST) $(DEMO) --baseline -q -p no:cacheprovider
 
 test: setup test-tools
-	@MAKE="$(MAKE)" .ci/parts lint types unit plugin xdist kernel
+	@MAKE="$(MAKE)" .ci/parts lint types unit plugin xdist beside kernel
 
 lint: setup part-lint part-types
 
 unit: setup test-tools part-unit part-plugin part-xdist
 
-kernel: setup test-tools part-kernel
+kernel: setup test-tools part-beside part-kernel
 
 # Some kernel tests boot guests, or reach machines over ssh.
 test-tools:
@@ -111,9 +111,13 @@ part-plugin:
 part-xdist:
 	$(UNIT) $(WORKERS)
 
-# Kernel tests measure: nothing may run beside them.
+# A module at a time: its tests share what they set up.
+part-beside:
+	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -n 2 --dist loadfile -m beside tests/kernel --durations=5
+
+# The other kernel tests measure: nothing may run beside them.
 part-kernel:
-	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) tests/kernel $(addprefix --ignore=,$(GUESTS)) --durations=10
+	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -m 'not beside' tests/kernel $(addprefix --ignore=,$(GUESTS)) --durations=10
 
 # Whole comparisons, whole scenarios with all layers, and tests of what only another kernel has take minutes in guests.
 guests: setup test-tools

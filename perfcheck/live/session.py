@@ -36,6 +36,10 @@ _OWN_PATH: Final = "/proc/self/ns/net"
 _STRETCHED: Final = 8
 """So many times the interval at most: longer ones would tell too late."""
 _OVER: Final = 3
+_OF_COLLECTORS: Final = 0.6
+"""So much of the ceiling is the collectors'; the rest is for what is made of their figures."""
+_EMPTIED_S: Final = 0.5
+_LOOKED_S: Final = 1.0
 
 
 class LiveSession:
@@ -94,7 +98,7 @@ class LiveSession:
         clock = next((one.clock for one in wanted if hasattr(one, "clock")), None)
         tcp = LiveTcp(request.filter, request.max_flows, samples_sending=request.send_side)
         if request.events:
-            self._events = EventsCollector(wanted=request.filter)
+            self._events = EventsCollector(wanted=request.filter, every_s=_EMPTIED_S)
             wanted.append(self._events)
         for one in (tcp, self._events):
             if one is not None and clock is not None:
@@ -105,7 +109,7 @@ class LiveSession:
         attached = [one for one in wanted if self._attached(one)]
         if self._events not in attached:
             self._events = None
-        self._core = Core([self._tcp, *attached], Budget(cpu_pct=request.cpu_ceiling_pct, always=True))
+        self._core = Core([self._tcp, *attached], _budget(request), window_s=_LOOKED_S)
         self._core.begin(scope)
         if isinstance(self._tcp, PolledTcp) and not self._tcp.notified:
             self.lacks[UNSEEN] = "the kernel tells of them only who has CAP_NET_ADMIN"
@@ -185,7 +189,8 @@ class LiveSession:
 
     def _accounting(self, core: Core, read: Read, seen: Sequence[Observation]) -> Accounting:
         bpf_pct = sum(pct for name, pct in core.used_pct.items() if name != "budget")
-        cpu_pct = self._spent.look(core.program_ns())
+        collectors_pct = sum(core.used_pct.values())
+        cpu_pct = self._spent.look(core.program_ns(), sheds=collectors_pct > _budget(self.request).cpu_pct)
         self._spent.keep_room(len(read.flows) / self.request.max_flows, refused=read.refused > 0)
         shed = tuple({one.collector: one.what for one in core.spending_so_far.shed}.values())
         if self._spent.stretch > 1:
@@ -223,8 +228,11 @@ class _Spending:
         """Count from now on."""
         self._before = (time.monotonic(), time.process_time())
 
-    def look(self, programs_ns: int) -> float:
-        """Return the share since the last look, in percent; what stays above the ceiling stretches the intervals."""
+    def look(self, programs_ns: int, *, sheds: bool) -> float:
+        """Return the share since the last look, in percent; what stays above the ceiling stretches the intervals.
+
+        Not while the collectors are over their part: these shed first.
+        """
         at_s, own_s = time.monotonic(), time.process_time()
         first = self._programs_ns < 0
         # A collector that was stopped takes its run time with it.
@@ -233,7 +241,7 @@ class _Spending:
         used_pct = 100 * (own_s - self._before[1] + grown_ns / 1e9) / seconds
         self._before, self._programs_ns = (at_s, own_s), programs_ns
         # What beginning took is not what going on takes.
-        self._over = self._over + 1 if used_pct > self._ceiling_pct and not first else 0
+        self._over = self._over + 1 if used_pct > self._ceiling_pct and not first and not sheds else 0
         if self._over >= _OVER and self.stretch < _STRETCHED and not self._crowded:
             self.stretch, self._over = self.stretch * 2, 0
         return used_pct
@@ -243,6 +251,10 @@ class _Spending:
         self._crowded = used > 1 / 4
         if refused or used > 1 / 2:
             self.stretch = max(self.stretch // 2, 1)
+
+
+def _budget(request: LiveRequest) -> Budget:
+    return Budget(cpu_pct=_OF_COLLECTORS * request.cpu_ceiling_pct, always=True)
 
 
 def scope_of(netns: Sequence[str]) -> Scope:

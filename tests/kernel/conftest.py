@@ -24,12 +24,22 @@ from perfcheck.system.rundir import RUN_DIR_VARIABLE
 REQUIRE_ALL_VARIABLE: Final = "PERFCHECK_REQUIRE_ALL"
 """At 1 a test that is skipped has failed: the kernel is one that has it all."""
 HERE: Final = Path(__file__).parent
+BESIDE: Final = frozenset({
+    "test_guest_deaths", "test_kernels_archive", "test_lab_commands", "test_lab_hosts", "test_lab_interfaces",
+    "test_lab_rule", "test_lab_settings", "test_lab_topologies", "test_links_refused", "test_perfctl_filters",
+    "test_perfctl_functions", "test_perfctl_recording_live", "test_perfctl_undo", "test_perfctl_without_bpf",
+    "test_ssh_killed", "test_ssh_refused", "test_ssh_workers",
+})  # fmt: skip
+"""Modules whose tests hold no figure against time, and look at nothing of the whole machine: two run at a time."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("kernel")
+            if item.path.stem in BESIDE:
+                item.add_marker("beside")
             interference.watch(item)
 
 

@@ -36,7 +36,7 @@ MOST: Final = 100_000
 """So many records of a trial are kept."""
 RUNQ_US: Final = 10_000
 _KINDS: Final = 9  # PC_TOLD_KINDS, and the 0 that is none
-_INTERVAL_S: Final = 0.1
+INTERVAL_S: Final = 0.1
 _NS: Final = 1_000_000_000
 
 
@@ -51,12 +51,16 @@ class EventsCollector(BpfCollector):
 
     def __init__(
         self, per_s: int = PER_S, burst: int = BURST, *, ring_bytes: int = RING_BYTES, most: int = MOST,
-        runq_us: int = RUNQ_US, wanted: FlowFilter | None = None,
+        runq_us: int = RUNQ_US, wanted: FlowFilter | None = None, every_s: float = INTERVAL_S,
     ) -> None:  # fmt: skip
-        """Nothing is loaded before `open`; of `wanted` addresses and ports are told apart in the kernel."""
+        """Nothing is loaded before `open`; of `wanted` addresses and ports are told apart in the kernel.
+
+        The ring is emptied each `every_s` seconds.
+        """
         super().__init__({"events": ring_bytes, "buckets": _KINDS * programs.cpu_count()})
         self._per_s, self._burst, self._most, self._runq_us = per_s, burst, most, runq_us
         self._wanted = wanted or FlowFilter()
+        self._every_s = every_s
         self._drain: _Drain | None = None
         self._stream: EventStream | None = None
         self._taken: npt.NDArray[Any] | None = None
@@ -73,7 +77,9 @@ class EventsCollector(BpfCollector):
         budget["interval_ns"] = _NS // self._per_s
         budget["burst_ns"] = (self._burst - 1) * (_NS // self._per_s)
         budget["runq_ns"] = self._runq_us * 1000
-        self._drain = _Drain(self.programs.loaded.ring("events"), OverflowWatch(scope.netns_paths), self._most)
+        self._drain = _Drain(
+            self.programs.loaded.ring("events"), OverflowWatch(scope.netns_paths), self._most, self._every_s
+        )
         self._drain.start()
 
     def first_look(self) -> None:
@@ -162,11 +168,11 @@ class EventsCollector(BpfCollector):
 class _Drain(threading.Thread):
     """Empties the ring, and looks at the hosts' counters, until it is told to finish."""
 
-    def __init__(self, ring: MappedRing, watch: OverflowWatch, most: int) -> None:
+    def __init__(self, ring: MappedRing, watch: OverflowWatch, most: int, every_s: float) -> None:
         super().__init__(name="events", daemon=True)
         self.watch = watch
         self.cpu_s = 0.0
-        self._ring, self._most = ring, most
+        self._ring, self._most, self._every_s = ring, most, every_s
         self._chunks: list[npt.NDArray[Any]] = []
         self._kept = 0
         self._ring.skip()
@@ -178,7 +184,7 @@ class _Drain(threading.Thread):
     def run(self) -> None:
         """Look again and again; what goes wrong is told by `finish`."""
         try:
-            while not self._done.wait(_INTERVAL_S):
+            while not self._done.wait(self._every_s):
                 self._look()
             self._look()
         except BaseException as problem:  # noqa: BLE001 - told in the thread that waits

@@ -38,7 +38,7 @@ class Distributions:
         # Of those that have no histograms yet: the samples that waited at the last look, and how many these were.
         self._waited = np.zeros((len(records), *records.dtype["samples"].shape), records.dtype["samples"].base)
         self._seen = np.zeros(len(records), np.int64)
-        self.left_out = 0
+        self.left_out = self.ranked = 0
 
     def since(self, rows: Array, own: Array, active: Array) -> tuple[dict[str, Array], dict[str, Histogram]]:
         """Return columns for the records (`own`: copies of the elements `rows`), and the histograms of all together.
@@ -46,6 +46,7 @@ class Distributions:
         `active` are the indexes within `rows` of those that had samples since; the others' columns are empty.
         """
         columns = {name: np.full(len(rows), np.nan) for name in _columns()}
+        self.ranked = 0
         counted = np.zeros(len(rows), np.uint64)
         merged: dict[str, Histogram] = {}
         if active.size:
@@ -169,6 +170,7 @@ class Distributions:
         self.left_out = max(len(chosen) - self.most, 0)
         if self.left_out:
             chosen = chosen[np.argpartition(count[chosen], -self.most)[-self.most :]]
+        self.ranked = len(chosen)
         if not chosen.size:
             return
         reached = np.cumsum(grown[chosen], axis=1)

@@ -42,6 +42,8 @@ PERCENTILES: Final = 512
 _SLOTS: Final = 65536  # PC_SLOTS
 _SETTLED_NS: Final = 20_000_000
 """So long after its end a record is left alone: a program may have found it just before."""
+_FEW_RANKED: Final = 32
+"""To leave out the percentiles of so few spares nothing."""
 _OWNERS_S: Final = 10.0
 _NO_MINIMUM: Final = 0xFFFFFFFF
 
@@ -261,7 +263,7 @@ class LiveTcp(LoadedCollector):
 
     def do_less(self, share: float) -> str | None:
         """Compute percentiles of fewer connections; None where none are left."""
-        if self._spread.most <= 1:
+        if self._spread.ranked < _FEW_RANKED:
             return None
         self._spread.most = max(int(self._spread.most * min(share, 0.5)), 1)
         return f"percentiles of RTT are computed for {self._spread.most} connections at each look"
