@@ -147,5 +147,6 @@ _LARGEST: Final = 2.0**64
 def _share(part: Values, whole: Values) -> Values:
     """Return parts of wholes in percent, at most 100; 0 where the whole is."""
     found = np.zeros(len(whole))
-    np.divide(part, whole, out=found, where=whole > 0)
+    with np.errstate(over="ignore"):
+        np.divide(part, whole, out=found, where=whole > 0)
     return np.clip(100 * found, 0, 100)

@@ -43,6 +43,16 @@ def _share(part: npt.NDArray[np.uint64], whole: Floats) -> Floats:
     return share
 
 
+def with_rates_of(table: FlowTable, seconds: float) -> FlowTable:
+    """Return connections of an interval with rates over the whole of it, so that they add up to the machine's.
+
+    In the table itself, rates are those of the time that a connection was there.
+    """
+    seconds = max(seconds, 1e-9)
+    rates = {"send_bps": table["bytes_acked"] * 8 / seconds, "receive_bps": table["bytes_received"] * 8 / seconds}
+    return FlowTable(columns={**table.columns, **rates}, hosts=table.hosts)
+
+
 def bytes_of(table: FlowTable) -> Floats:
     """Return the payload that each connection carried in the interval, both ways."""
     carried: Floats = table["bytes_acked"].astype(np.float64) + table["bytes_received"].astype(np.float64)

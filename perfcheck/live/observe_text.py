@@ -12,6 +12,7 @@ from perfcheck.live.alerts.alert import Alert, AlertState
 from perfcheck.live.drops import PLACES, harmful
 from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.observation import Figures, Totals
+from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.interval import Interval
 from perfcheck.model.printable import printable
 from perfcheck.model.units import format_value
@@ -46,7 +47,7 @@ def interval_details(
 ) -> Iterator[str]:
     """Yield what needs words: kinds and reasons, opened and closed connections, alerts, and what was left out."""
     if figures.opened or figures.ended:
-        yield f"{figures.opened:,} connections opened, {figures.ended:,} closed"
+        yield f"connections: {figures.opened:,} opened, {figures.ended:,} closed"
     kinds = ", ".join(f"{count:,} {_KIND_WORDS[kind]}" for kind, count in figures.by_kind.items() if count)
     if kinds:
         yield f"retransmitted: {kinds}"
@@ -60,8 +61,7 @@ def interval_details(
     for kind, share in figures.kept_pct.items():
         yield f"{share:.3g} % of the events of kind {kind} were kept; counts above are of all"
     account = interval.accounting
-    if account.refused or account.lost:
-        yield f"not counted: {account.refused:,} connections without room, {account.lost:,} lost events"
+    yield from _not_counted(account.refused, account.lost)
 
 
 def alert_lines(alerts: Iterable[Alert]) -> Iterator[str]:
@@ -94,7 +94,8 @@ def laid_out(lines: Iterable[str], width: int | None) -> Iterator[str]:
 
 def summary_lines(totals: Totals, active: Sequence[Alert]) -> Iterator[str]:
     """Yield the summary of a run."""
-    yield f"{round(totals.seconds, 1):g} s in {totals.intervals:,} intervals"
+    begun = count(totals.opened, "connection")
+    yield f"{watched(totals.seconds, totals.intervals)}: {begun} opened, {totals.ended:,} closed"
     rtt = statistics(totals.rtt)
     if totals.rtt is not None and rtt:
         names = ", ".join(
@@ -117,7 +118,6 @@ def summary_lines(totals: Totals, active: Sequence[Alert]) -> Iterator[str]:
     intended = {name: count for name, count in totals.drops.items() if name not in drops}
     if intended:
         yield f"also dropped, as intended or unasked for: {_drops(intended)}"
-    yield f"connections: {totals.opened:,} opened, {totals.ended:,} closed"
     yield (f"payload: {format_value(totals.bytes_acked, 'bytes')} sent and acknowledged, "
            f"{format_value(totals.bytes_received, 'bytes')} received")  # fmt: skip
     yield from _alerts(totals, active)
@@ -132,13 +132,19 @@ def _alerts(totals: Totals, active: Sequence[Alert]) -> Iterator[str]:
 
 
 def _left_out(totals: Totals) -> Iterator[str]:
-    if totals.refused or totals.lost:
-        yield f"not counted: {totals.refused:,} connections without room, {totals.lost:,} lost events"
+    yield from _not_counted(totals.refused, totals.lost)
     if totals.shed:
-        yield f"left out to keep to the ceiling of CPU time: {'; '.join(totals.shed)}"
+        yield left_out(totals.shed)
     for line in lacking_lines(totals.lacks):
         yield f"not measured: {line}"
-    yield f"perfctl used {totals.cpu_pct:.3g} % of one CPU"
+    yield cost(totals.cpu_pct)
+
+
+def _not_counted(refused: int, events: int) -> Iterator[str]:
+    if refused:
+        yield without_room(refused)
+    if events:
+        yield lost(events)
 
 
 def _drops(drops: Mapping[str, float]) -> str:

@@ -215,7 +215,7 @@ def summary_of(found: Sequence[Retransmission], waiting: int = 0) -> str:
     )
     unsure = [one for one in found if one.behind is Behind.UNEXPLAINED and one.drops_kept_pct < 100]
     kept = f" ({min(one.drops_kept_pct for one in unsure):.3g} % of the drops were kept)" if unsure else ""
-    later = f"; {waiting:,} more are told with the next interval" if waiting else ""
+    later = f"; {waiting:,} more will be told with the next interval" if waiting else ""
     return f"{total:,} retransmission{'s' if total > 1 else ''}: {parts}{kept}{later}"
 
 

@@ -86,9 +86,9 @@ def _merge_values(
     np.add.at(total, place, np.nan_to_num(columns["rtt_mean_us"]) * counts)
     known_counts = made["rtt_count"].astype(np.float64)
     made["rtt_mean_us"] = np.divide(total, known_counts, out=np.full(number, np.nan), where=known_counts > 0)
-    if len(place) != number:
-        for stat in ("p50", "p90", "p99"):
-            made[f"rtt_{stat}_us"] = np.full(number, np.nan)
+    several = np.bincount(place, minlength=number) > 1
+    for stat in ("p50", "p90", "p99"):
+        made[f"rtt_{stat}_us"] = np.where(several, np.nan, made[f"rtt_{stat}_us"])
     seconds = np.maximum(made["elapsed_us"] / 1e6, 1e-3)
     made["send_bps"], made["receive_bps"] = made["bytes_acked"] * 8 / seconds, made["bytes_received"] * 8 / seconds
 

@@ -34,7 +34,7 @@ PORT: Final = 7000
 TURNS_PER_S: Final = 10
 PAGE: Final = os.sysconf("SC_PAGESIZE")
 TICKS: Final = os.sysconf("SC_CLK_TCK")
-_TOTALS: Final = re.compile(r"(\d[\d,]*) opened, (\d[\d,]*) ended")
+_TOTALS: Final = re.compile(r"(\d[\d,]*) opened, (\d[\d,]*) closed")
 
 
 def main() -> int:
@@ -95,7 +95,7 @@ def soak(client: Host, program: str, address: str, args: argparse.Namespace, pid
 
 
 def report(told: str, ends: int, memory: list[float]) -> None:
-    last = told[told.rindex("summary:") :]
+    last = told[told.rindex("watched ") :]
     print(last)
     found = _TOTALS.search(last)
     opened, ended = (int(word.replace(",", "")) for word in found.groups()) if found else (0, 0)

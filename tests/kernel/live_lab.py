@@ -82,6 +82,9 @@ def _end(process: Process) -> None:
     if process.poll() is None:
         process.kill()
     process.wait(timeout=5)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def test_a_killed_ring_is_recovered(tmp_path: Path, transfer: int) -> None:
     assert done.returncode == 0, done.stderr
     read = perfctl("tcp", "--from", tmp_path / "b.rec")
     assert read.returncode == 0, read.stderr
-    assert f"-> 127.0.0.1:{transfer}" in read.stdout
+    assert f"->127.0.0.1:{transfer}" in read.stdout
 
 
 def test_on_a_small_disk_the_ring_goes_on_with_what_fits(small_disk: Path, tmp_path: Path) -> None:
@@ -136,4 +136,4 @@ def test_a_full_disk_is_told_and_recording_goes_on(small_disk: Path, transfer: i
     assert "could not be written" in done.stderr.splitlines()[-1]
     read = perfctl("tcp", "--from", small_disk / "a.rec")
     assert read.returncode == 0, read.stderr
-    assert f"-> 127.0.0.1:{transfer}" in read.stdout
+    assert f"->127.0.0.1:{transfer}" in read.stdout

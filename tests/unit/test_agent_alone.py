@@ -41,7 +41,8 @@ except Unavailable as lacking:
 def unpacked(folder: Path, bytecode: str = "") -> Path:
     content = bootstrap.package(bytecode)
     with tarfile.open(fileobj=io.BytesIO(content[16:])) as tar:
-        tar.extractall(folder)  # noqa: S202 - our own
+        # Python before 3.11.4 has no filters; later ones warn without.
+        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # noqa: S202 - our own
     return folder
 
 

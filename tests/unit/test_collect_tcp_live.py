@@ -192,3 +192,27 @@ def test_counts_of_all_looks_add_up_and_parts_stay_within_the_whole(
     assert (acked, segs) == (sum(one[0] for one in turns), 3 * len(turns))
     grown.forget(np.array([0]))
     assert not grown.known(np.array([0]), records["cookie"]).any()
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 10**6), st.integers(0, 2000)), min_size=1, max_size=12))
+def test_states_are_the_whole_time_also_where_one_changes_after_the_clock_was_read(
+    turns: list[tuple[int, int, int]],
+) -> None:
+    now_ns = 10**9
+    records = np.zeros(1, LIVE)
+    record = records[0]
+    record["cookie"], record["in_window"], record["window_ns"], record["state_since_ns"] = 7, 1, now_ns, now_ns
+    grown = columns.Grown(1, JIFFY_US)
+    told = Counter[str]()
+    for state, later_us, late_us in turns:
+        now_ns += 1000 * later_us
+        # The state changes between the reading of the clock and that of the record.
+        changed_ns = now_ns + 1000 * late_us
+        record["state_ns"][record["state"]] += changed_ns - int(record["state_since_ns"])
+        record["state_since_ns"], record["state"] = changed_ns, state
+        found = grown.since(np.array([0]), records, now_ns)
+        parts = {name: int(found[f"state_{name}_us"][0]) for name in decode.STATES}
+        assert abs(sum(parts.values()) - int(found["elapsed_us"][0])) <= 5
+        told.update(parts)
+        now_ns = changed_ns
+    assert abs(sum(told.values()) - (now_ns - 10**9) // 1000) <= 2000 + 5 * len(turns)

@@ -86,7 +86,7 @@ def test_an_interval_is_a_line_in_columns_with_words_below(tmp_path: Path) -> No
     lines = observed(lossy_run(), tmp_path).splitlines()
     assert "\n".join(lines[:2]) == HEADER
     assert lines[2].split()[1:] == ["20.0", "20.2", "20.4", "20.5", "2.00", "320", "4.00", "40", "8", "6.4G", "0"]
-    assert lines[3].strip() == "8 connections opened, 2 closed"
+    assert lines[3].strip() == "connections: 8 opened, 2 closed"
     assert lines[4].strip() == "retransmitted: 240 in recovery, 80 after a timeout"
     assert lines[5].strip() == "dropped: 40 in a full queue (qdisc.drops_full)"
     raised = [line.strip() for line in lines if "ALERT" in line]
@@ -100,7 +100,7 @@ def test_an_interval_is_a_line_in_columns_with_words_below(tmp_path: Path) -> No
 def test_the_summary_has_the_totals(tmp_path: Path) -> None:
     text = observed(lossy_run(), tmp_path)
     summary = text.partition("\n\n")[2].splitlines()
-    assert summary[0] == "4 s in 4 intervals"
+    assert summary[0] == "watched 4.0 s in 4 intervals: 32 connections opened, 8 closed"
     assert "of 2,000 samples" in summary[1]
     assert "connect time: p50 2 ms, p99 2 ms, max 2 ms of 32" in summary
     assert "retransmitted: 1,280 data segments, 4 % of 32,000 (960 in recovery, 320 after a timeout)" in summary
@@ -194,7 +194,7 @@ def test_ctrl_c_tells_the_interval_that_is_under_way(tmp_path: Path) -> None:
     out = OutputChoice(prog="perfctl observe", file=tmp_path / "out")
     with stop_on_signals():
         assert run(options(), LiveRequest(), out, lambda: nullcontext(Stoppable(lossy_run()))) == 0
-    assert "4 s in 4 intervals" in (tmp_path / "out").read_text()
+    assert "watched 4.0 s in 4 intervals" in (tmp_path / "out").read_text()
 
 
 def test_a_second_ctrl_c_ends_at_once() -> None:
@@ -255,8 +255,9 @@ def test_the_share_of_events_that_was_kept_is_told_where_it_is_below_the_whole(t
 def test_what_was_left_out_and_not_measured_is_told(tmp_path: Path) -> None:
     account = Accounting(refused=3, lost=2, shed=("no histograms",))
     text = observed([replace(busy(0), accounting=account, lacks={"drops": "no tracepoint"})], tmp_path)
-    assert text.count("not counted: 3 connections without room, 2 lost events") == 2
-    assert "left out to keep to the ceiling of CPU time: no histograms" in text
+    assert text.count("3 connections had no room among the records: raise --max-flows") == 2
+    assert text.count("2 events lost: counts may be too low by up to that number") == 2
+    assert "left out to stay below --cpu-ceiling: no histograms" in text
     assert "not measured: drops: no tracepoint" in text
 
 

@@ -155,8 +155,8 @@ def test_a_recording_is_read_as_if_it_were_live(tmp_path: Path, capsys: pytest.C
     capsys.readouterr()
     assert main(["tcp", "--from", str(tmp_path / "a.rec"), "--lport", "40001"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum("1 connection (" in line for line in lines) == 3
-    assert sum("10.0.0.1:40001 -> " in line for line in lines) >= 3
+    assert sum("  1 connection, sent" in line for line in lines) == 3
+    assert sum("10.0.0.1:40001->" in line for line in lines) >= 3
     assert not any("10.0.0.1:40002 -> " in line for line in lines)
     content = (tmp_path / "a.rec").read_bytes()
     (tmp_path / "a.rec").write_bytes(content[:-40])

@@ -1,4 +1,4 @@
-"""Tables of many columns: the least important ones are left out until the others fit the terminal."""
+"""Tables of many columns: the most important ones that fit the terminal are shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perfcheck.model.printable import printable
 ABSENT: Final = "-"
 _GAP: Final = "  "
 _CUT: Final = ".."
-_LEAST_SHOWN: Final = 32
+_LEAST_SHOWN: Final = len("255.255.255.255:65535->255.255.255.255:65535")
 _WHOLE_BELOW: Final = 99_999.5
 """Counts up to here are written out."""
 _BEYOND: Final = 1e15
@@ -27,7 +27,7 @@ _STEPS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A heading and a cell for each row; columns of the largest `rank` are left out first.
+    """A heading and a cell for each row; columns of a small `rank` get room first.
 
     Texts are to the left, and numbers to the right. One that `shrinks` is cut in the middle where a terminal is narrow.
     """
@@ -53,11 +53,14 @@ def table_lines(columns: Sequence[Column], width: int | None) -> tuple[str, ...]
 
 
 def _fitted(shown: list[tuple[Column, list[str]]], width: int) -> list[tuple[Column, list[str]]]:
-    most = max(_LEAST_SHOWN, width * 3 // 10)
+    most = min(max(_LEAST_SHOWN, width * 3 // 10), width)
     shown = [(column, [_cut(cell, most) for cell in cells] if column.shrinks else cells) for column, cells in shown]
-    while len(shown) > 1 and _width(shown) > width:
-        shown.remove(max(shown, key=lambda each: each[0].rank))
-    return shown
+    first, *others = sorted(shown, key=lambda each: each[0].rank)
+    chosen = [first]
+    for each in others:
+        if _width([*chosen, each]) <= width:
+            chosen.append(each)
+    return [each for each in shown if each in chosen]
 
 
 def _width(shown: Sequence[tuple[Column, list[str]]]) -> int:

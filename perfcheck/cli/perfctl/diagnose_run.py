@@ -10,11 +10,12 @@ from typing import Any, Final
 from rich.text import Text
 
 from perfcheck.cli.perfctl.output_choice import OutputChoice
-from perfcheck.cli.perfctl.writing import console_of, json_lines_of
+from perfcheck.cli.perfctl.writing import console_of, json_lines_of, wrapped
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import CouldNotMeasure, Stopped
 from perfcheck.live.diagnosis import LiveDiagnosis, answers, diagnosed, is_part
 from perfcheck.live.lacking import lacking_lines
+from perfcheck.live.wording import count, left_out, lost, watched, without_room
 from perfcheck.model.event import utc_text
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.model.record import DiagnosisRecord
@@ -67,9 +68,7 @@ def _tell(found: LiveDiagnosis, args: argparse.Namespace, out: OutputChoice) -> 
 def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: int) -> Iterator[Text]:
     """Yield what is told of a watch in the terminal."""
     whole = found.whole
-    yield Text.assemble(
-        ("watched ", "bold"), f"{whole.seconds:.1f} s, {len(whole.flows):,} connections, {found.looks} looks"
-    )
+    yield Text.assemble((watched(whole.seconds, found.looks), "bold"), f": {count(len(whole.flows), 'connection')}")
     if (missing := answers(found, problem)) is not None:
         yield Text(missing)
     for cause in found.causes[:_TOLD]:
@@ -79,7 +78,8 @@ def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: 
         yield from block("also", ", ".join(named_cause(cause) for cause in rest), width)
     if correlate and found.account:
         yield Text("  decision tree", style="bold")
-        yield from (Text(f"    {line}") for line in _taken(found.account))
+        for line in _taken(found.account):
+            yield from map(Text, wrapped(f"    {line}", width))
     yield from _left_out(found, width)
 
 
@@ -93,11 +93,11 @@ def _left_out(found: LiveDiagnosis, width: int) -> Iterator[Text]:
     for line in lacking_lines(found.whole.lacks):
         yield from block("not measured", line, width)
     if accounting.refused:
-        yield from block("left out", f"{accounting.refused:,} connections found no room (--max-flows)", width)
+        yield from block("left out", without_room(accounting.refused), width)
     if accounting.lost:
-        yield from block("left out", f"{accounting.lost:,} events were not counted", width)
+        yield from block("left out", lost(accounting.lost), width)
     if accounting.shed:
-        yield from block("shed", "\n".join(accounting.shed), width)
+        yield from block("shed", left_out(accounting.shed), width)
 
 
 def as_dict(found: LiveDiagnosis, problem: str | None, tool: str) -> dict[str, Any]:

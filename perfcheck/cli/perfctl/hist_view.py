@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from perfcheck.analyse.histogram import quantile
+from perfcheck.cli.perfctl.flow_names import flow_text
 from perfcheck.live.bdp import TOLD, Paths, verdict
 from perfcheck.live.both_sides import Medians, meanings
 from perfcheck.live.dwell import Dwell
 from perfcheck.live.perspectives import QUANTITIES, RATE_QUANTITY, Perspectives, Quantity, Side
-from perfcheck.model.flow import FlowKey, Histogram
+from perfcheck.live.wording import count, watched
+from perfcheck.model.flow import Histogram
 from perfcheck.model.units import format_value
 from perfcheck.output.bars import bars
 
@@ -45,8 +47,7 @@ class Report:
 
 def report_lines(report: Report) -> Iterator[str]:
     """Yield the whole report."""
-    yield (f"{report.seconds:.1f} s, {report.intervals} interval{'s' if report.intervals != 1 else ''}, "
-           f"up to {report.most_flows} connection{'s' if report.most_flows != 1 else ''} at a time")  # fmt: skip
+    yield f"{watched(report.seconds, report.intervals)}: at most {count(report.most_flows, 'connection')} at a time"
     said = meanings(Medians.of(report.seen)) if len(report.sides) > 1 else {}
     shown = [quantity for quantity in QUANTITIES if _sides_of(report, quantity)]
     if not shown:
@@ -96,9 +97,10 @@ def verdict_lines(paths: Paths) -> Iterator[str]:
     """Yield the verdict on each of the connections that sent the most."""
     if not len(paths):
         return
+    several = len({path.key.host for path in paths.largest(TOLD)}) > 1
     yield "In flight against the BDP (delivery rate x min RTT):"
     for path in paths.largest(TOLD):
-        yield f"  {flow_text(path.key)}"
+        yield f"  {flow_text(path.key, with_host=several)}"
         yield from _wrapped(verdict(path).text)
     left = len(paths) - TOLD
     if left > 0:
@@ -115,13 +117,3 @@ def dwell_lines(dwell: Dwell) -> Iterator[str]:
 
 def _wrapped(text: str) -> Iterator[str]:
     yield from textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-
-
-def flow_text(key: FlowKey) -> str:
-    """Return a flow as --flow takes it, with its namespace where that is not the machine's own."""
-    where = f"{key.host}: " if key.host else ""
-    return f"{where}{_end(key.local, key.local_port)}->{_end(key.remote, key.remote_port)}"
-
-
-def _end(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from perfcheck.analyse.stages import WAY
-from perfcheck.cli.perfctl.hist_view import WIDTH, flow_text, short
+from perfcheck.cli.perfctl.flow_names import flow_text
+from perfcheck.cli.perfctl.hist_view import WIDTH, short
 from perfcheck.live.rtt_split import TOLD, Splits
 from perfcheck.live.stages import DRIVER, Packets, Role, SlowPacket, StageTimes, share_of, short_name
+from perfcheck.live.wording import count
 from perfcheck.model.flow import FlowKey
 from perfcheck.output.bars import bars
 from perfcheck.output.stages import WAY as MEANINGS
@@ -58,13 +60,15 @@ def report_lines(report: LatencyReport) -> Iterator[str]:
 def split_lines(report: LatencyReport) -> Iterator[str]:
     """Yield what TCP says of the connections that carried the most."""
     yield f"What TCP says, in {report.seconds:.1f} s:"
-    for split in report.splits.largest(TOLD):
-        yield f"  {flow_text(split.key)}"
+    shown = report.splits.largest(TOLD)
+    several = len({split.key.host for split in shown}) > 1
+    for split in shown:
+        yield f"  {flow_text(split.key, with_host=several)}"
         for line in split.lines():
             yield from textwrap.wrap(line, WIDTH, initial_indent="    ", subsequent_indent="      ")
     left = len(report.splits) - TOLD
     if left > 0:
-        yield f"  and {left} more connection{'s' if left > 1 else ''}; filters choose others"
+        yield f"  and {count(left, 'more connection')}; filters choose others"
 
 
 def packet_lines(packets: Packets, report: LatencyReport) -> Iterator[str]:
@@ -107,7 +111,7 @@ def _slow_lines(packet: SlowPacket, epoch_ns: int) -> Iterator[str]:
 
 
 def _text(flow: FlowKey | None) -> str:
-    return "" if flow is None else flow_text(flow).removeprefix(f"{flow.host}: ")
+    return "" if flow is None else flow_text(flow, with_host=False)
 
 
 def _followed_lines(packets: Packets) -> Iterator[str]:

@@ -46,7 +46,7 @@ def resolved(request: LiveRequest) -> LiveRequest:
 
 
 def _namespace(text: str) -> str:
-    """Return the name of `ip netns`, or the path of the namespace of a path or a process."""
+    """Return the name of `ip netns`, where it has one, or the path of the namespace of a path or a process."""
     named = netns.NETNS_DIR / text
     nearest = "; `ip netns` lists them"
     if text.isdecimal() and text.isascii() and not named.exists():
@@ -67,7 +67,7 @@ def _namespace(text: str) -> str:
         raise UsageError(f"--netns: {missing}{nearest}") from None
     if not is_there or not _is_network(place):
         raise UsageError(f"--netns: {shown(text)} is not a network namespace; `ip netns` lists them")
-    return text if place == named else str(place)
+    return place.name if place.parent == netns.NETNS_DIR else str(place)
 
 
 def _is_network(place: Path) -> bool:

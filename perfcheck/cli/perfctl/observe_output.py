@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from rich.text import Text
 
 from perfcheck.cli.perfctl.output_choice import OutputChoice
-from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of
+from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, wrapped
 from perfcheck.live import observe_text
 from perfcheck.live.observation import Figures
 from perfcheck.model.event import Event
@@ -67,7 +67,8 @@ class _Lines:
         """Print the summary below an empty line."""
         self._print("")
         for line in lines:
-            self._print(line)
+            for part in wrapped(line, self._width):
+                self._print(part)
 
     def note(self, lines: Iterable[str]) -> None:
         """Print notes as details are."""

@@ -123,7 +123,8 @@ class _Run:
     def _summary(self, report: DeliveryReport) -> Iterator[str]:
         yield from observe_text.summary_lines(self._totals, self._watch.active)
         if causes := self._diagnosis.at_the_end():
-            yield f"diagnosis of the last {self._diagnosis.looks} intervals: {causes}"
+            looks = self._diagnosis.looks
+            yield f"diagnosis of the last {'interval' if looks == 1 else f'{looks} intervals'}: {causes}"
         yield from report.lines()
 
     def _count(self, behind: Sequence[Retransmission]) -> None:

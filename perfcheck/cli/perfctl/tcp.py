@@ -52,6 +52,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--history-file: is also --output-file; name two files")
 
 
+def _wants_events(args: argparse.Namespace) -> bool:
+    return args.event_mode == "ebpf" or args.mode in {"detail", "both"}
+
+
 COMMAND: Final = Command(
     name="tcp",
     summary="connections: rates, windows, buffers, limits, retransmissions, bottlenecks",
@@ -64,5 +68,5 @@ COMMAND: Final = Command(
                 what="nginx, one row a process, with advice for sysctls that limit it"),
     ),
     add_arguments=_add_arguments, check=_check,
-    watching=Watching(layers=("socket", "tcp"), events=lambda args: args.event_mode == "ebpf"),
+    watching=Watching(layers=("socket", "tcp"), events=_wants_events),
 )  # fmt: skip

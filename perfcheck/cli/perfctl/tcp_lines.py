@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from perfcheck.analyse.histogram import quantile
-from perfcheck.cli.perfctl.columns import short
+from perfcheck.cli.perfctl.flow_names import flow_text
 from perfcheck.live.totals import Totals
+from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
+from perfcheck.model.event import EventType
 from perfcheck.model.interval import Interval
 from perfcheck.model.units import format_value
 
+MOST_EVENTS: Final = 20
 ADVICE: Final[Mapping[str, str]] = {
     "slow_reader": "the receiving application does not read fast enough: profile it, or give it more threads",
     "receive_window": "the receiver's buffer limits: raise net.ipv4.tcp_rmem there, or do not set SO_RCVBUF",
@@ -20,12 +23,14 @@ ADVICE: Final[Mapping[str, str]] = {
     "queue_overflow": "a queue on the path overflows: pace (fq), use BBR, or find the queue with `perfctl diagnose`",
     "ecn_marking": "the path marks packets before it drops them: it is full, or its marking threshold is low",
     "application_limited": "the application offers less than the path carries: nothing in TCP makes it faster",
-    "congestion_window": "the window itself limits: keep connections open, "
-    "or see net.ipv4.tcp_slow_start_after_idle and the route's initcwnd",
+    "congestion_window": "the congestion window limits: losses keep it small (RETRANS), or the connection is too young "
+    "or too often idle to have opened it (net.ipv4.tcp_slow_start_after_idle, the route's initcwnd)",
     "bufferbloat": "a standing queue makes round trips long: use fq_codel or CAKE at the bottleneck, or BBR",
 }
 """What to do about a bottleneck of `perfcheck.live.bottleneck`; what is not here needs nothing."""
-_MOST_ADVICE: Final = 3
+
+_WHOLE_SECONDS: Final = 0.95
+"""Shorter intervals have tenths of a second in their times."""
 
 
 def heading(interval: Interval, *, is_recorded: bool) -> str:
@@ -37,9 +42,10 @@ def heading(interval: Interval, *, is_recorded: bool) -> str:
     )
     again, segments = int(flows["retrans_segs"].sum()), int(flows["data_segs_out"].sum())
     share = f" ({100 * again / segments:.2g} %)" if again and segments else ""
+    came = f" ({told.opened:,} opened, {told.ended:,} closed)" if told.opened or told.ended else ""
+    when = _time_of_day(interval, is_recorded=is_recorded)
     return (
-        f"{_time_of_day(interval, is_recorded=is_recorded)}  {count(len(flows), 'connection')} "
-        f"({told.opened:,} opened, {told.ended:,} ended), sent {format_value(sent, 'bps')}, "
+        f"{when}  {count(len(flows), 'connection')}{came}, sent {format_value(sent, 'bps')}, "
         f"received {format_value(received, 'bps')}, {count(again, 'retransmission')}{share}"
     )
 
@@ -47,30 +53,28 @@ def heading(interval: Interval, *, is_recorded: bool) -> str:
 def _time_of_day(interval: Interval, *, is_recorded: bool) -> str:
     """Return the local time of now; of a recording, which may come from anywhere, the date and UTC."""
     moment = datetime.fromtimestamp((interval.end_ns + interval.epoch_ns) / 1e9, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if is_recorded else f"{moment.astimezone():%H:%M:%S}"
+    tenths = f".{moment.microsecond // 100_000}" if interval.seconds < _WHOLE_SECONDS else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{tenths}Z" if is_recorded else f"{moment.astimezone():%H:%M:%S}{tenths}"
 
 
 def missing(interval: Interval) -> Iterator[str]:
     """Yield what an interval does not hold: connections without a record, lost events, what was shed."""
     told = interval.accounting
     if told.refused:
-        yield (
-            f"{count(told.refused, 'connection')} had no room among the records: raise --max-flows, or filter what is "
-            "watched"
-        )
+        yield without_room(told.refused)
     if told.lost:
-        yield f"{count(told.lost, 'event')} lost: counts may be too low by up to that number"
+        yield lost(told.lost)
     if told.shed:
-        yield f"left out to stay below --cpu-ceiling: {', '.join(told.shed)}"
+        yield left_out(told.shed)
 
 
 def advice(bottlenecks: Sequence[str], flows: Sequence[str], *, already: Collection[str] = ()) -> Iterator[str]:
     """Yield what to do about the bottlenecks of the rows shown, each once with the first row that has it.
 
-    What was `already` said of the interval before is not repeated.
+    What was `already` said is not repeated: the column names it in every interval.
     """
     new = [name for name in dict.fromkeys(bottlenecks) if name in ADVICE and name not in already]
-    for name in new[:_MOST_ADVICE]:
+    for name in new:
         number = bottlenecks.count(name)
         more = f" and {count(number - 1, 'more connection')}" if number > 1 else ""
         yield f"advice: {name} ({flows[bottlenecks.index(name)]}{more}): {ADVICE[name]}"
@@ -81,26 +85,34 @@ def summary(totals: Totals) -> Iterator[str]:
     if not totals.intervals:
         yield "no interval was over before the end"
         return
+    most = count(totals.most_connections, "connection")
     yield (
-        f"summary: {totals.seconds:.1f} s, {count(totals.intervals, 'interval')}: at most "
-        f"{count(totals.most_connections, 'connection')} at a time, {totals.opened:,} opened, {totals.ended:,} ended"
+        f"{watched(totals.seconds, totals.intervals)}: at most {most} at a time, "
+        f"{totals.opened:,} opened, {totals.ended:,} closed"
     )
     yield (
-        f"  sent {short(float(totals.bytes_acked), 'bytes')}, received {short(float(totals.bytes_received), 'bytes')}, "
+        f"  sent {format_value(totals.bytes_acked, 'bytes')}, received {format_value(totals.bytes_received, 'bytes')}, "
         f"{count(totals.retrans_segs, 'retransmission')} ({totals.retrans_pct:.2g} % of the segments with data)"
     )
     if totals.rtt_us is not None:
         middle, tail = (format_value(quantile(totals.rtt_us, share), "us") for share in (0.5, 0.99))
         yield f"  RTT p50 {middle}, p99 {tail}, of {totals.rtt_us.count:,} samples"
     if totals.refused:
-        yield f"  {count(totals.refused, 'connection')} had no room among the records: raise --max-flows"
+        yield f"  {without_room(totals.refused)}"
     if totals.lost:
-        yield f"  {count(totals.lost, 'event')} lost: counts may be too low by up to that number"
+        yield f"  {lost(totals.lost)}"
     if totals.shed:
-        yield f"  left out to stay below --cpu-ceiling: {', '.join(totals.shed)}"
-    yield f"  perfctl took {totals.cpu_pct:.2g} % of one CPU"
+        yield f"  {left_out(totals.shed)}"
+    yield f"  {cost(totals.cpu_pct)}"
 
 
-def count(number: int, what: str) -> str:
-    """Return `1 connection`, `1,204 connections`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def event_lines(interval: Interval) -> Iterator[str]:
+    """Yield a line each for the interval's first events, and how many more there were."""
+    alerts = [event for event in interval.events if event.type is EventType.ALERT]
+    for event in alerts[:MOST_EVENTS]:
+        at = datetime.fromtimestamp((event.timestamp_ns + interval.epoch_ns) / 1e9, UTC)
+        whose = str(event.context.get("comm", "")) if event.flow is None else flow_text(event.flow)
+        more = [str(event.context[name]) for name in ("retransmission", "state", "reason") if name in event.context]
+        yield " ".join((f"  {at:%H:%M:%S.%f}", str(event.context.get("kind", event.metric)), *more, whose)).rstrip()
+    if len(alerts) > MOST_EVENTS:
+        yield f"  and {count(len(alerts) - MOST_EVENTS, 'more event')}; --output json tells all"

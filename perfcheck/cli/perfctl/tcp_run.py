@@ -14,17 +14,19 @@ import numpy.typing as npt
 from perfcheck.cli.perfctl import tcp_lines
 from perfcheck.cli.perfctl.advising import Advisor
 from perfcheck.cli.perfctl.columns import Column
+from perfcheck.cli.perfctl.flow_names import flow_texts
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.tcp_events import connection_events, group_events
 from perfcheck.cli.perfctl.tcp_trends import Trends, opened_trends
-from perfcheck.cli.perfctl.tcp_view import closed_lines, connection_columns, flow_text, group_columns
+from perfcheck.cli.perfctl.tcp_view import closed_columns, connection_columns, group_columns
 from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, print_lines, print_table
 from perfcheck.errors import Stopped
 from perfcheck.live.bottleneck import HEALTHY, IDLE, bottlenecks
-from perfcheck.live.connections import Triggers, bytes_of, largest
+from perfcheck.live.connections import Triggers, bytes_of, largest, with_rates_of
 from perfcheck.live.grouping import GroupBy, group
 from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.totals import Totals
+from perfcheck.live.wording import count
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.model.units import format_value
@@ -38,25 +40,32 @@ TIES_BROKEN_BY: Final = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """The options of `perfctl tcp`; `triggers` None: every interval is told."""
+    """The options of `perfctl tcp`; `triggers` None: every interval is told.
+
+    `single_events`: these are told, too.
+    """
 
     by: GroupBy
     triggers: Triggers | None
+    single_events: bool = False
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> _Asked:
+    def of(cls, args: argparse.Namespace, mode: str) -> _Asked:
         """Return what the options say."""
         triggers = Triggers(
             rwnd_limited_above_pct=args.rwnd_limited_above_pct, cwnd_below_segs=args.cwnd_below_segs
         )  # fmt: skip
-        return cls(by=GroupBy(args.group_by), triggers=triggers if args.event_mode == "ebpf" else None)
+        return cls(
+            by=GroupBy(args.group_by), triggers=triggers if args.event_mode == "ebpf" else None,
+            single_events=mode != "summary",
+        )  # fmt: skip
 
 
 def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end, Ctrl-C or a signal; then the summary."""
-    asked, totals = _Asked.of(args), Totals()
+    asked, totals = _Asked.of(args, request.mode), Totals()
     with ExitStack() as stack:
         # A recording of somebody else's may hold any number: no reason for numpy's warnings.
         stack.enter_context(np.errstate(all="ignore"))
@@ -118,16 +127,17 @@ class _Console(_Told):
         self._is_recorded = is_recorded
         self._lacks: Mapping[str, str] = {}
         self._advised: frozenset[str] = frozenset()
+        self._seconds = 1.0
 
     def begin(self, connections: int | None, interval_ns: int) -> None:
         """Print how many connections there are: the first figures come when the first interval is over."""
         if connections is not None:
             every = format_value(interval_ns / 1e9, "s")
-            print_lines(self._console, [f"watching {tcp_lines.count(connections, 'connection')}, figures each {every}"])
+            print_lines(self._console, [f"watching {count(connections, 'connection')}, figures each {every}"])
 
     def interval(self, interval: Interval) -> None:
         """Print a heading, the table, those that closed, and what is missing."""
-        flows = interval.flows
+        flows, self._seconds = interval.flows, interval.seconds
         rows = np.arange(len(flows)) if self._asked.triggers is None else self._asked.triggers.met(flows)
         if self._asked.triggers is not None and not len(rows):
             return
@@ -136,6 +146,8 @@ class _Console(_Told):
             self._connections(flows, rows)
         else:
             self._groups(flows.where(rows))
+        if self._asked.single_events:
+            print_lines(self._console, tcp_lines.event_lines(interval))
         print_lines(self._console, tcp_lines.missing(interval))
         if interval.lacks != self._lacks:
             self._lacks = interval.lacks
@@ -163,7 +175,7 @@ class _Console(_Told):
         found = bottlenecks(shown)
         names = found.names.tolist()
         extra = [
-            Column(heading="BOTTLENECK", rank=4, is_text=True, cells=[
+            Column(heading="BOTTLENECK", rank=3, is_text=True, cells=[
                 name if name in {HEALTHY, IDLE} else f"{name} {share:.0f} %"
                 for name, share in zip(names, found.shares_pct.tolist(), strict=True)
             ]),
@@ -172,20 +184,20 @@ class _Console(_Told):
         if self._asked.triggers is not None:
             reasons = [self._asked.triggers.reasons(flows, row) for row in chosen.tolist()]
             extra.append(Column(heading="TRIGGER", rank=1, is_text=True, cells=reasons))
-        print_table(self._console, connection_columns(shown, extra))
+        print_table(self._console, connection_columns(with_rates_of(shown, self._seconds), extra))
         _say_more(self._console, more, "connection")
-        texts = [flow_text(key) for key in shown.keys()]  # noqa: SIM118 - not a mapping
-        print_lines(self._console, tcp_lines.advice(names, texts, already=self._advised))
-        self._advised = frozenset(names)
+        print_lines(self._console, tcp_lines.advice(names, flow_texts(shown), already=self._advised))
+        self._advised |= frozenset(names)
 
     def _closed(self, flows: FlowTable, rows: npt.NDArray[np.intp]) -> None:
         carried = flows["total_bytes_acked"][rows].astype(np.float64) + flows["total_bytes_received"][rows]
         shown = rows[largest(carried, CLOSED_ROWS)]
-        print_lines(self._console, closed_lines(flows, shown))
+        if len(shown):
+            print_table(self._console, closed_columns(flows.where(shown)))
         _say_more(self._console, len(rows) - len(shown), "closed connection")
 
     def _groups(self, flows: FlowTable) -> None:
-        groups = group(flows, self._asked.by)
+        groups = group(with_rates_of(flows, self._seconds), self._asked.by)
         carried = groups.sums["bytes_acked"].astype(np.float64) + groups.sums["bytes_received"]
         chosen = largest(carried, ROWS)
         if len(chosen):
@@ -208,14 +220,17 @@ class _Json(_Told):
         if self._asked.triggers is not None:
             flows = flows.where(self._asked.triggers.met(flows))
         if self._asked.by is GroupBy.CONNECTION:
-            events = connection_events(interval, flows, self._number, self._notes(flows))
+            table = with_rates_of(flows, interval.seconds)
+            events = connection_events(interval, table, self._number, self._notes(flows))
             self._number += len(flows)
         else:
-            groups = group(flows, self._asked.by)
+            groups = group(with_rates_of(flows, interval.seconds), self._asked.by)
             notes = [{"trend": text} if text else {} for text in self._trends.of_groups(groups.labels)]
             events = group_events(interval, groups, np.arange(len(groups)), self._number, notes)
             self._number += len(groups)
         self._write(events, epoch_ns=interval.epoch_ns)
+        if self._asked.single_events:
+            self._write(interval.events, epoch_ns=interval.epoch_ns)
 
     def _notes(self, flows: FlowTable) -> Sequence[Mapping[str, str]]:
         names = bottlenecks(flows).names.tolist()
@@ -237,4 +252,4 @@ def _largest_first(flows: FlowTable, rows: npt.NDArray[np.intp], most: int) -> n
 
 def _say_more(console: SafeConsole, number: int, what: str) -> None:
     if number > 0:
-        print_lines(console, [f"  and {tcp_lines.count(number, f'more {what}')}; --output json tells all"])
+        print_lines(console, [f"  and {count(number, f'more {what}')}; --output json tells all"])

@@ -9,19 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from perfcheck.cli.perfctl.columns import ABSENT, Column, percent, short
+from perfcheck.cli.perfctl.flow_names import flow_texts
 from perfcheck.live.connections import limits_of
 from perfcheck.live.grouping import Groups, process_label, rtt_of
-from perfcheck.model.flow import FlowKey
 from perfcheck.model.flow_table import FlowTable
 
 _NS_A_SECOND: Final = 1e9
-
-
-def flow_text(key: FlowKey) -> str:
-    """Return `10.0.0.1:40000 -> 10.0.0.2:443`, the namespace before it where it is not the machine's own."""
-    near, far = (f"[{host}]" if ":" in host else host for host in (key.local, key.remote))
-    text = f"{near}:{key.local_port} -> {far}:{key.remote_port}"
-    return f"{key.host}: {text}" if key.host else text
 
 
 def process_of(table: FlowTable, row: int) -> str:
@@ -38,8 +31,7 @@ def connection_columns(rows: FlowTable, extra: Sequence[Column] = ()) -> tuple[C
         for parts in zip(limits.rwnd.tolist(), limits.sndbuf.tolist(), limits.app.tolist(), strict=True)
     ]
     return (
-        Column(heading="LOCAL -> REMOTE", rank=0, cells=[flow_text(key) for key in rows.keys()],  # noqa: SIM118
-               is_text=True, shrinks=True),
+        Column(heading="LOCAL -> REMOTE", rank=0, cells=flow_texts(rows), is_text=True, shrinks=True),
         Column(heading="PROCESS", rank=7, cells=[process_of(rows, row) for row in range(len(rows))], is_text=True),
         _values("SEND bit/s", 1, rows["send_bps"], "bps"),
         _values("RECV bit/s", 5, rows["receive_bps"], "bps"),
@@ -49,7 +41,7 @@ def connection_columns(rows: FlowTable, extra: Sequence[Column] = ()) -> tuple[C
         _values("CWND", 6, rows["cwnd_segs"], "count"),
         Column(heading="SSTHRESH", rank=15, cells=_thresholds(rows["ssthresh_segs"])),
         _values("INFLIGHT", 12, rows["inflight_segs"], "count"),
-        _values("RETRANS", 3, rows["retrans_segs"].astype(np.float64), "count"),
+        _values("RETRANS", 4, rows["retrans_segs"].astype(np.float64), "count"),
         Column(heading="RWND/SNDBUF/APP %", rank=9, cells=limited),
         _values("RWND", 13, rows["snd_wnd_bytes"], "bytes"),
         _values("SEND-Q", 10, rows["sendq_bytes"], "bytes"),
@@ -81,19 +73,22 @@ def group_columns(
     )  # fmt: skip
 
 
-def closed_lines(table: FlowTable, rows: npt.NDArray[np.intp]) -> list[str]:
-    """Return what each of these connections did from its begin to its end, one line each."""
-    lines = []
-    for row in rows.tolist():
-        began_ns, last_ns = int(table["established_ns"][row]), int(table["last_ns"][row])
-        lasted = f", lasted {short((last_ns - began_ns) / 1e3, 'us')}" if 0 < began_ns <= last_ns else ""
-        sent, received = (float(table[f"total_bytes_{name}"][row]) for name in ("acked", "received"))
-        again, segments = int(table["total_retrans_segs"][row]), int(table["total_segs_out"][row])
-        lines.append(
-            f"closed: {flow_text(table.key(row))}  {process_of(table, row)}{lasted}: sent {short(sent, 'bytes')}, "
-            f"received {short(received, 'bytes')}, retransmitted {again:,} of {segments:,} segments"
-        )
-    return lines
+def closed_columns(rows: FlowTable) -> tuple[Column, ...]:
+    """Return what each of these connections did from its begin to its end."""
+    lasted = (rows["last_ns"].astype(np.float64) - rows["established_ns"]) / 1e3
+    known = (rows["established_ns"] > 0) & (lasted >= 0)
+    return (
+        Column(heading="CLOSED", rank=0, cells=flow_texts(rows), is_text=True, shrinks=True),
+        Column(heading="PROCESS", rank=5, cells=[process_of(rows, row) for row in range(len(rows))], is_text=True),
+        _values("LASTED", 3, np.where(known, lasted, np.nan), "us"),
+        _values("SENT", 1, rows["total_bytes_acked"].astype(np.float64), "bytes"),
+        _values("RECEIVED", 2, rows["total_bytes_received"].astype(np.float64), "bytes"),
+        Column(heading="RETRANS", rank=4, cells=[
+            f"{again:,} of {segments:,}" if again else "0"
+            for again, segments in zip(
+                rows["total_retrans_segs"].tolist(), rows["total_data_segs_out"].tolist(), strict=True)
+        ]),
+    )  # fmt: skip
 
 
 def _values(heading: str, rank: int, values: npt.NDArray[np.float64], unit: str) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.text import Text
 from perfcheck.cli.perfctl.columns import Column, table_lines
 from perfcheck.errors import UsageError
 from perfcheck.model.event import Event
-from perfcheck.model.printable import ascii_json
+from perfcheck.model.printable import ascii_json, printable
 from perfcheck.output.terminal import PIPE_WIDTH, SafeConsole, console_for
 from perfcheck.system.printing import say_json
 
@@ -84,7 +85,17 @@ def print_table(console: SafeConsole, columns: Iterable[Column]) -> None:
 def print_lines(console: SafeConsole, lines: Iterable[str]) -> None:
     """Print lines of prose, wrapped in a terminal."""
     for line in lines:
-        console.print(Text(line), soft_wrap=not console.is_terminal)
+        for part in wrapped(line, console.width if console.is_terminal else None):
+            console.print(Text(part), soft_wrap=True)
+
+
+def wrapped(line: str, width: int | None) -> list[str]:
+    """Return a line in pieces of a terminal's width, all but the first further to the right; None: as it is."""
+    text = printable(line)
+    if width is None or len(text) <= width:
+        return [text]
+    indent = " " * (len(text) - len(text.lstrip()) + 4)
+    return textwrap.wrap(text, max(width, 40), subsequent_indent=indent, break_on_hyphens=False)
 
 
 @contextmanager

@@ -101,7 +101,9 @@ def _elapsed_us(records: Array, opened: Array, now_ns: int) -> Array:
 
 def _states(records: Array, opened: Array, now_ns: int) -> Iterator[tuple[str, Array]]:
     until = np.where(records["closed"] != 0, records["end_ns"], now_ns).astype(np.int64)
-    lasting = np.maximum(until - records["state_since_ns"].astype(np.int64), 0)
+    # Below 0 where the state changed after `now_ns`, before the record was copied: the state before has that time too
+    # much, so that the sum is right, and the next look gives it back.
+    lasting = until - records["state_since_ns"].astype(np.int64)
     for index, state in enumerate(decode.STATES):
         spent = records["state_ns"][:, index].astype(np.int64) + np.where(records["state"] == index, lasting, 0)
         yield f"state_{state}_us", np.where(opened, spent // 1000, 0)

@@ -136,6 +136,7 @@ class LiveTcp(LoadedCollector):
         self._grown = columns.Grown(len(records), decode.jiffy_us())
         self._spread = Distributions(records, loaded.view("histograms"), PERCENTILES)
         self._send_side = SendSide(loaded.view(send_side.MAP)) if self.samples_sending else None
+        self._opened = np.zeros(len(records), np.bool_)
         self._refused = 0
         self._kernel.begin()
         self._generation += 1
@@ -179,6 +180,10 @@ class LiveTcp(LoadedCollector):
         seconds = np.maximum(made["elapsed_us"] / 1e6, 1e-3)
         made["send_bps"], made["receive_bps"] = made["bytes_acked"] * 8 / seconds, made["bytes_received"] * 8 / seconds
         made["closed"] = gone
+        # One that was still being opened at the look before has been told, but not as opened.
+        is_open = made["established_ns"] > 0
+        fresh = is_open & ~(known & self._opened[rows])
+        self._opened[rows] = is_open
         self._name_owners(own, made)
         table = FlowTable.of(made, self._hosts)
         self._use_again(rows[gone], own[gone])
@@ -189,7 +194,7 @@ class LiveTcp(LoadedCollector):
             loaded.view("excluded")[:] = 0
         return Read(
             flows=table, histograms=merged, began_ns=began_ns, ended_ns=now,
-            opened=int((~known & (made["established_ns"] > 0)).sum()),
+            opened=int(fresh.sum()),
             ended=int(gone.sum()), refused=refused - before, unranked=self._spread.left_out,
         )  # fmt: skip
 
