@@ -28,9 +28,11 @@ from bench_tools import RefusedError, Tool, bcc_tool, one_liner, programs_of, ru
 
 from perfcheck.ebpf.libbpf import Libbpf
 from perfcheck.lab import Lab
+from perfcheck.system.clock import wait_until
 
 SETTLE_S: Final = 0.5
 TIMED_S: Final = 1.0
+LONGEST_REST_S: Final = 3.0
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 QUESTIONS: Final = (
     "RTT", "retransmissions", "per connection", "per process", "connect time", "drops and where", "windows, limits",
@@ -87,7 +89,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as tree, two_hosts() as lab:
         known, refused = started(tools(lab, Path(tree), args.only or ""))
         seen = {name: Seen() for name in known}
-        at_rest(known, seen, args.seconds)
+        at_rest(known, seen, min(args.seconds, LONGEST_REST_S))
         for number in range(args.rounds):
             beside_traffic(lab, known, seen, args.seconds, backwards=number % 2 == 1)
     text = "\n".join(table(seen, refused, args.rounds))
@@ -102,13 +104,11 @@ def tools(lab: Lab, tree: Path, only: str) -> dict[str, Tool]:
     paths = [host.netns_path for host in lab.hosts.values()]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     where = [word for path in paths for word in ("--netns", path)]
-    perfctl = (sys.executable, "-m", "perfcheck.cli.perfctl")
-    found = {
-        f"perfctl {command}": Tool(
-            argv=(*perfctl, command, "--interval", "1s", *where), environment=environment, lines=2
-        )
-        for command in ("observe", "tcp", "hist")
-    }
+    found = {}
+    for command in ("observe", "tcp", "hist"):
+        argv = (sys.executable, "-m", "perfcheck.cli.perfctl", command, "--interval", "1s", *where)
+        # hist prints at its end.
+        found[f"perfctl {command}"] = Tool(argv=argv, environment=environment, lines=0 if command == "hist" else 2)
     for name, options in {"tcptop": ("-C", "1"), "tcplife": (), "tcpretrans": ()}.items():
         found[name] = bcc_tool(name, options, tree)
     found |= {f"bpftrace {name}": one_liner(text) for name, text in ONE_LINERS.items()}
@@ -121,11 +121,21 @@ def started(known: Mapping[str, Tool]) -> tuple[dict[str, Tool], dict[str, str]]
     good, refused = {}, {}
     for name, tool in known.items():
         try:
-            with running(tool):
-                good[name] = tool
+            with running(tool) as pid:
+                if settled(tool, pid):
+                    good[name] = tool
+                else:
+                    refused[name] = "it attached no programs"
         except (RefusedError, OSError) as error:
             refused[name] = str(error)
     return good, refused
+
+
+def settled(tool: Tool, pid: int) -> bool:
+    """Let a tool come to rest; one that prints nothing has begun when its programs are there."""
+    there = tool.lines > 0 or wait_until(lambda: bool(programs_of(pid)), timeout_s=20)
+    time.sleep(SETTLE_S if tool.lines else 1.0)
+    return there
 
 
 def at_rest(known: Mapping[str, Tool], seen: Mapping[str, Seen], seconds: float) -> None:
@@ -134,7 +144,7 @@ def at_rest(known: Mapping[str, Tool], seen: Mapping[str, Seen], seconds: float)
         with ExitStack() as stack:
             pid = stack.enter_context(running(tool))
             stack.callback(os.close, Libbpf().enable_stats())
-            time.sleep(SETTLE_S)
+            settled(tool, pid)
             own, bpf = spent(pid, seconds)
         seen[name].own_at_rest.append(own)
         seen[name].bpf_at_rest.append(bpf)
@@ -172,7 +182,7 @@ def turn(tool: Tool | None, seen: Seen | None, server_pid: int, seconds: float) 
         time.sleep(SETTLE_S)
         return bench_saturated.goodput_bps(server_pid, seconds)
     with running(tool) as pid:
-        time.sleep(SETTLE_S)
+        settled(tool, pid)
         before = cpu_s_of(pid)
         began = time.monotonic()
         rate = bench_saturated.goodput_bps(server_pid, seconds)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ SUMMARIES: Final = {
     "tcp": r"^summary: .* connection at a time", "observe": r"^alerts raised: 0$", "diagnose": r"^watched .* s, 1 conn",
     "record": r"^a\.rec: \d+ intervals?, ",
 }  # fmt: skip
+STEADY: Final = 10
+"""So many looks in a row, 0.1 s apart, at what it holds have to agree."""
 Bpf = frozenset[tuple[str, str]]
 
 
@@ -49,9 +52,14 @@ def watching(pair: Pair, folder: Path) -> Iterator[dict[str, tuple[subprocess.Po
             stack.callback(process.wait)
             stack.callback(process.kill)
             started[name] = process
-        assert wait_until(lambda: all(held_bpf(each.pid) for each in started.values()), timeout_s=30)
-        # Two of them print nothing meanwhile: what others have seen since then they have, too.
-        enough = {name: looks(folder, name) + 5 for name in ("tcp", "observe")}
+        assert wait_until(lambda: looks(folder, "observe") > 0, timeout_s=30), said(folder, "observe")
+        # Two of them print nothing meanwhile: the ring grows, and diagnose attaches nothing more.
+        whole: list[Bpf] = []
+        while len(whole) < STEADY or not whole[-1] or len(set(whole[-STEADY:])) > 1:
+            time.sleep(0.1)
+            whole.append(held_bpf(started["diagnose"].pid))
+        assert wait_until(lambda: any((folder / "tmp").glob("perfctl-ring-*/segment-*")), timeout_s=30)
+        enough = {name: looks(folder, name) + 10 for name in ("tcp", "observe")}
         assert wait_until(lambda: all(looks(folder, name) >= enough[name] for name in enough), timeout_s=30)
         yield {name: (process, held_bpf(process.pid)) for name, process in started.items()}
 
@@ -69,8 +77,8 @@ def test_a_signal_ends_with_a_summary(pair: Pair, tmp_path: Path, number: signal
     with watching(pair, tmp_path) as running:
         for process, _ in running.values():
             process.send_signal(number)
-        ended = {name: process.wait(20) for name, (process, _) in running.items()}
-        assert ended == dict.fromkeys(COMMANDS, status), said(tmp_path, "record")
+        ended = {name: process.wait(60) for name, (process, _) in running.items()}
+        assert ended == dict.fromkeys(COMMANDS, status), [said(tmp_path, name)[-300:] for name in ended]
         for name, pattern in SUMMARIES.items():
             assert re.search(pattern, said(tmp_path, name), re.MULTILINE), said(tmp_path, name)
             assert (f"stopped by {number.name}" in said(tmp_path, name)) == (status == 3)
@@ -85,7 +93,7 @@ def test_sigkill_leaves_nothing_attached(pair: Pair, tmp_path: Path) -> None:
         kinds = {kind for kind, _ in held}
         for process, _ in running.values():
             process.kill()
-        assert {process.wait(20) for process, _ in running.values()} == {-signal.SIGKILL}
+        assert {process.wait(60) for process, _ in running.values()} == {-signal.SIGKILL}
         assert kinds == {"BPF programs", "BPF maps", "BPF links"}
         assert not lasting_bpf(held)
     # The ring is what `perfctl record --recover` reads.
@@ -102,7 +110,7 @@ def test_a_closed_pipe_ends_it(pair: Pair, name: str) -> None:
             assert process.stdout.readline()
             held = held_bpf(process.pid)
             process.stdout.close()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         wrong.seek(0)
         assert not wrong.read()
         assert held

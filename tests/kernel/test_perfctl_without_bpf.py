@@ -28,7 +28,7 @@ def argv(pair: Pair, *words: str, end: int = 0, who: tuple[str, ...] = NO_BPF) -
 
 
 def perfctl(pair: Pair, *words: str, end: int = 0, who: tuple[str, ...] = NO_BPF) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv(pair, *words, end=end, who=who), capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(argv(pair, *words, end=end, who=who), capture_output=True, text=True, timeout=60, check=False)
 
 
 @contextmanager

@@ -367,6 +367,24 @@ def test_a_socket_born_in_the_window_dropped_all_that_it_says() -> None:
     assert only.drops == 40
 
 
+def test_what_was_seen_before_can_be_forgotten() -> None:
+    looks = buffers.Looks()
+    for turn, dropped in enumerate((10, 13, 14, 20)):
+        looks.begin()
+        looks.add("client", Protocol.UDP, [diag(7, drops=dropped), *([diag(8)] if turn < 2 else [])])
+        looks.add_listening([diag(3, recvq=9 - turn, sendq=10)])
+    whole = list(looks.buffers({}, 2))
+    looks.forget(2)
+    looks.forget(2)
+    assert looks.count == 4
+    assert list(looks.buffers({}, 2)) == whole
+    assert list(looks.buffers({})) == whole
+    assert looks.metrics(2, 4) == looks.metrics()
+    assert looks.metrics()["socket.accept_queue.max"] == 7
+    (only,) = looks.buffers({}, 3, 4)
+    assert only.drops == 6
+
+
 def test_connections_of_all_hosts_are_established_at_once() -> None:
     looks = buffers.Looks()
     looks.begin()

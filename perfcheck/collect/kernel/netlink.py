@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from perfcheck.collect import declared
 from perfcheck.collect.base.collector import LookingCollector, Seen
@@ -57,16 +56,18 @@ class NetlinkCollector(LookingCollector[dict[str, HostLook]]):
 
 def _look_at(namespaces: NetnsThread, host: str, path: str) -> HostLook:
     what = f"host {host}: reading its interfaces"
-    interfaces = namespaces.netlink(path, rtnetlink.interfaces, what=what)
-    qdiscs = namespaces.netlink(path, rtnetlink.qdiscs, what=what)
-    neighbours, failed = namespaces.netlink(path, rtnetlink.neighbours, what=what)
+    # Together, since each call into the host's namespace takes as long as a dump.
+    interfaces, qdiscs, (neighbours, failed) = namespaces.netlink(
+        path, lambda ip: (rtnetlink.interfaces(ip), rtnetlink.qdiscs(ip), rtnetlink.neighbours(ip)), what=what
+    )
     names = [interface.ifname for interface in interfaces.values()]
+    drivers, offloads = namespaces.inside(path, lambda: (ethtool.counters(names), ethtool.offloads(names)))
     return HostLook(
         queues=rtnetlink.queues_of(qdiscs),
         lanes=rtnetlink.lanes_of(qdiscs),
         interfaces=interfaces,
-        drivers=namespaces.inside(path, partial(ethtool.counters, names)),
-        offloads=namespaces.inside(path, partial(ethtool.offloads, names)),
+        drivers=drivers,
+        offloads=offloads,
         neighbours=neighbours,
         neighbours_failed=failed,
     )
