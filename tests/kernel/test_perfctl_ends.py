@@ -27,7 +27,7 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "tcp": (), "observe": (), "diagnose": ("--duration", "60s"), "record": ("--output-file", "a.rec"),
 }  # fmt: skip
 SUMMARIES: Final = {
-    "tcp": r"^summary: .* connection at a time", "observe": r"^alerts raised: 0$", "diagnose": r"^watched .* s, 1 conn",
+    "tcp": r"^watched .* at most 1 connection at a time", "observe": r"^alerts raised: 0$", "diagnose": r"^watched .* intervals: 1 conn",
     "record": r"^a\.rec: \d+ intervals?, ",
 }  # fmt: skip
 STEADY: Final = 10
@@ -69,7 +69,7 @@ def said(folder: Path, name: str) -> str:
 
 
 def looks(folder: Path, name: str) -> int:
-    return len(re.findall(r"^\d\d:\d\d:\d\d ", said(folder, name), re.MULTILINE))
+    return len(re.findall(r"^\d\d:\d\d:\d\d[. ]", said(folder, name), re.MULTILINE))
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 3), (signal.SIGHUP, 3)], ids=str)

@@ -62,7 +62,7 @@ def test_each_command_shows_connections_and_says_what_is_missing(pair: Pair) -> 
                 told = " ".join(done.stdout.split())
                 assert told.count("BPF is not available") == 1, told
                 assert "RTT of single segments, kinds of retransmissions" in told
-                assert (f"198.18.0.1:{port} -> 198.18.0.2:{PORT}" in told) == (command == "tcp")
+                assert (f"198.18.0.1:{port}->198.18.0.2:{PORT}" in told) == (command == "tcp")
 
 
 def test_filters_hold_and_what_cannot_be_asked_is_refused(pair: Pair) -> None:
@@ -95,7 +95,7 @@ def test_figures_are_those_of_ss(pair: Pair) -> None:
         after = ss(pair)
     grown = after["bytes_acked"] - before["bytes_acked"]
     assert grown == SIZE
-    assert f"sent {SIZE / 1000:.0f}kB" in told
+    assert f"sent {SIZE / 1000:.0f} kB" in told
     (event,) = (json.loads(line) for line in done.stdout.splitlines())
     figures = event["metrics"]
     assert figures["tcp.cwnd_segs"] == after["cwnd"]
@@ -121,6 +121,6 @@ def test_connections_between_two_looks_are_counted(pair: Pair, end: int) -> None
             two.close()
         told, _ = process.communicate(timeout=20)
     assert process.returncode == 0
-    (opened, ended), *_ = re.findall(r"(\d+) opened, (\d+) ended\n", told[told.index("summary") :])
+    (opened, ended), *_ = re.findall(r"(\d+) opened, (\d+) closed\n", told[told.index("watched") :])
     # The side that closes first is in TIME_WAIT then, which is no connection any more.
     assert (int(opened), int(ended)) == (20, 20), told
