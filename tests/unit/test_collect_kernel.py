@@ -367,6 +367,16 @@ def test_a_socket_born_in_the_window_dropped_all_that_it_says() -> None:
     assert only.drops == 40
 
 
+def test_a_look_that_is_under_way_is_not_forgotten() -> None:
+    looks = buffers.Looks()
+    looks.begin()
+    looks.forget(looks.count)
+    looks.add("client", Protocol.UDP, [diag(7, drops=4)])
+    assert looks.count == 1
+    (only,) = looks.buffers({})
+    assert only.key.remote_port == 7
+
+
 def test_what_was_seen_before_can_be_forgotten() -> None:
     looks = buffers.Looks()
     for turn, dropped in enumerate((10, 13, 14, 20)):

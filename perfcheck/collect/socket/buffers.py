@@ -71,10 +71,11 @@ class Looks:
             self._looks.append(_Gathered(now_ns()))
 
     def forget(self, before: int) -> None:
-        """Let go of the looks before that number; the others keep theirs."""
+        """Let go of the looks before that number, but for the latest: it may be under way. The others keep theirs."""
         with self._counting:
-            del self._looks[: max(before - self._forgotten, 0)]
-            self._forgotten = max(before, self._forgotten)
+            number = min(max(before - self._forgotten, 0), max(len(self._looks) - 1, 0))
+            del self._looks[:number]
+            self._forgotten += number
         for where, seen in tuple(self._diagnosed.items()):
             earlier = [drops for number, drops, *_ in tuple(seen.values) if number < before]
             if not earlier:
