@@ -233,9 +233,13 @@ class BpfObject:
             return counted
         return replace(counted, missed=counted.missed + (kprobe.missed(self._lib, program.link_fd) or 0))
 
-    def run_ns(self) -> int:
-        """Run time of all programs since they were loaded, as it was known about a second ago at the latest."""
-        return self._clock.known_ns([program.prog_fd for program in self.programs.values()])
+    def run_ns(self, *, without: Collection[str] = ()) -> int:
+        """Run time of all programs since they were loaded, as it was known about a second ago at the latest.
+
+        Those named in `without` are left out.
+        """
+        chosen = [program.prog_fd for name, program in self.programs.items() if name not in without]
+        return self._clock.known_ns(chosen)
 
     def map_bytes(self) -> int:
         """Memory that the kernel keeps for the maps, as it accounts for it."""

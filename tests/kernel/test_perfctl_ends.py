@@ -27,7 +27,8 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "tcp": (), "observe": (), "diagnose": ("--duration", "60s"), "record": ("--output-file", "a.rec"),
 }  # fmt: skip
 SUMMARIES: Final = {
-    "tcp": r"^watched .* at most 1 connection at a time", "observe": r"^alerts raised: 0$", "diagnose": r"^watched .* intervals: 1 conn",
+    "tcp": r"^watched .* at most 1 connection at a time", "observe": r"^alerts raised: 0$",
+    "diagnose": r"^watched .* intervals: 1 conn",
     "record": r"^a\.rec: \d+ intervals?, ",
 }  # fmt: skip
 STEADY: Final = 10

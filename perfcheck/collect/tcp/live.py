@@ -18,7 +18,7 @@ from perfcheck.collect import declared
 from perfcheck.collect.base.loaded import Loaded, LoadedCollector
 from perfcheck.collect.base.programs import cpu_count
 from perfcheck.collect.tcp import columns, decode, send_side
-from perfcheck.collect.tcp.collector import HOST_ITERATOR, ITERATOR, kernel_refusals, without
+from perfcheck.collect.tcp.collector import HOST_ITERATOR, ITERATOR, ITERATORS, kernel_refusals, without
 from perfcheck.collect.tcp.distributions import Distributions
 from perfcheck.collect.tcp.kernel_filter import SocketFilter
 from perfcheck.collect.tcp.send_side import SendSide
@@ -263,8 +263,8 @@ class LiveTcp(LoadedCollector):
         )  # fmt: skip
 
     def program_ns(self) -> int:
-        """Return the run time of the programs since they were loaded."""
-        return self.loaded.run_ns()
+        """Return the run time of the programs since they were loaded; iterators run in this process's own time."""
+        return self.loaded.run_ns(without=ITERATORS)
 
     def do_less(self, share: float) -> str | None:
         """Compute percentiles of fewer connections; None where none are left."""
