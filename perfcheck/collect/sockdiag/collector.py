@@ -23,9 +23,9 @@ import numpy as np
 
 from perfcheck.collect import declared
 from perfcheck.collect.base import histogram
-from perfcheck.collect.sockdiag.host import HostSockets
+from perfcheck.collect.sockdiag.host import HostSockets, require_sock_diag
 from perfcheck.collect.sockdiag.tcp_info import BEYOND, Glance, TcpLook
-from perfcheck.errors import CollectError, Unavailable
+from perfcheck.errors import CollectError
 from perfcheck.model.flow import FlowKey, Histogram, Protocol, TcpSocket
 from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.clock import now_ns, wait_until
@@ -96,16 +96,7 @@ class SockdiagCollector:
 
     def check(self) -> None:
         """Raise Unavailable where the kernel does not answer sock_diag for TCP."""
-        try:
-            host = HostSockets("")
-            try:
-                host.looks()
-            finally:
-                host.close()
-        except OSError as error:
-            raise Unavailable(
-                "sock_diag", str(error), "a kernel with CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG (modprobe tcp_diag)"
-            ) from error
+        require_sock_diag()
 
     def open(self) -> None:
         """Nothing is needed before `begin`."""

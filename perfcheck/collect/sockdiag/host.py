@@ -17,6 +17,7 @@ from typing import Final
 
 from perfcheck.collect.sockdiag.socket import RECEIVE_BYTES, asked, dumped, opened, payloads
 from perfcheck.collect.sockdiag.tcp_info import TcpLook, dump_request, look_of, request_for
+from perfcheck.errors import Unavailable
 
 _DESTROY_GROUPS: Final = 1 << 0 | 1 << 2  # SKNLGRP_INET_TCP_DESTROY, SKNLGRP_INET6_TCP_DESTROY
 _STATES: Final = 0xFFF & ~(1 << 6 | 1 << 10 | 1 << 3)  # without TIME_WAIT, LISTEN, SYN_RECV
@@ -105,6 +106,20 @@ class HostSockets:
         if self._snmp >= 0:
             os.close(self._snmp)
             self._snmp = -1
+
+
+def require_sock_diag() -> None:
+    """Raise Unavailable where the kernel does not answer for TCP."""
+    try:
+        host = HostSockets("")
+        try:
+            host.looks()
+        finally:
+            host.close()
+    except OSError as error:
+        raise Unavailable(
+            "sock_diag", str(error), "a kernel with CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG (modprobe tcp_diag)"
+        ) from error
 
 
 def _connections(found: Iterable[bytes]) -> list[TcpLook]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from perfcheck.collect import declared
 from perfcheck.collect.base import histogram
 from perfcheck.collect.sockdiag.collector import key_of
-from perfcheck.collect.sockdiag.host import HostSockets
+from perfcheck.collect.sockdiag.host import HostSockets, require_sock_diag
 from perfcheck.collect.sockdiag.tcp_info import BEYOND, TcpLook
 from perfcheck.collect.tcp.distributions import METRICS
 from perfcheck.collect.tcp.kernel_filter import socket_rows
@@ -104,12 +104,7 @@ class PolledTcp:
                 raise Unavailable(
                     f"{option} {value}", "without BPF nothing says which sockets these are", "run as root"
                 )
-        try:
-            HostSockets("").close()
-        except OSError as error:
-            raise Unavailable(
-                "sock_diag", str(error), "a kernel with CONFIG_INET_TCP_DIAG (modprobe tcp_diag)"
-            ) from error
+        require_sock_diag()
 
     def open(self) -> None:
         """Nothing is needed before `begin`."""
