@@ -15,7 +15,8 @@ from perfcheck.model.units import format_value
 TOLD: Final = 5
 _EACH: Final = 64
 _MOST: Final = 1024
-_LEAST_WAIT_BYTES: Final = 1.0
+_LEAST_WAIT_BYTES: Final = 16.0
+"""A FIN that waits counts as a byte of data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
