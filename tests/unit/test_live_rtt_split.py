@@ -66,8 +66,8 @@ def test_unread_data_waits_for_the_application() -> None:
     (found,) = splits.largest(5)
     assert list(found.lines())[1] == "application: 50 kB wait to be read, for about 100 ms"
     splits = Splits()
-    splits.add(flows(recvq_bytes=10.0))
-    assert [list(each.lines()) for each in splits.largest(1)] == [["application: 10 B wait to be read"]]
+    splits.add(flows(recvq_bytes=100.0))
+    assert [list(each.lines()) for each in splits.largest(1)] == [["application: 100 B wait to be read"]]
 
 
 def test_nothing_is_said_of_what_is_not_known_and_memory_is_bounded() -> None:
