@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -54,7 +53,7 @@ def main() -> int:
             memory = soak(client, program, server.address_towards("client"), args, perfctl.pid)
             time.sleep(3)
             ends = opens(client) + opens(server) - before
-            perfctl.send_signal(signal.SIGINT)
+            perfctl.terminate()  # SIGINT is ignored by what a shell starts in the background
             perfctl.wait(timeout=30)
             report((Path(folder) / "told").read_text(), ends, memory)
         serving.kill()
