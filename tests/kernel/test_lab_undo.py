@@ -123,7 +123,8 @@ def test_signals_undo_everything_however_often_they_come(
             running.send_signal(number)
             wait_until(lambda: running.poll() is not None, timeout_s=0.005)
         assert said(running) == how
-        assert running.wait(10.0) == 0
+        # One of the later signals may come when all is undone and nobody holds them back any more.
+        assert running.wait(10.0) in {0, *(-number for number in numbers[1:])}
         assert names_left(tag) == []
         assert list(run_directory.iterdir()) == []
 
