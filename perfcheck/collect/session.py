@@ -86,7 +86,8 @@ class Core:
 
     def program_ns(self) -> int:
         """Return the run time of the programs of those that still measure, since they were loaded."""
-        return sum(one.program_ns() for one in self._running if isinstance(one, Frugal))
+        with self._reading:
+            return sum(one.program_ns() for one in self._running if isinstance(one, Frugal))
 
     @property
     def used_pct(self) -> Mapping[str, float]:
@@ -173,11 +174,12 @@ class Core:
 
     def between(self, first: Snapshot, second: Snapshot) -> tuple[Observation, ...]:
         """Return what was seen between two snapshots of the trial, by the collectors that both have."""
-        return tuple(
-            one.between(first.taken[one.name], second.taken[one.name])
-            for one in self._running
-            if isinstance(one, Sampled) and one.name in first.taken and one.name in second.taken
-        )
+        with self._reading:
+            return tuple(
+                one.between(first.taken[one.name], second.taken[one.name])
+                for one in self._running
+                if isinstance(one, Sampled) and one.name in first.taken and one.name in second.taken
+            )
 
     @property
     def samples(self) -> Samples | None:

@@ -50,7 +50,7 @@ def main() -> int:
         assert wait_until(lambda: server.listening(PORT), timeout_s=5)
         with tempfile.TemporaryDirectory() as folder, watching((client, server), Path(folder) / "told") as perfctl:
             before = opens(client) + opens(server)
-            memory = soak(client, program, server.address_towards("client"), args, perfctl.pid)
+            memory = soak(client, program, server.address_towards("client"), args, perfctl)
             time.sleep(3)
             ends = opens(client) + opens(server) - before
             perfctl.terminate()  # SIGINT is ignored by what a shell starts in the background
@@ -74,13 +74,17 @@ def watching(hosts: tuple[Host, ...], told: Path) -> Iterator[subprocess.Popen[b
                 perfctl.kill()
 
 
-def soak(client: Host, program: str, address: str, args: argparse.Namespace, pid: int) -> list[float]:
+def soak(
+    client: Host, program: str, address: str, args: argparse.Namespace, perfctl: subprocess.Popen[bytes]
+) -> list[float]:
     """Drive the load, and return perfctl's resident memory in MB at the end of each minute."""
     count, memory = args.rate // TURNS_PER_S, list[float]()
     begun, turns = time.monotonic(), 0
+    pid = perfctl.pid
     used = cpu_s(pid)
     while time.monotonic() - begun < args.minutes * 60:
         turns += 1
+        assert perfctl.poll() is None, "perfctl has ended"
         client.run([program, "drive", "connections", address, str(PORT), str(count), "10"])
         time.sleep(max(0.0, begun + turns / TURNS_PER_S - time.monotonic()))
         if time.monotonic() - begun >= 60 * (len(memory) + 1):
