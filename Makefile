@@ -45,7 +45,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo 'make demo            measure the shipped scenarios and compare them with the committed baselines'
-	@echo 'make test            all tests, and how long each part took: lint, types, unit, plugin, xdist, kernel'
+	@echo 'make test            all tests, and how long each part took: lint, types, unit, plugin, xdist, beside, kernel'
 	@echo 'make unit            the tests that need no root'
 	@echo 'make vm              kernel tests in a guest with Debian'"'"'s kernel (RELEASE=6.1 or 6.12)'
 	@echo 'make guests          in guests: a whole comparison, whole scenarios, counts of Open vSwitch and connection tracking'
