@@ -36,10 +36,11 @@ _OWN_PATH: Final = "/proc/self/ns/net"
 _STRETCHED: Final = 8
 """So many times the interval at most: longer ones would tell too late."""
 _OVER: Final = 3
-_OF_COLLECTORS: Final = 0.6
+_OF_COLLECTORS: Final = 0.8
 """So much of the ceiling is the collectors'; the rest is for what is made of their figures."""
 _EMPTIED_S: Final = 0.5
-_LOOKED_S: Final = 1.0
+_LOOKED_S: Final = 2.0
+"""Collectors shed after three looks in a row: later than intervals become longer."""
 
 
 class LiveSession:
@@ -231,7 +232,7 @@ class _Spending:
     def look(self, programs_ns: int, *, sheds: bool) -> float:
         """Return the share since the last look, in percent; what stays above the ceiling stretches the intervals.
 
-        Not while the collectors are over their part: these shed first.
+        First they become twice as long. While the collectors are over their part, these shed then; last they grow on.
         """
         at_s, own_s = time.monotonic(), time.process_time()
         first = self._programs_ns < 0
@@ -241,7 +242,9 @@ class _Spending:
         used_pct = 100 * (own_s - self._before[1] + grown_ns / 1e9) / seconds
         self._before, self._programs_ns = (at_s, own_s), programs_ns
         # What beginning took is not what going on takes.
-        self._over = self._over + 1 if used_pct > self._ceiling_pct and not first and not sheds else 0
+        self._over = (
+            self._over + 1 if used_pct > self._ceiling_pct and not first and (self.stretch == 1 or not sheds) else 0
+        )
         if self._over >= _OVER and self.stretch < _STRETCHED and not self._crowded:
             self.stretch, self._over = self.stretch * 2, 0
         return used_pct

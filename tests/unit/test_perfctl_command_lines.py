@@ -207,7 +207,7 @@ RIGHT: tuple[tuple[str, LiveRequest], ...] = (
     ("diagnose --from x", LiveRequest(layers="all", events=True, cpu_ceiling_pct=5.0)),
     ("diagnose --duration 1min --interval 30s", LiveRequest(
         layers="all", events=True, duration_ns=60 * 10**9, interval_ns=30 * 10**9, cpu_ceiling_pct=5.0)),
-    ("observe", LiveRequest(layers="all", events=True)),
+    ("observe", LiveRequest(layers=("tcp", "ip"), events=True)),
     ("latency", LiveRequest(duration_ns=5_000_000_000)),
     ("latency --detail", LiveRequest(mode="both", duration_ns=5_000_000_000)),
     ("diagnose", LiveRequest(layers="all", events=True, duration_ns=10_000_000_000, cpu_ceiling_pct=5.0)),

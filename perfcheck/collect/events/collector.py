@@ -35,6 +35,7 @@ RING_BYTES: Final = 2 << 20
 MOST: Final = 100_000
 """So many records of a trial are kept."""
 RUNQ_US: Final = 10_000
+_SWITCH: Final = "sched_switch"
 _KINDS: Final = 9  # PC_TOLD_KINDS, and the 0 that is none
 INTERVAL_S: Final = 0.1
 _NS: Final = 1_000_000_000
@@ -141,6 +142,15 @@ class EventsCollector(BpfCollector):
             overflows=overflows, reasons={number: name for name, number in reasons.items()},
             drop_metrics=reason_metrics(reasons),
         )  # fmt: skip
+
+    def do_less(self, share: float) -> str | None:
+        """Tell no waits for a CPU any more: their program alone runs often, at each switch of tasks."""
+        del share
+        loaded = self.programs.loaded
+        if _SWITCH not in loaded.programs or loaded.programs[_SWITCH].link_fd < 0:
+            return None
+        loaded.detach(_SWITCH)
+        return "events: waits for a CPU are not told any more"
 
     def end(self) -> Observation:
         """Stop, and give the events of the window."""
