@@ -334,3 +334,14 @@ def test_a_run_without_an_event_leaves_no_file(tmp_path: Path) -> None:
     lines = whole_run(path, "delay: 5ms, rate: 50mbit, queue: 4bdp", "[app, tcp]")
     # On a busy machine there may be one all the same, such as a probe for a segment that was late.
     assert path.exists() == bool(lines)
+
+
+def test_the_program_that_runs_most_often_is_the_first_to_go() -> None:
+    collector = EventsCollector()
+    collector.open()
+    try:
+        assert collector.do_less(0.5) == "events: waits for a CPU are not told any more"
+        assert collector.programs.loaded.programs["sched_switch"].link_fd < 0
+        assert collector.do_less(0.5) is None
+    finally:
+        collector.close()
