@@ -112,7 +112,8 @@ def filled(line: str, meant: Mapping[str, str]) -> str:
 def command(line: str, meant: Mapping[str, str], netns: str) -> list[str]:
     """Return the words of a line; those that watch do so in the lab, and shortly."""
     words = shlex.split(filled(line, meant))[1:]
-    duration = LONGER if "--interval" in words else DURATION
+    # A few segments a second are lost: what waits for one waits longer.
+    duration = LONGER if {"--interval", "ebpf", "observe"} & set(words) else DURATION
     watches = [] if words[0] == "undo" else ["--netns", netns, "--duration", duration]
     return [*PERFCTL, *words, *watches]
 
