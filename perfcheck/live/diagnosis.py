@@ -20,7 +20,7 @@ from perfcheck.model.interval import Interval, LiveRequest
 from perfcheck.model.record import DiagnosisRecord
 
 PROBLEMS: Final[Mapping[str, tuple[str, ...]]] = {
-    "high-latency": ("high_latency", "tail_latency"),
+    "high-latency": ("steady_latency", "tail_latency"),
     "low-throughput": ("low_throughput",),
     "loss": ("loss",),
 }
