@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from perfcheck.live.connections import largest
 from perfcheck.live.perspectives import senders
 from perfcheck.model.flow import FlowKey
 from perfcheck.model.flow_table import FlowTable
@@ -184,8 +185,7 @@ class Paths:
     def add(self, flows: FlowTable) -> None:
         """Add an interval's connections."""
         rows = np.flatnonzero(senders(flows))
-        if len(rows) > _EACH:
-            rows = rows[np.argpartition(flows["bytes_acked"][rows], -_EACH)[-_EACH:]]
+        rows = rows[largest(flows["bytes_acked"][rows].astype(np.float64), _EACH)]
         for row in rows.tolist():
             self._add(flows, row)
         if len(self._sums) > _MOST:

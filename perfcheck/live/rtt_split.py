@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from perfcheck.live.connections import largest
 from perfcheck.model.flow import FlowKey
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.units import format_value
@@ -101,10 +102,7 @@ class Splits:
     def add(self, flows: FlowTable) -> None:
         """Add an interval's connections."""
         moved = flows["bytes_acked"].astype(np.float64) + flows["bytes_received"]
-        rows = np.arange(len(flows))
-        if len(rows) > _EACH:
-            rows = np.argpartition(moved, -_EACH)[-_EACH:]
-        for row in rows.tolist():
+        for row in largest(moved, _EACH).tolist():
             self._add(flows, row)
         if len(self._sums) > _MOST:
             kept = sorted(self._sums.items(), key=lambda one: one[1].sent + one[1].received)[-_MOST // 2 :]

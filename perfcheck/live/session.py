@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, cast
+from typing import Final, Literal, Self
 
 from perfcheck.analyse.alerts import alerts_of
 from perfcheck.analyse.layers import layer_metrics
@@ -89,12 +89,9 @@ class LiveSession:
         request = self.request
         scope = scope_of(request.netns)
         layers = _layers(request)
-        mode = cast("Literal['summary', 'detail', 'both']", request.mode)
-        prepare(layers, "summary" if mode == "summary" else mode, events=request.events)
+        prepare(layers, events=request.events)
         wanted: list[Collector] = [
-            one
-            for one in collectors(layers, "summary", events=False)
-            if not isinstance(one, (TcpCollector, SockdiagCollector))
+            one for one in collectors(layers) if not isinstance(one, (TcpCollector, SockdiagCollector))
         ]
         clock = next((one.clock for one in wanted if hasattr(one, "clock")), None)
         tcp = LiveTcp(request.filter, request.max_flows, samples_sending=request.send_side)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,7 +65,7 @@ def comm_of(pid: int) -> bytes:
         return b""
 
 
-def named(comm: str, pids: Iterable[int]) -> Iterator[int]:
-    """Yield the processes of that name."""
-    wanted = comm.encode()[:15]
-    return (pid for pid in pids if comm_of(pid) == wanted)
+def processes_of(pid: int | None, comm: str | None) -> list[int]:
+    """Return the processes of that number and of that name; what is None lets all pass."""
+    pids = processes() if pid is None else (pid,)
+    return [one for one in pids if comm is None or comm_of(one) == comm.encode()[:15]]

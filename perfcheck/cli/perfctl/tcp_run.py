@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -96,21 +97,21 @@ def run(
     return 0
 
 
-class _Told:
+class _Told(ABC):
     """One form of the results."""
 
     def __init__(self, asked: _Asked, trends: Trends) -> None:
         self._asked = asked
         self._trends = trends
 
-    def begin(self, connections: int | None, interval_ns: int) -> None:
+    def begin(self, connections: int | None, interval_ns: int) -> None:  # noqa: B027 - JSON has no such line
         """Tell what is watched, before anything can be said about it; None: a recording is read."""
 
+    @abstractmethod
     def interval(self, interval: Interval) -> None:
         """Tell an interval."""
-        raise NotImplementedError
 
-    def end(self, totals: Totals) -> None:
+    def end(self, totals: Totals) -> None:  # noqa: B027 - JSON has no such line
         """Tell what the whole run saw."""
 
     def line(self, text: str) -> None:

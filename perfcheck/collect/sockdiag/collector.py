@@ -39,7 +39,7 @@ _UNSETTLED_S: Final = 1.0
 _LAST_NOTICES_S: Final = 0.05
 _SHARE_OF_CPU: Final = 0.02
 _INFINITE_SSTHRESH: Final = 0x7FFFFFFF
-_COUNTERS: Final = {
+COUNTERS: Final = {
     "segs_out": "segs_out", "data_segs_out": "data_segs_out", "retrans_segs": "total_retrans",
     "delivered_segs": "delivered", "delivered_ce_segs": "delivered_ce", "dsack_dups_segs": "dsack_dups",
     "reord_seen_events": "reord_seen", "ooo_segs": "rcv_ooopack", "bytes_acked": "bytes_acked",
@@ -265,11 +265,16 @@ def _active_ns(seen: Glance, at_ns: int) -> int:
     return at_ns - min(idle_ms * 1_000_000, at_ns)
 
 
+def inflight_segs(seen: Glance) -> int:
+    """Return the segments on the way, as tcp_packets_in_flight() of the kernel."""
+    return max(0, seen.unacked + seen.retrans - seen.sacked - seen.lost)
+
+
 def _sample(into: _Seen, seen: Glance) -> None:
     if seen.rtt:
         into.srtt_us.append(seen.rtt)
     into.cwnd.append(seen.snd_cwnd)
-    into.inflight.append(max(0, seen.unacked + seen.retrans - seen.sacked - seen.lost))
+    into.inflight.append(inflight_segs(seen))
 
 
 def _histogram(unit: str, values: Iterable[int]) -> Histogram:
@@ -287,7 +292,7 @@ def _histogram(unit: str, values: Iterable[int]) -> Histogram:
 def _socket(seen: _Seen) -> TcpSocket:
     last, base = seen.last.info, seen.base.info if seen.base is not None else seen.last.info
     counters = {
-        name: (last[field_] - base[field_]) % BEYOND[field_] for name, field_ in _COUNTERS.items() if field_ in last
+        name: (last[field_] - base[field_]) % BEYOND[field_] for name, field_ in COUNTERS.items() if field_ in last
     }
     first_ns = seen.base_ns
     last_ns = max(first_ns, seen.last_ns)
@@ -305,7 +310,7 @@ def _socket(seen: _Seen) -> TcpSocket:
         cwnd=_histogram("segs", seen.cwnd),
         inflight=_histogram("segs", seen.inflight),
         counters=counters,
-        gauges=_gauges(last),
+        gauges=gauges_of(last),
         whole_bytes_acked=last["bytes_acked"],
         whole_bytes_received=last["bytes_received"],
         whole_retrans_segs=last["total_retrans"],
@@ -313,7 +318,8 @@ def _socket(seen: _Seen) -> TcpSocket:
     )
 
 
-def _gauges(info: Mapping[str, int]) -> dict[str, float]:
+def gauges_of(info: Mapping[str, int]) -> dict[str, float]:
+    """Return the latest values that tcp_info has, by the names of `collect/tcp/collector.py`."""
     gauges = {name: float(info[field_]) for name, field_ in _GAUGES.items() if field_ in info}
     ssthresh = info["snd_ssthresh"]
     gauges["ssthresh_segs"] = 0.0 if ssthresh >= _INFINITE_SSTHRESH else float(ssthresh)

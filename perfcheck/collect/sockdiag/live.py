@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from perfcheck.collect import declared
 from perfcheck.collect.base import histogram
-from perfcheck.collect.sockdiag.collector import key_of
+from perfcheck.collect.sockdiag.collector import COUNTERS, gauges_of, inflight_segs, key_of
 from perfcheck.collect.sockdiag.host import HostSockets, require_sock_diag
 from perfcheck.collect.sockdiag.tcp_info import BEYOND, TcpLook
 from perfcheck.collect.tcp.distributions import METRICS
@@ -31,28 +31,15 @@ from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.observation import Observation, Overhead, Scope
 from perfcheck.system.clock import now_ns
 from perfcheck.system.netns import NetnsThread
-from perfcheck.system.socket_owners import Owner, comm_of, named, owners_of, processes, sockets_of
+from perfcheck.system.socket_owners import Owner, comm_of, owners_of, processes_of, sockets_of
 
 LACKS: Final = "RTT of single segments, kinds of retransmissions, resets, times of congestion states"
 UNSEEN: Final = "connections that open and end between two looks"
-_COUNTS: Final = {
-    "segs_out": "segs_out", "data_segs_out": "data_segs_out", "retrans_segs": "total_retrans",
-    "delivered_segs": "delivered", "delivered_ce_segs": "delivered_ce", "dsack_dups_segs": "dsack_dups",
-    "reord_seen_events": "reord_seen", "ooo_segs": "rcv_ooopack", "bytes_acked": "bytes_acked",
-    "bytes_received": "bytes_received", "busy_us": "busy_time", "rwnd_limited_us": "rwnd_limited",
-    "sndbuf_limited_us": "sndbuf_limited",
-}  # fmt: skip
-_VALUES: Final = {
-    "srtt_us": "rtt", "rttvar_us": "rttvar", "cwnd_segs": "snd_cwnd", "mss_bytes": "snd_mss",
-    "reordering_segs": "reordering", "snd_wnd_bytes": "snd_wnd",
-}  # fmt: skip
 _TOTALS: Final = {
     "total_bytes_acked": "bytes_acked", "total_bytes_received": "bytes_received",
     "total_retrans_segs": "total_retrans", "total_segs_out": "segs_out", "total_data_segs_out": "data_segs_out",
 }  # fmt: skip
 _ESTABLISHED: Final = 1
-_INFINITE: Final = 0x7FFFFFFF
-_UNPACED: Final = frozenset({0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF})
 _SOCKET_ID: Final = struct.Struct("=2s2s16s16s")
 
 
@@ -156,9 +143,7 @@ class PolledTcp:
         """Return the cookies of the sockets of the processes that are wanted; None: of all."""
         if self._wanted.pid is None and self._wanted.comm is None:
             return None
-        pids = list(processes()) if self._wanted.pid is None else [self._wanted.pid]
-        if self._wanted.comm is not None:
-            pids = list(named(self._wanted.comm, pids))
+        pids = processes_of(self._wanted.pid, self._wanted.comm)
         held = {inode for pid in pids for inode in sockets_of(pid)}
         with NetnsThread() as namespaces:
             return {
@@ -279,23 +264,15 @@ def _was_established(look: TcpLook) -> bool:
 
 def _fill(columns: Mapping[str, npt.NDArray[Any]], row: int, look: TcpLook, known: _Known) -> None:
     info, before = look.info, known.info
-    for name, source in _COUNTS.items():
+    for name, source in COUNTERS.items():
         if source in info:
             columns[name][row] = (info[source] - before.get(source, 0)) % BEYOND[source]
     for name, source in _TOTALS.items():
         columns[name][row] = info.get(source, 0)
-    for name, source in _VALUES.items():
-        if source in info:
-            columns[name][row] = info[source]
-    ssthresh = info["snd_ssthresh"]
-    columns["ssthresh_segs"][row] = 0 if ssthresh >= _INFINITE else ssthresh
-    if info.get("min_rtt", 0) not in {0, 0xFFFFFFFF}:
-        columns["min_rtt_us"][row] = info["min_rtt"]
-    if info.get("delivery_rate"):
-        columns["delivery_rate_bps"][row] = info["delivery_rate"] * 8
-    if info["pacing_rate"] not in _UNPACED:
-        columns["pacing_rate_bps"][row] = info["pacing_rate"] * 8
-    columns["inflight_segs"][row] = max(info["unacked"] + info["retrans"] - info["sacked"] - info["lost"], 0)
+    for name, value in gauges_of(info).items():
+        columns[name][row] = value
+    columns["srtt_us"][row] = info["rtt"]
+    columns["inflight_segs"][row] = inflight_segs(look.glance)
 
 
 def _name(columns: Mapping[str, npt.NDArray[Any]], row: int, look: TcpLook, netns: int) -> None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from perfcheck.collect.sockdiag.socket import asked, dumped, opened
 from perfcheck.collect.sockdiag.tcp_info import ANY_STATE, request_by_family
-from perfcheck.collect.tcp.decode import address
+from perfcheck.model.flow_table import address_of
 
 LISTEN: Final = 1 << 10
 CONNECTED: Final = 0xFFF & ~(1 << 6 | 1 << 10 | 1 << 3)  # without TIME_WAIT, LISTEN, SYN_RECV
@@ -78,8 +78,8 @@ def look_of(payload: bytes) -> DiagLook | None:
         return None
     rmem, rcvbuf, wmem_alloc, sndbuf, _, wmem_queued, _, _, drops = memory
     return DiagLook(
-        cookie, state, (address(family, source), int.from_bytes(sport, "big")),
-        (address(family, target), int.from_bytes(dport, "big")), recvq, sendq, rmem, rcvbuf,
+        cookie, state, (address_of(family, source), int.from_bytes(sport, "big")),
+        (address_of(family, target), int.from_bytes(dport, "big")), recvq, sendq, rmem, rcvbuf,
         max(wmem_queued, wmem_alloc), sndbuf, drops, payload[_SOCKET_ID],
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from perfcheck.collect.tcp.decode import address
+from perfcheck.model.flow_table import address_of
 
 TCPDIAG_GETSOCK: Final = 18
 INET_DIAG_INFO: Final = 2
@@ -92,13 +92,13 @@ class TcpLook:
     def local(self) -> tuple[str, int]:
         """Address and port of this end."""
         ports, addresses, _ = _SOCKET_ID.unpack(self.socket_id)
-        return address(self.family, addresses[:16]), int.from_bytes(ports[:2], "big")
+        return address_of(self.family, addresses[:16]), int.from_bytes(ports[:2], "big")
 
     @property
     def remote(self) -> tuple[str, int]:
         """Address and port of the other end."""
         ports, addresses, _ = _SOCKET_ID.unpack(self.socket_id)
-        return address(self.family, addresses[16:]), int.from_bytes(ports[2:], "big")
+        return address_of(self.family, addresses[16:]), int.from_bytes(ports[2:], "big")
 
 
 def dump_request(states: int) -> bytes:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from perfcheck.collect.base import histogram
 from perfcheck.collect.sockdiag.skmeminfo import DiagLook
-from perfcheck.collect.tcp.decode import address
 from perfcheck.model.flow import FlowKey, Protocol, SocketBuffers
+from perfcheck.model.flow_table import address_of
 from perfcheck.system.clock import now_ns
 
 _STATES: Final[Mapping[str, frozenset[int]]] = {
@@ -185,9 +185,9 @@ def _key_of(line: Mapping[str, Any], hosts: Mapping[int, str]) -> FlowKey:
     return FlowKey(
         protocol=Protocol.TCP,
         host=hosts.get(netns, f"netns:{netns}"),
-        local=address(family, bytes(line["local"])),
+        local=address_of(family, bytes(line["local"])),
         local_port=int(line["local_port"]),
-        remote=address(family, bytes(line["remote"])),
+        remote=address_of(family, bytes(line["remote"])),
         remote_port=int(line["remote_port"]),
     )
 

@@ -5,7 +5,6 @@ Counters take their names from the C struct (as `retrans_tlp_segs` of pc_window_
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,9 +14,8 @@ import numpy.typing as npt
 
 from perfcheck.collect.base import histogram
 from perfcheck.model.flow import FlowKey, Histogram, Protocol, TcpSocket
+from perfcheck.model.flow_table import address_of
 
-AF_INET: Final = 2
-AF_INET6: Final = 10
 _CLOCK_MONOTONIC_COARSE: Final = 6
 INFINITE_SSTHRESH: Final = 0x7FFFFFFF
 _NO_RTT: Final = 0xFFFFFFFF
@@ -40,14 +38,6 @@ Record = Mapping[str, Any]
 def jiffy_us() -> int:
     """Length of a jiffy: the resolution of the clock that ticks with it."""
     return round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e6)
-
-
-def address(family: int, raw: bytes) -> str:
-    """Text of an address of 16 bytes (IPv4: the first four); an IPv4 address mapped into IPv6 is IPv4."""
-    if family == AF_INET:
-        return str(ipaddress.IPv4Address(raw[:4]))
-    ip = ipaddress.IPv6Address(raw)
-    return str(ip.ipv4_mapped or ip)
 
 
 def socket_of(
@@ -92,9 +82,9 @@ def key_of(record: Record, hosts: Mapping[int, str]) -> FlowKey:
     return FlowKey(
         protocol=Protocol.TCP,
         host=hosts.get(netns, f"netns:{netns}"),
-        local=address(family, bytes(record["local"])),
+        local=address_of(family, bytes(record["local"])),
         local_port=int(record["local_port"]),
-        remote=address(family, bytes(record["remote"])),
+        remote=address_of(family, bytes(record["remote"])),
         remote_port=int(record["remote_port"]),
     )
 

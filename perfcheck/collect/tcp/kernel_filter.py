@@ -18,7 +18,7 @@ from perfcheck.ebpf.object import BpfObject
 from perfcheck.model.flow_filter import End, FlowFilter
 from perfcheck.model.observation import Scope
 from perfcheck.system.netns import NetnsThread
-from perfcheck.system.socket_owners import named, processes, sockets_of
+from perfcheck.system.socket_owners import processes_of, sockets_of
 
 _FAMILIES: Final = {4: 2, 6: 10}  # AF_INET, AF_INET6
 _TCP: Final = 6
@@ -110,9 +110,7 @@ class SocketFilter:
 
     def _tasks(self) -> Iterator[tuple[str, bytes]]:
         """Yield the processes, their sockets' cookies, and the ports that they listen on."""
-        pids = list(processes()) if self._wanted.pid is None else [self._wanted.pid]
-        if self._wanted.comm is not None:
-            pids = list(named(self._wanted.comm, pids))
+        pids = processes_of(self._wanted.pid, self._wanted.comm)
         yield from (("chosen_tasks", pid.to_bytes(4, "little")) for pid in pids)
         held = {inode for pid in pids for inode in sockets_of(pid)}
         if not held:
