@@ -20,7 +20,7 @@ from perfcheck.ebpf.run_stats import RunClock, Timed
 from perfcheck.errors import CollectError, PerfcheckError
 from perfcheck.model.budget import Budget, Shedding, Spending
 from perfcheck.model.observation import Observation, QueueLook, Scope
-from perfcheck.model.seams import Collector, Frugal, Sampled
+from perfcheck.model.seams import Collector, Frugal, Keeping, Sampled
 from perfcheck.model.series import Samples
 from perfcheck.system.clock import now_ns
 from perfcheck.system.netns import NetnsThread
@@ -180,6 +180,13 @@ class Core:
                 for one in self._running
                 if isinstance(one, Sampled) and one.name in first.taken and one.name in second.taken
             )
+
+    def drop_before(self, snapshot: Snapshot) -> None:
+        """Let collectors go of what they keep of the time before a snapshot."""
+        with self._reading:
+            for one in self._running:
+                if isinstance(one, Keeping) and one.name in snapshot.taken:
+                    one.drop_before(snapshot.taken[one.name])
 
     @property
     def samples(self) -> Samples | None:

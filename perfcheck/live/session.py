@@ -18,7 +18,6 @@ from perfcheck.collect.events.collector import EventsCollector
 from perfcheck.collect.session import Core, Snapshot
 from perfcheck.collect.sockdiag.collector import SockdiagCollector
 from perfcheck.collect.sockdiag.live import LACKS, UNSEEN, PolledTcp
-from perfcheck.collect.socket.collector import SocketCollector
 from perfcheck.collect.tcp.collector import TcpCollector
 from perfcheck.collect.tcp.live import LiveTcp, Read
 from perfcheck.errors import CollectError, Stopped, Unavailable
@@ -159,10 +158,8 @@ class LiveSession:
     def _interval(self, core: Core, tcp: LiveTcp | PolledTcp, before: Snapshot) -> tuple[Interval, Snapshot]:
         read, after = tcp.read(), core.snapshot()
         seen = core.between(before, after)
-        for one in self._opened:
-            if isinstance(one, SocketCollector):
-                # Nothing is asked about the time before any more; an hour of looks would fill the memory.
-                one.forget(after.taken.get(one.name))
+        # Nothing is asked about the time before any more; an hour of looks would fill the memory.
+        core.drop_before(after)
         seconds = max(read.ended_ns - read.began_ns, 1) / 1e9
         metrics = layer_metrics(seen) | tcp_figures(read.flows, read.histograms, seconds)
         histograms = {name: one for each in seen for name, one in each.distributions.items()} | dict(read.histograms)

@@ -255,6 +255,14 @@ class Frugal(Protocol):
 
 
 @runtime_checkable
+class Keeping(Protocol):
+    """A collector that keeps every look of a trial, which has an end; who measures without one lets it drop them."""
+
+    def drop_before(self, snapshot: object) -> None:
+        """Let go of what was seen before a snapshot, of which nothing is asked any more."""
+
+
+@runtime_checkable
 class Sampled(Protocol):
     """A collector that can be read while it measures: an interval or a phase is the difference of two snapshots."""
 

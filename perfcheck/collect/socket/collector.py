@@ -198,7 +198,7 @@ class SocketCollector:
             socket_buffers=tuple(self._looks.buffers(hosts, first, second)),
         )  # fmt: skip
 
-    def forget(self, snapshot: object) -> None:
+    def drop_before(self, snapshot: object) -> None:
         """Let go of what was seen before a snapshot: for who measures without an end."""
         if isinstance(snapshot, int):
             self._looks.forget(snapshot)
