@@ -18,6 +18,9 @@ STAGES: Final = frozenset(
 COMMON: Final = BASE | {"system", "version"}
 ALLOWED: Final = {
     "live": COMMON | {"collect", "analyse", "diagnose", "output"},
+    "report": COMMON | {"analyse", "compare", "diagnose", "live", "output"},
+    "export": COMMON | {"analyse", "live", "output"},
+    "screen": COMMON | {"analyse", "diagnose", "live", "output"},
     "errors": BASE,
     "model": BASE,
     "system": COMMON,
@@ -31,8 +34,8 @@ ALLOWED: Final = {
     "remote": COMMON | {"ebpf", "agent", "__file__"},
     "runner": COMMON | STAGES | {"faults", "kernels", "remote"},
     "api": COMMON | STAGES | {"runner"},
-    "plugin": COMMON | STAGES | {"runner", "api"},
-    "cli": COMMON | STAGES | {"faults", "kernels", "remote", "runner", "api", "live"},
+    "plugin": COMMON | STAGES | {"runner", "api", "report", "export"},
+    "cli": COMMON | STAGES | {"faults", "kernels", "remote", "runner", "api", "live", "report", "export", "screen"},
     "version": frozenset(),
     "__init__": frozenset({"api", "errors", "version"}),
 }
