@@ -76,33 +76,35 @@ INLINE void sample_slow_start(struct pc_record *record, struct tcp_sock *tp)
 		record->lost_samples++;
 }
 
+/* Sample the connection if something was acknowledged since the last time. */
+INLINE void sample_delivery(struct pc_record *record, struct tcp_sock *tp)
+{
+	u32 delivered = tp->delivered;
+	bool is_new = delivered != record->delivered;
+
+	if (is_new && tp->snd_cwnd < tp->snd_ssthresh)
+		sample_slow_start(record, tp);
+	record->delivered = delivered;
+	if (in_window(record, tp) && is_new)
+		sample(record, tp);
+}
+
 /* A segment arrived at an established socket; what is read is the state before it. */
 int tp_btf__tcp_probe(u64 *ctx)
 {
 	struct sock *sk = (struct sock *)ctx[0];
 	struct tcp_sock *tp = skc_to_tcp_sock(sk);
 	struct pc_record *record;
-	u32 delivered;
 
 	if (!tp)
 		return 0;
 	record = find_or_admit(sk, tp);
 	if (!record)
 		return 0;
-	delivered = tp->delivered;
 	record->last_ns = socket_clock(tp);
-	if (tp->snd_cwnd < tp->snd_ssthresh && delivered != record->delivered)
-		sample_slow_start(record, tp);
-	if (!in_window(record, tp)) {
-		record->delivered = delivered;
-		return 0;
-	}
-	if (all_is_on_the_way(tp))
+	sample_delivery(record, tp);
+	if (record->in_window && all_is_on_the_way(tp))
 		record->sndbuf_ns += sndbuf_limited_ns(record, tp, bpf_ktime_get_ns());
-	if (delivered != record->delivered) {
-		record->delivered = delivered;
-		sample(record, tp);
-	}
 	return 0;
 }
 
@@ -227,6 +229,21 @@ INLINE void on_established(struct sock *sk, struct tcp_sock *tp, u32 old)
 	}
 }
 
+/*
+ * tcp_probe sees a segment before it counts, and sees none once an end has closed: what acknowledges the data of a short
+ * connection changes its state, or came with the segment before. A FIN that is acknowledged alone is no delivery.
+ */
+INLINE void on_closing(struct sock *sk, struct tcp_sock *tp, u32 old)
+{
+	u32 fins = old != TCP_ESTABLISHED && old != TCP_CLOSE_WAIT;
+	struct pc_record *record = find(sk);
+
+	if (!record || tp->delivered - record->delivered <= fins)
+		return;
+	record->last_ns = tp->delivered_mstamp * 1000;
+	sample_delivery(record, tp);
+}
+
 INLINE void on_close(struct sock *sk, struct tcp_sock *tp)
 {
 	struct pc_record *record = find(sk);
@@ -245,6 +262,8 @@ int tp_btf__inet_sock_set_state(u64 *ctx)
 
 	if (!tp)
 		return 0;
+	if (old != TCP_SYN_SENT && old != TCP_SYN_RECV)
+		on_closing(sk, tp, old);
 	if (state == TCP_SYN_SENT)
 		on_syn_sent(sk, tp);
 	else if (state == TCP_ESTABLISHED)

@@ -224,6 +224,27 @@ def test_only_the_scopes_sockets_are_counted(core: TcpCollector, pair: lab.Pair)
     assert seen["tcp"].lost_events == 0
 
 
+@pytest.mark.parametrize("closes_first", ["client", "server"])
+def test_each_short_connection_has_its_round_trip(core: TcpCollector, pair: lab.Pair, closes_first: str) -> None:
+    connections = 20
+    with lab.measuring(pair.scope(), core) as seen:
+        for _ in range(connections):
+            client, server = pair.connect()
+            client.sendall(b"?" * 64)
+            server.recv(64, socket.MSG_WAITALL)
+            server.sendall(b"!" * 1000)
+            if closes_first == "server":
+                server.close()
+            client.recv(1000, socket.MSG_WAITALL)
+            close_all(client, server)
+        assert wait_until(lambda: closed(pair), timeout_s=5)
+    ends = seen["tcp"].tcp_sockets
+    assert len(ends) == 2 * connections
+    # The request and the answer are one segment each: no end can have more than one sample, its FIN left out.
+    assert [one.rtt_us.count for one in ends] == [1] * len(ends)
+    assert all(one.rtt_us.minimum >= one.gauges["min_rtt_us"] for one in ends)
+
+
 def test_sockets_beyond_the_bound_are_counted_as_lost(pair: lab.Pair) -> None:
     connections = 12
     with lab.opened(TcpCollector(max_sockets=2)) as small, lab.measuring(pair.scope(), small) as seen:
