@@ -6,7 +6,7 @@ from typing import Final
 
 from perfcheck.model.metric import DecidedBy, Direction, Ends, Layer, MetricSpec, Phased
 
-_RTT: Final = "{}: tcp_sock.rack.rtt_us, when tcp_sock.delivered moved"
+_RTT: Final = "{}, and inet_sock_set_state of a closing connection: tcp_sock.rack.rtt_us, when tcp_sock.delivered moved"
 _NONE: Final = Direction.NEITHER
 _LOW: Final = Direction.LOWER
 _HIGH: Final = Direction.HIGHER
