@@ -33,6 +33,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Return the page with its links to files of the repository led to the pages that show them."""
     del config, files
+    if page.parent is None:
+        # A page without neighbours needs no list of them.
+        page.meta["hide"] = ["navigation"]
     here = posixpath.dirname(page.file.src_uri)
 
     def led(found: re.Match[str]) -> str:
