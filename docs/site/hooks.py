@@ -67,5 +67,6 @@ def shown(name: str) -> str:
     if not path.is_file():
         raise PluginError(f"docs link to {name}, which is not a file of the repository")
     text = path.read_text(encoding="utf-8").rstrip()
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 3)
-    return f"---\ntitle: {path.name}\n---\n\n# {path.name}\n\n`{name}`\n\n{fence}{_LANGUAGES.get(path.suffix, '')}\n{text}\n{fence}\n"
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    language = _LANGUAGES.get(path.suffix, "")
+    return f"# {path.name}\n\n`{name}`\n\n{fence}{language}\n{text}\n{fence}\n"

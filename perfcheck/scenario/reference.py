@@ -76,12 +76,14 @@ def _row(loc: Loc, key: str) -> str:
 
 
 def default_text(value: object) -> str:
+    """Return a default as the file has it, in Markdown."""
     if isinstance(value, dict):
         value = {key: part for key, part in value.items() if part is not None}
     return "none" if value in (None, "", [], {}) else f"`{flow_text(value)}`"
 
 
 def value_text(form: Mapping[str, Any]) -> str:
+    """Return what a value may be, in words as Markdown; nothing for null."""
     if "enum" in form:
         return ", ".join(f"`{value}`" for value in form["enum"])
     if "const" in form:

@@ -10,19 +10,23 @@ from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Direction, Layer, MetricSpec
 from perfcheck.model.subject import SubjectKind
 
-_INTRO: Final = (
-    "After this page you know what each metric means, which way it gets better, and where it comes from.",
-    "    perfcheck metrics rtt          # the metrics with this text in their name, and whether this machine has them",
-    "A name is `layer.quantity_unit.stat`. A metric of one traffic entry, host or link is written `METRIC@SUBJECT`, a "
-    "metric of a phase `METRIC/PHASE`: [all keys of a scenario](../scenario-file.md).",
-    "**Margin** is the smallest change that counts as a change, as a share of the baseline. Below the absolute amount "
-    "nothing counts either. **Compared** metrics are compared with a baseline without being asked for; others are "
-    "compared where `expect` or `tolerance` names them. What each layer was checked against: "
-    "[known workloads](../known-workloads.md).",
-)
+_INTRO: Final = """\
+After this page you know what each metric means, which way it gets better, and where it comes from.
+
+    perfcheck metrics rtt          # those with this text in their name, and whether this machine has them
+
+A name is `layer.quantity_unit.stat`. A metric of one traffic entry, host or link is written `METRIC@SUBJECT`, a metric
+of a phase `METRIC/PHASE`: [the scenario file](../scenario-file.md).
+
+**Margin** is the smallest change that counts as one, as a share of the baseline. Where there is an absolute amount too,
+smaller changes do not count either. **Compared** metrics are compared with a baseline without being asked for; others
+are where `expect` or `tolerance` names them. What each layer was checked against:
+[known workloads](../known-workloads.md)."""
 _BETTER: Final = {
-    Direction.LOWER: "lower is better", Direction.HIGHER: "higher is better", Direction.NEITHER: "neither way is better",
-}  # fmt: skip
+    Direction.LOWER: "lower is better",
+    Direction.HIGHER: "higher is better",
+    Direction.NEITHER: "neither way is better",
+}
 _LAYERS: Final = {
     Layer.APP: "Application", Layer.SOCKET: "Sockets", Layer.TCP: "TCP", Layer.UDP: "UDP", Layer.IP: "IP",
     Layer.QDISC: "Queues (qdisc)", Layer.NIC: "Interfaces and softirqs (nic)", Layer.CPU: "CPUs",
@@ -34,7 +38,7 @@ _SUBJECTS: Final = {
 
 def metrics_page() -> str:
     """Return the page."""
-    return page(f"All {len(CATALOGUE)} metrics", *_INTRO, *(block for layer in Layer for block in _of_layer(layer)))
+    return page(f"All {len(CATALOGUE)} metrics", _INTRO, *(block for layer in Layer for block in _of_layer(layer)))
 
 
 def _of_layer(layer: Layer) -> Iterator[str]:

@@ -10,14 +10,19 @@ from typing import Any, Final
 import perfcheck
 from made.markdown import anchor_of, code, docstring, heading, literal, page, prose, table
 
-_INTRO: Final = (
-    "After this page you know each name that `perfcheck` exports. [Tests in Python](../python-tests.md) shows them "
-    "at work.",
-    "```python\nfrom perfcheck import Scenario, ms\n\n\ndef test_upload(perfcheck):\n"
-    '    record = perfcheck.run("office.yaml", repeat=3)\n'
-    '    assert record["tcp.rtt_us.p99"] < ms(80)\n```',
-    "The fixture `perfcheck` is a [Perfcheck](#perfcheck).",
-)
+_INTRO: Final = """\
+After this page you know each name that `perfcheck` exports. [Tests in Python](../python-tests.md) shows them at work.
+
+```python
+from perfcheck import ms
+
+
+def test_upload(perfcheck):
+    record = perfcheck.run("office.yaml", repeat=3)
+    assert record["tcp.rtt_us.p99"] < ms(80)
+```
+
+The fixture `perfcheck` is a [Perfcheck](#perfcheck)."""
 _OPERATORS: Final[Mapping[str, str]] = {
     "__getitem__": "{name}[{rest}]", "__iter__": "iter({name})", "__len__": "len({name})",
     "__contains__": "{rest} in {name}",
@@ -37,7 +42,7 @@ def python_page() -> str:
     errors = {name: found for name, found in classes.items() if issubclass(found, BaseException)}
     functions = {name: found for name, found in names.items() if name not in classes}
     return page(
-        "The Python API", *_INTRO,
+        "The Python API", _INTRO,
         *(block for name, found in classes.items() if name not in errors for block in _of_class(name, found)),
         heading(2, "Quantities", "quantities"),
         table(("call", "returns"), ((code(f"{name}{_signature(found)}"), _summary(found))
@@ -64,7 +69,11 @@ def _of_class(name: str, found: type) -> Iterator[str]:
     yield heading(2, code(name), anchor_of(name))
     yield from docstring(found)
     for member, value in dict(members(found)).items():
-        yield heading(3, code(_call(name, member, value)), anchor_of(f"{name}-{member}"))
+        call = _call(name, member, value)
+        shown = call if member in _OPERATORS or isinstance(value, property) else member
+        yield heading(3, code(shown), anchor_of(f"{name}-{member}"))
+        if call != shown:
+            yield f"```python\n{call}\n```"
         yield from docstring(value.__func__ if isinstance(value, classmethod | staticmethod) else value)
 
 

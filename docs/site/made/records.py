@@ -13,15 +13,15 @@ from pydantic.fields import FieldInfo
 from made.markdown import anchor_of, code, docstring, heading, page, prose, table
 from perfcheck.model.record import RunRecord
 
-_INTRO: Final = (
-    "After this page you can read a run record with any tool. `perfcheck run FILE --json PATH` appends one JSON object "
-    "a line for each scenario.",
-    "    perfcheck run scenarios/wan-bulk-20ms.yaml --json runs.jsonl\n"
-    "    jq '.metrics[\"tcp.rtt_us.p99\"].value, .diagnosis[0].cause' runs.jsonl",
-    "Each value is in the unit that its metric's name carries ([all metrics](metrics.md)). Fields with a default may "
-    "be missing in records of older versions. Events are in [another schema](../events.md), time series "
-    "in [Parquet](../series.md).",
-)
+_INTRO: Final = """\
+After this page you can read a run record with any tool. `--json PATH` appends one JSON object a line for each scenario.
+
+    perfcheck run scenarios/wan-bulk-20ms.yaml --json runs.jsonl
+    jq '.metrics["tcp.rtt_us.p99"].value, .diagnosis[0].cause' runs.jsonl
+
+Each value is in the unit that its metric's name carries ([all metrics](metrics.md)). Fields with a default may be
+missing in records of older versions. Events are in [another schema](../events.md), time series in
+[Parquet](../series.md)."""
 _WORDS: Final[Mapping[object, str]] = {
     str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any value", NoneType: "null",
 }  # fmt: skip
@@ -29,7 +29,7 @@ _WORDS: Final[Mapping[object, str]] = {
 
 def record_page() -> str:
     """Return the page."""
-    return page("The run record", *_INTRO, *(block for model in models(RunRecord) for block in _section(model)))
+    return page("The run record", _INTRO, *(block for model in models(RunRecord) for block in _section(model)))
 
 
 def models(root: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -82,6 +82,11 @@ def _type(annotation: object) -> str:
         return f"list of {', '.join(dict.fromkeys(map(_type, inner)))}"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"mapping from {_type(parts[0])} to {_type(parts[1])}"
+    return _plain_type(annotation)
+
+
+def _plain_type(annotation: object) -> str:
+    """Return a type that is made of no others in words, as Markdown."""
     if annotation in _WORDS:
         return _WORDS[annotation]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

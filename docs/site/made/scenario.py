@@ -10,15 +10,20 @@ from perfcheck.scenario.reference import default_text, value_text
 from perfcheck.scenario.schema import json_schema
 
 Form = Mapping[str, Any]
-_INTRO: Final = (
-    "After this page you can look up any key of a scenario file. [The scenario file](../scenario-file.md) explains the "
-    "blocks one by one, with examples.",
-    "    perfcheck schema > scenario.schema.json",
-    "The JSON Schema has all of this for editors: [scenario.schema.json](scenario.schema.json). With the YAML language "
-    "server, put this line at the top of a file:",
-    "```yaml\n# yaml-language-server: $schema=scenario.schema.json\n```",
-    "`<name>` stands for a name that you choose, `[]` for each entry of a list.",
-)
+_INTRO: Final = """\
+After this page you can look up any key of a scenario file. [The scenario file](../scenario-file.md) explains the
+blocks one by one, with examples.
+
+    perfcheck schema > scenario.schema.json
+
+The JSON Schema has all of this for editors: [scenario.schema.json](scenario.schema.json). With the YAML language
+server, put this line at the top of a file:
+
+```yaml
+# yaml-language-server: $schema=scenario.schema.json
+```
+
+`<name>` stands for a name that you choose, `[]` for each entry of a list."""
 
 
 def page_of_keys() -> str:
@@ -26,12 +31,12 @@ def page_of_keys() -> str:
     rows = (
         (f'<span id="{anchor_of(path)}">{code(path)}</span>', prose(_values(part)),
          "required" if required else prose(default_text(part.get("default"))), prose(_meaning(part)))
-        for path, part, required in keys()
+        for path, part, required in all_keys()
     )  # fmt: skip
-    return page("All keys of the scenario file", *_INTRO, table(("key", "value", "default", "meaning"), rows))
+    return page("All keys of the scenario file", _INTRO, table(("key", "value", "default", "meaning"), rows))
 
 
-def keys() -> Iterator[tuple[str, Form, bool]]:
+def all_keys() -> Iterator[tuple[str, Form, bool]]:
     """Yield each key's path, what the schema says of it, and whether it is required."""
     schema = json_schema()
     yield from _below("", schema, schema["$defs"], ())
