@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ SCENARIOS: Final = [
 INLINE: Final = re.compile(r"`((?:perfcheck|perfctl|pytest) [^`\n]*--[^`\n]*)`")
 
 
+@cache
 def pytest_parser() -> Parser:
     """Return pytest's own parser, with the options of our plugin and of xdist."""
     config = get_config([])

@@ -24,6 +24,8 @@ from perfcheck.cli.arguments import parser_of_all
 from perfcheck.cli.perfctl.registry import parser_of_all as parsers_of_perfctl
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.causes import CAUSES
+from perfcheck.model.event import Event, EventKind
+from perfcheck.model.metric import Layer
 from perfcheck.model.record import RunRecord
 from perfcheck.scenario.schema import json_schema
 
@@ -151,7 +153,10 @@ def test_every_key_of_the_scenario_file_is_told(site: Path) -> None:
         for key, part in model.get("properties", {}).items():
             assert key in last, f"{name}.{key}"
             assert " ".join(part["description"].replace("`", "").split()) in text, f"{name}.{key}"
-    assert {"links[].forward.loss.model", "traffic[].iperf3.streams", "hosts.<name>.sysctl"} <= set(told)
+    assert {"links[].forward.loss.model", "traffic[].iperf3.streams", "hosts.<name>.sysctl", "expect.diagnosis"} <= set(
+        told
+    )
+    assert len(told) < 400
     assert json.loads((site / "reference/scenario.schema.json").read_text()) == json_schema()
 
 
@@ -163,6 +168,14 @@ def test_every_field_of_the_run_record_is_told(site: Path) -> None:
         assert model.__name__ in text
         for name in records.fields(model):
             assert re.search(rf"(?m)^{re.escape(name)}$", text), f"{model.__name__}.{name}"
+
+
+def test_the_page_of_events_has_every_key_and_kind() -> None:
+    text = (ROOT / "docs/events.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?`) \|", text.partition("## One schema")[2].partition("\n\n`related`")[0], re.MULTILINE)
+    event = Event(number=0, timestamp_ns=0, flow=None, layer=Layer.TCP, metric="tcp.retrans_segs", value=1.0)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(event.as_dict())
+    assert [kind.label for kind in EventKind if f"`{kind.label}`" not in text] == []
 
 
 def test_every_public_name_of_the_python_api_is_told(site: Path) -> None:

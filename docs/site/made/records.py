@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
@@ -57,7 +58,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    return "none" if value in (None, "", (), {}) else code(str(value))
+    return "none" if value in (None, "", (), {}) else code(json.dumps(value))
 
 
 def _inside(annotation: object) -> Iterator[type[BaseModel]]:

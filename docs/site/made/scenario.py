@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from made.markdown import anchor_of, code, page, prose, table
+from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.scenario.reference import default_text, value_text
 from perfcheck.scenario.schema import json_schema
 
@@ -23,7 +24,8 @@ server, put this line at the top of a file:
 # yaml-language-server: $schema=scenario.schema.json
 ```
 
-`<name>` stands for a name that you choose, `[]` for each entry of a list."""
+`<name>` stands for a name that you choose, `[]` for each entry of a list. The keys of `expect` and
+`tolerance` are [metrics](metrics.md), also as `METRIC@SUBJECT` and `METRIC/PHASE`."""
 
 
 def page_of_keys() -> str:
@@ -37,7 +39,7 @@ def page_of_keys() -> str:
 
 
 def all_keys() -> Iterator[tuple[str, Form, bool]]:
-    """Yield each key's path, what the schema says of it, and whether it is required."""
+    """Yield each key's path, what the schema says of it, and whether it is required; metrics have another page."""
     schema = json_schema()
     yield from _below("", schema, schema["$defs"], ())
 
@@ -49,6 +51,8 @@ def _below(path: str, part: Form, known: Form, inside: tuple[str, ...]) -> Itera
             continue
         within = (*inside, name) if name else inside
         for key, value in form.get("properties", {}).items():
+            if key in CATALOGUE:
+                continue
             where = f"{path}.{key}".lstrip(".")
             yield where, {**_first(value, known), **value}, key in form.get("required", ())
             yield from _below(where, value, known, within)
