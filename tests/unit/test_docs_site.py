@@ -220,6 +220,7 @@ def opened(browser: Browser, page: Path, scheme: str, width: int) -> tuple[Page,
     shown = browser.new_page(
         color_scheme="dark" if scheme == "dark" else "light", viewport={"width": width, "height": 900}
     )
+    shown.set_default_timeout(60_000)
     wrong: list[str] = []
     shown.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
     shown.on("pageerror", lambda error: wrong.append(str(error)))
@@ -254,7 +255,7 @@ def test_search_works_without_a_server(site: Path, browser: Browser) -> None:
     page, wrong = opened(browser, site / "index.html", "light", 1440)
     page.locator(".md-search__input").fill("bufferbloat")
     first = page.locator(".md-search-result__link").first
-    first.wait_for(timeout=10_000)
+    first.wait_for()
     assert "bufferbloat" in (first.get_attribute("href") or "")
     first.click()
     page.wait_for_url("**/*.html?h=*")
