@@ -37,7 +37,7 @@ VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p 
 # less time, each start of pytest half of it. The tests start both hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test-tools lock distros demo test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-detail bench-series bench-compare \
+.PHONY: help setup test-tools lock distros demo docs test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-detail bench-series bench-compare \
 	bench-diagnose error-rates campaign campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
 	part-xdist part-beside part-kernel
 # The parts of a target run in their order, also with -j.
@@ -49,6 +49,7 @@ help:
 	@echo 'make unit            the tests that need no root'
 	@echo 'make vm              kernel tests in a guest with Debian'"'"'s kernel (RELEASE=6.1 or 6.12)'
 	@echo 'make guests          in guests: a whole comparison, whole scenarios, counts of Open vSwitch and connection tracking'
+	@echo 'make docs            the documentation as a site, in build/site; it can be opened as files'
 	@echo 'make distros         demo and test in fresh chroots of Debian 12 and 13 (DISTROS="trixie" TARGETS="demo", KEEP=FOLDER)'
 	@echo 'make lock            renew requirements.lock, the exact versions that setup installs'
 	@echo 'make baselines       measure, and save a new session in baselines/'
@@ -179,6 +180,10 @@ fit-diagnosis: setup
 
 report-diagnosis: setup
 	$(PYTHON) tests/bench/report_diagnosis.py $(BENCH)
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo 'open build/site/index.html'
 
 pages: setup
 	$(BENCH_PYTHON) tests/bench/pages.py

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the arguments; argparse itself ends with status 2 on wrong usage."""
+    return parser_of_all().parse_args(list(argv))
+
+
+def parser_of_all() -> Parser:
+    """Return the parser of whole command lines."""
     parser = Parser(
         prog="perfcheck",
         description="Performance regression and assertion harness for Linux networking.",
@@ -53,7 +58,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add_kernel_commands(subparsers)
 
     _add_inspecting(subparsers)
-    return parser.parse_args(list(argv))
+    return parser
 
 
 class Parser(argparse.ArgumentParser):

@@ -68,20 +68,22 @@ def _row(loc: Loc, key: str) -> str:
     forms = subschemas((*loc, key))
     first = forms[0]
     required = any(key in part.get("required", ()) for part in subschemas(loc))
-    default = "required" if required else _default(first.get("default"))
+    default = "required" if required else default_text(first.get("default"))
     example = ", ".join(f"`{flow_text(found)}`" for found in first["examples"])
-    values = " or ".join(dict.fromkeys(value for form in forms if (value := _value(form))))
+    values = " or ".join(dict.fromkeys(value for form in forms if (value := value_text(form))))
     cells = (f"`{key}`", values, default, example, str(first["description"]))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _default(value: object) -> str:
+def default_text(value: object) -> str:
+    """Return a default as the file has it, in Markdown."""
     if isinstance(value, dict):
         value = {key: part for key, part in value.items() if part is not None}
     return "none" if value in (None, "", [], {}) else f"`{flow_text(value)}`"
 
 
-def _value(form: Mapping[str, Any]) -> str:
+def value_text(form: Mapping[str, Any]) -> str:
+    """Return what a value may be, in words as Markdown; nothing for null."""
     if "enum" in form:
         return ", ".join(f"`{value}`" for value in form["enum"])
     if "const" in form:
