@@ -163,7 +163,9 @@ def _reports(
 ) -> list[Output]:  # fmt: skip
     """Return what every measuring or comparing command can report to: terminal, KTAP, GitHub, JUnit."""
     lines = {file.file: file.lines for file in files}
-    github = GithubOutput(stream=CommandStream(stderr=console.stderr), lines=lines)
+    github = GithubOutput(
+        stream=CommandStream(stderr=console.stderr), lines=lines, series=getattr(arguments, "series", None)
+    )  # fmt: skip
     outputs: list[Output] = [ConsoleOutput(console, why=getattr(arguments, "why", False)), github]
     if arguments.output == KTAP:
         outputs.append(KtapOutput(planned, lines))
