@@ -16,6 +16,8 @@ from perfcheck.model.printable import printable
 
 MOST_CHARACTERS: Final = 80
 """Of a label; a longer one is cut."""
+MOST_IN_A_ROW: Final = 5
+"""States side by side; more would be drawn too small to read."""
 _CHART: Final = (
     '%%{init: {"xyChart": {"width": 800, "height": 260}, '
     '"themeVariables": {"xyChart": {"plotColorPalette": "#2f81f7"}}}}%%\nxychart-beta'
@@ -42,7 +44,7 @@ def chain(states: Sequence[str]) -> str:
     shown = states[:MOST_NODES]
     nodes = [f"s{number}[{label(state)}]" for number, state in enumerate(shown)]
     steps = [f"s{before} --> s{after}" for before, after in pairwise(range(len(shown)))]
-    return _diagram("flowchart LR", (*nodes, *steps))
+    return _diagram(f"flowchart {'LR' if len(shown) <= MOST_IN_A_ROW else 'TD'}", (*nodes, *steps))
 
 
 def topology(hosts: Sequence[str], links: Sequence[tuple[str, str, str]]) -> str:
