@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 from typing import Final
 
 from perfcheck.model.printable import printable_html
@@ -11,13 +12,14 @@ from perfcheck.output.cases import Case, Status, failures
 from perfcheck.output.markdown import code, in_html, inline, prose
 from perfcheck.output.mermaid import fenced
 from perfcheck.output.rows import headings_of, notes
-from perfcheck.output.sparks import LEGEND
+from perfcheck.output.sparks import LEGEND_OF_INTERVALS, LEGEND_OF_RUNS
 from perfcheck.output.story import Story
 from perfcheck.output.table import plain_tally
 
 SUMMARY_LIMIT_BYTES: Final = 1024 * 1024
 """What a step's job summary may hold; a larger one is refused whole."""
 _FIRST: Final = ("scenario", "metric", "verdict")
+_LEGENDS: Final[Mapping[str, str]] = MappingProxyType({"value": LEGEND_OF_RUNS, "interval": LEGEND_OF_INTERVALS})
 MOST_DRAWN: Final = 5
 """Scenarios with diagrams: GitHub draws each diagram in a frame of its own."""
 MOST_PLOTTED: Final = 60
@@ -47,11 +49,11 @@ def _table(found: Sequence[Case], known: Mapping[str, Story]) -> Iterator[str]:
     figures = [heading for heading in headings_of([case.row for case in found]) if heading not in _FIRST]
     headings = (*_FIRST, *figures)
     yield f"| {' | '.join(headings)} |\n|{'---|' * len(headings)}\n"
-    plotted = False
+    plotted: set[str] = set()
     for case in found:
         wanted = len(found) <= MOST_PLOTTED or case.status is not Status.PASSED
         plots = _plots(case, known.get(case.scenario)) if wanted else {}
-        plotted = plotted or bool(plots)
+        plotted.update(plots)
         cells = [inline(cell) for cell in case.row.cells(headings)]
         if plots:
             # Values are not broken, so that a row with plots has two lines.
@@ -60,8 +62,9 @@ def _table(found: Sequence[Case], known: Mapping[str, Story]) -> Iterator[str]:
                 for cell, heading in zip(cells[len(_FIRST) :], figures, strict=True)
             ]
         yield f"| {' | '.join(cells)} |\n"
-    if plotted:
-        yield f"\n<sub>{LEGEND}</sub>\n"
+    legend = " ".join(text for heading, text in _LEGENDS.items() if heading in plotted)
+    if legend:
+        yield f"\n<sub>{legend}</sub>\n"
 
 
 def _unbroken(shown: str) -> str:

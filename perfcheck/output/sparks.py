@@ -15,9 +15,10 @@ COLUMNS: Final = 17
 """Of an interval, an odd number: no change is in the middle."""
 BACKGROUND, ZERO, MARGIN, INTERVAL, CROSSED, CHANGE = "·│┊━┿╋"
 """All of one width wherever letters have one."""
-LEGEND: Final = (
-    "Plots: a column for each run, and the lowest and the highest value; the change "
-    f"{CHANGE} with its interval {INTERVAL} around no change {ZERO} and the margin {MARGIN} on both sides."
+LEGEND_OF_RUNS: Final = "Below a value: a column for each run, and the lowest and the highest of them."
+LEGEND_OF_INTERVALS: Final = (
+    f"Below an interval: the change {CHANGE} with its interval {INTERVAL}, no change {ZERO}, and the margin {MARGIN} on "
+    "both sides."
 )
 
 
