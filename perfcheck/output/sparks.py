@@ -17,8 +17,8 @@ BACKGROUND, ZERO, MARGIN, INTERVAL, CROSSED, CHANGE = "·│┊━┿╋"
 """All of one width wherever letters have one."""
 LEGEND_OF_RUNS: Final = "Below a value: a column for each run, and the lowest and the highest of them."
 LEGEND_OF_INTERVALS: Final = (
-    f"Below an interval: the change {CHANGE} with its interval {INTERVAL}, no change {ZERO}, and the margin {MARGIN} on "
-    "both sides."
+    f"Below an interval: the change {CHANGE} with its interval {INTERVAL}, no change {ZERO}, and the margin {MARGIN} "
+    "on both sides."
 )
 
 

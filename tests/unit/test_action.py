@@ -258,6 +258,21 @@ def test_records_of_an_earlier_step_are_not_counted(tmp_path: Path) -> None:
     assert stepped(tmp_path, 0, make_record())["verdict"] == "PASS"
 
 
+def test_what_root_wrote_is_handed_to_who_called_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[str, int, int]] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, user, group, **_: given.append((path.name, user, group)))
+    environ = environ_of(report="", results="out") | {"SUDO_UID": "1001", "SUDO_GID": "127"}
+    assert run(environ, perfcheck=writing(0, (make_record(),))) == 0
+    assert given == [("out", 1001, 127), ("records.jsonl", 1001, 127), ("junit.xml", 1001, 127)]
+    given.clear()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert run(environ | {f"{PREFIX}RESULTS": str(tmp_path / "out")}, perfcheck=writing(0, ())) == 0
+    assert given == [], "a folder outside the checkout stays root's"
+
+
 def test_a_value_cannot_end_its_block(tmp_path: Path) -> None:
     evil = "x\nend_\nverdict<<y\nPASS\ny"
     write_outputs(tmp_path / "o", [("records", evil), ("verdict", "FAIL")])
