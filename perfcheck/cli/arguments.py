@@ -12,6 +12,7 @@ from perfcheck.cli.bisect_arguments import add_bisect
 from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.diagnosing import NO_LIMIT, diagnose
 from perfcheck.cli.faults import list_faults, run_faults, write_fault
+from perfcheck.cli.formats import FORMATS
 from perfcheck.cli.history import history
 from perfcheck.cli.kernel_arguments import add_kernel_commands
 from perfcheck.cli.show import show
@@ -144,6 +145,11 @@ def _add_reports(parser: argparse.ArgumentParser, json: str = "") -> None:
     if json:
         _add_json(parser, json)
     parser.add_argument("--junit", type=_path, metavar="PATH", help="write a JUnit report to PATH")
+    parser.add_argument(
+        "--output", choices=FORMATS, default=FORMATS[0],
+        help="what standard output gets: tables (console, the default) or the kernel's KTAP (all else goes to "
+             "standard error)",
+    )  # fmt: skip
 
 
 def _add_json(parser: argparse.ArgumentParser, text: str) -> None:

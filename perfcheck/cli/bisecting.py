@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from perfcheck.cli.commands import STDOUT
+from perfcheck.cli.formats import STDOUT
 from perfcheck.cli.measuring import begun
 from perfcheck.errors import PerfcheckError, Stopped, UsageError
 from perfcheck.model.bisection import BisectOutcome, BisectStep, Finding

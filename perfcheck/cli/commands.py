@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from perfcheck.baseline import baseline_of, lookup_of
 from perfcheck.cli.cleaning import clean_there
+from perfcheck.cli.formats import KTAP, STDOUT, console_of, teller_of
 from perfcheck.cli.measuring import begun, final_status, opened, recorded, stored
 from perfcheck.collect import doctor_checks as collect_checks
 from perfcheck.compare import changed_conditions, judge_records
@@ -35,6 +36,7 @@ from perfcheck.output import (
     GithubOutput,
     JsonLinesOutput,
     JunitOutput,
+    KtapOutput,
     Outputs,
     read_records,
 )
@@ -50,15 +52,12 @@ from perfcheck.runner.unmeasured import unmeasured_pairs
 from perfcheck.scenario import ScenarioFile, json_schema, load_all
 from perfcheck.system import clean as clean_up
 from perfcheck.system.checks import NEEDED, Check, checked, system_checks
-from perfcheck.system.printing import complain, say, say_json
+from perfcheck.system.printing import CommandStream, complain, say, say_json
 from perfcheck.traffic import generators
 
 T = TypeVar("T")
 
 _MOST_LISTED: Final = 10
-
-STDOUT: Final = Path("-")
-"""What `--json` takes for standard output; all else is then printed to standard error."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_subjects(options.tolerances, scenarios)
     check_files(options, scenarios)
     check_kernels(options.kernel)
-    console = console_for(stderr=arguments.json == STDOUT)
+    console = console_of(arguments)
     histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
-    outputs = Outputs([*_json_lines(arguments), *histories, *_reports(console, arguments, files)])
+    outputs = Outputs([*_json_lines(arguments), *histories, *_reports(console, arguments, files, len(scenarios))])
     verdicts: list[Verdict] = []
     wrong: list[PerfcheckError] = []
     progress = ConsoleProgress(console)
@@ -115,8 +114,8 @@ def side_by_side(arguments: argparse.Namespace) -> int:
     """Measure two settings in interleaved pairs; exit 1 where B is worse, 3 where it could not be measured."""
     files = _loaded(arguments, arguments.files)
     scenarios = _selected(files, arguments.files, arguments.select)
-    console = console_for(stderr=arguments.json == STDOUT)
-    records, reports = Outputs(_json_lines(arguments)), Outputs(_reports(console, arguments, files))
+    console = console_of(arguments)
+    records, reports = Outputs(_json_lines(arguments)), Outputs(_reports(console, arguments, files, len(scenarios)))
     a, b = arguments.a, arguments.b
     verdicts: list[Verdict] = []
     wrong: list[PerfcheckError] = []
@@ -159,10 +158,17 @@ def _json_lines(arguments: argparse.Namespace) -> list[Output]:
     return [JsonLinesOutput(None if arguments.json == STDOUT else arguments.json)]
 
 
-def _reports(console: Console, arguments: argparse.Namespace, files: Iterable[ScenarioFile] = ()) -> list[Output]:
-    """Return what every measuring or comparing command can report to: terminal, GitHub, JUnit."""
+def _reports(
+    console: Console, arguments: argparse.Namespace, files: Iterable[ScenarioFile], planned: int
+) -> list[Output]:  # fmt: skip
+    """Return what every measuring or comparing command can report to: terminal, KTAP, GitHub, JUnit."""
     lines = {file.file: file.lines for file in files}
-    outputs: list[Output] = [ConsoleOutput(console, why=getattr(arguments, "why", False)), GithubOutput(lines=lines)]
+    github = GithubOutput(
+        stream=CommandStream(stderr=console.stderr), lines=lines, series=getattr(arguments, "series", None)
+    )  # fmt: skip
+    outputs: list[Output] = [ConsoleOutput(console, why=getattr(arguments, "why", False)), github]
+    if arguments.output == KTAP:
+        outputs.append(KtapOutput(planned, lines))
     if arguments.junit is not None:
         outputs.append(JunitOutput(arguments.junit, lines))
     return outputs
@@ -179,28 +185,29 @@ def compare(arguments: argparse.Namespace) -> int:
         )
     check_metrics(arguments.tolerance, [*before.values(), *after.values()])
     verdicts = []
-    outputs = Outputs(_reports(console_for(), arguments))
+    tell = teller_of(arguments)
+    outputs = Outputs(_reports(console_of(arguments), arguments, (), len(set(before) & set(after))))
     with ExitStack() as stack:
         opened(outputs, stack)
         for file, records in ((arguments.baseline, before), (arguments.current, after)):
-            _say_older(file, records.values())
+            _say_older(file, records.values(), tell)
         for label, record in after.items():
             if label not in before:
-                say(f"{label}: only in {arguments.current}, not compared")
+                tell(f"{label}: only in {arguments.current}, not compared")
                 continue
             compared = _compared(before[label], record, dict(arguments.tolerance), str(arguments.baseline))
             verdicts += [compared.verdict, *(comparison.verdict for comparison in compared.comparisons)]
             outputs.write(compared)
     for label in sorted(set(before) - set(after)):
-        say(f"{label}: only in {arguments.baseline}, not compared")
+        tell(f"{label}: only in {arguments.baseline}, not compared")
     return final_status(verdicts, (), outputs.problems)
 
 
-def _say_older(file: Path, records: Iterable[RunRecord]) -> None:
+def _say_older(file: Path, records: Iterable[RunRecord], tell: Callable[[str], None]) -> None:
     """Say what an older perfcheck did not keep in records of a file; the rest is compared as ever."""
     kinds = [kind for kind in (SUBJECTS, PHASES) if any(kind in record.predates for record in records)]
     if kinds:
-        say(f"{file}: older records, made before {' and '.join(kinds)} had figures of their own")
+        tell(f"{file}: older records, made before {' and '.join(kinds)} had figures of their own")
 
 
 def _listed(labels: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from perfcheck.cli.commands import STDOUT
+from perfcheck.cli.formats import STDOUT
 from perfcheck.cli.measuring import begun, final_status, opened, recorded
 from perfcheck.diagnose import load_rules
 from perfcheck.errors import PerfcheckError, UsageError

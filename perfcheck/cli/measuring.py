@@ -33,11 +33,14 @@ def _refused(runner: Runner, stack: ExitStack) -> CouldNotMeasure | None:
 
 @contextmanager
 def begun(runner: Runner, progress: ConsoleProgress, *outputs: Outputs) -> Iterator[CouldNotMeasure | None]:
-    """Begin the runner's session, the outputs and the progress; yield why nothing can be measured here, if so."""
+    """Begin the outputs, the runner's session and the progress; yield why nothing can be measured here, if so.
+
+    The outputs end after the session, with which the time series are complete.
+    """
     with ExitStack() as stack:
-        refusal = _refused(runner, stack)
         for each in outputs:
             opened(each, stack)
+        refusal = _refused(runner, stack)
         stack.enter_context(progress)
         yield refusal
 

@@ -1,36 +1,27 @@
-"""GitHub Actions: annotations on the scenario files and a Markdown job summary; pure apart from the writing."""
+"""GitHub Actions: annotations on the scenario files, and the job summary is appended to."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from perfcheck.model.printable import printable, printable_html, printable_lines
+from perfcheck.model.printable import printable_lines
 from perfcheck.model.record import RunRecord
 from perfcheck.output.case_lines import KeyLines
 from perfcheck.output.cases import Case, cases, failures
-from perfcheck.output.rows import headings_of, notes
-from perfcheck.output.table import plain_tally
+from perfcheck.output.job_summary import MOST_DRAWN, SUMMARY_LIMIT_BYTES, markdown
+from perfcheck.output.story import Story, curve_of, story_of
 from perfcheck.system.printing import CommandStream
 
 MOST_ANNOTATIONS: Final = 10
 """GitHub shows so many errors of one step and drops the rest in silence."""
 
-SUMMARY_LIMIT_BYTES: Final = 1024 * 1024
-"""What a step's job summary may hold; a larger one is refused whole."""
-
-
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-
-_PLAIN: Final = re.compile(
-    r"(?!www\.)(?:[A-Za-z0-9]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|[ .,;%+=/>-](?!www\.)|<(?==)|(?<=[a-z]):(?= ))*"
-)
-"""Texts that Markdown shows as they are: no links, no emphasis, no HTML."""
 
 
 def error_commands(found: Sequence[Case], workspace: str | None = None) -> tuple[str, ...]:
@@ -80,60 +71,6 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def markdown(found: Sequence[Case], room_bytes: int = SUMMARY_LIMIT_BYTES) -> str:
-    """Return the job summary: counts, a table of all cases, the failures' texts; never beyond `room_bytes`."""
-    rows = [case.row for case in found]
-    head = f"## perfcheck: {plain_tally(rows) or 'nothing measured'}\n\n"
-    cut = "\n(the rest is omitted: GitHub limits the size of a summary)\n"
-    text = ""
-    room = room_bytes - len(head.encode()) - len(cut.encode())
-    for part in (*_table(found), *_failures(found), *_notes(found)):
-        if len(part.encode()) > room:
-            return head + text + cut
-        text += part
-        room -= len(part.encode())
-    return head + text
-
-
-def _table(found: Sequence[Case]) -> Iterator[str]:
-    headings = headings_of([case.row for case in found])
-    yield f"| {' | '.join(headings)} |\n|{'---|' * len(headings)}\n"
-    for case in found:
-        yield f"| {' | '.join(_inline(cell) for cell in case.row.cells(headings))} |\n"
-
-
-def _failures(found: Sequence[Case]) -> Iterator[str]:
-    """Yield the failures' texts as HTML blocks, in which there is no Markdown."""
-    for case in failures(found):
-        yield (
-            f"\n<details><summary>{_in_html(case.full_name)}: {_in_html(case.headline)}</summary>\n\n"
-            f"<pre>\n{printable_html(case.text)}\n</pre>\n\n</details>\n"
-        )
-
-
-def _notes(found: Sequence[Case]) -> Iterator[str]:
-    lines = notes([case.row for case in found])
-    if lines:
-        yield "\n" + "\n".join(f"- {_inline(line)}" for line in lines) + "\n"
-
-
-def _inline(text: str) -> str:
-    """Return a text within a line of Markdown: plain words as they are, all else as code in which nothing is markup.
-
-    An empty element behind each @ keeps an address from becoming a link.
-    """
-    if _PLAIN.fullmatch(text):
-        return text
-    shown = "".join(each if each.isalnum() or each == " " else f"&#{ord(each)};" for each in printable(text))
-    return f"<code>{shown.replace('&#64;', '&#64;<wbr>')}</code>"
-
-
-def _in_html(text: str) -> str:
-    """Return a text within HTML; GitHub makes no mention of a name that stands in a code element."""
-    shown = printable_html(printable(text))
-    return f"<code>{shown}</code>" if "@" in text else shown
-
-
 class Sink(Protocol):
     """What commands are printed to: a text stream, or pytest's terminal."""
 
@@ -144,7 +81,9 @@ class Sink(Protocol):
         """Bring it out."""
 
 
-def publish(found: Sequence[Case], environ: Mapping[str, str], stream: Sink) -> None:
+def publish(
+    found: Sequence[Case], environ: Mapping[str, str], stream: Sink, stories: Sequence[Story] = ()
+) -> None:  # fmt: skip
     """Write the annotations and append the summary, where this runs in GitHub Actions."""
     if not found or not environ.get("GITHUB_ACTIONS"):
         return
@@ -156,7 +95,7 @@ def publish(found: Sequence[Case], environ: Mapping[str, str], stream: Sink) -> 
     try:
         # A pipe that nobody reads is an error, where opening it would wait for a reader.
         with os.fdopen(os.open(summary, _APPEND, 0o666), "ab") as file:
-            file.write(markdown(found, SUMMARY_LIMIT_BYTES - file.tell()).encode())
+            file.write(markdown(found, SUMMARY_LIMIT_BYTES - file.tell(), stories).encode())
     except OSError as error:
         stream.write(f"::warning title=perfcheck::cannot write the job summary: {_data(str(error))}\n")
 
@@ -166,16 +105,20 @@ class GithubOutput:
 
     def __init__(
         self, environ: Mapping[str, str] = os.environ, stream: Sink | None = None,
-        lines: Mapping[str, KeyLines] = MappingProxyType({}),
+        lines: Mapping[str, KeyLines] = MappingProxyType({}), series: Path | None = None,
     ) -> None:  # fmt: skip
         """Take the environment and the stream of the annotations, standard output by default.
 
-        `lines` are those of the keys of scenario files, by the file's name.
+        `lines` are those of the keys of scenario files, by the file's name. `series` is the file of the time series
+        that is complete when this is closed.
         """
         self._environ = environ
         self._stream = stream or CommandStream()
         self._lines = lines
+        self._series = series
         self._cases: list[Case] = []
+        self._stories: list[Story] = []
+        self._failed: dict[str, tuple[RunRecord, tuple[Case, ...]]] = {}
 
     @property
     def name(self) -> str:
@@ -184,13 +127,28 @@ class GithubOutput:
 
     def open(self) -> None:
         """Forget earlier cases."""
-        self._cases = []
+        self._cases, self._stories, self._failed = [], [], {}
 
     def write(self, record: RunRecord) -> None:
-        """Keep the record's cases."""
-        self._cases += cases(record, lines=self._lines.get(record.scenario.file))
+        """Keep the record's cases and story."""
+        found = cases(record, lines=self._lines.get(record.scenario.file))
+        self._cases += found
+        if not self._environ.get("GITHUB_ACTIONS"):
+            return
+        story = story_of(record, found)
+        self._stories.append(story)
+        if self._series is not None and any(failures(found)) and len(self._failed) < MOST_DRAWN:
+            self._failed[story.scenario] = record, found
 
     def close(self) -> None:
         """Publish once."""
-        found, self._cases = self._cases, []
-        publish(found, self._environ, self._stream)
+        found, stories, failed = self._cases, self._stories, self._failed
+        self.open()
+        publish(found, self._environ, self._stream, [self._with_curve(story, failed) for story in stories])
+
+    def _with_curve(self, story: Story, failed: Mapping[str, tuple[RunRecord, tuple[Case, ...]]]) -> Story:
+        """Return the story with a curve of what failed, where there is one."""
+        if self._series is None or story.scenario not in failed:
+            return story
+        curve = curve_of(*failed[story.scenario], self._series)
+        return story if curve is None else replace(story, diagrams=(*story.diagrams, curve))

@@ -16,12 +16,14 @@ from typing import Any, Final
 import pytest
 
 from perfcheck.model.printable import printable
+from perfcheck.model.record import RunRecord
 from perfcheck.model.verdict import Verdict
-from perfcheck.output.cases import Case, Status
+from perfcheck.output.cases import Case, Status, cases
 from perfcheck.output.explain import reasoned
 from perfcheck.output.github import publish
 from perfcheck.output.properties import environment_properties
 from perfcheck.output.rows import Row, circumstances, collapsed, needs, notes, remarks, shared_remarks
+from perfcheck.output.story import Story, story_of
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.plugin.collection import ScenarioItem
 from perfcheck.plugin.guests import note_of_left_out
@@ -48,9 +50,15 @@ def payload(item: ScenarioItem) -> dict[str, Any]:
         "word": item.case.row.verdict,
         "remarks": [(item.case.scenario, text) for text in told],
         "why": [list(reasoned(record))] if record is not None else [],
+        "stories": [asdict(story)] if record is not None and (story := _story(record)) is not None else [],
         "environment": json.loads(json.dumps(record.environment, default=str)) if record is not None else {},
         "saved": {} if saved is None else {item.case.scenario: saved},
     }
+
+
+def _story(record: RunRecord) -> Story | None:
+    """Return what GitHub's job summary says of a record; elsewhere nobody reads it."""
+    return story_of(record, cases(record)) if os.environ.get("GITHUB_ACTIONS") else None
 
 
 def category_of(report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
@@ -89,6 +97,7 @@ class Reporter:
         self._cases: list[Case] = []
         self._remarks: dict[tuple[str, str], None] = {}
         self._why: dict[str, None] = {}
+        self._stories: dict[str, Story] = {}
         self._saved: dict[str, str] = {}
         self._told: set[str] = set()
 
@@ -96,6 +105,7 @@ class Reporter:
         """Keep what the summary needs; give the environment to JUnit's suite."""
         self._cases += [case_from(each) for each in sent["cases"]]
         self._remarks.update(dict.fromkeys((scenario, remark) for scenario, remark in sent["remarks"]))
+        self._stories.update((sent_story["scenario"], Story(**sent_story)) for sent_story in sent["stories"])
         self._why.update(dict.fromkeys("\n".join(lines) for lines in sent["why"]))
         self._saved.update(sent["saved"])
         self._tell_junit(sent["environment"])
@@ -112,7 +122,7 @@ class Reporter:
         if self._config.get_verbosity() > -2:
             self._tell(terminal)
         terminal.ensure_newline()
-        publish(self._cases, os.environ, terminal)
+        publish(self._ordered(), os.environ, terminal, tuple(self._stories.values()))
 
     def _tell(self, terminal: Terminal) -> None:
         rows = [case.row for case in self._ordered()]

@@ -45,16 +45,24 @@ def prepare_streams() -> None:
 
 
 class CommandStream:
-    """Standard output for commands of the CI service, whose texts `perfcheck.output.github` has escaped."""
+    """A stream for commands of the CI service, whose texts `perfcheck.output.github` has escaped."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        """Take standard output, or standard error where a program reads standard output."""
+        self._stderr = stderr
 
     def write(self, text: str, /) -> None:
         """Write as it is."""
-        _write(sys.stdout, text)
+        _write(self._stream, text)
 
     def flush(self) -> None:
         """Bring it out."""
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        if self._stream is not None:
+            self._stream.flush()
+
+    @property
+    def _stream(self) -> TextIO | None:
+        return sys.stderr if self._stderr else sys.stdout
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def test_pytest_has_each_option_of_run_under_the_same_name_and_metavar(
         for name in option.names()
     }
     run = {name.removeprefix("--"): action for name, action in visible(commands(monkeypatch)["run"]).items()}
-    own = {"junit": "pytest has --junitxml", "select": "pytest has -k"}
+    own = {"junit": "pytest has --junitxml", "select": "pytest has -k", "output": "the terminal is pytest's"}
     assert set(run) - set(of_pytest) == set(own)
     for name in set(run) - set(own):
         assert of_pytest[name].get("metavar") == run[name].metavar, name

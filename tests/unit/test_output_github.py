@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from perfcheck.output import GithubOutput
 from perfcheck.output.cases import Case, Status, unmeasured_case
-from perfcheck.output.github import MOST_ANNOTATIONS, error_commands, markdown, publish
+from perfcheck.output.github import MOST_ANNOTATIONS, error_commands, publish
+from perfcheck.output.job_summary import markdown
 from perfcheck.output.rows import Row
 from perfcheck.testing import make_record, make_unmeasured_record
 
@@ -78,9 +79,9 @@ def test_the_summary() -> None:
     case = failed(headline="a <tag> & more")
     assert markdown([case]) == (
         "## perfcheck: 1 FAIL\n\n"
-        "| scenario | metric | value | against | change | detectable | verdict |\n"
+        "| scenario | metric | verdict | value | against | change | detectable |\n"
         "|---|---|---|---|---|---|---|\n"
-        "| wan | app.errors | 3 | == 0 |  |  | FAIL |\n"
+        "| wan | app.errors | FAIL | 3 | == 0 |  |  |\n"
         "\n<details><summary>wan expect:app.errors: a &lt;tag&gt; &amp; more</summary>\n\n"
         "<pre>\na &lt;tag&gt; &amp; more\n\n  expected   == 0\n"
         "  at         scenarios/wan.yaml:7\n</pre>\n\n</details>\n"
