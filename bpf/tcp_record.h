@@ -113,6 +113,8 @@ INLINE void read_names(struct pc_record *record, struct tcp_sock *tp)
 INLINE void open_window(struct pc_record *record, struct tcp_sock *tp, u64 now)
 {
 	read_counts(&record->base, tp);
+	/* What was sent again before, and found no place in a kind, belongs to none of the window's. */
+	record->total_retrans = tp->total_retrans;
 	record->in_window = 1;
 	record->window_ns = now;
 	record->state = tp->inet_conn.icsk_ca_state;
