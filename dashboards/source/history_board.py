@@ -41,7 +41,7 @@ GROUP BY ALL;
 
 UNITS: Final = {
     "us": "µs", "ms": "ms", "bps": "bps", "pct": "percent", "bytes": "bytes", "per_s": "cps", "count": "short",
-    "segs": "short", "packets": "short", "events": "short", "ratio": "short",
+    "segs": "short", "packets": "short", "events": "short", "ratio": "short", "insns": "short",
 }  # fmt: skip
 """The catalogue's units by Grafana's names: the history has values as records have them."""
 FAILED: Final = frozenset({Verdict.FAIL, Verdict.REGRESSED})
