@@ -1,4 +1,4 @@
-"""Writes the dashboards as JSON that Grafana imports: `make dashboards`."""
+"""Writes what Grafana and Prometheus import, dashboards, a view and alerting rules: `make dashboards`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from alert_rules import alerts_text
 from ci_board import ci_board
 from fleet_board import fleet_board
 from groups_board import groups_board
@@ -18,7 +19,8 @@ FOLDER: Final = Path(__file__).parents[1]
 def files() -> dict[str, str]:
     """Return the text of each file, by its name."""
     boards = (live_board(), groups_board(), fleet_board(), ci_board(), history_board())
-    return {f"{board.uid}.json": board.text() for board in boards} | {"history-view.sql": HISTORY_VIEW}
+    made = {f"{board.uid}.json": board.text() for board in boards}
+    return made | {"alerts.yaml": alerts_text(), "history-view.sql": HISTORY_VIEW}
 
 
 def main() -> int:

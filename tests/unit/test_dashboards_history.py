@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ NEW: Final = "6.12.0"
 
 
 def _run(number: int, name: str, kernel: str, rate: float, **changes: Any) -> RunRecord:
-    values = {
+    values: dict[str, Sequence[float]] = {
         "app.throughput_bps": (rate, rate + 1, rate - 1), "tcp.rtt_us.p99": (20_000.0, 21_000.0, 22_000.0),
         "tcp.retrans_pct": (0.1, 0.2, 0.3), "tcp.queue_delay_us": (5.0, 6.0, 7.0),
         "app.throughput_bps@rpc": (10.0, 11.0, 12.0), "app.throughput_bps@rpc/after": (3.0, 4.0, 5.0),
@@ -59,7 +59,7 @@ def _asked(sql: str, *, scenarios: tuple[str, ...] = ("bulk", "it's"), since: st
     """Return a query with macros and variables as Grafana and the plugin put them in."""
     quoted = {name: name.replace("'", "''") for name in scenarios}
     sql = sql.replace("$__timeFilter(time)", f"time >= '{since}T00:00:00Z' AND time <= '2024-12-31T00:00:00Z'")
-    values = {
+    values: dict[str, Sequence[float]] = {
         "scenario": ", ".join(f"'{name}'" for name in quoted.values()), "metric": "'app.throughput_bps'",
         "subject": "'whole run'",
     }  # fmt: skip
@@ -108,14 +108,14 @@ def test_variables_have_the_values_of_the_history(history: duckdb.DuckDBPyConnec
 def test_a_trend_is_the_median_of_each_run(history: duckdb.DuckDBPyConnection) -> None:
     rows = _rows(history, "Throughput", scenarios=("bulk",))
     assert [row["value"] for row in rows] == [100.0, 110.0, 52.5, 52.5]
-    assert rows[0]["time"] == dt.datetime(2024, 1, 2, 3, 4, 0)  # noqa: DTZ001 - the plugin takes it as UTC
+    assert rows[0]["time"] == dt.datetime(2024, 1, 2, 3, 4, 0)
     assert {row["metric"] for row in _rows(history, "Trend")} == {
         f"{name} on {_machine(history)[:8]} [bps]" for name in ("bulk", "it's")
     }
 
 
 def _machine(history: duckdb.DuckDBPyConnection) -> str:
-    ((machine,),) = history.sql(f"SELECT DISTINCT machine FROM {VIEW}").fetchall()
+    ((machine,),) = history.table(VIEW).select("machine").distinct().fetchall()
     return str(machine)
 
 
@@ -145,9 +145,8 @@ def test_rows_that_are_there_twice_change_nothing(history: duckdb.DuckDBPyConnec
     path.with_name("joined-1.parquet").write_bytes(path.read_bytes())
     with duckdb.connect(":memory:") as database:
         database.execute((FOLDER / "history-view.sql").read_text(encoding="utf-8").replace(PLACE, str(tmp_path)))
-        ((value, trials),) = database.sql(
-            f"SELECT value, trials FROM {VIEW} WHERE metric = 'app.throughput_bps' AND subject = 'whole run'"
-        ).fetchall()
+        rows = database.table(VIEW).filter("metric = 'app.throughput_bps' AND subject = 'whole run'")
+        ((value, trials),) = rows.select("value", "trials").fetchall()
     assert (value, trials) == (100.0, 3)
 
 
