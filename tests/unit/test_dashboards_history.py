@@ -59,7 +59,7 @@ def _asked(sql: str, *, scenarios: tuple[str, ...] = ("bulk", "it's"), since: st
     """Return a query with macros and variables as Grafana and the plugin put them in."""
     quoted = {name: name.replace("'", "''") for name in scenarios}
     sql = sql.replace("$__timeFilter(time)", f"time >= '{since}T00:00:00Z' AND time <= '2024-12-31T00:00:00Z'")
-    values: dict[str, Sequence[float]] = {
+    values = {
         "scenario": ", ".join(f"'{name}'" for name in quoted.values()), "metric": "'app.throughput_bps'",
         "subject": "'whole run'",
     }  # fmt: skip

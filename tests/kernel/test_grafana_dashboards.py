@@ -1,0 +1,184 @@
+"""Dashboards over a real Prometheus that scrapes a real `perfctl observe`: each query gives data, in its unit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from grafana_boards import FILES, FOLDER, BoardQuery, load, put_in, queries_of, variables_of
+from live_lab import FORWARDED, PERFCTL, LiveLab, live_lab
+from prometheus_server import Found, Prometheus, free_port, prometheus
+
+from perfcheck.faults.programs import ask
+from perfcheck.model.seams import Process
+from perfcheck.system.clock import wait_until
+from perfcheck.system.rundir import RUN_DIR_VARIABLE
+
+pytestmark = pytest.mark.kernel
+
+SECONDS: Final = 9
+WINDOW: Final = "5s"
+RATE_BPS: Final = 8e6
+LOSE_SOME: Final = "nft add rule ip t f tcp dport 5201 numgen inc mod 50 == 0 drop"
+LIVE: Final = tuple(path for path in FILES if path.stem.startswith("perfctl-"))
+VALUES: Final = {
+    "job": ".+", "instance": ".+", "name": ".+", "group": "app", "top": "5", "__rate_interval": WINDOW,
+}  # fmt: skip
+QUERIES: Final = tuple(query for path in LIVE for query in queries_of(load(path)))
+MOST: Final = {"s": 3600.0, "Bps": 1e9, "bytes": 1e9, "percentunit": 3.0, "short": 1e5, "pps": 1e6, "cps": 1e7}
+"""More of a unit there cannot be in this lab; a share of CPUs may exceed 1, all others are held to 1 below."""
+BUCKET: Final = 1.6
+"""From one bound of a classic bucket to the next of round trips, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was there to see, and from when to when."""
+
+    server: Prometheus
+    begin_s: float
+    end_s: float
+    iperf3: dict[str, Any]
+    told: list[dict[str, Any]]
+
+    def of(self, query: BoardQuery) -> list[Found]:
+        """Return the series of a query, with Grafana's variables put in."""
+        text = put_in(query.text, VALUES)
+        return self.server.at(text, self.end_s) if query.instant else self.server.over(text, self.begin_s, self.end_s)
+
+    def named(self, panel: str, ref: str = "A", board: str = "perfctl-live") -> list[Found]:
+        """Return the series of a panel's query."""
+        return self.of(next(one for one in QUERIES if (one.board, one.panel, one.ref) == (board, panel, ref)))
+
+    def mean(self, panel: str, ref: str = "A", board: str = "perfctl-live") -> float:
+        """Return the mean over time of the only series of a panel's query."""
+        (found,) = self.named(panel, ref, board)
+        return sum(found.finite) / len(found.finite)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    folder = tmp_path_factory.mktemp("dashboards")
+    with ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv(RUN_DIR_VARIABLE, str(folder / "run"))
+        lab = stack.enter_context(live_lab())
+        lab.setup("router", *FORWARDED, LOSE_SOME)
+        yield stack.enter_context(_watched(lab, folder))
+
+
+@contextmanager
+def _watched(lab: LiveLab, folder: Path) -> Iterator[Seen]:
+    """Watch traffic twice, by an endpoint that is scraped and as JSON, and yield what came of it."""
+    target = f"127.0.0.1:{free_port()}"
+    with ExitStack() as stack:
+        told = stack.enter_context((folder / "told.jsonl").open("w+", encoding="utf-8"))
+        _serve(lab)
+        json_run = stack.enter_context(_perfctl(lab, "--output", "json", stdout=told))
+        stack.enter_context(_perfctl(lab, "--output", "prometheus", "--listen", target, "--labels", "app"))
+        server = stack.enter_context(prometheus(folder / "tsdb", {"perfctl": target}, rules=FOLDER / "alerts.yaml"))
+        assert wait_until(lambda: server.scraped("perfctl"), timeout_s=15), "perfctl is not scraped"
+        sender = _send(lab)
+        begin_s = time.time()
+        assert sender.stdout is not None
+        out = sender.stdout.read()
+        end_s = begin_s + SECONDS
+        json_run.send_signal(signal.SIGINT)
+        json_run.wait(timeout=20)
+        told.seek(0)
+        yield Seen(
+            server=server, begin_s=begin_s + 4, end_s=end_s, iperf3=json.loads(out),
+            told=[json.loads(line) for line in told],
+        )  # fmt: skip
+
+
+def _serve(lab: LiveLab) -> None:
+    lab.serve("server", 5201, "iperf3", "-s")
+    lab.serve("server", 9700, "python3", ask.__file__, "--answer", "--port", "9700", "--seconds", "60")
+
+
+def _send(lab: LiveLab) -> Process:
+    """Start two applications that send, one of which connects for each of its questions; return iperf3."""
+    to = lab.host("server").address_towards("client")
+    asking = ("python3", ask.__file__, to, "--port", "9700", "--per-s", "20", "--seconds", str(SECONDS + 3))
+    lab.start("client", *asking)
+    lab.start("client", *asking, "--anew")
+    return lab.start("client", "iperf3", "-c", to, "-J", "-b", f"{RATE_BPS:.0f}", "-t", str(SECONDS))
+
+
+@contextmanager
+def _perfctl(lab: LiveLab, *words: str, stdout: Any = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+    where = [word for name in ("client", "server") for word in ("--netns", lab.host(name).netns_path)]
+    argv = [*PERFCTL, "observe", "--interval", "500ms", "--cpu-ceiling", "90", "--layer", "all", *words, *where]
+    with subprocess.Popen(argv, stdout=stdout) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            finally:
+                process.kill()
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
+def test_a_query_gives_data_in_its_unit(seen: Seen, query: BoardQuery) -> None:
+    found = seen.of(query)
+    values = [value for one in found for value in one.finite]
+    assert values, "no data"
+    assert min(values) >= 0
+    assert max(values) <= MOST[query.unit]
+
+
+def test_variables_of_dashboards_have_values(seen: Seen) -> None:
+    for path in LIVE:
+        for name, variable in variables_of(load(path)).items():
+            if variable["type"] != "query":
+                continue
+            metric, label = variable["query"]["query"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+            label = put_in(label, VALUES)
+            found = seen.server.at(f"count by ({label}) ({put_in(metric, VALUES)})", seen.end_s)
+            assert all(one.labels.get(label) for one in found), (path.stem, name)
+            assert found, (path.stem, name)
+
+
+def test_shares_are_parts_of_a_whole(seen: Seen) -> None:
+    shares = [query for query in QUERIES if query.unit == "percentunit" and "CPU" not in query.panel]
+    assert len(shares) > 10
+    for query in shares:
+        assert max(value for one in seen.of(query) for value in one.finite) <= 1 + 1e-9, query.name
+
+
+def test_throughput_is_what_the_generator_reports(seen: Seen) -> None:
+    sent = seen.iperf3["end"]["sum_received"]["bits_per_second"] / 8
+    (client,) = (one for one in seen.named("Most payload", board="perfctl-groups") if one.labels["app"] == "iperf3")
+    # Both ends are watched: what one sent the other received.
+    assert client.finite[0] / 2 == pytest.approx(sent, rel=0.1)
+
+
+def test_the_quantile_of_rtt_is_what_perfctl_tells(seen: Seen) -> None:
+    told = [
+        event["metrics"]["tcp.rtt_us.p99"] / 1e6
+        for event in seen.told
+        if event["context"]["kind"] == "interval" and "tcp.rtt_us.p99" in event["metrics"]
+        and seen.begin_s <= event["timestamp_ns"] / 1e9 <= seen.end_s
+    ]  # fmt: skip
+    found = [value for one in seen.named("RTT p99") for value in one.finite]
+    assert min(told) / BUCKET <= min(found)
+    assert max(found) <= max(told) * BUCKET
+
+
+def test_losses_are_seen_as_they_were_made(seen: Seen) -> None:
+    assert seen.mean("Retransmitted") == pytest.approx(0.02, abs=0.012)
+    raised = {one.labels["rule"] for one in seen.named("Alerts by rule") if max(one.finite) > 0}
+    assert "retransmissions" in raised
+    marked = {one.labels["rule"] for one in seen.named("annotations Alerts", "")}
+    assert marked == raised
+    assert "PerfctlAlert" in seen.server.alerts()
