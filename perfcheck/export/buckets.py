@@ -84,7 +84,7 @@ class Accumulated:
     @property
     def sum(self) -> float:
         """All values added up, in the base unit."""
-        return _rounded(self.total * self.scale)
+        return rounded(self.total * self.scale)
 
     def classic(self) -> Classic:
         """Return the buckets that any Prometheus takes."""
@@ -92,7 +92,7 @@ class Accumulated:
         places = bounds_at(self.edges, self.least)
         last = 1 if self.unit in _WHOLE else 0
         return Classic(
-            bounds=tuple(_rounded((self.edges[place] - last) * self.scale) for place in places),
+            bounds=tuple(rounded((self.edges[place] - last) * self.scale) for place in places),
             cumulative=tuple(reached[list(places)].tolist()),
         )
 
@@ -110,7 +110,7 @@ class Accumulated:
                 found[index] = found.get(index, 0) + number
         return Native(
             counts=tuple(sorted(found.items())), zeros=zeros,
-            zero_threshold=_rounded(_least_edge(self.edges) * self.scale / 2),
+            zero_threshold=rounded(_least_edge(self.edges) * self.scale / 2),
         )  # fmt: skip
 
 
@@ -147,6 +147,6 @@ def _least_edge(edges: tuple[float, ...]) -> float:
     return next((edge for edge in edges if edge > 0), 0.0)
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Return the value without the noise of a conversion: 0.000128, not 0.00012799999999999999."""
     return float(f"{value:.{_DIGITS}g}")

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from perfcheck.export import own_families as own
-from perfcheck.export.buckets import Accumulated
+from perfcheck.export.buckets import Accumulated, rounded
 from perfcheck.export.cgroups import CgroupNames
 from perfcheck.export.family import Family, Kind
 from perfcheck.export.figures import Figures
@@ -150,7 +150,7 @@ class Exporter:
         if place.family.kind is Kind.COUNTER:
             self._count(place.family, whose, max(value, 0.0) * place.scale)
         else:
-            self._gauges.setdefault(place.family, {})[whose] = value * place.scale
+            self._gauges.setdefault(place.family, {})[whose] = rounded(value * place.scale)
 
     def _count(self, family: Family, labels: Labels, more: float) -> None:
         rows = self._counters.setdefault(family, {})

@@ -174,8 +174,8 @@ class Channel:
                 lasted_s = time.monotonic() - self._down_since_s
                 self._down_since_s = None
                 self._news.append(
-                    f"{self._sender.label}: takes {self._what}s again after {lasted_s:.3g} s; {len(self._queue)} wait, and "
-                    f"are delivered now"
+                    f"{self._sender.label}: takes {self._what}s again after {lasted_s:.3g} s; {len(self._queue)} wait, "
+                    "and are delivered now"
                 )
 
     def _failed(self, problem: NotDelivered, failures: int) -> int:

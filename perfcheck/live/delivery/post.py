@@ -1,4 +1,4 @@
-"""POSTs to an HTTP server that may hang, refuse, answer slowly or with an error; no proxy and no redirect is followed."""
+"""POSTs to an HTTP server that may hang, refuse or answer slowly; it follows no redirect and uses no proxy."""
 
 from __future__ import annotations
 
