@@ -70,7 +70,12 @@ def _status() -> tuple[Panel, ...]:
             texts={"1": ("measuring", "green"), "0": ("ended", RED)},
         ),
         one("Connections", "Connections of the last interval.", CONNECTIONS, total(selector(CONNECTIONS))),
-        one("Goodput", "Payload that arrives, in both directions.", GOODPUT, total(selector(GOODPUT))),
+        one(
+            "Goodput",
+            "Payload that arrives, in both directions. A connection between two watched namespaces counts in both.",
+            GOODPUT,
+            total(selector(GOODPUT)),
+        ),
         one(
             "Retransmitted",
             f"Share of data segments that were sent again; {RETRANSMISSIONS_PCT:g} % raises an alert.",

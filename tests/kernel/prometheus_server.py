@@ -63,11 +63,6 @@ class Prometheus:
             return [_found({"metric": {}}, [data["result"]])]
         return [_found(one, [one["value"]]) for one in data["result"]]
 
-    def scraped(self, job: str) -> bool:
-        """Return whether a job's target answers."""
-        targets = self._get("targets", {})["activeTargets"]
-        return any(one["labels"]["job"] == job and one["health"] == "up" for one in targets)
-
     def alerts(self) -> set[str]:
         """Return the names of the alerts that fire now."""
         return {one["labels"]["alertname"] for one in self._get("alerts", {})["alerts"] if one["state"] == "firing"}
