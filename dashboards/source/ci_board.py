@@ -27,8 +27,8 @@ from perfcheck.export import own_families as own
 from perfcheck.export.family import Family
 
 SCENARIO: Final = 'scenario=~"$scenario"'
-WHOLE: Final = 'subject=""'
-"""The whole run: traffic entries, hosts and directions of links are its subjects."""
+WHOLE: Final = 'subject="", phase=""'
+"""The whole run and its whole time: subjects are traffic entries, hosts and directions of links."""
 
 
 def ci_board() -> Board:

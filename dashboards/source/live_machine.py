@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from families import frame, live
 from live_tcp import EACH, quantiles
-from panels import RED, Panel, Query, lines, over_time, states
-from promql import greatest, increase, quantile, rate, selector, total
+from panels import GREEN, ORANGE, RED, Panel, Query, lines, over_time, states
+from promql import greatest, increase, named_or_zero, rate, selector, total
 
 from perfcheck.export import own_families as own
+from perfcheck.export.family import Family
 
 
 def queues() -> tuple[Panel, ...]:
     """Return the panels of the row: queues of devices, interfaces and softirqs."""
     sojourn, depth = live("qdisc.sojourn_us"), live("qdisc.depth_packets")
     qdisc_drops, rx, tx = live("qdisc.drops"), live("nic.rx_packets"), live("nic.tx_packets")
-    rx_delay, tx_delay = live("nic.rx_softirq_delay_us"), live("nic.tx_softirq_delay_us")
+    delay = live("nic.rx_softirq_delay_us")
     nic = {
         "dropped on receipt": live("nic.rx_drops"),
         "dropped on sending": live("nic.tx_drops"),
@@ -37,15 +38,7 @@ def queues() -> tuple[Panel, ...]:
                 Query(expr=total(rate(tx), "instance"), legend="sent {{instance}}"),
             ),
         ),
-        lines(
-            frame(
-                "Delay of softirqs, p99", "How late NET_RX and NET_TX start after they were raised.", rx_delay, tx_delay
-            ),
-            over_time(
-                Query(expr=quantile(0.99, rx_delay, by=("instance",)), legend="NET_RX {{instance}}"),
-                Query(expr=quantile(0.99, tx_delay, by=("instance",)), legend="NET_TX {{instance}}"),
-            ),
-        ),
+        quantiles("Delay of NET_RX", "How late packets are received: from raising the softirq to its start.", delay),
         lines(
             frame(
                 "What interfaces and softirqs could not take",
@@ -59,7 +52,7 @@ def queues() -> tuple[Panel, ...]:
 
 
 def cpus() -> tuple[Panel, ...]:
-    """Return the panels of the row: cPUs, and buffers of sockets."""
+    """Return the panels of the row: CPUs, and buffers of sockets."""
     shares = {
         "all CPUs": live("cpu.host_busy_pct"),
         "busiest CPU": live("cpu.busiest_pct"),
@@ -147,4 +140,13 @@ def itself() -> tuple[Panel, ...]:
                 Query(expr=f"time() - {greatest(selector(own.LAST_INTERVAL), 'instance')}", legend="{{instance}}")
             ),
         ),
+        _what("Not measured", "What this machine cannot show, and why.", own.NOT_MEASURED, "all is measured"),
+        _what("Left out", "What perfctl left out to stay below --cpu-ceiling.", own.SHED, "nothing is left out"),
+    )
+
+
+def _what(title: str, text: str, family: Family, nothing: str) -> Panel:
+    expr = named_or_zero(f"{greatest(selector(family), 'what')} > 0", "what", nothing)
+    return states(
+        frame(title, text, family), over_time(Query(expr=expr, legend="{{what}}")), bounds={0: GREEN, 0.5: ORANGE}
     )

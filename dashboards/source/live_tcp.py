@@ -62,22 +62,19 @@ def round_trips() -> tuple[Panel, ...]:
 
 def throughput() -> tuple[Panel, ...]:
     """Return the panels of the row: how much arrives, against what the path holds."""
-    delivery, pacing = live("tcp.delivery_rate_bps"), live("tcp.pacing_rate_bps")
-    bdp, window = live("tcp.bdp_bytes"), live("tcp.snd_wnd_bytes")
+    delivery, bdp, window = live("tcp.delivery_rate_bps"), live("tcp.bdp_bytes"), live("tcp.snd_wnd_bytes")
     mean_rtt = ratio(total(rate(f"{RTT.name}_sum"), "instance"), total(rate(f"{RTT.name}_count"), "instance"))
     return (
         lines(
             frame(
                 "Throughput",
-                "Pacing far above the delivery rate: the sender would send more than arrives.",
+                "The delivery rate is that of the connections that send; what is received is in the goodput alone.",
                 GOODPUT,
                 delivery,
-                pacing,
             ),
             over_time(
                 Query(expr=total(selector(GOODPUT), "instance"), legend="goodput {{instance}}"),
                 Query(expr=total(selector(delivery), "instance"), legend="delivery rate {{instance}}"),
-                Query(expr=total(selector(pacing), "instance"), legend="pacing rate {{instance}}"),
             ),
         ),
         lines(
@@ -219,10 +216,19 @@ def losses() -> tuple[Panel, ...]:
 
 def windows() -> tuple[Panel, ...]:
     """Return the panels of the row: congestion window and segments in flight."""
-    cwnd, inflight = live("tcp.cwnd_segs"), live("tcp.inflight_segs")
+    cwnd, inflight, pacing = live("tcp.cwnd_segs"), live("tcp.inflight_segs"), live("tcp.pacing_rate_bps")
     return (
-        quantiles("Congestion window", "In segments, at each acknowledgement.", cwnd),
-        quantiles("In flight", "In segments; near the congestion window, that is what limits.", inflight),
+        quantiles("Congestion window", "In segments, at each acknowledgement.", cwnd, width=8),
+        quantiles("In flight", "In segments; near the congestion window, that is what limits.", inflight, width=8),
+        lines(
+            frame(
+                "Pacing rate",
+                "What the senders would send at most; far above what arrives on short paths.",
+                pacing,
+                width=8,
+            ),
+            over_time(Query(expr=total(selector(pacing), "instance"), legend="{{instance}}")),
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import pytest
@@ -26,7 +28,9 @@ from perfcheck.system.rundir import RUN_DIR_VARIABLE
 
 pytestmark = pytest.mark.kernel
 
-SECONDS: Final = 8
+INTERVALS: Final = 8
+"""Of perfctl, in which there is traffic: on a busy machine each may take longer than a second."""
+MOST_SECONDS: Final = 60
 WINDOW: Final = "5s"
 RATE_BPS: Final = 8e6
 ASKERS: Final = 3
@@ -43,7 +47,7 @@ VALUES: Final = {
     "job": ".+", "instance": ".+", "name": ".+", "group": "app", "top": "5", "__rate_interval": WINDOW,
 }  # fmt: skip
 QUERIES: Final = tuple(query for path in LIVE for query in queries_of(load(path)))
-MOST: Final = {"s": 3600.0, "Bps": 1e9, "bytes": 1e9, "percentunit": 3.0, "short": 1e5, "pps": 1e6, "cps": 1e7}
+MOST: Final = {"s": 3600.0, "Bps": 1e10, "bytes": 1e9, "percentunit": 3.0, "short": 1e5, "pps": 1e6, "cps": 1e7}
 """More of a unit there cannot be in this lab; a share of CPUs may exceed 1, all others are held to 1 below."""
 BUCKET: Final = 1.6
 """From one bound of a classic bucket to the next of round trips, at most."""
@@ -68,10 +72,10 @@ class Seen:
         """Return the series of a panel's query."""
         return self.of(next(one for one in QUERIES if (one.board, one.panel, one.ref) == (board, panel, ref)))
 
-    def mean(self, panel: str, ref: str = "A", board: str = "perfctl-live") -> float:
-        """Return the mean over time of the only series of a panel's query."""
-        (found,) = self.named(panel, ref, board)
-        return sum(found.finite) / len(found.finite)
+    def usual(self, panel: str) -> float:
+        """Return the median over time of the only series of a panel: the first intervals may be of before the traffic."""
+        (found,) = self.named(panel)
+        return median(found.finite)
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +101,13 @@ def _watched(lab: LiveLab, folder: Path) -> Iterator[Seen]:
         server = stack.enter_context(prometheus(folder / "tsdb", {"perfctl": target}, rules=FOLDER / "alerts.yaml"))
         assert wait_until(lambda: _intervals(server) >= 1, timeout_s=30), "perfctl is not scraped"
         sender = _send(lab)
-        begin_s = time.time()
+        begin_s, before = time.time(), _intervals(server)
+        assert wait_until(lambda: _intervals(server) >= before + INTERVALS, timeout_s=MOST_SECONDS), "no intervals"
+        end_s = time.time()
+        os.kill(sender.pid, signal.SIGINT)  # it reports what it has done
         assert sender.stdout is not None
         out = sender.stdout.read()
-        end_s = begin_s + SECONDS
-        time.sleep(max(end_s + 3 - time.time(), 0))  # the last interval is over, and scraped
+        assert wait_until(lambda: _intervals(server) >= before + INTERVALS + 2, timeout_s=15), "the last interval lacks"
         json_run.send_signal(signal.SIGINT)
         json_run.wait(timeout=20)
         told.seek(0)
@@ -132,11 +138,11 @@ def _send(lab: LiveLab) -> Process:
         "--per-s",
         str(QUESTIONS_PER_S),
         "--seconds",
-        str(SECONDS + 3),
+        str(MOST_SECONDS),
     )
     lab.start("client", *asking)
     lab.start("client", *asking, "--anew")
-    return lab.start("client", "iperf3", "-c", to, "-J", "-b", f"{RATE_BPS:.0f}", "-t", str(SECONDS))
+    return lab.start("client", "iperf3", "-c", to, "-J", "-b", f"{RATE_BPS:.0f}", "-t", str(MOST_SECONDS))
 
 
 @contextmanager
@@ -177,7 +183,7 @@ def _nothing_counted(seen: Seen, query: BoardQuery) -> bool:
     histogram = re.search(r"(\w+)_bucket", query.text)
     if histogram is None or not query.text.startswith("histogram_quantile"):
         return False
-    counted = seen.server.at(f"sum(increase({histogram[1]}_count[{SECONDS}s]))", seen.end_s)
+    counted = seen.server.at(f"sum(increase({histogram[1]}_count[{INTERVALS}s]))", seen.end_s)
     return [one.finite for one in counted] == [(0.0,)]
 
 
@@ -204,10 +210,15 @@ def test_throughput_is_what_the_generator_reports(seen: Seen) -> None:
     sent = seen.iperf3["end"]["sum_sent"]["bytes"]
     (counted,) = seen.server.at('sum(perfctl_flow_acked_bytes_total{app="iperf3"})', time.time())
     assert counted.finite[0] == pytest.approx(sent, rel=0.05)
-    (bars,) = (one for one in seen.named("Most payload", board="perfctl-groups") if one.labels["app"] == "iperf3")
     # Both ends are watched: what one sends the other receives.
-    assert bars.finite[0] / 2 == pytest.approx(RATE_BPS / 8, rel=0.25)
-    assert seen.mean("Goodput") / 2 == pytest.approx(RATE_BPS / 8 + ASKED_BYTES_PER_S, rel=0.1)
+    assert seen.usual("Goodput") / 2 == pytest.approx(RATE_BPS / 8 + ASKED_BYTES_PER_S, rel=0.1)
+
+
+def test_groups_have_their_shares(seen: Seen) -> None:
+    bytes_per_s = {"iperf3": RATE_BPS / 8, "python3": ASKED_BYTES_PER_S}
+    found = {one.labels["app"]: one.finite[0] for one in seen.named("Share of all payload", board="perfctl-groups")}
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["iperf3"] == pytest.approx(bytes_per_s["iperf3"] / sum(bytes_per_s.values()), abs=0.1)
 
 
 def test_the_quantile_of_rtt_is_what_perfctl_tells(seen: Seen) -> None:
@@ -224,9 +235,9 @@ def test_the_quantile_of_rtt_is_what_perfctl_tells(seen: Seen) -> None:
 
 def test_losses_are_seen_as_they_were_made(seen: Seen) -> None:
     sent_again = seen.iperf3["end"]["sum_sent"]["retransmits"]
-    (counted,) = seen.server.at(f"sum(increase(perfctl_tcp_retrans_segments_total[{SECONDS + 6}s]))", seen.end_s + 4)
-    assert counted.finite[0] == pytest.approx(sent_again, rel=0.3)
-    assert LOST / 4 < seen.mean("Retransmitted") < LOST * 1.5
+    (counted,) = seen.server.at("sum(perfctl_tcp_retrans_segments_total)", time.time())
+    assert counted.finite[0] == pytest.approx(sent_again, rel=0.1)
+    assert LOST / 4 < seen.usual("Retransmitted") < LOST * 1.5
     raised = {one.labels["rule"] for one in seen.named("Alerts by rule") if max(one.finite) > 0}
     assert "retransmissions" in raised
     marked = {one.labels["rule"] for one in seen.named("annotations Alerts", "")}
