@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_kernels(options.kernel)
     console = console_for(stderr=arguments.json == STDOUT)
     histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
-    outputs = Outputs([*_json_lines(arguments), *histories, *_reports(console, arguments, files)])
+    outputs = Outputs([*_json_lines(arguments), *histories, *_exports(arguments), *_reports(console, arguments, files)])
     verdicts: list[Verdict] = []
     wrong: list[PerfcheckError] = []
     progress = ConsoleProgress(console)
@@ -157,6 +157,14 @@ def _json_lines(arguments: argparse.Namespace) -> list[Output]:
     if arguments.json is None:
         return []
     return [JsonLinesOutput(None if arguments.json == STDOUT else arguments.json)]
+
+
+def _exports(arguments: argparse.Namespace) -> list[Output]:
+    if arguments.prometheus_textfile is None:
+        return []
+    from perfcheck.export.records import PrometheusOutput
+
+    return [PrometheusOutput(arguments.prometheus_textfile)]
 
 
 def _reports(console: Console, arguments: argparse.Namespace, files: Iterable[ScenarioFile] = ()) -> list[Output]:

@@ -118,11 +118,12 @@ def live_place(metric: str) -> Place | None:
 
 
 @functools.cache
-def record_place(metric: str) -> Place | None:
-    """Return where a metric of a record goes, of whatever subject; None for one that is not of the catalogue."""
-    if metric not in CATALOGUE:
+def record_place(metric: str, own: MetricSpec | None = None) -> Place | None:
+    """Return where a metric of a record goes, of whatever subject; `own` declares one that the catalogue lacks."""
+    spec = CATALOGUE.get(metric, own)
+    if spec is None:
         return None
-    return _place(RECORDS, metric, CATALOGUE[metric], Kind.GAUGE, split(metric)[1])
+    return _place(RECORDS, metric, spec, Kind.GAUGE, split(metric)[1])
 
 
 def histogram_place(quantity: str) -> Place | None:
@@ -189,7 +190,8 @@ def _place(prefix: str, metric: str, spec: MetricSpec, kind: Kind, stat: str = "
 def _named(base: str, spec: MetricSpec) -> tuple[str, str, float]:
     """Return the name without prefix and `_total`, the base unit, and the factor to it."""
     if spec.unit in _UNNAMED:
-        return _words(base), "", 1.0
+        # A name that ends with `_count` is taken for a histogram's.
+        return _words(base.removesuffix("_count")), "", 1.0
     unit, scale = _UNITS[spec.unit]
     if base.endswith(f"_{spec.unit}"):
         return f"{_words(base.removesuffix(f'_{spec.unit}'))}_{unit}", unit, scale

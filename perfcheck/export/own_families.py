@@ -109,5 +109,8 @@ DETECTABLE: Final = _of_run(
 COMPARISON: Final = _of_run(
     "comparison_verdict", "1: the verdict of a metric's comparison with the baseline", "", "metric", "verdict"
 )
+RECORD_SERIES_LEFT_OUT: Final = Family(
+    name=f"{RECORDS}series_left_out", kind=Kind.GAUGE, help="Series beyond what one file takes, which are not in it"
+)
 RUN: Final = (VERDICT, CASE_FAILED, DIAGNOSIS, RUN_TIMESTAMP, CHANGE, DETECTABLE, COMPARISON)
 """Of each record; metrics of the catalogue have the labels `scenario` and `subject`, and `stat`, `kind` or the like."""

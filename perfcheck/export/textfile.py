@@ -11,7 +11,7 @@ from perfcheck.system.files import replace_file
 
 SUFFIX: Final = ".prom"
 """The collector reads no other files; until one is complete it has no name, or another one."""
-_MODE: Final = 0o644
+MODE: Final = 0o644
 
 
 def textfile_path(text: str) -> Path:
@@ -36,7 +36,7 @@ class Textfile:
     def write(self, snapshot: Snapshot) -> None:
         """Replace the file."""
         try:
-            replace_file(self._path, prometheus_text(snapshot.series()).encode(), mode=_MODE, durable=False)
+            replace_file(self._path, prometheus_text(snapshot.series()).encode(), mode=MODE, durable=False)
         except OSError as problem:
             self._failed += 1
             if self._problem is None:
