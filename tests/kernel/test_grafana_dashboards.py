@@ -17,9 +17,10 @@ from statistics import median
 from typing import Any, Final
 
 import pytest
+from board_answers import Found, at, over
 from grafana_boards import FILES, FOLDER, BoardQuery, load, put_in, queries_of, variables_of
 from live_lab import FORWARDED, PERFCTL, LiveLab, live_lab
-from prometheus_server import Found, Prometheus, free_port, prometheus
+from prometheus_server import Prometheus, scraping
 
 from perfcheck.faults.programs import ask
 from perfcheck.model.seams import Process
@@ -66,14 +67,14 @@ class Seen:
     def of(self, query: BoardQuery) -> list[Found]:
         """Return the series of a query, with Grafana's variables put in."""
         text = put_in(query.text, VALUES)
-        return self.server.at(text, self.end_s) if query.instant else self.server.over(text, self.begin_s, self.end_s)
+        return at(self.server, text, self.end_s) if query.instant else over(self.server, text, self.begin_s, self.end_s)
 
     def named(self, panel: str, ref: str = "A", board: str = "perfctl-live") -> list[Found]:
         """Return the series of a panel's query."""
         return self.of(next(one for one in QUERIES if (one.board, one.panel, one.ref) == (board, panel, ref)))
 
     def usual(self, panel: str) -> float:
-        """Return the median over time of the only series of a panel: the first intervals may be of before the traffic."""
+        """Return the median over time of a panel's only series: the first intervals may be of before the traffic."""
         (found,) = self.named(panel)
         return median(found.finite)
 
@@ -91,14 +92,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 @contextmanager
 def _watched(lab: LiveLab, folder: Path) -> Iterator[Seen]:
     """Watch traffic twice, by an endpoint that is scraped and as JSON, and yield what came of it."""
-    target = f"127.0.0.1:{free_port()}"
     with ExitStack() as stack:
         told = stack.enter_context((folder / "told.jsonl").open("w+", encoding="utf-8"))
         _serve(lab)
         json_run = stack.enter_context(_perfctl(lab, "--output", "json", stdout=told))
-        exported = ("--output", "prometheus", "--listen", target, "--labels", "app", "--layer", "all")
-        stack.enter_context(_perfctl(lab, *exported))
-        server = stack.enter_context(prometheus(folder / "tsdb", {"perfctl": target}, rules=FOLDER / "alerts.yaml"))
+        exported = ("--output", "prometheus", "--listen", "127.0.0.1:0", "--labels", "app", "--layer", "all")
+        target = _target_of(stack.enter_context(_perfctl(lab, *exported)))
+        server = stack.enter_context(scraping(folder, [target], rules=[FOLDER / "alerts.yaml"]))
         assert wait_until(lambda: _intervals(server) >= 1, timeout_s=30), "perfctl is not scraped"
         sender = _send(lab)
         begin_s, before = time.time(), _intervals(server)
@@ -109,7 +109,7 @@ def _watched(lab: LiveLab, folder: Path) -> Iterator[Seen]:
         out = sender.stdout.read()
         assert wait_until(lambda: _intervals(server) >= before + INTERVALS + 2, timeout_s=15), "the last interval lacks"
         json_run.send_signal(signal.SIGINT)
-        json_run.wait(timeout=20)
+        json_run.communicate(timeout=20)
         told.seek(0)
         yield Seen(
             server=server, begin_s=begin_s + 3, end_s=end_s, iperf3=json.loads(out),
@@ -117,8 +117,17 @@ def _watched(lab: LiveLab, folder: Path) -> Iterator[Seen]:
         )  # fmt: skip
 
 
+def _target_of(process: subprocess.Popen[str]) -> str:
+    """Return where perfctl listens, which it says first."""
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    found = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", said)
+    assert found, said
+    return found[1]
+
+
 def _intervals(server: Prometheus) -> float:
-    return max((one.finite[0] for one in server.at("perfctl_intervals_total", time.time())), default=0.0)
+    return max((one.finite[0] for one in at(server, "perfctl_intervals_total", time.time())), default=0.0)
 
 
 def _serve(lab: LiveLab) -> None:
@@ -146,16 +155,16 @@ def _send(lab: LiveLab) -> Process:
 
 
 @contextmanager
-def _perfctl(lab: LiveLab, *words: str, stdout: Any = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+def _perfctl(lab: LiveLab, *words: str, stdout: Any = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
     where = [word for name in ("client", "server") for word in ("--netns", lab.host(name).netns_path)]
     argv = [*PERFCTL, "observe", "--cpu-ceiling", "90", *words, *where]
-    with subprocess.Popen(argv, stdout=stdout) as process:
+    with subprocess.Popen(argv, stdout=stdout, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
             process.terminate()
             try:
-                process.wait(timeout=20)
+                process.communicate(timeout=20)
             finally:
                 process.kill()
 
@@ -183,7 +192,7 @@ def _nothing_counted(seen: Seen, query: BoardQuery) -> bool:
     histogram = re.search(r"(\w+)_bucket", query.text)
     if histogram is None or not query.text.startswith("histogram_quantile"):
         return False
-    counted = seen.server.at(f"sum(increase({histogram[1]}_count[{INTERVALS}s]))", seen.end_s)
+    counted = at(seen.server, f"sum(increase({histogram[1]}_count[{INTERVALS}s]))", seen.end_s)
     return [one.finite for one in counted] == [(0.0,)]
 
 
@@ -194,7 +203,7 @@ def test_variables_of_dashboards_have_values(seen: Seen) -> None:
                 continue
             metric, label = variable["query"]["query"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
             label = put_in(label, VALUES)
-            found = seen.server.at(f"count by ({label}) ({put_in(metric, VALUES)})", seen.end_s)
+            found = at(seen.server, f"count by ({label}) ({put_in(metric, VALUES)})", seen.end_s)
             assert all(one.labels.get(label) for one in found), (path.stem, name)
             assert found, (path.stem, name)
 
@@ -208,7 +217,7 @@ def test_shares_are_parts_of_a_whole(seen: Seen) -> None:
 
 def test_throughput_is_what_the_generator_reports(seen: Seen) -> None:
     sent = seen.iperf3["end"]["sum_sent"]["bytes"]
-    (counted,) = seen.server.at('sum(perfctl_flow_acked_bytes_total{app="iperf3"})', time.time())
+    (counted,) = at(seen.server, 'sum(perfctl_flow_acked_bytes_total{app="iperf3"})', time.time())
     assert counted.finite[0] == pytest.approx(sent, rel=0.05)
     # Both ends are watched: what one sends the other receives.
     assert seen.usual("Goodput") / 2 == pytest.approx(RATE_BPS / 8 + ASKED_BYTES_PER_S, rel=0.1)
@@ -235,11 +244,12 @@ def test_the_quantile_of_rtt_is_what_perfctl_tells(seen: Seen) -> None:
 
 def test_losses_are_seen_as_they_were_made(seen: Seen) -> None:
     sent_again = seen.iperf3["end"]["sum_sent"]["retransmits"]
-    (counted,) = seen.server.at("sum(perfctl_tcp_retrans_segments_total)", time.time())
+    (counted,) = at(seen.server, "sum(perfctl_tcp_retrans_segments_total)", time.time())
     assert counted.finite[0] == pytest.approx(sent_again, rel=0.1)
     assert LOST / 4 < seen.usual("Retransmitted") < LOST * 1.5
     raised = {one.labels["rule"] for one in seen.named("Alerts by rule") if max(one.finite) > 0}
     assert "retransmissions" in raised
     marked = {one.labels["rule"] for one in seen.named("annotations Alerts", "")}
     assert marked == raised
-    assert "PerfctlAlert" in seen.server.alerts()
+    fired = over(seen.server, 'ALERTS{alertstate="firing"}', seen.begin_s, seen.end_s + 2)
+    assert "PerfctlAlert" in {one.labels["alertname"] for one in fired}

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-import pytest
 
 FOLDER: Final = Path(__file__).parents[2] / "dashboards"
 FILES: Final = tuple(sorted(FOLDER.glob("*.json")))
@@ -77,15 +73,6 @@ def source_of(board: Json) -> str:
 def put_in(text: str, values: Mapping[str, str]) -> str:
     """Return a query with values for its variables; KeyError names one that has none."""
     return _VARIABLE.sub(lambda found: values[found[1] or found[2]], text)
-
-
-def promtool() -> str:
-    """Return where Prometheus's own tool is; without it a test is skipped, or fails where CI demands it."""
-    found = shutil.which("promtool")
-    if found is None:
-        wanted = os.environ.get("CI") or os.environ.get("PERFCHECK_REQUIRE_KERNEL") == "1"
-        (pytest.fail if wanted else pytest.skip)("there is no promtool in PATH: apt-get install prometheus")
-    return found
 
 
 def _unit_of(panel: Json, ref: str) -> str:

@@ -55,11 +55,14 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(folder: Path, targets: Sequence[str], *options: str) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes targets (HOST:PORT) each second until the block ends."""
+def scraping(
+    folder: Path, targets: Sequence[str], *options: str, rules: Sequence[Path] = ()
+) -> Iterator[Prometheus]:  # fmt: skip
+    """Run a Prometheus that scrapes targets (HOST:PORT), and asks rules, each second until the block ends."""
     port = _free_port()
     config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(path) for path in rules],
         "scrape_configs": [{"job_name": "perfctl", "static_configs": [{"targets": list(targets)}]}],
     }
     (folder / "prometheus.json").write_text(json.dumps(config))

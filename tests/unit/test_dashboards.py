@@ -11,11 +11,12 @@ from typing import Final
 
 import pytest
 from dashboard_rules import findings
-from grafana_boards import FILES, FOLDER, BoardQuery, Json, load, panels_of, promtool, put_in, queries_of, source_of
+from grafana_boards import FILES, FOLDER, BoardQuery, Json, load, panels_of, put_in, queries_of, source_of
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from make_dashboards import files
+from prometheus_programs import program
 
 BOARDS: Final = tuple(load(path) for path in FILES)
 WORDS_OF_MARKS: Final = ("titleFormat", "textFormat", "tagKeys", "step")
@@ -111,7 +112,9 @@ def test_prometheus_reads_every_query(tmp_path: Path) -> None:
     queries = [query for board in BOARDS if source_of(board) == "prometheus" for query in queries_of(board)]
     rules = tmp_path / "rules.json"  # JSON is YAML
     rules.write_text(json.dumps({"groups": [{"name": "queries", "rules": [_rule(query) for query in queries]}]}))
-    done = subprocess.run([promtool(), "check", "rules", str(rules)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program("promtool"), "check", "rules", str(rules)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert f"{len(queries)} rules found" in done.stdout
 

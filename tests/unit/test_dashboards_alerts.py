@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from grafana_boards import FOLDER, promtool
+from grafana_boards import FOLDER
+from prometheus_programs import program
 
 RULES: Final = FOLDER / "alerts.yaml"
 MACHINE: Final = 'job="perfctl", instance="a:9435"'
@@ -113,7 +114,9 @@ def _alert(rule: Mapping[str, Any], case: str) -> dict[str, Any]:
 def test_a_rule_fires_when_it_must_and_no_other(case: str, tmp_path: Path) -> None:
     tests = tmp_path / "tests.json"
     tests.write_text(json.dumps({"rule_files": [str(RULES)], "tests": [_test(case)]}), encoding="utf-8")
-    done = subprocess.run([promtool(), "test", "rules", str(tests)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program("promtool"), "test", "rules", str(tests)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
