@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -121,3 +122,10 @@ def test_prometheus_reads_every_query(tmp_path: Path) -> None:
 
 def _rule(query: BoardQuery) -> dict[str, object]:
     return {"record": "a_query", "expr": put_in(query.text, VALUES), "labels": {"query": query.name}}
+
+
+def test_the_page_names_every_file_and_every_alert() -> None:
+    page = (FOLDER.parent / "docs" / "grafana.md").read_text(encoding="utf-8")
+    alerts = re.findall(r"alert: (\w+)", (FOLDER / "alerts.yaml").read_text(encoding="utf-8"))
+    assert len(alerts) > 5
+    assert [name for name in (*files(), *alerts) if f"`{name}`" not in page and f"{name} " not in page] == []
