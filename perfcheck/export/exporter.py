@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from perfcheck.export import own_families as own
 from perfcheck.export.buckets import Accumulated, rounded
@@ -22,7 +23,7 @@ from perfcheck.export.figures import Figures
 from perfcheck.export.label_sets import DEFAULT_MOST, LabelRows, LabelSets
 from perfcheck.export.names import histogram_place, is_counted, live_place
 from perfcheck.export.snapshot import Labels, Series, label_text, labels_of
-from perfcheck.live.bottleneck import NAMES, bottlenecks
+from perfcheck.live.bottleneck import NAMES, Mask, bottlenecks
 from perfcheck.live.observation import connect_histogram
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.causes import CAUSES
@@ -98,14 +99,15 @@ class Exporter:
         self._gauges = {}
         self._add_figures(figures, interval)
         self._add_histograms(interval)
-        for labels, flows in figures.hosts(interval.flows):
-            self._add_flows(flows, labels_of(labels))
+        limits = bottlenecks(interval.flows).places
+        for labels, rows in figures.hosts(interval.flows):
+            self._add_flows(interval.flows, limits, rows, labels_of(labels))
         self._add_account(interval)
         if self._rules is not None:
             self._add_found(found, interval)
         left_out = figures.interfaces_left_out
         if self._sets is not None:
-            self._sets.add(interval.flows, interval.end_ns)
+            self._sets.add(interval.flows, limits, interval.end_ns)
             left_out += self._sets.left_out
         self._gauges[own.LEFT_OUT] = {(): float(left_out)}
         return self.exported()
@@ -168,13 +170,12 @@ class Exporter:
                 before = Accumulated(scale=scale, least=_least(name, histogram.unit))
             self._histograms[family] = before.plus(histogram)
 
-    def _add_flows(self, flows: FlowTable, labels: Labels) -> None:
-        self._count(own.ACKED_BYTES, labels, float(flows["bytes_acked"].sum(dtype=np.uint64)))
-        self._count(own.RECEIVED_BYTES, labels, float(flows["bytes_received"].sum(dtype=np.uint64)))
-        names = bottlenecks(flows).names
-        rows = self._gauges.setdefault(own.BOTTLENECK, {})
-        for name in NAMES:
-            rows[(*labels, ("bottleneck", name))] = float((names == name).sum())
+    def _add_flows(self, flows: FlowTable, limits: npt.NDArray[np.intp], rows: Mask, labels: Labels) -> None:
+        self._count(own.ACKED_BYTES, labels, float(flows["bytes_acked"][rows].sum(dtype=np.uint64)))
+        self._count(own.RECEIVED_BYTES, labels, float(flows["bytes_received"][rows].sum(dtype=np.uint64)))
+        gauges = self._gauges.setdefault(own.BOTTLENECK, {})
+        for name, number in zip(NAMES, np.bincount(limits[rows], minlength=len(NAMES)).tolist(), strict=True):
+            gauges[(*labels, ("bottleneck", name))] = float(number)
 
     def _add_account(self, interval: Interval) -> None:
         told = interval.accounting

@@ -10,6 +10,7 @@ import numpy as np
 from perfcheck.export.names import BY_INTERFACE, is_counted
 from perfcheck.export.own_families import OTHER
 from perfcheck.export.snapshot import label_text
+from perfcheck.live.bottleneck import Mask
 from perfcheck.live.figures import tcp_figures
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow_table import FlowTable
@@ -43,13 +44,13 @@ class Figures:
             if not self._told_elsewhere(metric):
                 yield metric, {}, value
 
-    def hosts(self, flows: FlowTable) -> Iterator[tuple[Mapping[str, str], FlowTable]]:
-        """Yield the connections of each namespace with its labels; all of them where there is one namespace."""
+    def hosts(self, flows: FlowTable) -> Iterator[tuple[Mapping[str, str], Mask]]:
+        """Yield each namespace's labels, and which connections are its own; all are where there is one namespace."""
         if not self.several:
-            yield {}, flows
+            yield {}, np.ones(len(flows), np.bool_)
             return
         for inode, host in flows.hosts.items():
-            yield {"netns": label_text(host)}, flows.where(flows["netns"] == np.uint32(inode))
+            yield {"netns": label_text(host)}, flows["netns"] == np.uint32(inode)
 
     def _of_interfaces(self, interval: Interval) -> Iterator[Figure]:
         other: dict[str, float] = {}
@@ -78,8 +79,8 @@ class Figures:
             for metric, value in metrics.items():
                 if not (metric in BY_INTERFACE and self._interfaces) and not _is_tcp(metric):
                     yield metric, {"netns": label_text(host)}, value
-        for labels, flows in self.hosts(interval.flows):
-            for metric, value in tcp_figures(flows, {}, interval.seconds).items():
+        for labels, rows in self.hosts(interval.flows):
+            for metric, value in tcp_figures(interval.flows.where(rows), {}, interval.seconds).items():
                 yield metric, labels, value
 
     def _told_elsewhere(self, metric: str) -> bool:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import numpy as np
+
 from perfcheck.export.exporter import NOTHING, Found
 from perfcheck.export.family import LIVE
 from perfcheck.export.figures import Figures
@@ -44,11 +46,12 @@ class InfluxLines:
         at_ns = interval.end_ns + interval.epoch_ns
         for (measurement, labels), fields in self._measured(self._figures, interval).items():
             yield from self._line(measurement, labels, fields, at_ns)
-        for whose, flows in self._figures.hosts(interval.flows):
-            names = bottlenecks(flows).names
-            for name in NAMES:
+        limits = bottlenecks(interval.flows).places
+        for whose, own in self._figures.hosts(interval.flows):
+            numbers = np.bincount(limits[own], minlength=len(NAMES)).tolist()
+            for name, number in zip(NAMES, numbers, strict=True):
                 labels = (*whose.items(), ("bottleneck", name))
-                yield from self._line("bottleneck", labels, {"connections": float((names == name).sum())}, at_ns)
+                yield from self._line("bottleneck", labels, {"connections": float(number)}, at_ns)
         for rule in sorted({*found.raised, *found.active}):
             counts = {"raised": float(found.raised.count(rule)), "active": float(found.active.count(rule))}
             yield from self._line("alert", (("rule", label_text(rule)),), counts, at_ns)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any, Final
 
 import numpy as np
@@ -28,8 +29,8 @@ from perfcheck.export.own_families import (
     OTHER,
 )
 from perfcheck.export.snapshot import Labels, Series, labels_of
-from perfcheck.live.bottleneck import NAMES, bottlenecks
-from perfcheck.live.connections import bytes_of
+from perfcheck.live.bottleneck import NAMES
+from perfcheck.live.connections import bytes_of, largest
 from perfcheck.live.grouping import UNKNOWN, percentiles, process_label, rtt_of
 from perfcheck.model.flow_table import FlowTable, address_of
 
@@ -113,11 +114,10 @@ class LabelSets:
         self.left_out = 0
         self.now: tuple[Now, ...] = ()
 
-    def add(self, flows: FlowTable, end_ns: int) -> None:
-        """Add the connections of an interval that ends now."""
-        identities = self._identities(flows)
+    def add(self, flows: FlowTable, limits: Array, end_ns: int) -> None:
+        """Add the connections of an interval that ends now; `limits` are their bottlenecks, as places in `NAMES`."""
         numbers: dict[bytes, int] = {}
-        index = np.fromiter((numbers.setdefault(one, len(numbers)) for one in identities), np.intp, len(identities))
+        index = np.array([numbers.setdefault(one, len(numbers)) for one in self._identities(flows)], np.intp)
         first = np.zeros(len(numbers), np.intp)
         first[index[::-1]] = np.arange(len(index))[::-1]
         carried = np.bincount(index, bytes_of(flows), minlength=len(numbers))
@@ -125,14 +125,13 @@ class LabelSets:
         self._forget(end_ns)
         self._admit(flows, names, first, carried, end_ns)
         own: dict[Labels, int] = {}
-        slots = np.array([self._slot(name, own) for name in names], np.intp)
+        slots = np.full(len(names), -1, np.intp)
+        for place, labels in enumerate(map(self._known.get, names)):
+            if labels is not None:
+                slots[place] = own.setdefault(labels, len(own))
         self.left_out = int((slots < 0).sum())
         slots[slots < 0] = len(own)
-        self._count(flows, list(own), slots[index], end_ns)
-
-    def _slot(self, identity: bytes, own: dict[Labels, int]) -> int:
-        labels = self._known.get(identity)
-        return -1 if labels is None else own.setdefault(labels, len(own))
+        self._count(flows, limits, list(own), slots[index], end_ns)
 
     def rows(self) -> LabelRows:
         """Return how the label sets stand now."""
@@ -152,7 +151,8 @@ class LabelSets:
         made = np.zeros(len(flows), np.dtype([(name, flows[name].dtype) for name in self._columns]))
         for name in self._columns:
             made[name] = flows[name]
-        return [bytes(one) for one in made.view(f"V{made.dtype.itemsize}").tolist()]
+        found: list[bytes] = made.view(f"V{made.dtype.itemsize}").tolist()
+        return found
 
     def _forget(self, now_ns: int) -> None:
         for labels in [labels for labels, one in self._kept.items() if now_ns - one.seen_ns > GONE_NS]:
@@ -164,9 +164,9 @@ class LabelSets:
 
     def _admit(self, flows: FlowTable, names: list[bytes], first: Array, carried: Array, end_ns: int) -> None:
         """Give label sets series of their own, the largest first, as long as there is room or they are far larger."""
-        fresh = [place for place in np.argsort(-carried, kind="stable").tolist() if names[place] not in self._known]
+        fresh = np.array([place for place, name in enumerate(names) if name not in self._known], np.intp)
         rivals = self._rivals(names, carried) if len(fresh) > self._most - len(self._kept) else []
-        for place in fresh:
+        for place in fresh[largest(carried[fresh], self._most)].tolist():
             labels = self._labels(flows, int(first[place]))
             if labels not in self._kept:
                 if len(self._kept) >= self._most:
@@ -187,30 +187,28 @@ class LabelSets:
                 there[labels] = there.get(labels, 0.0) + bytes_
         return sorted(
             ((labels in there, there.get(labels, float(one.seen_ns)), labels) for labels, one in self._kept.items()),
-            reverse=True,
+            key=lambda one: one[:2], reverse=True,
         )  # fmt: skip
 
-    def _count(self, flows: FlowTable, own: list[Labels], slots: Array, end_ns: int) -> None:
+    def _count(self, flows: FlowTable, limits: Array, own: list[Labels], slots: Array, end_ns: int) -> None:
         number = len(own) + 1
         sums = [np.zeros(number, np.uint64) for _ in _COUNTED]
         for column, (_, name) in zip(sums, _COUNTED, strict=True):
             np.add.at(column, slots, flows[name])
-        for slot, labels in enumerate(own):
+        counts: list[tuple[int, ...]] = list(zip(*(column.tolist() for column in sums), strict=True))
+        for labels, more in zip(own, counts, strict=False):
             one = self._kept[labels]
-            one.seen_ns = end_ns
-            one.counts = tuple(before + int(column[slot]) for before, column in zip(one.counts, sums, strict=True))
-        self._other = tuple(before + int(column[-1]) for before, column in zip(self._other, sums, strict=True))
+            one.seen_ns, one.counts = end_ns, tuple(map(add, one.counts, more))
+        self._other = tuple(map(add, self._other, counts[-1]))
         connections = np.bincount(slots, minlength=number)
         rtt = percentiles(rtt_of(flows), slots, number)[:, _MEDIAN]
         cwnd = percentiles(flows["cwnd_segs"], slots, number)[:, _MEDIAN]
-        limits = _by_bottleneck(flows, slots, number)
         self.now = tuple(
-            Now(
-                labels=own[slot] if slot < len(own) else self.other, connections=int(connections[slot]),
-                rtt_us=float(rtt[slot]), cwnd_segs=float(cwnd[slot]), bottlenecks=tuple(limits[slot]),
-                counts=tuple(int(column[slot]) for column in sums),
+            Now(labels=labels, connections=each, rtt_us=rtt_us, cwnd_segs=segs, bottlenecks=tuple(names), counts=more)
+            for labels, each, rtt_us, segs, names, more in zip(
+                (*own, self.other), connections.tolist(), rtt.tolist(), cwnd.tolist(),
+                _by_bottleneck(limits, slots, number), counts, strict=True,
             )
-            for slot in range(number)
         )  # fmt: skip
 
     def _labels(self, flows: FlowTable, row: int) -> Labels:
@@ -239,12 +237,10 @@ class LabelSets:
         return tuple(zip(CONNECTION_LABELS, ends, strict=True))
 
 
-def _by_bottleneck(flows: FlowTable, slots: Array, number: int) -> list[list[tuple[str, int]]]:
+def _by_bottleneck(limits: Array, slots: Array, number: int) -> list[list[tuple[str, int]]]:
     """Return for each slot the names of bottlenecks with how many connections have each, without those of none."""
+    counted = np.bincount(slots * len(NAMES) + limits, minlength=number * len(NAMES)).reshape(number, len(NAMES))
     found: list[list[tuple[str, int]]] = [[] for _ in range(number)]
-    names = bottlenecks(flows).names
-    for name in NAMES:
-        counted = np.bincount(slots[names == name], minlength=number)
-        for slot in np.flatnonzero(counted).tolist():
-            found[slot].append((name, int(counted[slot])))
+    for slot, place in zip(*(each.tolist() for each in counted.nonzero()), strict=True):
+        found[slot].append((NAMES[place], int(counted[slot, place])))
     return found

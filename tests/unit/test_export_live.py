@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import live_intervals
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_intervals import flow_table, interval, packed
+from prometheus_client import Metric
 from prometheus_client import parser as plain_parser
 from prometheus_client.openmetrics import parser as open_parser
 from prometheus_programs import complaints
@@ -28,6 +28,7 @@ from perfcheck.export.names import HISTOGRAMS, is_counted, live_place
 from perfcheck.export.snapshot import Series, Snapshot
 from perfcheck.export.text import openmetrics_text, prometheus_text
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Accounting, Interval
 
 LIVE = [metric for metric in CATALOGUE if (place := live_place(metric)) and place.family.kind is not Kind.HISTOGRAM]
@@ -68,7 +69,8 @@ some_intervals = st.composite(intervals_of)()
 
 def samples_of(snapshot: Snapshot) -> Samples:
     found: Samples = {}
-    for family in plain_parser.text_string_to_metric_families(prometheus_text(snapshot.series())):
+    text = prometheus_text(snapshot.series())
+    for family in plain_parser.text_string_to_metric_families(text):
         for sample in family.samples:
             key = (sample.name, frozenset(sample.labels.items()))
             assert key not in found, f"{key} is told twice"
@@ -155,9 +157,12 @@ def test_both_texts_read_back_alike(made: Sequence[Interval], kinds: set[str], m
     for one in made:
         snapshot = exporter.take(one)
     plain = samples_of(snapshot)
+    families: Iterable[Metric] = open_parser.text_string_to_metric_families(  # type: ignore[no-untyped-call]
+        openmetrics_text(snapshot.series())
+    )
     opened = {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in open_parser.text_string_to_metric_families(openmetrics_text(snapshot.series()))
+        for family in families
         for sample in family.samples
     }
     # The parsers write bounds of buckets differently.
@@ -237,7 +242,7 @@ def test_counters_are_there_from_the_first_interval_on() -> None:
 
 def test_several_namespaces_are_told_apart_and_nothing_is_told_twice() -> None:
     table = flow_table(3, netns=[1, 1, 2], bytes_acked=[10, 20, 30], segs_out=5, retrans_segs=[1, 2, 4])
-    table = live_intervals.FlowTable(columns=table.columns, hosts={1: "a", 2: 'b"\n'})
+    table = FlowTable(columns=table.columns, hosts={1: "a", 2: 'b"\n'})
     one = interval(
         0, table, metrics={"udp.in_errors": 3.0, "cpu.host_busy_pct": 50.0, "tcp.retrans_segs": 7.0},
         hosts={"a": {"udp.in_errors": 1.0}, 'b"\n': {"udp.in_errors": 2.0}},

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_metrics_in_each_format_that_is_asked_for(server: MetricsServer) -> None
     assert get(server, "/metrics?x=1")[0] == 200
 
 
-def messages(body: bytes) -> Iterator[object]:
+def messages(body: bytes) -> Iterator[Any]:
     kind = metric_family_class()
     at = 0
     while at < len(body):
@@ -103,8 +104,8 @@ def messages(body: bytes) -> Iterator[object]:
 
 def test_a_native_histogram_has_every_value_in_its_spans(server: MetricsServer) -> None:
     _, _, body = get(server, Accept=PROMETHEUS)
-    found = next(one for one in messages(body) if one.name == "perfctl_tcp_rtt_seconds")  # type: ignore[attr-defined]
-    histogram = found.metric[0].histogram  # type: ignore[attr-defined]
+    found = next(one for one in messages(body) if one.name == "perfctl_tcp_rtt_seconds")
+    histogram = found.metric[0].histogram
     deltas = list(histogram.positive_delta)
     counts = np.cumsum(deltas).tolist()
     indexes: list[int] = []
