@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from families import frame, live
-from live_tcp import EACH, quantiles
+from live_tcp import EACH, quantiles, rates, shares
 from panels import GREEN, ORANGE, RED, Panel, Query, lines, over_time, states
 from promql import greatest, increase, named_or_zero, rate, selector, total
 
@@ -39,21 +39,13 @@ def queues() -> tuple[Panel, ...]:
             ),
         ),
         quantiles("Delay of NET_RX", "How late packets are received: from raising the softirq to its start.", delay),
-        lines(
-            frame(
-                "What interfaces and softirqs could not take",
-                "All of them stay at 0 on a machine that keeps up.",
-                *nic.values(),
-                unit="cps",
-            ),
-            over_time(*(Query(expr=total(rate(family)), legend=name) for name, family in nic.items())),
-        ),
+        rates("What interfaces and softirqs could not take", "All of them stay at 0 on a machine that keeps up.", nic),
     )
 
 
 def cpus() -> tuple[Panel, ...]:
     """Return the panels of the row: CPUs, and buffers of sockets."""
-    shares = {
+    used = {
         "all CPUs": live("cpu.host_busy_pct"),
         "busiest CPU": live("cpu.busiest_pct"),
         "busiest CPU in NET_RX": live("nic.rx_softirq_pct"),
@@ -70,24 +62,8 @@ def cpus() -> tuple[Panel, ...]:
     accept = live("socket.accept_queue_pct.max")
     return (
         quantiles("Wait for a CPU", "How long processes waited in a run queue.", live("cpu.runq_delay_us")),
-        lines(
-            frame(
-                "Use of CPUs",
-                "One busy CPU is enough to hold one connection back.",
-                *shares.values(),
-                unit="percentunit",
-            ),
-            over_time(*(Query(expr=greatest(selector(family)), legend=name) for name, family in shares.items())),
-        ),
-        lines(
-            frame(
-                "Full buffers and queues of sockets",
-                "All of them stay at 0 where applications keep up.",
-                *full.values(),
-                unit="cps",
-            ),
-            over_time(*(Query(expr=total(rate(family)), legend=name) for name, family in full.items())),
-        ),
+        shares("Use of CPUs", "One busy CPU is enough to hold one connection back.", used),
+        rates("Full buffers and queues of sockets", "All of them stay at 0 where applications keep up.", full),
         lines(
             frame("Use of accept queues", "At 100 % new connections are refused or wait.", accept),
             over_time(Query(expr=greatest(selector(accept), *EACH), legend="{{instance}} {{netns}}")),

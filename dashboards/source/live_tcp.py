@@ -145,8 +145,8 @@ def limits() -> tuple[Panel, ...]:
             ),
             bounds={0: "transparent", LIKELY: "yellow", 0.5: ORANGE, 0.8: RED},
         ),
-        _shares("Time by what limits it", "What the senders' time was limited by; the rest of it is idle.", limited),
-        _shares(
+        shares("Time by what limits it", "What the senders' time was limited by; the rest of it is idle.", limited),
+        shares(
             "Time by congestion state",
             "States of the congestion control. Loss follows a retransmission timeout; "
             f"more than {LOSS_PCT:g} % of the busy time raises an alert.",
@@ -202,15 +202,7 @@ def losses() -> tuple[Panel, ...]:
             ),
             stacked=True,
         ),
-        lines(
-            frame(
-                "Events of the congestion control",
-                "What happens to connections beside single segments.",
-                *counted.values(),
-                unit="cps",
-            ),
-            over_time(*(Query(expr=total(rate(family)), legend=name) for name, family in counted.items())),
-        ),
+        rates("Events of the congestion control", "What happens to connections beside single segments.", counted),
     )
 
 
@@ -249,7 +241,16 @@ def quantiles(
     )
 
 
-def _shares(title: str, text: str, families: dict[str, Family]) -> Panel:
+def rates(title: str, text: str, families: dict[str, Family]) -> Panel:
+    """Return a panel with the increase per second of several counters, by what they are called in the legend."""
+    return lines(
+        frame(title, text, *families.values()),
+        over_time(*(Query(expr=total(rate(family)), legend=name) for name, family in families.items())),
+    )
+
+
+def shares(title: str, text: str, families: dict[str, Family]) -> Panel:
+    """Return a panel with several shares, the largest of all machines and namespaces each, by their names."""
     framed = frame(title, text, *families.values(), unit="percentunit")
     return lines(
         framed,
