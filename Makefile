@@ -37,7 +37,7 @@ VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p 
 # less time, each start of pytest half of it. The tests start both hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test-tools lock distros demo docs test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-detail bench-series bench-compare \
+.PHONY: help setup test-tools lock distros demo docs dashboards test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-detail bench-series bench-compare \
 	bench-diagnose error-rates campaign campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
 	part-xdist part-beside part-kernel
 # The parts of a target run in their order, also with -j.
@@ -65,6 +65,7 @@ help:
 	@echo 'make fit-diagnosis   fit the numbers of the diagnosis on runs with known faults (BENCH="--runs FILE")'
 	@echo 'make report-diagnosis  how good the diagnosis is on faults that it was not fitted on (BENCH="--runs FILE")'
 	@echo 'make pages           renew the parts of docs/ that are made from the rules'
+	@echo 'make dashboards      renew dashboards/*.json from their source'
 	@echo 'make kills           kill perfcheck 200 times at random moments and count what is left (half an hour)'
 	@echo 'make campaign        count false and missed decisions on this machine (more than an hour; BENCH="--set parts")'
 	@echo 'make campaign-faults measure the fault matrix, run by run (hours; resumable; CAMPAIGN="--count 50")'
@@ -187,6 +188,9 @@ docs: setup
 
 pages: setup
 	$(BENCH_PYTHON) tests/bench/pages.py
+
+dashboards: setup
+	$(PYTHON) dashboards/source/make_dashboards.py
 
 kills: setup
 	$(BENCH_PYTHON) tests/bench/kill_campaign.py $(BENCH)

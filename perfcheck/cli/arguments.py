@@ -225,6 +225,10 @@ def _add_run(subparsers: _Subparsers) -> None:
     run.add_argument("--baseline-name", metavar="NAME", help="name of a set of baselines")
     _add_tolerance(run)
     run.add_argument("--history", type=_path, metavar="DIR", help="append each run to the history in DIR")
+    run.add_argument(
+        "--prometheus-textfile", type=_path, metavar="FILE.prom",
+        help="replace this file for node_exporter with each run",
+    )  # fmt: skip
     run.set_defaults(command=commands.run, judges=True)
 
 

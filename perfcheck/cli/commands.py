@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_kernels(options.kernel)
     console = console_of(arguments)
     histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
-    outputs = Outputs([*_json_lines(arguments), *histories, *_reports(console, arguments, files, len(scenarios))])
+    reports = _reports(console, arguments, files, len(scenarios))
+    outputs = Outputs([*_json_lines(arguments), *histories, *_exports(arguments), *reports])
     verdicts: list[Verdict] = []
     wrong: list[PerfcheckError] = []
     progress = ConsoleProgress(console)
@@ -156,6 +157,14 @@ def _json_lines(arguments: argparse.Namespace) -> list[Output]:
     if arguments.json is None:
         return []
     return [JsonLinesOutput(None if arguments.json == STDOUT else arguments.json)]
+
+
+def _exports(arguments: argparse.Namespace) -> list[Output]:
+    if arguments.prometheus_textfile is None:
+        return []
+    from perfcheck.export.records import PrometheusOutput
+
+    return [PrometheusOutput(arguments.prometheus_textfile)]
 
 
 def _reports(

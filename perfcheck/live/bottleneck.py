@@ -43,9 +43,10 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bottlenecks:
-    """One name of `NAMES` and one share in percent (0 to 100) for each row of a table."""
+    """One name of `NAMES`, its place there, and one share in percent (0 to 100) for each row of a table."""
 
     names: npt.NDArray[Any]
+    places: npt.NDArray[np.intp]
     shares_pct: Values
 
 
@@ -92,8 +93,10 @@ def bottlenecks(flows: FlowTable) -> Bottlenecks:
     ]
     conditions = [condition for condition, _ in chosen]
     worst = np.max([shares.unread, shares.rwnd, shares.sndbuf, shares.retransmitted, shares.marked], axis=0)
+    places = np.select(conditions, range(len(conditions)), default=len(NAMES) - 1)
     return Bottlenecks(
-        names=np.select(conditions, [np.full(len(flows), name) for name in NAMES[:-1]], default=HEALTHY),
+        names=np.array(NAMES)[places],
+        places=places,
         shares_pct=np.clip(np.select(conditions, [share for _, share in chosen], default=100 - worst), 0, 100),
     )
 

@@ -90,6 +90,11 @@ def figures_of(interval: Interval) -> Figures:
     )  # fmt: skip
 
 
+def connect_histogram(interval: Interval) -> Histogram:
+    """Return the distribution of the handshakes' times of connections that were established in the interval."""
+    return of_values("us", edges(BUCKETS), connect_times_us(interval))
+
+
 def interval_event(interval: Interval, figures: Figures, number: int, diagnosis: str = "") -> Event:
     """Return an interval as an event of type summary."""
     value = figures.rtt.get("p99", math.nan)
@@ -196,9 +201,7 @@ class Totals:
         self.end_ns = interval.end_ns
         parts = (self.rtt, interval.histograms.get(_RTT))
         self.rtt = merge(one for one in parts if one is not None)
-        times = connect_times_us(interval)
-        fresh = of_values("us", edges(BUCKETS), times) if times.size else None
-        self.connect = merge(one for one in (self.connect, fresh) if one is not None)
+        self.connect = merge(one for one in (self.connect, connect_histogram(interval)) if one is not None)
         self.sent += figures.sent
         self.retransmitted += figures.retransmitted
         self.by_kind.update(figures.by_kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from perfcheck.diagnose import RuleSet, load_rules
@@ -24,9 +24,17 @@ _NAMED: Final = 2
 class RecentDiagnosis:
     """Keeps the last intervals, and judges them when an alert is raised and again while it goes on."""
 
-    def __init__(self, load: Callable[[], RuleSet] = lambda: load_rules(()), *, part: bool = False) -> None:
-        """Take what loads the rules, and whether only some flows are watched; rules are loaded with the first alert."""
+    def __init__(
+        self, load: Callable[[], RuleSet] = lambda: load_rules(()), *, part: bool = False, every_s: float | None = None
+    ) -> None:  # fmt: skip
+        """Take what loads the rules, and whether only some flows are watched; rules are loaded when they are needed.
+
+        `every_s`: judge so often without an alert, too, as long as there are connections.
+        """
         self._part = part
+        self._every_ns = None if every_s is None else round(every_s * 1e9)
+        self._judged_ns: int | None = None
+        self._latest: Sequence[DiagnosisRecord] | None = None
         self._load = load
         self._rules: RuleSet | None = None
         self._recent: deque[Interval] = deque(maxlen=WINDOW)
@@ -35,13 +43,25 @@ class RecentDiagnosis:
     def of(self, interval: Interval, alerts: Sequence[Alert]) -> str:
         """Return the most probable causes on one line; "" where no alert asks for them."""
         self._recent.append(interval)
+        self._latest = None
         self._since += 1
         raised = any(alert.state is AlertState.RAISED for alert in alerts)
         lasting = any(alert.state is AlertState.ONGOING for alert in alerts)
         if not raised and not (lasting and self._since >= AGAIN):
+            if self._is_time(interval.end_ns):
+                self._causes()
             return ""
         self._since = 0
         return ", ".join(named_cause(cause) for cause in self._causes() if cause.cause != HEALTHY)
+
+    def latest(self) -> Mapping[str, float] | None:
+        """Return the probability of each cause where the last interval was judged, else None."""
+        return None if self._latest is None else {one.cause: one.confidence for one in self._latest}
+
+    def _is_time(self, now_ns: int) -> bool:
+        if self._every_ns is None or not any(len(one.flows) for one in self._recent):
+            return False
+        return self._judged_ns is None or now_ns - self._judged_ns >= self._every_ns
 
     @property
     def looks(self) -> int:
@@ -57,4 +77,6 @@ class RecentDiagnosis:
     def _causes(self) -> Sequence[DiagnosisRecord]:
         if self._rules is None:
             self._rules = self._load()
-        return diagnosed(tuple(self._recent), self._rules, correlate=False, part=self._part).causes[:_NAMED]
+        found = diagnosed(tuple(self._recent), self._rules, correlate=False, part=self._part).causes
+        self._judged_ns, self._latest = self._recent[-1].end_ns, found
+        return found[:_NAMED]

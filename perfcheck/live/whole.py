@@ -18,11 +18,12 @@ from perfcheck.model.flow_table import COUNTS, FlowTable
 from perfcheck.model.interval import Accounting, Interval
 from perfcheck.model.metric import STATS
 
-_NUMBERS_NOW: Final = frozenset({
+NUMBERS_NOW: Final = frozenset({
     "ip.neighbours", "ip.neighbours_failed", "ip.conntrack_entries", "ip.ovs_flows", "nic.rx_queues", "nic.tx_queues",
 })  # fmt: skip
 """Counts of what there is, not of what happened."""
-_SUMMED_TIMES: Final = frozenset({"cpu.off_voluntary_us", "cpu.off_forced_us"})
+SUMMED_TIMES: Final = frozenset({"cpu.off_voluntary_us", "cpu.off_forced_us"})
+"""Times that are sums over an interval."""
 _EXTREMES: Final = {"max": max, "min": min}
 
 
@@ -119,7 +120,7 @@ def merged_metrics(
             found[name] = _EXTREMES[stat](values)
         elif stat not in STATS and is_summed(name):
             found[name] = sum(values)
-        elif name in _NUMBERS_NOW:
+        elif name in NUMBERS_NOW:
             found[name] = values[-1]
         else:
             found[name] = _mean(known)
@@ -129,8 +130,8 @@ def merged_metrics(
 def is_summed(name: str) -> bool:
     """Return whether a metric counts what happened, so that two intervals' values add up."""
     spec = CATALOGUE.get(name)
-    counted = spec is not None and (spec.unit in {"count", "segs"} or name in _SUMMED_TIMES)
-    return counted and name not in _NUMBERS_NOW
+    counted = spec is not None and (spec.unit in {"count", "segs"} or name in SUMMED_TIMES)
+    return counted and name not in NUMBERS_NOW
 
 
 def _mean(known: Sequence[tuple[float, float]]) -> float:

@@ -41,6 +41,7 @@ class PluginOptions:
     commands: bool = True
     trace_outside: bool = False
     events_path: Path | None = None
+    textfile_path: Path | None = None
     series_path: Path | None = None
     budget_pct: float | None = None
     debug: bool = False
@@ -123,6 +124,10 @@ JSON: Final = Option(
     flags=("--perfcheck-json",), metavar="PATH", parse=_for_argparse(_path),
     help="append run records to PATH, one JSON object per line",
 )  # fmt: skip
+TEXTFILE: Final = Option(
+    flags=("--perfcheck-prometheus-textfile",), metavar="FILE.prom", parse=_for_argparse(_path),
+    help="replace this file for node_exporter with each run",
+)  # fmt: skip
 REPEAT: Final = Option(
     flags=("--perfcheck-repeat",), kind="count", metavar="N", parse=_for_argparse(_count), help="runs of each scenario"
 )
@@ -170,7 +175,7 @@ DEBUG: Final = Option(
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    SERIES, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, KERNEL, TIME, DEBUG,
+    SERIES, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, KERNEL, TIME, DEBUG, TEXTFILE,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -256,6 +261,7 @@ def read(config: pytest.Config) -> PluginOptions:
         json_path=chosen.path(JSON),
         # Runs of changed settings are no part of a history.
         history_dir=chosen.path(HISTORY) if sides is None else None,
+        textfile_path=_own(config, chosen.path(TEXTFILE)),
         events_path=_own(config, chosen.path(EVENTS)),
         series_path=_own(config, chosen.path(SERIES)),
         budget_pct=_value(chosen, BUDGET, _percent),

@@ -75,4 +75,8 @@ def _outputs(chosen: options.PluginOptions) -> tuple[Output, ...]:
         from perfcheck.runner.history import HistoryOutput
 
         found.append(HistoryOutput(chosen.history_dir))
+    if chosen.textfile_path is not None:
+        from perfcheck.export.records import PrometheusOutput
+
+        found.append(PrometheusOutput(chosen.textfile_path))
     return tuple(found)

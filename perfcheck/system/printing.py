@@ -22,6 +22,13 @@ def say(text: str) -> None:
     _write(sys.stdout, f"{printable_lines(text)}\n")
 
 
+def say_at_once(text: str) -> None:
+    """Write a line, or several, to standard output, and bring them out."""
+    say(text)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def complain(text: str) -> None:
     """Write a line, or several, to standard error; nothing where it is gone, since nobody is there to be told."""
     try:

@@ -29,7 +29,8 @@ class Watching:
 
     `layers` is the default of --layer, `mode` of --mode, `cpu_ceiling_pct` of --cpu-ceiling, `duration_ns` of
     --duration on a live machine. `events` tells from the options whether single events are wanted, `send_side` whether
-    segments are sampled when they leave, too. `reads_recordings` False: `--from` is refused. The module
+    segments are sampled when they leave, too. `reads_recordings` False: `--from` is refused. `exports`: it has figures
+    of each interval for Prometheus and InfluxDB, which `views` among its own options have no part in. The module
     `perfctl/<name>_run.py` has `run(args, request, out, open_intervals) -> int`.
     """
 
@@ -40,6 +41,8 @@ class Watching:
     reads_recordings: bool = True
     duration_ns: int | None = None
     cpu_ceiling_pct: float | None = None
+    exports: bool = False
+    views: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

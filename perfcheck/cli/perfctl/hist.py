@@ -27,5 +27,7 @@ COMMAND: Final = Command(
         Example(line="perfctl hist --from incident.rec --remote-ip 10.0.0.2",
                 what="the same of a recording, connections to one address"),
     ),
-    add_arguments=_add_arguments, watching=Watching(send_side=lambda args: args.perspective != "rx"),
+    add_arguments=_add_arguments, watching=Watching(
+        send_side=lambda args: args.perspective != "rx", exports=True,
+    ),
 )  # fmt: skip

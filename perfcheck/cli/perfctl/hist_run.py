@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
+from perfcheck.cli.perfctl.export_run import EXPORTED, run_exporting
+from perfcheck.cli.perfctl.exports import exports_of
 from perfcheck.cli.perfctl.hist_events import HistEvents
 from perfcheck.cli.perfctl.hist_view import Report, report_lines
 from perfcheck.cli.perfctl.output_choice import OutputChoice
@@ -61,10 +63,13 @@ def run(
 ) -> int:
     """Gather until the end, Ctrl-C or a signal; then tell. Return the exit status."""
     del request
+    if out.format in EXPORTED:
+        return run_exporting(args, out, open_intervals)
     sides = SIDES[args.perspective]
     report = Report(sides=sides, seen=Perspectives(), paths=Paths(), dwell=Dwell())
     with ExitStack() as stack:
         made = _Run(report=report, events=HistEvents(sides))
+        exports = stack.enter_context(exports_of(args, out))
         console = None
         if out.format == "json":
             made.write = stack.enter_context(events_of(out.file, out.prog))
@@ -75,10 +80,12 @@ def run(
             with open_intervals() as intervals:
                 for interval in intervals:
                     made.add(interval)
+                    exports.take(interval)
         except KeyboardInterrupt:
             pass  # Ctrl-C is how a run without --duration ends
         except Stopped as asked:
             stopped = asked
+        exports.end()
         made.end()
         if console is not None:
             print_lines(console, report_lines(report))

@@ -129,7 +129,10 @@ def check_files(args: argparse.Namespace) -> None:
     saved: Path | None = getattr(args, "save", None)
     if recording is not None:
         _check_recording("--from", recording)
-    for option, file in (("--output-file", output), ("--history-file", history), ("--save", saved)):
+    textfile: Path | None = getattr(args, "prometheus_textfile", None)
+    for option, file in (
+        ("--output-file", output), ("--history-file", history), ("--save", saved), ("--prometheus-textfile", textfile),
+    ):  # fmt: skip
         if file is not None:
             check_writable(option, file)
     if output is not None and recording is not None and output.exists() and output.samefile(recording):

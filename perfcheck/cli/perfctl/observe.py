@@ -58,5 +58,6 @@ COMMAND: Final = Command(
         Example(line="perfctl observe --alert-retrans-rate 1% --alert-output syslog --output json",
                 what="all flows as JSON lines; alerts also go to syslog"),
     ),
-    add_arguments=_add_arguments, check=_check, watching=Watching(layers=("tcp", "ip"), events=lambda _args: True),
+    add_arguments=_add_arguments, check=_check,
+    watching=Watching(layers=("tcp", "ip"), events=lambda _args: True, exports=True),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from rich.text import Text
 
+from perfcheck.cli.perfctl.export_run import EXPORTED
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, wrapped
 from perfcheck.live import observe_text
@@ -37,7 +38,9 @@ class Told(Protocol):
 @contextmanager
 def told_to(out: OutputChoice) -> Iterator[Told]:
     """Yield what tells the results as the options say; UsageError where a file cannot be made."""
-    if out.format == "json":
+    if out.format in EXPORTED:
+        yield _Apart(out.prog)
+    elif out.format == "json":
         with events_of(out.file, out.prog) as write:
             yield _Json(write, out.prog)
     else:
@@ -82,6 +85,26 @@ class _Lines:
 
     def _print(self, line: str, style: str = "") -> None:
         self._console.print(Text(line, style=style), soft_wrap=True)
+
+
+class _Apart:
+    """Figures go elsewhere: what needs words goes to standard error."""
+
+    def __init__(self, tool: str) -> None:
+        self._tool = tool
+
+    def interval(self, interval: Interval, figures: Figures, details: Iterable[str], events: Sequence[Event]) -> None:
+        """Tell nothing."""
+
+    def end(self, lines: Iterable[str], events: Sequence[Event], epoch_ns: int) -> None:  # noqa: ARG002
+        """Write the summary."""
+        for line in lines:
+            complain(line)
+
+    def note(self, lines: Iterable[str]) -> None:
+        """Write what is not of the network."""
+        for line in lines:
+            complain(f"{self._tool}: {line}")
 
 
 class _Json:

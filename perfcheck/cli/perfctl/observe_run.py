@@ -6,12 +6,16 @@ import argparse
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Final
 
+from perfcheck.cli.perfctl.exports import Exports, exports_of, wait_for_end
 from perfcheck.cli.perfctl.observe_output import Told, told_to
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.errors import Stopped
+from perfcheck.export.exporter import Found
 from perfcheck.live import observe_text
 from perfcheck.live.alerts import Alert, AlertState, AlertWatch, UserBounds, alert_event
+from perfcheck.live.alerts.rules import rules_of
 from perfcheck.live.delivery import Deliveries, DeliveryReport
 from perfcheck.live.diagnosis import is_part
 from perfcheck.live.observation import (
@@ -29,13 +33,17 @@ from perfcheck.model.interval import Interval, Intervals, LiveRequest, OpenInter
 from perfcheck.system.printing import complain
 from perfcheck.system.signals import deferred_signals, interrupt_calls
 
+_DIAGNOSED_S: Final = 30.0
+"""How often causes are judged for exports while no alert asks for it: each time takes some 50 ms of CPU time."""
+
 
 def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end or Ctrl-C, then the summary; return the exit status."""
-    with told_to(out) as told, _delivering(args, out) as deliveries:
-        run_ = _Run(told, deliveries, AlertWatch(bounds_of(args)), request)
+    rules = [rule.name for rule in rules_of(bounds_of(args))]
+    with told_to(out) as told, _delivering(args, out) as deliveries, exports_of(args, out, rules) as exports:
+        run_ = _Run(told, deliveries, AlertWatch(bounds_of(args)), request, exports)
         try:
             with open_intervals() as intervals, _ended_by_interrupt(intervals):
                 for interval in intervals:
@@ -46,6 +54,9 @@ def run(
             run_.end()
             raise
         run_.end()
+        if out.recording is not None and out.format == "prometheus":
+            with suppress(KeyboardInterrupt):
+                wait_for_end(out)
     return 0
 
 
@@ -81,11 +92,14 @@ def _delivering(args: argparse.Namespace, out: OutputChoice) -> Iterator[Deliver
 class _Run:
     """One run: what each interval adds, and how it ends."""
 
-    def __init__(self, told: Told, deliveries: Deliveries, watch: AlertWatch, request: LiveRequest) -> None:
+    def __init__(
+        self, told: Told, deliveries: Deliveries, watch: AlertWatch, request: LiveRequest, exports: Exports
+    ) -> None:  # fmt: skip
+        self._exports = exports
         self._told = told
         self._deliveries = deliveries
         self._watch = watch
-        self._diagnosis = RecentDiagnosis(part=is_part(request))
+        self._diagnosis = RecentDiagnosis(part=is_part(request), every_s=_DIAGNOSED_S if exports else None)
         self._single_events = request.mode != "summary"
         self._join = RetransmissionJoin()
         self._totals = Totals()
@@ -109,10 +123,19 @@ class _Run:
         details = observe_text.interval_details(interval, figures, alerts, explained, diagnosis)
         self._told.interval(interval, figures, details, events)
         self._told.note(self._deliveries.news())
+        if self._exports:
+            self._exports.take(interval, self._found(alerts))
+
+    def _found(self, alerts: Sequence[Alert]) -> Found:
+        return Found(
+            raised=tuple(alert.rule for alert in alerts if alert.state is AlertState.RAISED),
+            active=tuple(alert.rule for alert in self._watch.active), causes=self._diagnosis.latest(),
+        )  # fmt: skip
 
     def end(self) -> None:
         """Let deliveries finish for some seconds, and tell the summary; Ctrl-C does not cut it."""
         with suppress(KeyboardInterrupt), deferred_signals():
+            self._exports.end()
             behind = self._join.finish()
             self._count(behind)
             report = self._deliveries.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from perfcheck.cli.perfctl import values
-from perfcheck.cli.perfctl.output_choice import OutputChoice
+from perfcheck.cli.perfctl.output_choice import OutputChoice, OutputFormat
 from perfcheck.cli.perfctl.parser import Each, Flag, Once, given
 from perfcheck.cli.perfctl.values import value, word
 from perfcheck.errors import UsageError
@@ -107,8 +107,9 @@ def _add_measuring(group: Any, command: Command) -> None:
 
 
 def _add_output(group: Any, command: Command) -> None:
-    option(group, "--output", "console (for people) or json, one object a line (default: console)",
-           known=("console", "json"), metavar="FORMAT")  # fmt: skip
+    option(group, "--output", "console (for people), json (one object a line), prometheus (an endpoint) or influx "
+           "(line protocol); the last two of observe, tcp and hist (default: console)",
+           known=get_args(OutputFormat), metavar="FORMAT")  # fmt: skip
     option(group, "--output-file", "write to this file instead of standard output" if command.name != "record" else
            "the recording to write (default: perfctl-DATE-TIME.rec)", type=value(values.path),
            metavar="FILE")  # fmt: skip

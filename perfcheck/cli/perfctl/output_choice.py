@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-OutputFormat = Literal["console", "json"]
+OutputFormat = Literal["console", "json", "prometheus", "influx"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Final
 
 from perfcheck.cli.perfctl import completion, diagnose, hist, latency, observe, record, tcp, undo
 from perfcheck.cli.perfctl.command import Command, Example
+from perfcheck.cli.perfctl.export_options import add_export_options, check_export
 from perfcheck.cli.perfctl.options import add_options, check_options
 from perfcheck.cli.perfctl.parser import Parser
 from perfcheck.cli.perfctl.values import hint
@@ -51,6 +52,7 @@ def _add(subparsers: argparse._SubParsersAction[Parser], command: Command) -> Pa
     command.add_arguments(parser)
     if command.watching is not None:
         add_options(parser, command)
+        add_export_options(parser, command)
     return parser
 
 
@@ -82,6 +84,7 @@ def parse(words: Sequence[str]) -> tuple[argparse.Namespace, Command]:
     try:
         if command.watching is not None:
             check_options(args, command)
+            check_export(args, command)
         command.check(args)
     except UsageError as problem:
         parsers[command.name].error(str(problem))

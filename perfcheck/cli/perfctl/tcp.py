@@ -68,5 +68,8 @@ COMMAND: Final = Command(
                 what="nginx, one row a process, with advice for sysctls that limit it"),
     ),
     add_arguments=_add_arguments, check=_check,
-    watching=Watching(layers=("socket", "tcp"), events=_wants_events),
+    watching=Watching(
+        layers=("socket", "tcp"), events=_wants_events, exports=True,
+        views=("event_mode", "group_by", "history_file", "trend", "apply"),
+    ),
 )  # fmt: skip

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from perfcheck.cli.perfctl import tcp_lines
 from perfcheck.cli.perfctl.advising import Advisor
 from perfcheck.cli.perfctl.columns import Column
+from perfcheck.cli.perfctl.export_run import EXPORTED, run_exporting
+from perfcheck.cli.perfctl.exports import exports_of
 from perfcheck.cli.perfctl.flow_names import flow_texts
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.tcp_events import connection_events, group_events
@@ -66,11 +68,14 @@ def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end, Ctrl-C or a signal; then the summary."""
+    if out.format in EXPORTED:
+        return run_exporting(args, out, open_intervals)
     asked, totals = _Asked.of(args, request.mode), Totals()
     with ExitStack() as stack:
         # A recording of somebody else's may hold any number: no reason for numpy's warnings.
         stack.enter_context(np.errstate(all="ignore"))
         advisor = stack.enter_context(Advisor(confirmed=args.yes)) if args.apply else None
+        exports = stack.enter_context(exports_of(args, out))
         trends = stack.enter_context(opened_trends(args, request, asked.by))
         if out.format == "json":
             told: _Told = _Json(stack.enter_context(events_of(out.file, out.prog)), asked, trends)
@@ -84,13 +89,16 @@ def run(
                     trends.add(interval)
                     totals.add(interval)
                     told.interval(interval)
+                    exports.take(interval)
                     if advisor is not None:
                         advisor.add(interval)
         except KeyboardInterrupt:
             pass  # Ctrl-C is how a run without --duration ends
         except Stopped:
+            exports.end()
             told.end(totals)
             raise
+        exports.end()
         told.end(totals)
         if advisor is not None:
             advisor.end(told.line)

@@ -13,9 +13,9 @@ from rich.text import Text
 from perfcheck.cli.perfctl.columns import Column, table_lines
 from perfcheck.errors import UsageError
 from perfcheck.model.event import Event
-from perfcheck.model.printable import ascii_json, printable
+from perfcheck.model.printable import ascii_json, printable, printable_lines
 from perfcheck.output.terminal import PIPE_WIDTH, SafeConsole, console_for
-from perfcheck.system.printing import say_json
+from perfcheck.system.printing import say_at_once, say_json
 
 _AT_ONCE: Final = 500
 
@@ -35,6 +35,21 @@ def console_of(file: Path | None) -> Iterator[SafeConsole]:
         return
     with _opened(file) as stream:
         yield SafeConsole(file=stream, width=PIPE_WIDTH)
+
+
+@contextmanager
+def text_lines_of(file: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield what writes lines of text at once, to standard output or to a file."""
+    if file is None:
+        yield say_at_once
+        return
+    with _opened(file) as stream:
+
+        def write(text: str) -> None:
+            stream.write(f"{printable_lines(text)}\n")
+            stream.flush()
+
+        yield write
 
 
 @contextmanager

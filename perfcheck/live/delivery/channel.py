@@ -54,9 +54,10 @@ class Channel:
 
     def __init__(
         self, sender: Sender, *, most_waiting: int = MOST_WAITING, patience: Patience = PATIENCE,
-        overflow: Callable[[Notice], None] | None = None,
+        overflow: Callable[[Notice], None] | None = None, what: str = "alert",
     ) -> None:  # fmt: skip
-        """Start the thread."""
+        """Start the thread; `what` names one notice in messages."""
+        self._what = what
         self._sender = sender
         self._most_waiting = most_waiting
         self._patience = patience
@@ -173,8 +174,8 @@ class Channel:
                 lasted_s = time.monotonic() - self._down_since_s
                 self._down_since_s = None
                 self._news.append(
-                    f"{self._sender.label}: takes alerts again after {lasted_s:.3g} s; {len(self._queue)} wait, and "
-                    f"are delivered now"
+                    f"{self._sender.label}: takes {self._what}s again after {lasted_s:.3g} s; {len(self._queue)} wait, "
+                    "and are delivered now"
                 )
 
     def _failed(self, problem: NotDelivered, failures: int) -> int:
@@ -186,11 +187,11 @@ class Channel:
             if problem.final:
                 notice = self._queue.popleft()
                 self._give_up(notice, str(problem))
-                self._news.append(f"{self._sender.label}: refused alert {notice.key}: {problem}")
+                self._news.append(f"{self._sender.label}: refused {self._what} {notice.key}: {problem}")
                 return 0
             if self._down_since_s is None:
                 self._down_since_s = time.monotonic()
-                self._news.append(f"{self._sender.label}: {problem}; alerts wait, and are tried again")
+                self._news.append(f"{self._sender.label}: {problem}; {self._what}s wait, and are tried again")
             return failures + 1
 
     def _give_up(self, notice: Notice, why: str) -> None:

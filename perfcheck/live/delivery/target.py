@@ -36,13 +36,14 @@ class WebhookTarget:
     port: int
     path: str
     tls: bool
+    kind: str = "webhook"
 
     @property
     def label(self) -> str:
         """The server, without the path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         usual = self.port == (443 if self.tls else 80)
-        return f"webhook {'https' if self.tls else 'http'}://{host}{'' if usual else f':{self.port}'}"
+        return f"{self.kind} {'https' if self.tls else 'http'}://{host}{'' if usual else f':{self.port}'}"
 
 
 Target = FileTarget | SyslogTarget | WebhookTarget
@@ -58,7 +59,7 @@ def target_of(text: str) -> Target:
     if kind == "file" and rest:
         return _file(Path(rest))
     if kind == "webhook" and rest:
-        return _webhook(rest)
+        return server_of(rest, kind="webhook", expected="expected a URL such as webhook:https://host/path")
     if kind in ("file", "webhook"):
         raise ValueError(f"{kind}: lacks its {'path' if kind == 'file' else 'URL'}; {_EXPECTED}")
     if kind == "syslog" and colon:
@@ -75,8 +76,8 @@ def _file(path: Path) -> FileTarget:
     return FileTarget(path=path)
 
 
-def _webhook(url: str) -> WebhookTarget:
-    expected = "expected a URL such as webhook:https://host/path"
+def server_of(url: str, *, kind: str, expected: str) -> WebhookTarget:
+    """Parse a URL of HTTP; ValueError says what was expected."""
     if not url.isascii() or " " in url:
         raise ValueError(f"{expected}; write other characters than ASCII, and blanks, as %XX")
     try:
@@ -85,7 +86,7 @@ def _webhook(url: str) -> WebhookTarget:
     except ValueError as problem:
         raise ValueError(f"{expected}: {problem}") from None
     if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{expected} or webhook:http://host/path")
+        raise ValueError(f"{expected}, or the same with http")
     if not parts.hostname:
         raise ValueError(f"{expected}: the host is missing")
     if parts.username is not None or parts.password is not None:
@@ -94,4 +95,4 @@ def _webhook(url: str) -> WebhookTarget:
         raise ValueError(f"{expected}: port 0 cannot be connected to")
     tls = parts.scheme == "https"
     path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-    return WebhookTarget(host=parts.hostname, port=port or (443 if tls else 80), path=path, tls=tls)
+    return WebhookTarget(host=parts.hostname, port=port or (443 if tls else 80), path=path, tls=tls, kind=kind)
