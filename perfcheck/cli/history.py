@@ -11,7 +11,7 @@ from rich.text import Text
 
 from perfcheck.baseline import HistoryStore
 from perfcheck.cli.history_plot import plot
-from perfcheck.cli.history_text import Story
+from perfcheck.report.history.story import Story
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.history import Series
@@ -36,15 +36,21 @@ def history(arguments: argparse.Namespace) -> int:
     for story in stories:
         _print_story(console, story)
     if arguments.html is not None:
-        from perfcheck.cli.history_page import page
-
-        try:
-            require_report_writable(arguments.html)
-            write_report(arguments.html, page(arguments.metric, _meaning(arguments.metric), stories).encode())
-        except OSError as error:
-            raise UsageError(f"--html: {arguments.html}: cannot be written: {error.strerror}") from None
+        _write_page(arguments, stories)
         console.print(f"\nwritten to {arguments.html}")
     return 0
+
+
+def _write_page(arguments: argparse.Namespace, stories: Sequence[Story]) -> None:
+    from perfcheck.report.history.page import document
+    from perfcheck.report.html import render_html
+
+    try:
+        require_report_writable(arguments.html)
+        page = render_html(document(arguments.metric, _meaning(arguments.metric), stories))
+        write_report(arguments.html, page.encode())
+    except OSError as error:
+        raise UsageError(f"--html: {arguments.html}: cannot be written: {error.strerror}") from None
 
 
 def _series(arguments: argparse.Namespace) -> Sequence[Series]:

@@ -22,6 +22,8 @@ _NUMBERS_NOW: Final = frozenset({
     "ip.neighbours", "ip.neighbours_failed", "ip.conntrack_entries", "ip.ovs_flows", "nic.rx_queues", "nic.tx_queues",
 })  # fmt: skip
 """Counts of what there is, not of what happened."""
+_AT_ONCE: Final = frozenset({"tcp.connections"})
+"""Counts of what was there at a time: of several intervals without flows the most that there were."""
 _SUMMED_TIMES: Final = frozenset({"cpu.off_voluntary_us", "cpu.off_forced_us"})
 _EXTREMES: Final = {"max": max, "min": min}
 
@@ -121,6 +123,8 @@ def merged_metrics(
             found[name] = sum(values)
         elif name in _NUMBERS_NOW:
             found[name] = values[-1]
+        elif name in _AT_ONCE:
+            found[name] = max(values)
         else:
             found[name] = _mean(known)
     return found
@@ -130,7 +134,7 @@ def is_summed(name: str) -> bool:
     """Return whether a metric counts what happened, so that two intervals' values add up."""
     spec = CATALOGUE.get(name)
     counted = spec is not None and (spec.unit in {"count", "segs"} or name in _SUMMED_TIMES)
-    return counted and name not in _NUMBERS_NOW
+    return counted and name not in _NUMBERS_NOW | _AT_ONCE
 
 
 def _mean(known: Sequence[tuple[float, float]]) -> float:
