@@ -1,0 +1,72 @@
+"""Values of single trials as dots, a row for each side, with each side's median."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from statistics import median
+from typing import Final
+
+from perfcheck.report.charts.axis import Axis, Spec, known, layered, told
+from perfcheck.report.charts.distribution import Side
+from perfcheck.report.charts.lines import Labels
+from perfcheck.report.document import Chart
+
+ROW: Final = 34
+"""Pixels of height of a side."""
+
+
+def trials(labels: Labels, sides: Sequence[Side]) -> Chart:
+    """Return the dots of all sides on one axis."""
+    axis = Axis.of(labels.quantity, labels.unit, chain.from_iterable(side.values for side in sides))
+    columns: dict[str, list[float | int | str | None]] = {"side": [], "trial": [], "value": [], "median": []}
+    for side in sides:
+        if not len(side.values):
+            continue
+        columns["side"] += [side.name] * (len(side.values) + 1)
+        columns["trial"] += [*range(1, len(side.values) + 1), None]
+        columns["value"] += [*axis.shown(side.values), None]
+        columns["median"] += [*([None] * len(side.values)), *axis.shown([median(side.values)])]
+    names = [side.name for side in sides if len(side.values)]
+    return Chart(
+        name=labels.name, title=labels.title, summary=labels.summary or _summary(axis, sides),
+        spec=layered(_layers(axis, names), height=ROW * max(len(names), 1)), columns=columns,
+    )  # fmt: skip
+
+
+def _layers(axis: Axis, names: Sequence[str]) -> list[Spec]:
+    def x(field: str) -> Spec:
+        return {
+            "field": field, "type": "quantitative", "axis": {"title": axis.title, "grid": True},
+            "scale": {"zero": False, "nice": True, "padding": 12},
+        }  # fmt: skip
+
+    y = {"field": "side", "type": "nominal", "sort": list(names), "axis": {"title": None, "labelLimit": 160}}
+    colour = {"field": "side", "type": "nominal", "scale": {"domain": list(names)}, "legend": None}
+    of = told("side", "of", text=True)
+    middle = {
+        "mark": {"type": "tick", "thickness": 2.5, "size": ROW * 0.7, "opacity": 1},
+        "transform": [known("median")],
+        "encoding": {
+            "x": x("median"), "y": y, "color": colour, "tooltip": [of, told("median", axis.titled("median"))],
+        },
+    }  # fmt: skip
+    dots = {
+        "mark": {"type": "point", "filled": True, "size": 55, "opacity": 0.65},
+        "transform": [known("value")],
+        "encoding": {
+            "x": x("value"), "y": y, "color": colour,
+            "tooltip": [of, told("trial", "trial"), told("value", axis.titled("value"))],
+        },
+    }  # fmt: skip
+    return [middle, dots]
+
+
+def _summary(axis: Axis, sides: Sequence[Side]) -> str:
+    return "; ".join(_side(axis, side) for side in sides if len(side.values)) or "no values"
+
+
+def _side(axis: Axis, side: Side) -> str:
+    low, middle, high = axis.shown([min(side.values), median(side.values), max(side.values)])
+    unit = f" {axis.unit}" if axis.unit else ""
+    return f"{side.name}: {len(side.values)} trials from {low:,} to {high:,}{unit}, median {middle:,}{unit}"
