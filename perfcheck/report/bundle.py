@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from importlib.metadata import version
 from typing import Final
 
 from perfcheck.system import kept_files
@@ -12,12 +13,12 @@ _EXPORTS: Final = "window.vegaEmbed = vegaEmbed;"
 
 def script() -> str:
     """Return the bundle's JavaScript; making it takes seconds, so it is kept for each version of vl-convert."""
-    import vl_convert
-
-    place = kept_files.folder("report") / f"vega-{vl_convert.__version__}.js"
+    place = kept_files.folder("report") / f"vega-{version('vl-convert-python')}.js"
     kept = kept_files.read(place)
     if kept is not None:
         return kept.decode()
+    import vl_convert
+
     made: str = vl_convert.javascript_bundle(_EXPORTS)
     # A cache that cannot be written only costs time.
     with contextlib.suppress(OSError):

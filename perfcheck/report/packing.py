@@ -57,20 +57,22 @@ def _shown(value: Any) -> Any:
     return [_shown(each) for each in value] if isinstance(value, Sequence) else value
 
 
-def _column(values: Sequence[float | int | str | None]) -> list[float | int | str | None]:
+def _column(values: Sequence[Any]) -> list[float | int | str | None]:
     known = [float(each) for each in values if isinstance(each, Real) and math.isfinite(each)]
     decimals = _decimals(max(known) - min(known)) if known else 0
     return [_value(each, decimals) for each in values]
 
 
-def _value(value: float | int | str | None, least_decimals: int) -> float | int | str | None:
+def _value(value: Any, least_decimals: int) -> float | int | str | None:
+    """Return a value as it is packed; numbers may be numpy's."""
     if value is None or isinstance(value, str):
         return value if value is None else printable(value)
     if isinstance(value, Integral):
         return int(value)
-    if not math.isfinite(value):
+    number = float(value)
+    if not math.isfinite(number):
         return None
-    short = round(float(value), max(least_decimals, _decimals(value)))
+    short = round(number, max(least_decimals, _decimals(number)))
     return int(short) if short.is_integer() and abs(short) < 2**53 else short
 
 

@@ -37,9 +37,20 @@
     if (spec.facet || spec.repeat || spec.encoding?.row || spec.encoding?.column || spec.encoding?.facet) return spec;
     return { ...spec, width };
   };
-  const configFor = (width) => ({
-    ...config, legend: { ...config.legend, columns: Math.max(1, Math.floor(width / 170)), labelLimit: Math.min(400, width - 40) },
-  });
+  // The columns that a legend lists, in any part of a specification.
+  const listed = (part, found = new Set()) => {
+    for (const [key, value] of Object.entries(part ?? {})) {
+      if (["color", "fill", "stroke", "shape", "strokeDash"].includes(key) && value?.field) found.add(value.field);
+      else if (value && typeof value === "object") listed(value, found);
+    }
+    return found;
+  };
+  // A legend has as many columns as its longest label leaves room for.
+  const configFor = (spec, columns, width) => {
+    const labels = [...listed(spec)].flatMap((name) => [...new Set(columns[name] ?? [])]).filter((each) => typeof each === "string");
+    const longest = 40 + 6.6 * Math.max(8, ...labels.map((each) => each.length));
+    return { ...config, legend: { ...config.legend, columns: Math.max(1, Math.floor((width - 60) / longest)), labelLimit: width - 110 } };
+  };
 
   // Let the horizontal axis of a compiled specification follow the signal `zoomed`, where it is one of numbers or time.
   const zoomable = (vega) => {
@@ -167,13 +178,13 @@
       const width = Math.floor(this.plot.clientWidth);
       if (!width || width === this.width) return;
       await library;
-      const { spec, rows } = await this.payload();
+      const { spec, columns, rows } = await this.payload();
       const whole = { ...fitted(spec, width), data: { name: "rows" }, datasets: { rows } };
       this.leave();
       this.shown?.finalize();
       this.shown = await vegaEmbed(this.plot, whole, {
         mode: "vega-lite", ast: true, actions: false, renderer: "svg", tooltip: false, defaultStyle: false, hover: false,
-        config: configFor(width), patch: (vega) => {
+        config: configFor(spec, columns, width), patch: (vega) => {
           if (typeof whole.width === "number") vega.autosize = { type: "fit-x", contains: "padding" };
           this.canZoom = zoomable(vega);
           return vega;
@@ -357,10 +368,9 @@
     }
   }, { rootMargin: "400px 0px" });
   let waiting;
-  const sizes = new ResizeObserver((found) => {
+  const sizes = new ResizeObserver(() => {
     clearTimeout(waiting);
     waiting = setTimeout(() => { for (const plot of visible) byPlot.get(plot).draw(); }, 120);
-    void found;
   });
   const idle = window.requestIdleCallback ?? ((call) => setTimeout(call, 50));
   const drawAll = () => Promise.all(charts.map((chart) => chart.draw()));
