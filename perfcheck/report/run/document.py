@@ -36,7 +36,7 @@ def run_document(given: Given, *, step: Step | None = None) -> Document:
     return Document(
         title=_title(runs), subtitle=_subtitle(runs), badge=badge(runs), lead=tuple(lead(runs, given.notes)),
         sections=(
-            Section(anchor="verdicts", title="All verdicts", blocks=tuple(all_cases(runs))),
+            *([Section(anchor="verdicts", title="All verdicts", blocks=tuple(all_cases(runs)))] if len(runs) > 1 else ()),
             *(sections[place] for place in order),
         ),
         footer=f"Made by perfcheck {VERSION}. Numbers are medians of the trials that count, unless said otherwise.",
