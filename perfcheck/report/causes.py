@@ -1,4 +1,4 @@
-"""What a diagnosis says, as blocks: each likely cause with its chain, its evidence and what to do; the others by name."""
+"""What a diagnosis says, as blocks: each likely cause with its chain, evidence and advice; the others by name."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def cause_block(cause: DiagnosisRecord, *, named: bool = True) -> tuple[Block, .
 def chain_of(cause: DiagnosisRecord) -> Chain:
     """Return a cause's chain, its lags apart from its states."""
     matches = [_LAG.match(state) for state in cause.chain]
-    states = tuple(state if match is None else match["state"] for state, match in zip(cause.chain, matches, strict=True))
+    states = tuple(
+        state if match is None else match["state"] for state, match in zip(cause.chain, matches, strict=True)
+    )
     lags = tuple("" if match is None else match["lag"] for match in matches[1:])
     caption = f"rests on {cause.chain_rests_on}" if cause.chain_rests_on else ""
     return Chain(states=states, lags=lags, caption=caption)

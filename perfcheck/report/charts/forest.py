@@ -34,7 +34,7 @@ class Change:
 
 
 def forest(labels: Labels, changes: Sequence[Change]) -> Chart:
-    """Return the chart: a row a metric, in the order given; what reaches beyond the axis is cut at its end, and said."""
+    """Return the chart: a row a metric, in the order given; what reaches beyond the axis ends there, and is said."""
     low, high = _reach(changes)
     columns: dict[str, list[float | int | str | None]] = {name: [] for name in _COLUMNS}
     for one in changes:

@@ -25,7 +25,8 @@ LEVEL: Final = "level"
 BAND: Final = "rolling mean and 3 sigma"
 CHANGE: Final = "change of level"
 _COLOURS: Final = {
-    RUN: paint("series-1"), BEYOND: paint("bad"), LEVEL: paint("ink"), BAND: paint("series-6"), CHANGE: paint("warning"),
+    RUN: paint("series-1"), BEYOND: paint("bad"), LEVEL: paint("ink"), BAND: paint("series-6"),
+    CHANGE: paint("warning"),
 }  # fmt: skip
 _ABOVE: Final = "above the last level"
 _BELOW: Final = "below the last level"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 from statistics import median
 from typing import Final
@@ -36,12 +35,12 @@ def pairs(labels: Labels, before: Side, after: Side) -> Chart:
 
 
 def _layers(axis: Axis, before: str, after: str) -> list[Spec]:
-    x = {
+    x: Spec = {
         "field": "pair", "type": "ordinal",
         "axis": {"title": "pair, in the order of measuring", "labelAngle": 0, "grid": False},
     }  # fmt: skip
-    y = {"type": "quantitative", "axis": {"title": axis.title}, "scale": {"zero": False, "nice": True}}
-    scale = {"domain": [before, after], "range": [SERIES[0], SERIES[1]]}
+    y: Spec = {"type": "quantitative", "axis": {"title": axis.title}, "scale": {"zero": False, "nice": True}}
+    scale: Spec = {"domain": [before, after], "range": [SERIES[0], SERIES[1]]}
     tooltip = [
         told("pair", "pair"), told("before", axis.titled(before)), told("after", axis.titled(after)),
         told("change", "change (%)"),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from perfcheck.model.verdict import overall
-from perfcheck.output.rows import tally
 from perfcheck.report.causes import cause_blocks
 from perfcheck.report.compare.environment import environment_blocks
 from perfcheck.report.compare.method import method_blocks
 from perfcheck.report.compare.metrics import forest_of, run_figures, verdict_table
 from perfcheck.report.compare.profiles import profile_sections
 from perfcheck.report.compare.series import course_figures
-from perfcheck.report.compare.sides import A, B, VERDICT_TONES, Compared, badge_of
+from perfcheck.report.compare.sides import VERDICT_TONES, A, B, Compared, badge_of
 from perfcheck.report.compare.words import result
 from perfcheck.report.document import Block, Cell, Document, Facts, Figures, Paragraph, Section, Table
 from perfcheck.version import VERSION
@@ -81,7 +81,7 @@ def _flat(parts: Sequence[Section]) -> list[Section]:
     return [
         each
         for part in parts
-        for each in (Section(anchor=part.anchor, title=part.title, blocks=part.blocks, badge=part.badge), *part.sections)
+        for each in (replace(part, sections=()), *part.sections)
         if each.blocks
     ]
 

@@ -98,7 +98,7 @@ def _side(name: str, record: RunRecord, series: Recorded) -> _Side:
 
 
 def _wanted(sides: Sequence[_Side]) -> Iterator[tuple[str, str | None]]:
-    """Yield metric and subject of each chart: the whole where both sides have it, else the first entry that both have."""
+    """Yield metric and subject of each chart: the whole where both sides have it, else the first entry of both."""
     charts = 0
     for metric in TELLING:
         both = set.intersection(*(side.subjects(metric) for side in sides))

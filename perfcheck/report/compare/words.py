@@ -1,4 +1,4 @@
-"""The result of a comparison in plain words: what moved and by how much, what did not, and what could have been seen."""
+"""The result of a comparison in plain words: what moved by how much, what did not, what could have been seen."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _sentences(compared: Compared) -> Iterator[str]:
         yield f"Not decided: {_listed(map(_open, open_), '; ')}."
     missing = compared.of(Verdict.INVALID, Verdict.NO_BASELINE)
     if missing:
-        yield f"Not compared: {_listed((f'{each.metric} ({each.reason or each.verdict.value})' for each in missing))}."
+        yield f"Not compared: {_listed(f'{each.metric} ({each.reason or each.verdict.value})' for each in missing)}."
 
 
 def _unmoved(same: Sequence[ComparisonRecord]) -> Iterator[str]:
@@ -57,18 +57,19 @@ def _unmoved(same: Sequence[ComparisonRecord]) -> Iterator[str]:
 
 
 def _change(one: ComparisonRecord) -> str:
-    interval = interval_text(one.interval_pct, one.margin_pct)
-    change = signed_pct(one.change_pct, one.margin_pct)
     values = " to ".join(value_text(value, one.unit) for value in (one.baseline, one.current))
-    return f"{one.metric} went from {values}" + (f" ({change}" if change else "") + (
-        f", interval {interval})" if change and interval else ")" if change else ""
-    )  # fmt: skip
+    return f"{one.metric} went from {values}{_told(one)}"
 
 
 def _open(one: ComparisonRecord) -> str:
+    return f"{one.metric}{_told(one)}"
+
+
+def _told(one: ComparisonRecord) -> str:
+    """Return ` (+3.1 %, interval +2.0 to +4.2 %)`, as far as it is known."""
     interval = interval_text(one.interval_pct, one.margin_pct)
-    told = f" ({signed_pct(one.change_pct, one.margin_pct)}" + (f", interval {interval})" if interval else ")")
-    return f"{one.metric}{told if one.change_pct is not None else ''}"
+    parts = (signed_pct(one.change_pct, one.margin_pct), f"interval {interval}" if interval else "")
+    return f" ({', '.join(filter(None, parts))})" if any(parts) else ""
 
 
 def _seen(one: ComparisonRecord) -> str:
