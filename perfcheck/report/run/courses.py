@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from perfcheck.errors import RecordError
 from perfcheck.model.metric import Direction
-from perfcheck.model.printable import printable
 from perfcheck.model.subject import SubjectKind, read_key
 from perfcheck.output.cases import Case
 from perfcheck.output.courses import (
@@ -25,7 +24,7 @@ from perfcheck.output.courses import (
     trial_began_ns,
     unit_of,
 )
-from perfcheck.output.series import Drawn
+from perfcheck.output.series import Drawn, SeriesReader
 from perfcheck.report.charts.happenings import happenings
 from perfcheck.report.charts.lines import Labels, Line, Moments, Phase, lines
 from perfcheck.report.charts.shares import areas
@@ -38,7 +37,7 @@ MOST_LINES: Final = 6
 _FINEST: Final = 400
 _COARSEST: Final = 24
 """Moments of a chart at most, and at least."""
-_STATES: Final = {
+STATES: Final = {
     "tcp.limited_cwnd_pct": "congestion window or path", "tcp.limited_rwnd_pct": "receive window",
     "tcp.limited_sndbuf_pct": "send buffer", "tcp.limited_app_pct": "application",
 }  # fmt: skip
@@ -80,26 +79,24 @@ def course_blocks(run: Run, values: int) -> Iterator[Block]:
         yield Paragraph(text="There are no charts of this scenario: the report has too many; it can be made alone.")
         return
     try:
-        yield from _blocks(run, values)
+        yield from _blocks(run, run.series.reader, values)
     except RecordError as error:
         yield Paragraph(text=f"There are no charts over time: {error}.")
 
 
-def _blocks(run: Run, values: int) -> Iterator[Block]:
+def _blocks(run: Run, reader: SeriesReader, values: int) -> Iterator[Block]:
     trial, why = chosen_trial(run)
     metrics = telling(run, trial)
-    course = _course(run, trial, max(values // max(_lines_of(run, metrics, trial), 1), 1))
-    reader = run.series.reader
-    assert reader is not None  # noqa: S101 - the caller has looked
+    course = _course(run, reader, trial, max(values // max(_lines_of(run, metrics, trial), 1), 1))
     counted = [metric for metric, _ in COUNTED if run.series.subjects(metric, trial)]
-    wanted = list(dict.fromkeys([*metrics, *counted, *_STATES]))
+    wanted = list(dict.fromkeys([*metrics, *counted, *STATES]))
     drawn = reader.drawn(
         run.record.run_id, trial, wanted, span_ns=(course.begin_ns, course.end_ns), columns=course.moments
     )  # fmt: skip
     moments = Moments(
         t_s=course.t_s.tolist(), phases=_phases(run, course), events=_events(drawn, course.moments)
     )  # fmt: skip
-    colours = [name for name in run.record.subjects] + [WHOLE]
+    colours = [*run.record.subjects, WHOLE]
     left_out: list[str] = []
     charts = [
         _chart(run, metric, [one for one in drawn if one.metric == metric], moments, colours, left_out)
@@ -113,11 +110,10 @@ def _blocks(run: Run, values: int) -> Iterator[Block]:
         yield Paragraph(text=f"Events are not marked: {run.no_alerts}.")
 
 
-def _course(run: Run, trial: int, most: int) -> Course:
+def _course(run: Run, reader: SeriesReader, trial: int, most: int) -> Course:
     """Return which moments are drawn: each sample where there is room for it, else stretches of time."""
-    assert run.series.reader is not None and run.record.series is not None  # noqa: S101 - the caller has looked
-    begin_ns, end_ns = run.series.reader.span_ns(run.record.run_id, trial)
-    interval_ns = run.record.series.interval_ms * 1e6
+    begin_ns, end_ns = reader.span_ns(run.record.run_id, trial)
+    interval_ns = run.series.interval_ms * 1e6
     samples = max(round((end_ns - begin_ns) / interval_ns) + 1, 1)
     moments = min(samples, max(_COARSEST, min(most, _FINEST)))
     # A sample is in the middle of its stretch.
@@ -130,7 +126,7 @@ def _course(run: Run, trial: int, most: int) -> Course:
 def _lines_of(run: Run, metrics: Sequence[str], trial: int) -> int:
     """Return how many numbers all charts have for each moment, at most: a line has three, and each chart a time."""
     lines_there = sum(min(len(run.series.subjects(metric, trial)), MOST_LINES) for metric in metrics)
-    return 3 * lines_there + 4 * len(metrics) + 3 * len(_STATES)
+    return 3 * lines_there + 4 * len(metrics) + 3 * len(STATES)
 
 
 def chosen_trial(run: Run) -> tuple[int, str]:
@@ -146,7 +142,7 @@ def chosen_trial(run: Run) -> tuple[int, str]:
         if len(found) > 1 and spec is not None:
             worst = min if spec.direction is Direction.HIGHER else max
             index = worst(found, key=lambda place: found[place])
-            return index, f"{of.format(index + 1)}, the one with the worst {printable(case.metric)}."
+            return index, f"{of.format(index + 1)}, the one with the worst {case.metric}."
     return indices[0], f"{of.format(indices[0] + 1)}, the first one that counts."
 
 
@@ -185,8 +181,8 @@ def _chart(
         )
     spec = spec_of(metric)
     meaning = spec.meaning if spec is not None else "the application's own figure"
-    order = [name for name in colours]
-    chosen.sort(key=lambda one: order.index(subject_name(one.subject)) if subject_name(one.subject) in order else 99)
+    place = {name: number for number, name in enumerate(colours)}
+    chosen.sort(key=lambda one: place.get(subject_name(one.subject), len(place)))
     return lines(
         Labels(
             name=run.named(f"course-{metric.replace('.', '-').replace('_', '-')}"), title=f"{metric}: {meaning}",
@@ -206,7 +202,7 @@ def _related(run: Run, drawn: Sequence[Drawn], colours: Sequence[str]) -> list[s
 
 
 def _line(one: Drawn) -> Line:
-    name, mean = printable(subject_name(one.subject)), one.mean.tolist()
+    name, mean = subject_name(one.subject), one.mean.tolist()
     if np.array_equal(one.low, one.high, equal_nan=True):
         return Line(name=name, mean=mean)
     return Line(name=name, mean=mean, low=one.low.tolist(), high=one.high.tolist())
@@ -214,7 +210,7 @@ def _line(one: Drawn) -> Line:
 
 def _phases(run: Run, course: Course) -> tuple[Phase, ...]:
     begins = [
-        (printable(name), begin_ns / _NS) for name, begin_ns in phase_begins(run.record, course.trial)
+        (name, begin_ns / _NS) for name, begin_ns in phase_begins(run.record, course.trial)
         if begin_ns < course.end_ns
     ]  # fmt: skip
     ends = [begin_s for _, begin_s in begins[1:]] + [course.end_ns / _NS]
@@ -230,13 +226,13 @@ def _events(drawn: Sequence[Drawn], moments: int) -> list[str]:
         for one in drawn:
             if one.metric == metric:
                 for place in np.flatnonzero(np.nan_to_num(one.total) > 0).tolist():
-                    told[place].append(f"{one.total[place]:,.0f} {word} at {printable(subject_name(one.subject))}")
+                    told[place].append(f"{one.total[place]:,.0f} {word} at {subject_name(one.subject)}")
     return [", ".join(texts) for texts in told]
 
 
 def _states(run: Run, drawn: Sequence[Drawn], moments: Moments) -> Iterator[Chart]:
     """Yield what limits the sender over time, of the traffic entry that has most to say."""
-    subjects = list(dict.fromkeys(one.subject for one in drawn if one.metric in _STATES))
+    subjects = list(dict.fromkeys(one.subject for one in drawn if one.metric in STATES))
     if not subjects:
         return
 
@@ -244,13 +240,13 @@ def _states(run: Run, drawn: Sequence[Drawn], moments: Moments) -> Iterator[Char
         return sum(
             float(np.nan_to_num(one.mean).std())
             for one in drawn
-            if (one.subject, one.metric in _STATES) == (subject, True)
+            if (one.subject, one.metric in STATES) == (subject, True)
         )
 
     subject = max(subjects, key=changes)
     of = {one.metric: one.mean.tolist() for one in drawn if one.subject == subject}
-    shares = {word: of[metric] for metric, word in _STATES.items() if metric in of}
-    name = printable(subject_name(subject))
+    shares = {word: of[metric] for metric, word in STATES.items() if metric in of}
+    name = subject_name(subject)
     yield areas(
         Labels(
             name=run.named("limits"), title=f"What limits the sender of {name}: share of its connections' time",
@@ -273,7 +269,7 @@ def _alerts(run: Run, course: Course) -> Iterator[Chart]:
         rows.setdefault((alert.kind, alert.host), Counter())[min(max(place, 0), _MARKS - 1)] += 1
     order = sorted(rows, key=lambda row: (row[0] in _OFTEN, row))
     counts = {
-        printable(f"{kind.replace('_', ' ')} at {host or WHOLE}"): [
+        f"{kind.replace('_', ' ')} at {host or WHOLE}": [
             ((course.begin_ns + (place + 0.5) * width_ns) / _NS, count)
             for place, count in sorted(rows[kind, host].items())
         ]
@@ -290,11 +286,10 @@ def _alerts(run: Run, course: Course) -> Iterator[Chart]:
 
 
 def _how_drawn(course: Course, run: Run) -> str:
-    assert run.record.series is not None  # noqa: S101 - the caller has looked
     length_s = (course.end_ns - course.begin_ns) / _NS / course.moments
     if course.single:
-        return f"Each point is one sample, of {run.record.series.interval_ms:g} ms; triangles mark counted events."
+        return f"Each point is one sample, of {run.series.interval_ms:g} ms; triangles mark counted events."
     return (
-        f"Each point is the mean of {length_s:.3g} s of samples of {run.record.series.interval_ms:g} ms, the band is "
+        f"Each point is the mean of {length_s:.3g} s of samples of {run.series.interval_ms:g} ms, the band is "
         "from the smallest to the largest of them; triangles mark counted events."
     )

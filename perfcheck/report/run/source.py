@@ -49,6 +49,7 @@ class Recorded:
 
     reader: SeriesReader | None = None
     kinds: tuple[SeriesKind, ...] = ()
+    interval_ms: float = 0.0
     missing: str = ""
 
     def subjects(self, metric: str, trial: int) -> list[str | None]:
@@ -142,7 +143,7 @@ def recorded(source: Source) -> Recorded:
         return Recorded(missing=f"its time series cannot be read: {error}")
     if not kinds:
         return Recorded(missing=f"{named.file} has no time series of this run")
-    return Recorded(reader=reader, kinds=kinds)
+    return Recorded(reader=reader, kinds=kinds, interval_ms=named.interval_ms)
 
 
 _Told = tuple[Mapping[int, tuple[Alert, ...]], str]
