@@ -1,51 +1,70 @@
-"""What a diagnosis says, as blocks: each likely cause with its chain, evidence and advice; the others by name."""
+"""What a diagnosis says, as blocks: each likely cause with its chain, advice and evidence; the others by name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from perfcheck.model.causes import HEALTHY
 from perfcheck.model.record import DiagnosisRecord
 from perfcheck.output.diagnosis import named_cause
-from perfcheck.report.document import Block, Bullets, Chain, Evidence, Fold, Paragraph, Tone
+from perfcheck.report.document import Block, Chain, Evidence, Fold, Paragraph, Tone
 
 TOLD: Final = 3
-"""Causes of which all is told."""
-_TONES: Final = {"info": Tone.GOOD, "warning": Tone.WARNING, "critical": Tone.BAD}
-_LAG: Final = re.compile(r"^(?P<state>.*) \((?P<lag>(?:\+|about \+|within )[^()]*)\)$", re.DOTALL)
+"""Causes of which all is told; the others are named."""
+_LAG: Final = re.compile(r"(?P<state>.*) \((?P<lag>(?:within |about |\+)[^()]*)\)", re.DOTALL)
 
 
-def cause_blocks(causes: Sequence[DiagnosisRecord], *, told: int = TOLD) -> tuple[Block, ...]:
-    """Return the blocks on causes, most probable first: the first is open, the next are folded."""
-    first, *others = causes
-    blocks = list(cause_block(first))
-    blocks += [Fold(summary=named_cause(each), blocks=cause_block(each, named=False)) for each in others[: told - 1]]
-    rest = others[told - 1 :]
-    if rest:
-        blocks.append(Paragraph(text=f"Less likely: {', '.join(map(named_cause, rest))}."))
-    return tuple(blocks)
+def words_of(cause: str) -> str:
+    """Return a cause as words: `queue overflow`."""
+    return cause.replace("_", " ")
 
 
-def cause_block(cause: DiagnosisRecord, *, named: bool = True) -> tuple[Block, ...]:
-    """Return what is told of one cause."""
-    blocks: list[Block] = [Paragraph(text=named_cause(cause), tone=_TONES[cause.severity])] if named else []
-    if cause.chain:
-        blocks.append(chain_of(cause))
+def named(cause: DiagnosisRecord) -> str:
+    """Return a cause as words, with its confidence: `queue overflow (93 %)`."""
+    return words_of(named_cause(cause))
+
+
+def tone_of(cause: DiagnosisRecord) -> Tone:
+    """Return what a cause means to the reader."""
+    return Tone.GOOD if cause.cause == HEALTHY else Tone.WARNING
+
+
+def cause_blocks(cause: DiagnosisRecord) -> Iterator[Block]:
+    """Yield what is told of one cause: its chain, what to do, and its evidence."""
+    if len(cause.chain) > 1:
+        states, lags = zip(*(_state(each) for each in cause.chain), strict=True)
+        caption = "From the first state that was seen to the symptom."
+        yield Chain(
+            states=states, lags=lags[1:],
+            caption=f"{caption} It rests on {cause.chain_rests_on}." if cause.chain_rests_on else caption,
+        )  # fmt: skip
+    if cause.fix_first:
+        yield Paragraph(text=f"Fix first: {cause.fix_first}", tone=Tone.INFO)
+    if cause.advice:
+        yield Paragraph(text=f"What to do: {cause.advice}", tone=Tone.INFO)
     if cause.evidence_for or cause.evidence_against:
-        blocks.append(Evidence(speaks_for=cause.evidence_for, speaks_against=cause.evidence_against))
-    advice = tuple(filter(None, (cause.fix_first, cause.advice)))
-    if advice:
-        blocks.append(Bullets(items=advice, tone=Tone.INFO))
-    return tuple(blocks)
+        yield Evidence(speaks_for=cause.evidence_for, speaks_against=cause.evidence_against)
 
 
-def chain_of(cause: DiagnosisRecord) -> Chain:
-    """Return a cause's chain, its lags apart from its states."""
-    matches = [_LAG.match(state) for state in cause.chain]
-    states = tuple(
-        state if match is None else match["state"] for state, match in zip(cause.chain, matches, strict=True)
-    )
-    lags = tuple("" if match is None else match["lag"] for match in matches[1:])
-    caption = f"rests on {cause.chain_rests_on}" if cause.chain_rests_on else ""
-    return Chain(states=states, lags=lags, caption=caption)
+def other_causes(causes: Sequence[DiagnosisRecord]) -> Iterator[Block]:
+    """Yield the causes but for the first: the next ones folded, the others by name."""
+    rest = [cause for cause in causes[1:] if cause.confidence > 0]
+    for cause in rest[: TOLD - 1]:
+        yield Fold(summary=f"less probable: {named(cause)}", blocks=tuple(cause_blocks(cause)))
+    if rest[TOLD - 1 :]:
+        yield Paragraph(text=f"Also possible: {', '.join(map(named, rest[TOLD - 1 :]))}.")
+
+
+def all_causes(causes: Sequence[DiagnosisRecord]) -> tuple[Block, ...]:
+    """Return all causes, the most probable first."""
+    first = causes[0]
+    headline = Paragraph(text=f"{named(first)[:1].upper()}{named(first)[1:]}", tone=tone_of(first))
+    return (headline, *cause_blocks(first), *other_causes(causes))
+
+
+def _state(text: str) -> tuple[str, str]:
+    """Return a state of a chain and the lag that was seen before it: `loss (within 100 ms)`."""
+    found = _LAG.fullmatch(text)
+    return (words_of(text), "") if found is None else (words_of(found["state"]), found["lag"])

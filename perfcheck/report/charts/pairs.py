@@ -49,14 +49,14 @@ def _layers(axis: Axis, before: str, after: str) -> list[Spec]:
         "mark": {"type": "rule", "strokeWidth": 1.25, "opacity": 0.6}, "transform": [known("before"), known("after")],
         "encoding": {"x": x, "y": {**y, "field": "before"}, "y2": {"field": "after"}, "tooltip": tooltip},
     }  # fmt: skip
-    medians = [
+    medians: list[Spec] = [
         {
             "mark": {"type": "line", "strokeDash": [4, 3], "strokeWidth": 1, "opacity": 0.8, "tooltip": None},
             "encoding": {"x": x, "y": {**y, "field": field}, "color": _colour(name, scale)},
         }
         for field, name in (("beforemedian", before), ("aftermedian", after))
     ]
-    dots = [
+    dots: list[Spec] = [
         {
             "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "transform": [known(field)],
             "encoding": {"x": x, "y": {**y, "field": field}, "color": _colour(name, scale), "tooltip": tooltip},

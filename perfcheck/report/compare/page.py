@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from perfcheck.model.verdict import overall
-from perfcheck.report.causes import cause_blocks
+from perfcheck.report.causes import all_causes
 from perfcheck.report.compare.environment import environment_blocks
 from perfcheck.report.compare.method import method_blocks
 from perfcheck.report.compare.metrics import forest_of, run_figures, verdict_table
@@ -101,7 +101,7 @@ def _parts(one: Compared, number: int) -> list[Section]:
         parts.append(Section(anchor=f"profiles-{number}", title="Instructions in the kernel", sections=profiles))
     causes = tuple(
         Section(anchor=f"causes-{letter.lower()}-{number}", title=f"Diagnosis of {letter}",
-                blocks=cause_blocks(record.diagnosis))
+                blocks=all_causes(record.diagnosis))
         for letter, record in ((A, one.before), (B, one.after))
     )  # fmt: skip
     parts.append(Section(anchor=f"causes-{number}", title="Diagnosis", sections=causes))

@@ -151,6 +151,8 @@ def _chart(
 def _phases(record: RunRecord, end_ns: int) -> tuple[Phase, ...]:
     trial = next((trial.index for trial in record.trials if trial.valid), 0)
     begins = [(printable(name), at_ns / _NS) for name, at_ns in phase_begins(record, trial) if at_ns < end_ns]
+    if not begins:
+        return ()
     ends = [begin_s for _, begin_s in begins[1:]] + [end_ns / _NS]
     return tuple(
         Phase(name=name, begin_s=begin_s, end_s=end_s) for (name, begin_s), end_s in zip(begins, ends, strict=True)

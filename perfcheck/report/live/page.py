@@ -8,7 +8,7 @@ from typing import Final
 from perfcheck.live.diagnosis import LiveDiagnosis
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.event import utc_text
-from perfcheck.report.causes import cause_blocks
+from perfcheck.report.causes import all_causes
 from perfcheck.report.charts.cumulated import cumulated
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.charts.spans import Span, spans
@@ -91,7 +91,7 @@ def _watch(gathering: Gathering) -> Facts:
 def _sections(gathering: Gathering, whole: Stretch, found: LiveDiagnosis | None) -> Iterator[Section]:
     yield Section(anchor="over-time", title="Over time", blocks=(Figures(charts=course_charts(gathering)),))
     if found is not None:
-        blocks = cause_blocks(found.causes)
+        blocks = all_causes(found.causes)
         if found.account:
             blocks = (*blocks, Fold(summary="questions of the decision tree", blocks=(Bullets(items=found.account),)))
         yield Section(anchor="causes", title="Causes", blocks=blocks)

@@ -20,7 +20,6 @@ from perfcheck.report.run.tables import metric_blocks
 from perfcheck.report.run.verdicts import all_cases, badge_of, own_cases
 from perfcheck.version import VERSION
 
-
 Step = Callable[[str, int, int], None]
 """Is told of each scenario before its part is made: its label, how many are done, and of how many."""
 
