@@ -41,8 +41,13 @@ def environment_blocks(compared: Compared) -> tuple[Block, ...]:
 
 
 def _environment(record: RunRecord) -> dict[str, str]:
-    emulators = {f"emulator of {name}": _text(value) for name, value in record.emulators.items()}
+    emulators = {f"emulator of {name}": _emulator(value) for name, value in record.emulators.items()}
     return {name: _text(value) for name, value in record.environment.items()} | emulators
+
+
+def _emulator(value: Any) -> str:
+    """Return which emulator a link has; what was measured of it is no setting."""
+    return _text(value.get("emulator", ABSENT) if isinstance(value, Mapping) else value)
 
 
 def _settings(compared: Compared) -> Mapping[str, tuple[str | None, str | None]]:

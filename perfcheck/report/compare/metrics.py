@@ -24,7 +24,7 @@ MOST_SHOWN: Final = 12
 LEAST_FOR_DISTRIBUTION: Final = 5
 """Runs of a side: of fewer the dots say all."""
 _LAYERS: Final = {layer.value: place for place, layer in enumerate(Layer)}
-_HEADINGS: Final = ("metric", "A", "B", "change", "interval", "margin", "could be seen", "verdict", "why")
+_HEADINGS: Final = ("metric", "A", "B", "change", "interval", "margin", "could be seen", "verdict")
 
 
 def by_layer(compared: Compared) -> list[ComparisonRecord]:
@@ -58,6 +58,7 @@ def _change(one: ComparisonRecord) -> Change:
 def verdict_table(compared: Compared, number: int) -> Table:
     """Return the table of all comparisons; a metric leads to the chart of its runs, where there is one."""
     drawn = {one.metric: place for place, one in enumerate(shown_metrics(compared), 1)}
+    reasons = any(one.reason for one in compared.after.comparisons)
     rows = []
     for one in by_layer(compared):
         anchor = f"runs-{number}-{drawn[one.metric]}" if one.metric in drawn else None
@@ -68,9 +69,11 @@ def verdict_table(compared: Compared, number: int) -> Table:
         )  # fmt: skip
         rows.append((
             Cell(text=one.metric, anchor=anchor), *(Cell(text=text) for text in texts),
-            Cell(text=one.verdict.value, tone=VERDICT_TONES[one.verdict]), Cell(text=one.reason or ""),
+            Cell(text=one.verdict.value, tone=VERDICT_TONES[one.verdict]),
+            *([Cell(text=one.reason or "")] if reasons else []),
         ))  # fmt: skip
-    return Table(headings=_HEADINGS, rows=tuple(rows), numeric=frozenset({1, 2, 3, 4, 5, 6}))
+    headings = (*_HEADINGS, *(["why"] if reasons else []))
+    return Table(headings=headings, rows=tuple(rows), numeric=frozenset({1, 2, 3, 4, 5, 6}))
 
 
 def shown_metrics(compared: Compared) -> Sequence[ComparisonRecord]:

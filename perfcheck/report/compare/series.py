@@ -22,7 +22,9 @@ from perfcheck.report.run.source import Recorded, Source, recorded
 
 MOST_CHARTS: Final = 8
 MOST_RUNS: Final = 20
-MOMENTS: Final = 120
+MOST_MOMENTS: Final = 120
+_FEWEST: Final = 12
+"""Moments of a chart at most, and at least."""
 _NS: Final = 1e9
 
 
@@ -76,11 +78,12 @@ def _figures(compared: Compared, number: int, found: Sequence[Recorded]) -> tupl
     wanted = list(_wanted(sides))
     if not wanted:
         return ()
-    edges = np.linspace(begin_ns, max(end_ns, begin_ns + 1), MOMENTS + 1)
+    moments_drawn = _moments(records, end_ns - begin_ns)
+    edges = np.linspace(begin_ns, max(end_ns, begin_ns + 1), moments_drawn + 1)
     moments = Moments(
         t_s=((edges[:-1] + edges[1:]) / 2 / _NS).tolist(), phases=_phases(compared.after, end_ns)
     )  # fmt: skip
-    drawn = [_means(side, wanted, (begin_ns, end_ns)) for side in sides]
+    drawn = [_means(side, wanted, (begin_ns, end_ns), moments_drawn) for side in sides]
     charts = tuple(
         _chart(f"course-{number}-{place}", metric, subject, moments, sides, drawn)
         for place, (metric, subject) in enumerate(wanted, 1)
@@ -88,6 +91,12 @@ def _figures(compared: Compared, number: int, found: Sequence[Recorded]) -> tupl
     counts = " and ".join(f"{len(side.trials)} of {letter}" for letter, side in zip("AB", sides, strict=True))
     told = f"Lines are means over the runs ({counts}), bands reach from the smallest to the largest of them."
     return (Paragraph(text=told), Figures(charts=charts))
+
+
+def _moments(records: Sequence[RunRecord], length_ns: int) -> int:
+    """Return how many moments are drawn: one for each sample of the coarser series, as long as there is room."""
+    interval_ns = max(record.series.interval_ms * 1e6 for record in records if record.series is not None)
+    return max(_FEWEST, min(MOST_MOMENTS, round(length_ns / interval_ns)))
 
 
 def _side(name: str, record: RunRecord, series: Recorded) -> _Side:
@@ -113,20 +122,20 @@ _Stack = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.
 
 
 def _means(
-    side: _Side, wanted: Sequence[tuple[str, str | None]], span_ns: tuple[int, int]
+    side: _Side, wanted: Sequence[tuple[str, str | None]], span_ns: tuple[int, int], moments: int
 ) -> dict[tuple[str, str | None], _Stack]:  # fmt: skip
     """Return mean, smallest and largest over the trials of a side, of each curve."""
     runs: dict[tuple[str, str | None], list[npt.NDArray[np.float64]]] = {each: [] for each in wanted}
     metrics = list(dict.fromkeys(metric for metric, _ in wanted))
     for trial in side.trials:
-        for one in side.reader.drawn(side.record.run_id, trial, metrics, span_ns=span_ns, columns=MOMENTS):
+        for one in side.reader.drawn(side.record.run_id, trial, metrics, span_ns=span_ns, columns=moments):
             if (one.metric, one.subject) in runs:
                 runs[one.metric, one.subject].append(one.mean)
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a moment in which no run has a value
         for curve, values in runs.items():
-            stack = np.array(values) if values else np.full((1, MOMENTS), np.nan)
+            stack = np.array(values) if values else np.full((1, moments), np.nan)
             found[curve] = (np.nanmean(stack, axis=0), np.nanmin(stack, axis=0), np.nanmax(stack, axis=0))
     return found
 

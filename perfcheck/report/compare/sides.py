@@ -50,7 +50,8 @@ class Compared:
     def side_texts(self) -> tuple[str, str]:
         """What A and B are, in words: the settings of pairs, else kernel releases that differ, else the files."""
         if self.after.sides is not None:
-            return self.after.sides
+            first, second = (_FORMS.get(text, text) for text in self.after.sides)
+            return first, second
         releases = tuple(str(each.environment.get("kernel.release", "")) for each in (self.before, self.after))
         if all(releases) and releases[0] != releases[1]:
             return f"kernel {releases[0]}", f"kernel {releases[1]}"
@@ -90,6 +91,7 @@ def badge_of(verdict: Verdict) -> Badge:
 
 
 _CHART_CHARACTERS: Final = 40
+_FORMS: Final = {"file": "as the file says"}
 
 
 def _short(text: str) -> str:

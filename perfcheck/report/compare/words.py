@@ -11,7 +11,7 @@ from perfcheck.output.rows import detectable_text, interval_text, plain_pct, sig
 from perfcheck.report.compare.sides import Compared
 
 MOST_NAMED: Final = 6
-_HEARD: Final = {Verdict.REGRESSED: "got worse", Verdict.IMPROVED: "got better"}
+_HEARD: Final = {Verdict.REGRESSED: "Worse", Verdict.IMPROVED: "Better"}
 
 
 def result(compared: Compared) -> str:
@@ -35,7 +35,7 @@ def _sentences(compared: Compared) -> Iterator[str]:
     for verdict, heard in _HEARD.items():
         found = compared.of(verdict)
         if found:
-            yield f"With B, {_listed(map(_change, _largest(found)), '; ')}: {heard}."
+            yield f"{heard} with B: {_listed(map(_change, _largest(found)), '; ')}."
     yield from _unmoved(compared.of(Verdict.PASS))
     open_ = compared.of(Verdict.INCONCLUSIVE)
     if open_:
@@ -58,7 +58,7 @@ def _unmoved(same: Sequence[ComparisonRecord]) -> Iterator[str]:
 
 def _change(one: ComparisonRecord) -> str:
     values = " to ".join(value_text(value, one.unit) for value in (one.baseline, one.current))
-    return f"{one.metric} went from {values}{_told(one)}"
+    return f"{one.metric} from {values}{_told(one)}"
 
 
 def _open(one: ComparisonRecord) -> str:
@@ -77,8 +77,8 @@ def _seen(one: ComparisonRecord) -> str:
     text = detectable_text(one, one.unit)
     if not text:
         return ""
-    smallest = text if text.startswith("at ") else f"of {text}"
-    return f"; a change {smallest} would have been seen"
+    smallest = f"a value of {text.removeprefix('at ')}" if text.startswith("at ") else f"a change of {text}"
+    return f"; {smallest} would have been seen"
 
 
 def _largest(found: Iterable[ComparisonRecord]) -> list[ComparisonRecord]:
