@@ -45,13 +45,13 @@ def find() -> str:
         if path is not None:
             return path
     raise UsageError(
-        "a PDF is printed by Chromium or Chrome, and neither is in PATH: apt-get install chromium, or write HTML instead"
+        "a PDF is printed by Chromium or Chrome, and neither is in PATH: apt-get install chromium, or write HTML"
     )
 
 
 @contextmanager
 def running(limit_s: float) -> Iterator[Browser]:
-    """Start a browser with an empty profile and end it with the block; each answer must come within `limit_s` of now."""
+    """Start a browser with an empty profile, and end it with the block; all answers must come within `limit_s`."""
     path = find()
     with tempfile.TemporaryDirectory(prefix="perfcheck-pdf.", ignore_cleanup_errors=True) as folder:
         commands, answers = os.pipe(), os.pipe()
