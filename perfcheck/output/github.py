@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from perfcheck.model.printable import printable, printable_html, printable_lines
+from perfcheck.model.printable import printable_html, printable_lines
 from perfcheck.model.record import RunRecord
 from perfcheck.output.case_lines import KeyLines
 from perfcheck.output.cases import Case, cases, failures
+from perfcheck.output.markdown_text import in_html, inline
 from perfcheck.output.rows import headings_of, notes
 from perfcheck.output.table import plain_tally
 from perfcheck.system.printing import CommandStream
@@ -26,11 +26,6 @@ SUMMARY_LIMIT_BYTES: Final = 1024 * 1024
 
 
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-
-_PLAIN: Final = re.compile(
-    r"(?!www\.)(?:[A-Za-z0-9]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|[ .,;%+=/>-](?!www\.)|<(?==)|(?<=[a-z]):(?= ))*"
-)
-"""Texts that Markdown shows as they are: no links, no emphasis, no HTML."""
 
 
 def error_commands(found: Sequence[Case], workspace: str | None = None) -> tuple[str, ...]:
@@ -99,14 +94,14 @@ def _table(found: Sequence[Case]) -> Iterator[str]:
     headings = headings_of([case.row for case in found])
     yield f"| {' | '.join(headings)} |\n|{'---|' * len(headings)}\n"
     for case in found:
-        yield f"| {' | '.join(_inline(cell) for cell in case.row.cells(headings))} |\n"
+        yield f"| {' | '.join(inline(cell) for cell in case.row.cells(headings))} |\n"
 
 
 def _failures(found: Sequence[Case]) -> Iterator[str]:
     """Yield the failures' texts as HTML blocks, in which there is no Markdown."""
     for case in failures(found):
         yield (
-            f"\n<details><summary>{_in_html(case.full_name)}: {_in_html(case.headline)}</summary>\n\n"
+            f"\n<details><summary>{in_html(case.full_name)}: {in_html(case.headline)}</summary>\n\n"
             f"<pre>\n{printable_html(case.text)}\n</pre>\n\n</details>\n"
         )
 
@@ -114,24 +109,7 @@ def _failures(found: Sequence[Case]) -> Iterator[str]:
 def _notes(found: Sequence[Case]) -> Iterator[str]:
     lines = notes([case.row for case in found])
     if lines:
-        yield "\n" + "\n".join(f"- {_inline(line)}" for line in lines) + "\n"
-
-
-def _inline(text: str) -> str:
-    """Return a text within a line of Markdown: plain words as they are, all else as code in which nothing is markup.
-
-    An empty element behind each @ keeps an address from becoming a link.
-    """
-    if _PLAIN.fullmatch(text):
-        return text
-    shown = "".join(each if each.isalnum() or each == " " else f"&#{ord(each)};" for each in printable(text))
-    return f"<code>{shown.replace('&#64;', '&#64;<wbr>')}</code>"
-
-
-def _in_html(text: str) -> str:
-    """Return a text within HTML; GitHub makes no mention of a name that stands in a code element."""
-    shown = printable_html(printable(text))
-    return f"<code>{shown}</code>" if "@" in text else shown
+        yield "\n" + "\n".join(f"- {inline(line)}" for line in lines) + "\n"
 
 
 class Sink(Protocol):

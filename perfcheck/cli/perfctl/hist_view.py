@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from perfcheck.analyse.histogram import quantile
-from perfcheck.cli.perfctl.flow_names import flow_text
+from perfcheck.live.flow_names import flow_text
 from perfcheck.live.bdp import TOLD, Paths, verdict
 from perfcheck.live.both_sides import Medians, meanings
 from perfcheck.live.dwell import Dwell

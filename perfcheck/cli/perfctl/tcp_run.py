@@ -15,7 +15,7 @@ import numpy.typing as npt
 from perfcheck.cli.perfctl import tcp_lines
 from perfcheck.cli.perfctl.advising import Advisor
 from perfcheck.cli.perfctl.columns import Column
-from perfcheck.cli.perfctl.flow_names import flow_texts
+from perfcheck.live.flow_names import flow_texts
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.tcp_events import connection_events, group_events
 from perfcheck.cli.perfctl.tcp_trends import Trends, opened_trends

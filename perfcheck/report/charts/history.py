@@ -13,6 +13,7 @@ from perfcheck.compare.trends import CUSUM_LIMIT, SIGMAS, WINDOW, Excursion
 from perfcheck.report.charts.axis import Axis, Spec, known, layered, rounded, told, zoomed
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.document import Chart
+from perfcheck.report.theme import paint
 
 HEIGHT: Final = 280
 SUMS_HEIGHT: Final = 130
@@ -23,8 +24,10 @@ BEYOND: Final = "beyond 3 sigma"
 LEVEL: Final = "level"
 BAND: Final = "rolling mean and 3 sigma"
 CHANGE: Final = "change of level"
-_COLOURS: Final = {RUN: "#4c8bc9", BEYOND: "#d1495b", LEVEL: "#808890", BAND: "#4c8bc9", CHANGE: "#d9822b"}
-"""These tell what is what, whichever theme the page has."""
+_COLOURS: Final = {
+    RUN: paint("series-1"), BEYOND: paint("bad"), LEVEL: paint("ink"), BAND: paint("series-6"),
+    CHANGE: paint("warning"),
+}  # fmt: skip
 _ABOVE: Final = "above the last level"
 _BELOW: Final = "below the last level"
 
@@ -107,7 +110,7 @@ def _value_layers(axis: Axis, runs: Runs, *, changes: bool) -> list[Spec]:
     y = {"type": "quantitative", "axis": {"title": axis.title}, "scale": {"zero": False, "nice": True}}
     names = [RUN, BEYOND, LEVEL, BAND, *([CHANGE] if changes else [])]
     band = {
-        "mark": {"type": "area", "opacity": 0.16, "clip": True, "tooltip": None}, "transform": [known("mean")],
+        "mark": {"type": "area", "fillOpacity": 0.2, "clip": True, "tooltip": None}, "transform": [known("mean")],
         "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": _colour(BAND, names)},
     }  # fmt: skip
     mean = {

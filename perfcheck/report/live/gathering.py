@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -31,7 +31,7 @@ class Watch:
     request: LiveRequest
     filters: Mapping[str, str]
     recording: str | None = None
-    bounds: UserBounds = UserBounds()
+    bounds: UserBounds = field(default_factory=UserBounds)
     reproduce: str = ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,17 +9,15 @@ from perfcheck.model.causes import HEALTHY
 from perfcheck.model.confirmation import Answer, ConfirmationRecord, EffectRecord
 from perfcheck.model.record import DiagnosisRecord, RunRecord
 from perfcheck.model.units import format_value
-from perfcheck.output.diagnosis import named_cause
 from perfcheck.output.profile import profile_lines
 from perfcheck.output.rows import signed_pct
+from perfcheck.report.causes import cause_blocks, named, other_causes, tone_of, words_of
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.charts.shares import bars
 from perfcheck.report.document import (
     Block,
     Cell,
-    Chain,
     Code,
-    Evidence,
     Facts,
     Figures,
     Fold,
@@ -32,15 +29,7 @@ from perfcheck.report.run.cells import cells
 from perfcheck.report.run.courses import STATES
 from perfcheck.report.run.source import Run
 
-_TOLD: Final = 3
-"""Causes of which all is told; the others are named."""
-_LAG: Final = re.compile(r"(?P<state>.*) \((?P<lag>(?:within |about |\+)[^()]*)\)")
 _TONES: Final = {Answer.CONFIRMED: Tone.GOOD, Answer.REFUTED: Tone.BAD, Answer.UNTESTED: Tone.WARNING}
-
-
-def words_of(cause: str) -> str:
-    """Return a cause as words: `queue overflow`."""
-    return cause.replace("_", " ")
 
 
 def conclusion(record: RunRecord) -> str:
@@ -56,14 +45,10 @@ def conclusion(record: RunRecord) -> str:
 def bottleneck_blocks(run: Run) -> Iterator[Block]:
     """Yield all that is known of the bottleneck, the most probable cause first."""
     record = run.record
-    yield Paragraph(text=conclusion(record), tone=_tone(record.diagnosis[0]))
-    yield from _cause(record.diagnosis[0])
+    yield Paragraph(text=conclusion(record), tone=tone_of(record.diagnosis[0]))
+    yield from cause_blocks(record.diagnosis[0])
     yield from _limits(run)
-    rest = [cause for cause in record.diagnosis[1:] if cause.confidence > 0]
-    for cause in rest[: _TOLD - 1]:
-        yield Fold(summary=f"less probable: {_named(cause)}", blocks=tuple(_cause(cause)))
-    if rest[_TOLD - 1 :]:
-        yield Paragraph(text=f"Also possible: {', '.join(map(_named, rest[_TOLD - 1 :]))}.")
+    yield from other_causes(record.diagnosis)
     yield from _entries(record)
     yield from _confirmations(record)
     if record.profiles:
@@ -81,38 +66,8 @@ def bottleneck_blocks(run: Run) -> Iterator[Block]:
         )  # fmt: skip
 
 
-def _tone(cause: DiagnosisRecord) -> Tone:
-    return Tone.GOOD if cause.cause == HEALTHY else Tone.WARNING
-
-
 def _pct(cause: DiagnosisRecord) -> str:
     return f"{100 * cause.confidence:.0f} % probable"
-
-
-def _named(cause: DiagnosisRecord) -> str:
-    return named_cause(cause).replace("_", " ")
-
-
-def _cause(cause: DiagnosisRecord) -> Iterator[Block]:
-    if len(cause.chain) > 1:
-        states, lags = zip(*(_state(each) for each in cause.chain), strict=True)
-        caption = "From the first state that was seen to the symptom."
-        yield Chain(
-            states=states, lags=lags[1:],
-            caption=f"{caption} It rests on {cause.chain_rests_on}." if cause.chain_rests_on else caption,
-        )  # fmt: skip
-    if cause.fix_first:
-        yield Paragraph(text=f"Fix first: {cause.fix_first}", tone=Tone.INFO)
-    if cause.advice:
-        yield Paragraph(text=f"What to do: {cause.advice}", tone=Tone.INFO)
-    if cause.evidence_for or cause.evidence_against:
-        yield Evidence(speaks_for=cause.evidence_for, speaks_against=cause.evidence_against)
-
-
-def _state(text: str) -> tuple[str, str]:
-    """Return a state of a chain and the lag that was seen before it: `loss (within 100 ms)`."""
-    found = _LAG.fullmatch(text)
-    return (words_of(text), "") if found is None else (words_of(found["state"]), found["lag"])
 
 
 def _limits(run: Run) -> Iterator[Block]:
@@ -144,7 +99,7 @@ def _entries(record: RunRecord) -> Iterator[Block]:
         yield Table(
             headings=("traffic", "its own bottleneck", "what to do"),
             rows=tuple(
-                (Cell(text=name), Cell(text=_named(cause), tone=_tone(cause)), Cell(text=cause.advice))
+                (Cell(text=name), Cell(text=named(cause), tone=tone_of(cause)), Cell(text=cause.advice))
                 for name, cause in entries.items()
             ),
             caption="The diagnosis of each traffic entry alone.",

@@ -11,8 +11,8 @@ from perfcheck.model.record import DiagnosisRecord
 from perfcheck.output.cases import MEASURED, Case, Status
 from perfcheck.output.rows import remarks
 from perfcheck.output.table import plain_tally
+from perfcheck.report.causes import words_of
 from perfcheck.report.document import Badge, Block, Bullets, Cell, Facts, Fold, Paragraph, Table, Tone
-from perfcheck.report.run.bottleneck import words_of
 from perfcheck.report.run.circumstances import changed, machine_line
 from perfcheck.report.run.source import Run
 
