@@ -14,6 +14,7 @@ from perfcheck.cli.diagnosing import NO_LIMIT, diagnose
 from perfcheck.cli.faults import list_faults, run_faults, write_fault
 from perfcheck.cli.history import history
 from perfcheck.cli.kernel_arguments import add_kernel_commands
+from perfcheck.cli.report_arguments import add_report
 from perfcheck.cli.show import show
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.printable import printable_lines
@@ -49,6 +50,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     _add_diagnose(subparsers)
     _add_calibrate(subparsers)
     _add_history(subparsers)
+    add_report(subparsers)
     _add_faults(subparsers)
     add_kernel_commands(subparsers)
 
@@ -214,6 +216,9 @@ def _add_run(subparsers: _Subparsers) -> None:
     run.add_argument("--baseline-name", metavar="NAME", help="name of a set of baselines")
     _add_tolerance(run)
     run.add_argument("--history", type=_path, metavar="DIR", help="append each run to the history in DIR")
+    run.add_argument(
+        "--report", type=_path, metavar="PATH", help="write a report to PATH, which ends with .html, .md or .pdf"
+    )
     run.set_defaults(command=commands.run, judges=True)
 
 

@@ -41,6 +41,7 @@ from perfcheck.output import (
 from perfcheck.output.cases import untrusted
 from perfcheck.output.rows import scenario_label
 from perfcheck.output.terminal import console_for
+from perfcheck.report.when_over import ReportWhenOver
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.runner.keeping import Keep
@@ -79,12 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
     check_kernels(options.kernel)
     console = console_for(stderr=arguments.json == STDOUT)
     histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
-    outputs = Outputs([*_json_lines(arguments), *histories, *_reports(console, arguments, files)])
+    report = ReportWhenOver(arguments.report)
+    outputs = Outputs([*_json_lines(arguments), *histories, report, *_reports(console, arguments, files)])
     verdicts: list[Verdict] = []
     wrong: list[PerfcheckError] = []
     progress = ConsoleProgress(console)
     runner = Runner.create(options, progress)
-    with begun(runner, progress, outputs) as refusal:
+    # The report is written when the session has ended: it needs the files of series and events.
+    with report, begun(runner, progress, outputs) as refusal:
         measured = recorded(scenarios, runner.run, runner.unmeasured, refusal=refusal, wrong=wrong)
         for scenario, record in zip(scenarios, measured, strict=True):
             progress.clear()
@@ -94,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
                 # The last step of a scenario: what went wrong before leaves the stored baseline as it is.
                 told = stored(runner, scenario, record, keep, unwritten=unwritten, wrong=wrong)
                 console.print(f"{scenario.label}: baseline {told}", soft_wrap=True)
-    return final_status(verdicts, wrong, outputs.problems)
+    return final_status(verdicts, wrong, (*outputs.problems, *report.problems))
 
 
 def _keep(arguments: argparse.Namespace) -> Keep | None:

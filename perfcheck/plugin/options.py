@@ -42,6 +42,7 @@ class PluginOptions:
     trace_outside: bool = False
     events_path: Path | None = None
     series_path: Path | None = None
+    report_path: Path | None = None
     budget_pct: float | None = None
     debug: bool = False
     kernel: str | None = None
@@ -143,6 +144,10 @@ SERIES: Final = Option(
     flags=("--perfcheck-series",), metavar="PATH", parse=_for_argparse(_path),
     help="write time series of all runs to PATH, a Parquet file",
 )  # fmt: skip
+REPORT: Final = Option(
+    flags=("--perfcheck-report",), metavar="PATH", parse=_for_argparse(_path),
+    help="write a report of the session to PATH, which ends with .html, .md or .pdf",
+)  # fmt: skip
 RULES: Final = Option(
     flags=("--perfcheck-rules",), kind="folders", metavar="DIR", parse=_for_argparse(_path),
     help="folder with more diagnosis rules; can be repeated",
@@ -170,7 +175,7 @@ DEBUG: Final = Option(
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    SERIES, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, KERNEL, TIME, DEBUG,
+    SERIES, REPORT, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, KERNEL, TIME, DEBUG,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -258,6 +263,7 @@ def read(config: pytest.Config) -> PluginOptions:
         history_dir=chosen.path(HISTORY) if sides is None else None,
         events_path=_own(config, chosen.path(EVENTS)),
         series_path=_own(config, chosen.path(SERIES)),
+        report_path=_report(chosen),
         budget_pct=_value(chosen, BUDGET, _percent),
         debug=debugging(config),
         kernel=_value(chosen, KERNEL, _kernel_name),
@@ -271,6 +277,21 @@ def _own(config: pytest.Config, path: Path | None) -> Path | None:
     """Return a file of this process alone: pytest-xdist's workers cannot write one file together."""
     worker = getattr(config, "workerinput", {}).get("workerid")
     return path.with_name(f"{path.stem}.{worker}{path.suffix}") if path is not None and worker else path
+
+
+def _report(chosen: _Chosen) -> Path | None:
+    """Return where the report is to be written; pytest.UsageError where it cannot."""
+    path = chosen.path(REPORT)
+    if path is None:
+        return None
+    from perfcheck.errors import UsageError
+    from perfcheck.report.write import require_possible
+
+    try:
+        require_possible(path)
+    except UsageError as error:
+        raise pytest.UsageError(f"{chosen.source(REPORT)}: {error}") from None
+    return path
 
 
 def debugging(config: pytest.Config) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -17,6 +18,9 @@ GROUP: Final = "perfcheck"
 
 LEFT_OUT_KEY: Final = "perfcheck_left_out"
 """In workeroutput: how many scenarios the worker deselected; all workers collect the same."""
+
+RECORDS: Final = "records.jsonl"
+"""In the shared folder: the records of all workers, where the session has a report."""
 
 _FOLDER: Final = pytest.StashKey[str]()
 _LEFT_OUT: Final = pytest.StashKey[int]()
@@ -33,7 +37,16 @@ def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, An
         folder = tempfile.mkdtemp(prefix="perfcheck-session-")
         config.stash[_FOLDER] = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        config.add_cleanup(lambda: _write_report(config, Path(folder)))
     workerinput[SHARED_KEY] = config.stash[_FOLDER]
+
+
+def _write_report(config: pytest.Config, folder: Path) -> None:
+    """Write the report of what the workers measured, where one was asked for."""
+    if (folder / RECORDS).exists():
+        from perfcheck.plugin.final_report import write_final_report
+
+        write_final_report(config, folder)
 
 
 def note_left_out(config: pytest.Config, count: int) -> None:

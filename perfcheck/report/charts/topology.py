@@ -20,7 +20,10 @@ MOST_LABELLED: Final = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """A link between two hosts: `label` is short, in lines that LINE_BREAK is between; `settings` and `proof` are told where one points at it."""
+    """A link between two hosts: `label` is short, its lines separated by LINE_BREAK.
+
+    `settings` and `proof` are told where one points at it.
+    """
 
     first: str
     second: str

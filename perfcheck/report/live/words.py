@@ -43,8 +43,10 @@ def _sentences(gathering: Gathering, whole: Stretch, found: LiveDiagnosis | None
         yield (f"{whole.again_pct:.3g} % of {counts['data_segs_out']:,} data segments were retransmitted.")
     raised = sum(gathering.alarms.raised.values())
     names = ", ".join(f"{name} {number:,}" for name, number in gathering.alarms.raised.most_common(4))
-    yield f"{count(raised, 'alert')} {'was' if raised == 1 else 'were'} raised ({names})." if raised else (
-        "No alert was raised."
+    yield (
+        f"{count(raised, 'alert')} {'was' if raised == 1 else 'were'} raised ({names})."
+        if raised
+        else ("No alert was raised.")
     )
     if found is None:
         yield "No connection was seen, so that there is nothing to diagnose."

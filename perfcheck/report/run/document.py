@@ -36,11 +36,16 @@ def run_document(given: Given, *, step: Step | None = None) -> Document:
     return Document(
         title=_title(runs), subtitle=_subtitle(runs), badge=badge(runs), lead=tuple(lead(runs, given.notes)),
         sections=(
-            *([Section(anchor="verdicts", title="All verdicts", blocks=tuple(all_cases(runs)))] if len(runs) > 1 else ()),
-            *(sections[place] for place in order),
+            *_verdicts(runs), *(sections[place] for place in order),
         ),
         footer=f"Made by perfcheck {VERSION}. Numbers are medians of the trials that count, unless said otherwise.",
     )  # fmt: skip
+
+
+def _verdicts(runs: Sequence[Run]) -> Iterator[Section]:
+    """Yield the table of all cases; a single scenario's stand in its own part."""
+    if len(runs) > 1:
+        yield Section(anchor="verdicts", title="All verdicts", blocks=tuple(all_cases(runs)))
 
 
 def _title(runs: Sequence[Run]) -> str:

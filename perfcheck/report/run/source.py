@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,10 @@ from perfcheck.output.series import SeriesKind, SeriesReader
 from perfcheck.report.history.story import Story
 
 _SLUG: Final = 40
+
+
+_Told = tuple[Mapping[int, tuple[Alert, ...]], str]
+"""The alerts of a run by trial, and why there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,22 +113,42 @@ class Run:
 
 
 def runs_of(given: Given) -> tuple[Run, ...]:
-    """Read the files that the records name, and return the runs in the order given."""
-    found_alerts = _alerts_of(given.sources)
+    """Read the files that the records name, and return the runs in the order given.
+
+    Of a measurement side by side the record of A is what B, which comes after it, is compared with.
+    """
+    told = list(_paired(given))
+    alerts = _alerts_of([source for source, _ in told])
     return tuple(
-        _run(number, source, given, *found_alerts[source.record.run_id])
-        for number, source in enumerate(given.sources, start=1)
+        _run(number, source, baseline, given, alerts[source.record.run_id])
+        for number, (source, baseline) in enumerate(told, start=1)
     )
 
 
-def _run(number: int, source: Source, given: Given, alerts: Mapping[int, tuple[Alert, ...]], no_alerts: str) -> Run:
-    label = scenario_label(source.record)
-    baseline = given.baselines.get(label)
+def _paired(given: Given) -> Iterator[tuple[Source, Source | None]]:
+    """Yield each record with what it is compared with, as far as that is given."""
+    sides: dict[str, Source] = {}
+    after = [*given.sources[1:], None]
+    for source, following in zip(given.sources, after, strict=False):
+        record, label = source.record, scenario_label(source.record)
+        if record.sides is None and following is not None and _is_other_side(following.record, label):
+            sides[label] = source
+        else:
+            yield source, sides.pop(label, None) if record.sides is not None else given.baselines.get(label)
+
+
+def _is_other_side(record: RunRecord, label: str) -> bool:
+    """Whether a record is B of a measurement side by side of this scenario."""
+    return record.sides is not None and scenario_label(record) == label
+
+
+def _run(number: int, source: Source, baseline: Source | None, given: Given, alerts: _Told) -> Run:
+    by_trial, no_alerts = alerts
     return Run(
         number=number, source=source, cases=cases(source.record, strict=given.strict), series=recorded(source),
-        alerts=alerts, no_alerts=no_alerts, baseline=baseline,
+        alerts=by_trial, no_alerts=no_alerts, baseline=baseline,
         baseline_series=recorded(baseline) if baseline is not None else Recorded(),
-        stories=tuple(given.stories.get(label, ())),
+        stories=tuple(given.stories.get(scenario_label(source.record), ())),
     )  # fmt: skip
 
 
@@ -144,9 +168,6 @@ def recorded(source: Source) -> Recorded:
     if not kinds:
         return Recorded(missing=f"{named.file} has no time series of this run")
     return Recorded(reader=reader, kinds=kinds, interval_ms=named.interval_ms)
-
-
-_Told = tuple[Mapping[int, tuple[Alert, ...]], str]
 
 
 def _alerts_of(sources: Sequence[Source]) -> dict[str, _Told]:
