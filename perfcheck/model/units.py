@@ -134,7 +134,9 @@ def readable_unit(largest: float, unit: str) -> tuple[float, str]:
         return factor / DURATION_NS[unit], name
     if unit in _STEPS:
         return _step(largest, _STEPS[unit])
-    return 1.0, {"pct": "%", "insns": "instructions", "per_s": "per s", "1": "", "ratio": ""}.get(unit, unit)
+    return 1.0, {"pct": "%", "insns": "instructions", "per_s": "per s", "segs": "segments", "1": "", "ratio": ""}.get(
+        unit, unit
+    )
 
 
 def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:

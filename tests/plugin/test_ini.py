@@ -50,6 +50,7 @@ EVERY: Final[dict[str, Any]] = {
     "perfcheck_budget": "5%",
     "perfcheck_events": "out/events.jsonl",
     "perfcheck_series": "out/series.parquet",
+    "perfcheck_report": "out/report.md",
     "perfcheck_why": True,
     "perfcheck_rules": ["ours", "theirs"],
     "perfcheck_tolerance": ["tcp.rtt_us.p99=5%", "tcp.rtt_us.p50=6%"],
@@ -126,6 +127,7 @@ def test_every_option_can_stand_in_a_file(told: Suite, form: str) -> None:
         time="real",
         events_path=path / "out/events.jsonl",
         series_path=path / "out/series.parquet",
+        report_path=path / "out/report.md",
         budget_pct=5.0,
         debug=True,
     )

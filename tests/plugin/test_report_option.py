@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+# Sessions within this process forget what they loaded, and numpy cannot be loaded twice.
+import perfcheck.report.html
+import perfcheck.report.run  # noqa: F401
+
 if TYPE_CHECKING:
     from plugin_suite import Suite
 
@@ -27,7 +31,8 @@ def test_two_workers_make_one_report(suite: Suite) -> None:
     names = [path.name for path in suite.pytester.path.glob("report*")]
     assert names == ["report.html"]
     page = (suite.pytester.path / "report.html").read_text()
-    assert page.count('<section id="run-') >= 3 or page.count('id="run-') >= 3
+    assert page.count('id="run-1-') > 0
+    assert page.count('id="run-3-') > 0
 
 
 def test_what_could_not_be_measured_is_in_the_report(suite: Suite) -> None:

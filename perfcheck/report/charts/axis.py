@@ -42,6 +42,12 @@ class Axis:
         """Return the title of one value of this axis in a tooltip."""
         return f"{name} ({self.unit})" if self.unit else name
 
+    def text(self, value: float) -> str:
+        """Return a value in the axis' unit as words have it: `20.13 ms`."""
+        short = f"{value / self.divisor:,.4g}"
+        number = f"{float(short.replace(',', '')):,.0f}" if "e+" in short else short
+        return f"{number} {self.unit}" if self.unit else number
+
     def shown(self, values: Sequence[float]) -> list[float | None]:
         """Return values in the axis' unit, with the digits that can be told apart; None for what is not known."""
         return [rounded(value / self.divisor) for value in values]

@@ -16,6 +16,8 @@ from perfcheck.report.document import Chart
 HEIGHT: Final = 200
 POINTS: Final = 120
 """Steps of one curve at most."""
+LONG_TAIL: Final = 8
+"""Times the median: beyond them the scale is logarithmic."""
 MARKED: Final = (50, 90, 99)
 """Percentiles that are marked, as far as there are enough values for them."""
 
@@ -46,8 +48,15 @@ def cdf(labels: Labels, sides: Sequence[Side]) -> Chart:
     names = [side.name for side in sides]
     return Chart(
         name=labels.name, title=labels.title, summary=labels.summary or _summary(axis, sides),
-        spec=layered(_layers(axis, names), height=HEIGHT), columns=columns,
+        spec=layered(_layers(axis, names, logarithmic=_is_long(sides)), height=HEIGHT), columns=columns,
     )  # fmt: skip
+
+
+def _is_long(sides: Sequence[Side]) -> bool:
+    """Whether the largest value is so far from the median that an even scale would show nothing of the others."""
+    values = np.concatenate([np.asarray(side.values, float) for side in sides]) if sides else np.zeros(0)
+    values = values[np.isfinite(values)]
+    return len(values) > 0 and float(values.min()) > 0 and float(values.max()) > LONG_TAIL * float(np.median(values))
 
 
 def _steps(ordered: np.ndarray) -> list[tuple[float, float]]:
@@ -70,10 +79,11 @@ def _add(
     columns["mark"].append(None if percentile is None else f"p{percentile}")
 
 
-def _layers(axis: Axis, names: Sequence[str]) -> list[Spec]:
+def _layers(axis: Axis, names: Sequence[str], *, logarithmic: bool) -> list[Spec]:
+    scale = {"type": "log", "nice": False} if logarithmic else {"zero": False, "nice": True}
     x = {
-        "field": "value", "type": "quantitative", "scale": {"zero": False, "nice": True},
-        "axis": {"title": axis.title, "grid": False},
+        "field": "value", "type": "quantitative", "scale": scale,
+        "axis": {"title": f"{axis.title}, logarithmic" if logarithmic else axis.title, "grid": False, "tickCount": 8},
     }  # fmt: skip
     y = {
         "field": "share", "type": "quantitative", "scale": {"domain": [0, 100]},
@@ -81,7 +91,7 @@ def _layers(axis: Axis, names: Sequence[str]) -> list[Spec]:
     }  # fmt: skip
     colour = {
         "field": "side", "type": "nominal", "scale": {"domain": list(names)},
-        "legend": {"title": None, "symbolType": "stroke"},
+        "legend": {"title": None, "symbolType": "stroke"} if len(names) > 1 else None,
     }  # fmt: skip
     tooltip = [
         told("side", "of", text=True), told("value", axis.titled("value")),
@@ -125,6 +135,5 @@ def _summary(axis: Axis, sides: Sequence[Side]) -> str:
 
 
 def _median(axis: Axis, side: Side) -> str:
-    middle, largest = axis.shown([float(np.median(side.values)), float(np.max(side.values))])
-    unit = f" {axis.unit}" if axis.unit else ""
-    return f"{side.name}: {len(side.values):,} values, median {middle:,}{unit}, largest {largest:,}{unit}"
+    middle, largest = (axis.text(float(found(side.values))) for found in (np.median, np.max))
+    return f"{side.name}: {len(side.values):,} values, median {middle}, largest {largest}"

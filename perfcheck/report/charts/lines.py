@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -221,9 +222,8 @@ def _summary(axis: Axis, series: Sequence[Line]) -> str:
 
 
 def _range(axis: Axis, one: Line) -> str:
-    known_values = [value for value in axis.shown(one.high or one.mean) if value is not None]
-    lowest = [value for value in axis.shown(one.low or one.mean) if value is not None]
-    if not known_values:
+    highest = [value for value in one.high or one.mean if math.isfinite(value)]
+    lowest = [value for value in one.low or one.mean if math.isfinite(value)]
+    if not highest or not lowest:
         return f"{one.name}: no values"
-    unit = f" {axis.unit}" if axis.unit else ""
-    return f"{one.name}: {min(lowest):,} to {max(known_values):,}{unit}"
+    return f"{one.name}: {axis.text(min(lowest))} to {axis.text(max(highest))}"

@@ -25,12 +25,13 @@ def bars(labels: Labels, shares: Mapping[str, Mapping[str, float]]) -> Chart:
                 columns["subject"].append(subject)
                 columns["part"].append(part)
                 columns["share"].append(rounded(share))
-    order = list(dict.fromkeys(part for parts in shares.values() for part in parts))
+    drawn = set(columns["part"])
+    order = [part for part in dict.fromkeys(part for parts in shares.values() for part in parts) if part in drawn]
     mark = {"type": "bar", "height": {"band": 0.7}}
     encoding = {
         "x": {
             "field": "share", "type": "quantitative", "stack": "zero", "scale": {"domain": [0, 100], "clamp": True},
-            "axis": {"title": f"{labels.quantity} (%)"},
+            "axis": {"title": f"{labels.quantity} (%)", "values": [0, 25, 50, 75, 100]},
         },
         "y": {"field": "subject", "type": "nominal", "sort": list(shares), "axis": {"title": None, "labelLimit": 160}},
         "color": _parts(order),
@@ -54,7 +55,7 @@ def areas(labels: Labels, moments: Moments, shares: Mapping[str, Sequence[float]
                 columns["t"].append(rounded(t_s))
                 columns["part"].append(part)
                 columns["share"].append(share)
-    mark = {"type": "area", "interpolate": "step-after", "clip": True, "line": False, "tooltip": None}
+    mark = {"type": "area", "interpolate": "step-after", "clip": True, "line": False, "opacity": 0.85, "tooltip": None}
     y = {
         "field": "share", "type": "quantitative", "stack": "zero",
         "axis": {"title": f"{labels.quantity} (%)", "values": [0, 25, 50, 75, 100]}, "scale": {"domain": [0, 100]},

@@ -14,6 +14,8 @@ from perfcheck.report.document import Chart
 
 ROW: Final = 34
 """Pixels of height of a side."""
+LEAST_SPAN: Final = 0.1
+"""Share of the largest value that the scale spans at least."""
 
 
 def trials(labels: Labels, sides: Sequence[Side]) -> Chart:
@@ -28,17 +30,29 @@ def trials(labels: Labels, sides: Sequence[Side]) -> Chart:
         columns["value"] += [*axis.shown(side.values), None]
         columns["median"] += [*([None] * len(side.values)), *axis.shown([median(side.values)])]
     names = [side.name for side in sides if len(side.values)]
+    domain = axis.shown(_domain([value for side in sides for value in side.values]))
     return Chart(
         name=labels.name, title=labels.title, summary=labels.summary or _summary(axis, sides),
-        spec=layered(_layers(axis, names), height=ROW * max(len(names), 1)), columns=columns,
+        spec=layered(_layers(axis, names, domain), height=ROW * max(len(names), 1)), columns=columns,
     )  # fmt: skip
 
 
-def _layers(axis: Axis, names: Sequence[str]) -> list[Spec]:
+def _domain(values: Sequence[float]) -> list[float]:
+    """Return the ends of the scale: wide enough that noise does not look like a change."""
+    if not values:
+        return [0.0, 1.0]
+    low, high = min(values), max(values)
+    least = LEAST_SPAN * max(abs(low), abs(high)) or 1.0
+    margin = max(high - low, least) * 0.06
+    wanting = max(least - (high - low), 0.0) / 2
+    return [low - wanting - margin if low < 0 else max(low - wanting - margin, 0.0), high + wanting + margin]
+
+
+def _layers(axis: Axis, names: Sequence[str], domain: Sequence[float | None]) -> list[Spec]:
     def x(field: str) -> Spec:
         return {
-            "field": field, "type": "quantitative", "axis": {"title": axis.title, "grid": True},
-            "scale": {"zero": False, "nice": True, "padding": 12},
+            "field": field, "type": "quantitative", "axis": {"title": axis.title, "grid": True, "tickCount": 6},
+            "scale": {"zero": False, "nice": False, "domain": list(domain)},
         }  # fmt: skip
 
     y = {"field": "side", "type": "nominal", "sort": list(names), "axis": {"title": None, "labelLimit": 160}}
@@ -67,6 +81,7 @@ def _summary(axis: Axis, sides: Sequence[Side]) -> str:
 
 
 def _side(axis: Axis, side: Side) -> str:
-    low, middle, high = axis.shown([min(side.values), median(side.values), max(side.values)])
-    unit = f" {axis.unit}" if axis.unit else ""
-    return f"{side.name}: {len(side.values)} trials from {low:,} to {high:,}{unit}, median {middle:,}{unit}"
+    low, middle, high = (axis.text(value) for value in (min(side.values), median(side.values), max(side.values)))
+    if len(side.values) == 1:
+        return f"{side.name}: {middle}"
+    return f"{side.name}: {len(side.values)} trials from {low} to {high}, median {middle}"

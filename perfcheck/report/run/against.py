@@ -109,7 +109,7 @@ def trial_blocks(run: Run) -> Iterator[Block]:
 def _how(run: Run) -> str:
     text = "Each dot is one trial, the bar is the median, which is the run's value."
     if run.baseline is None and any(compared.baseline is not None for compared in run.record.comparisons):
-        text += " Of the stored baseline the median is known here; `--baseline-record` shows its trials."
+        text += " Of the stored baseline the median is known here; with --baseline-record its trials are shown."
     return text
 
 

@@ -13,7 +13,7 @@ from perfcheck.model.units import format_value
 from perfcheck.output.real_links import real_link_lines
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.charts.topology import LINE_BREAK, Joined, topology
-from perfcheck.report.document import Block, Bullets, Figures, Paragraph, Table
+from perfcheck.report.document import Block, Bullets, Figures, Fold, Paragraph, Table
 from perfcheck.report.run.cells import cells
 from perfcheck.report.run.source import Run
 
@@ -57,31 +57,27 @@ def network_blocks(run: Run) -> Iterator[Block]:
         yield Figures(charts=(drawn,))
     rows = [row for link in links for row in _rows(link)]
     if rows:
-        yield Table(
+        table = Table(
             headings=("link", "direction", "what", "asked", "measured before the traffic"),
             rows=tuple(cells(*row) for row in rows),
             caption="The proof of each link: a probe measured it with nothing else on it. Delays are one way, with the "
             "time that the probe's packet takes on the line.",
         )  # fmt: skip
+        proved = sum(link.proof is not None for link in links)
+        yield Fold(
+            summary=f"proof: {proved} of {len(links)} links measured before the traffic, as asked", blocks=(table,)
+        )
     real = tuple(real_link_lines(record))
     if real:
         yield Bullets(items=real)
-    settings = [(link, key, value) for link in links for key, value in link.settings.items()]
+    settings = [(link.label, key, value) for link in links for key, value in link.settings.items()]
+    settings += _host_settings(record)
     if settings:
-        yield Table(
-            headings=("link", "setting", "asked"),
-            rows=tuple(
-                cells(link.label, key, value) for link, key, value in settings
-            ),
-            caption="All settings of the links in the scenario; without a direction they are of both.",
+        table = Table(
+            headings=("link or host", "setting", "asked"), rows=tuple(cells(*row) for row in settings),
+            caption="All settings of links and hosts in the scenario; without a direction a link's are of both.",
         )  # fmt: skip
-    own = [(host, key, value) for host, key, value in _host_settings(record)]
-    if own:
-        yield Table(
-            headings=("host", "setting", "value"),
-            rows=tuple(cells(*row) for row in own),
-            caption="Settings of the hosts in the scenario.",
-        )  # fmt: skip
+        yield Fold(summary=f"settings: {len(settings)}", blocks=(table,))
 
 
 def links_of(record: RunRecord) -> tuple[LinkOf, ...]:
