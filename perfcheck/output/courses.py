@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from perfcheck.model.catalogue import CATALOGUE
@@ -20,6 +22,21 @@ COUNTED: Final = (
     ("qdisc.drops", "drops"),
 )  # fmt: skip
 """Counts that are marked where they are not 0."""
+_OF_INTERVALS: Final[Mapping[str, str]] = MappingProxyType({
+    "app.throughput_bps": "rate at which data arrived at the receiver",
+    "app.requests_per_s": "requests that were answered",
+    "app.latency_us": "time from a request to its answer",
+    "app.connections_per_s": "connections that were established",
+    "app.connect_us": "time until a connection was established",
+    "app.first_byte_us": "time from the begin of a connection to its first byte",
+    "tcp.rtt_us": "round trip of the segments that were acknowledged",
+    "tcp.cwnd_segs": "congestion window",
+    "tcp.retrans_segs": "segments retransmitted",
+    "qdisc.link_queue_bytes": "what waits in the queue of the emulated link",
+    "cpu.busy_pct": "CPU time of the host's processes, where 100 % is one CPU",
+})  # fmt: skip
+"""What the telling metrics are of each interval; the catalogue says what they are of a whole run."""
+_STATS: Final = {"p50": "median", "p90": "90th percentile", "p99": "99th percentile"}
 WHOLE: Final = "(all)"
 """Stands for the whole machine, of which a curve has no subject."""
 
@@ -47,6 +64,16 @@ def unit_of(metric: str) -> str:
     if spec is not None:
         return spec.unit
     return next((unit for unit in ("bytes", "pct", "us", "bps") if f"_{unit}" in metric), "count")
+
+
+def meaning_of(metric: str) -> str:
+    """Return what a metric of series is: `round trip of the segments that were acknowledged, median`."""
+    stem, _, stat = metric.rpartition(".")
+    if stat in _STATS and stem in _OF_INTERVALS:
+        return f"{_OF_INTERVALS[stem]}, {_STATS[stat]}"
+    spec = spec_of(metric)
+    known = _OF_INTERVALS.get(metric)
+    return known or (spec.meaning if spec is not None else "the application's own figure")
 
 
 def spec_of(metric: str) -> MetricSpec | None:

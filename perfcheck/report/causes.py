@@ -9,10 +9,12 @@ from typing import Final
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.record import DiagnosisRecord
 from perfcheck.output.diagnosis import named_cause
-from perfcheck.report.document import Block, Chain, Evidence, Fold, Paragraph, Tone
+from perfcheck.report.document import Block, Bullets, Chain, Evidence, Fold, Paragraph, Tone
 
 TOLD: Final = 3
 """Causes of which all is told; the others are named."""
+_CONDITION: Final = re.compile(r"[<>=]|was not measured")
+"""What the conditions at the end of evidence have, and its words have not."""
 _LAG: Final = re.compile(r"(?P<state>.*) \((?P<lag>(?:within |about |\+)[^()]*)\)", re.DOTALL)
 
 
@@ -45,7 +47,19 @@ def cause_blocks(cause: DiagnosisRecord) -> Iterator[Block]:
     if cause.advice:
         yield Paragraph(text=f"What to do: {cause.advice}", tone=Tone.INFO)
     if cause.evidence_for or cause.evidence_against:
-        yield Evidence(speaks_for=cause.evidence_for, speaks_against=cause.evidence_against)
+        yield Evidence(
+            speaks_for=_sentences(cause.evidence_for), speaks_against=_sentences(cause.evidence_against)
+        )  # fmt: skip
+        yield Fold(
+            summary="the figures behind this evidence",
+            blocks=(Bullets(items=(*cause.evidence_for, *cause.evidence_against)),),
+        )
+
+
+def _sentences(evidence: Sequence[str]) -> tuple[str, ...]:
+    """Return what evidence says, without the conditions that were asked of figures."""
+    found = (text.rpartition(": ") for text in evidence)
+    return tuple(said if said and _CONDITION.search(asked) else said + colon + asked for said, colon, asked in found)
 
 
 def other_causes(causes: Sequence[DiagnosisRecord]) -> Iterator[Block]:

@@ -42,11 +42,14 @@ class Axis:
         """Return the title of one value of this axis in a tooltip."""
         return f"{name} ({self.unit})" if self.unit else name
 
-    def text(self, value: float) -> str:
-        """Return a value in the axis' unit as words have it: `20.13 ms`."""
+    def text(self, *values: float) -> str:
+        """Return a value, or the range between two, in the axis' unit as words have it: `20.13 ms`, `0 to 3 ms`."""
+        numbers = " to ".join(dict.fromkeys(map(self._number, values)))
+        return f"{numbers} {self.unit}" if self.unit else numbers
+
+    def _number(self, value: float) -> str:
         short = f"{value / self.divisor:,.4g}"
-        number = f"{float(short.replace(',', '')):,.0f}" if "e+" in short else short
-        return f"{number} {self.unit}" if self.unit else number
+        return f"{float(short):,.0f}" if "e+" in short else short
 
     def shown(self, values: Sequence[float]) -> list[float | None]:
         """Return values in the axis' unit, with the digits that can be told apart; None for what is not known."""

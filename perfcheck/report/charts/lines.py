@@ -226,4 +226,4 @@ def _range(axis: Axis, one: Line) -> str:
     lowest = [value for value in one.low or one.mean if math.isfinite(value)]
     if not highest or not lowest:
         return f"{one.name}: no values"
-    return f"{one.name}: {axis.text(min(lowest))} to {axis.text(max(highest))}"
+    return f"{one.name}: {axis.text(min(lowest), max(highest))}"

@@ -55,7 +55,15 @@ def areas(labels: Labels, moments: Moments, shares: Mapping[str, Sequence[float]
                 columns["t"].append(rounded(t_s))
                 columns["part"].append(part)
                 columns["share"].append(share)
-    mark = {"type": "area", "interpolate": "step-after", "clip": True, "line": False, "opacity": 0.85, "tooltip": None}
+    mark = {
+        "type": "area",
+        "interpolate": "step-after",
+        "clip": True,
+        "line": False,
+        "opacity": 1,
+        "fillOpacity": 0.9,
+        "tooltip": None,
+    }
     y = {
         "field": "share", "type": "quantitative", "stack": "zero",
         "axis": {"title": f"{labels.quantity} (%)", "values": [0, 25, 50, 75, 100]}, "scale": {"domain": [0, 100]},

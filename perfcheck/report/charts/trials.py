@@ -81,7 +81,7 @@ def _summary(axis: Axis, sides: Sequence[Side]) -> str:
 
 
 def _side(axis: Axis, side: Side) -> str:
-    low, middle, high = (axis.text(value) for value in (min(side.values), median(side.values), max(side.values)))
+    middle = axis.text(median(side.values))
     if len(side.values) == 1:
         return f"{side.name}: {middle}"
-    return f"{side.name}: {len(side.values)} trials from {low} to {high}, median {middle}"
+    return f"{side.name}: {len(side.values)} trials, {axis.text(min(side.values), max(side.values))}, median {middle}"

@@ -18,6 +18,7 @@ from perfcheck.output.courses import (
     COUNTED,
     TELLING,
     WHOLE,
+    meaning_of,
     phase_begins,
     spec_of,
     subject_name,
@@ -28,10 +29,12 @@ from perfcheck.output.series import Drawn, SeriesReader
 from perfcheck.report.charts.happenings import happenings
 from perfcheck.report.charts.lines import Labels, Line, Moments, Phase, lines
 from perfcheck.report.charts.shares import areas
-from perfcheck.report.document import Block, Bullets, Chart, Figures, Paragraph
+from perfcheck.report.document import Block, Bullets, Chart, Figures, Fold, Paragraph
 from perfcheck.report.run.source import Run
 
 MOST_CHARTS: Final = 8
+FIRST: Final = 4
+"""Charts that are seen at once; the others are folded."""
 MOST_LINES: Final = 6
 """Lines of one chart; of more subjects those with the largest values are drawn, and the others named."""
 _FINEST: Final = 400
@@ -103,7 +106,10 @@ def _blocks(run: Run, reader: SeriesReader, values: int) -> Iterator[Block]:
         for metric in metrics
     ]  # fmt: skip
     yield Paragraph(text=f"{why} {_how_drawn(course, run)}")
-    yield Figures(charts=(*charts, *_states(run, drawn, moments), *_alerts(run, course)))
+    yield Figures(charts=(*charts[:FIRST], *_alerts(run, course)))
+    more = (*charts[FIRST:], *_states(run, drawn, moments))
+    if more:
+        yield Fold(summary=f"{len(more)} more charts over time", blocks=(Figures(charts=more),))
     if left_out:
         yield Bullets(items=tuple(left_out))
     if run.no_alerts:
@@ -157,7 +163,9 @@ def telling(run: Run, trial: int) -> list[str]:
     """Return the metrics to be drawn: those that failed, then the most telling ones that have values."""
     there = {kind.metric for kind in run.series.kinds if kind.trial == trial}
     failed = [found for case in run.failed if (found := _series_metric(_base(case), there)) is not None]
-    wanted = list(dict.fromkeys([*failed, *(metric for metric in TELLING if metric in there)]))
+    # Tails tell more than medians do.
+    order = sorted(TELLING, key=lambda metric: metric.endswith(".p50"))
+    wanted = list(dict.fromkeys([*failed, *(metric for metric in order if metric in there)]))
     return (wanted or sorted(there))[:MOST_CHARTS]
 
 
@@ -179,13 +187,11 @@ def _chart(
             f"{metric}: the {MOST_LINES} of {len(largest)} subjects with the largest values are drawn; the tables of "
             "subjects have all of them"
         )
-    spec = spec_of(metric)
-    meaning = spec.meaning if spec is not None else "the application's own figure"
     place = {name: number for number, name in enumerate(colours)}
     chosen.sort(key=lambda one: place.get(subject_name(one.subject), len(place)))
     return lines(
         Labels(
-            name=run.named(f"course-{metric.replace('.', '-').replace('_', '-')}"), title=f"{metric}: {meaning}",
+            name=run.named(f"course-{metric.replace('.', '-').replace('_', '-')}"), title=f"{metric}: {meaning_of(metric)}",
             quantity=metric, unit=unit_of(metric),
         ),
         moments, [_line(one) for one in chosen], colours=_related(run, chosen, colours),

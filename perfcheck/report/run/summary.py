@@ -13,6 +13,7 @@ from perfcheck.output.rows import remarks
 from perfcheck.output.table import plain_tally
 from perfcheck.report.causes import words_of
 from perfcheck.report.document import Badge, Block, Bullets, Cell, Facts, Fold, Paragraph, Table, Tone
+from perfcheck.report.run.bottleneck import conclusion
 from perfcheck.report.run.circumstances import changed, machine_line
 from perfcheck.report.run.source import Run
 
@@ -39,10 +40,12 @@ def lead(runs: Sequence[Run], notes: Sequence[str]) -> Iterator[Block]:
     if failed:
         yield _failed(failed)
     doubtful = [run for run in runs if not run.failed and run.record.diagnosis[0].cause != HEALTHY]
-    if doubtful:
+    if len(runs) == 1 and not failed:
+        yield Paragraph(text=f"{conclusion(runs[0].record)} {runs[0].record.diagnosis[0].advice}".strip())
+    elif doubtful:
         yield Fold(
             summary=f"{len(doubtful)} of the others have a bottleneck, and are as they are expected to be",
-            blocks=(_limited(doubtful),), opened=len(doubtful) == 1,
+            blocks=(_limited(doubtful),),
         )  # fmt: skip
     told = [f"{run.label}: {said}" for run in runs for said in remarks(run.record)[:1]]
     if told:
