@@ -17,12 +17,17 @@ _NOT_SET = "not set"
 
 
 def changed(run: Run) -> dict[str, tuple[str, str]]:
-    """Return what differs, by setting, as (the baseline's, this run's): from the baseline's record where it is given.
+    """Return what differs, by setting, as (before, now): from the baseline that the run was judged by, if known.
 
-    The scenario's settings come first, then the machine's.
+    Else from the record that the report was given to compare with.
     """
+    return dict(run.record.changed_conditions) or _beside(run)
+
+
+def _beside(run: Run) -> dict[str, tuple[str, str]]:
+    """Return what differs from the record beside this one: the scenario's settings, then the machine's."""
     if run.baseline is None:
-        return dict(run.record.changed_conditions)
+        return {}
     before, now = run.baseline.record, run.record
     settings = differences(before.scenario.conditions, now.scenario.conditions)
     machine = differences(_flat(before.environment), _flat(now.environment))
@@ -34,24 +39,28 @@ def changed(run: Run) -> dict[str, tuple[str, str]]:
 
 
 def changed_blocks(run: Run) -> Iterator[Block]:
-    """Yield what is not as it was when the baseline was measured."""
-    against = "A" if run.record.sides is not None else "the baseline"
-    found = changed(run)
-    if not found:
-        if run.baseline is not None or any(each.baseline is not None for each in run.record.comparisons):
-            yield Paragraph(text=f"Nothing that perfcheck records differs from {against}.")
-        else:
-            yield Paragraph(text="There is no baseline to differ from.")
-        return
+    """Yield what is not as it was when the baseline was measured, and what is not as in the record beside this one."""
+    against = "A" if run.record.sides is not None else "the baseline that judged it"
+    judged, beside = dict(run.record.changed_conditions), _beside(run)
+    if judged:
+        yield _changes(judged, against)
+    elif any(each.baseline is not None for each in run.record.comparisons):
+        yield Paragraph(text=f"Nothing that perfcheck records differs from {against}.")
+    if beside and beside != judged:
+        yield _changes(beside, "the baseline record")
+    elif run.baseline is not None and not beside:
+        yield Paragraph(text="Nothing that perfcheck records differs from the baseline record.")
+    if not judged and run.baseline is None and all(each.baseline is None for each in run.record.comparisons):
+        yield Paragraph(text="There is no baseline to differ from.")
+
+
+def _changes(found: Mapping[str, tuple[str, str]], against: str) -> Table:
     order = sorted(found.items(), key=lambda one: (one[0].startswith(_ENVIRONMENT), one[0]))
-    yield Table(
+    return Table(
         headings=("setting", against, "this run"),
-        rows=tuple(
-            cells(name, before or _NOT_SET, now or _NOT_SET)
-            for name, (before, now) in order
-        ),
+        rows=tuple(cells(name, before or _NOT_SET, now or _NOT_SET) for name, (before, now) in order),
         caption="What differs may be why a value does: settings of the scenario first, then those of the machine.",
-    )  # fmt: skip
+    )
 
 
 def machine_line(record: RunRecord) -> str:

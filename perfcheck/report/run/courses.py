@@ -191,8 +191,8 @@ def _chart(
     chosen.sort(key=lambda one: place.get(subject_name(one.subject), len(place)))
     return lines(
         Labels(
-            name=run.named(f"course-{metric.replace('.', '-').replace('_', '-')}"), title=f"{metric}: {meaning_of(metric)}",
-            quantity=metric, unit=unit_of(metric),
+            name=run.named(f"course-{metric.replace('.', '-').replace('_', '-')}"),
+            title=f"{metric}: {meaning_of(metric)}", quantity=metric, unit=unit_of(metric),
         ),
         moments, [_line(one) for one in chosen], colours=_related(run, chosen, colours),
     )  # fmt: skip

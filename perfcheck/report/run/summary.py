@@ -85,10 +85,17 @@ def _named(labels: Sequence[str]) -> str:
 
 
 def _failed(failed: Sequence[Run]) -> Table:
-    rows = [_row(run, same) for run in failed for same in _alike(run)]
+    differing = any(changed(run) for run in failed)
+    rows = [_row(run, same, differing=differing) for run in failed for same in _alike(run)]
     rest = f" The first {_MOST_FAILED} of {len(rows)} are here." if len(rows) > _MOST_FAILED else ""
     return Table(
-        headings=("scenario", "what failed", "most probable cause", "what differs", "what to do"),
+        headings=(
+            "scenario",
+            "what failed",
+            "most probable cause",
+            *(("what differs",) if differing else ()),
+            "what to do",
+        ),
         rows=tuple(rows[:_MOST_FAILED]),
         caption=f"What failed, and why. The name of a scenario leads to its evidence.{rest}",
     )
@@ -102,14 +109,15 @@ def _alike(run: Run) -> list[list[Case]]:
     return list(found.values())
 
 
-def _row(run: Run, same: Sequence[Case]) -> tuple[Cell, ...]:
+def _row(run: Run, same: Sequence[Case], *, differing: bool) -> tuple[Cell, ...]:
     case = same[0]
     cause = run.record.diagnosis_of(case.metric)[0]
     unmeasured = case.status is Status.ERROR
     return (
         Cell(text=run.label, anchor=run.anchor), Cell(text=_what(same), tone=Tone.BAD),
         Cell(text="not judged, because it was not measured" if unmeasured else _cause(cause)),
-        Cell(text=_differs(run)), Cell(text=_again(run) if unmeasured else _advice(run, cause)),
+        *([Cell(text=_differs(run))] if differing else []),
+        Cell(text=_again(run) if unmeasured else _advice(run, cause)),
     )  # fmt: skip
 
 
