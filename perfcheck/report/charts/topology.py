@@ -13,13 +13,14 @@ from perfcheck.report.document import Chart
 
 ROW: Final = 90
 """Pixels of height of a row of hosts."""
+LINE_BREAK: Final = " \N{BROKEN BAR} "
 MOST_LABELLED: Final = 6
 """Links of a chart whose settings stand at them; of more, a link's number does, and a table has the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """A link between two hosts: `label` is short, in lines; `settings` and `proof` are told where one points at it."""
+    """A link between two hosts: `label` is short, in lines that LINE_BREAK is between; `settings` and `proof` are told where one points at it."""
 
     first: str
     second: str
@@ -117,7 +118,7 @@ def _layers() -> list[Spec]:
             },
         },
         {
-            "mark": {"type": "text", "baseline": "bottom", "lineBreak": "\n", "lineHeight": 14, "dy": -6},
+            "mark": {"type": "text", "baseline": "bottom", "lineBreak": LINE_BREAK, "lineHeight": 14, "dy": -6},
             "transform": [known("x1")],
             "encoding": {
                 "x": across("xm"), "y": down("ym"), "text": {"field": "label", "type": "nominal"}, "tooltip": link,
@@ -137,5 +138,5 @@ def _layers() -> list[Spec]:
 
 
 def _summary(hosts: Mapping[str, str], links: Sequence[Joined]) -> str:
-    joined = "; ".join(f"{link.first} - {link.second}: {link.label}".replace("\n", ", ") for link in links)
+    joined = "; ".join(f"{link.first} - {link.second}: {link.label}".replace(LINE_BREAK, ", ") for link in links)
     return f"{len(hosts)} hosts and {len(links)} links: {joined}" if links else f"{len(hosts)} hosts and no link"

@@ -9,16 +9,16 @@ from typing import Final
 from perfcheck.output.cases import Status
 from perfcheck.report.run.source import Run
 
-VALUES: Final = 80_000
-"""Values in all charts; each takes some 7 bytes of a page."""
+VALUES: Final = 100_000
+"""Values in all charts; each takes some 3 bytes of a page."""
 OF_ONE: Final = 30_000
 """Values in the charts of one scenario at most: a single one needs no more to be seen."""
 LEAST: Final = 2_000
 """Values without which a scenario's charts would be too coarse; so many scenarios at most have charts."""
-RAW: Final = 300_000
+RAW: Final = 120_000
 """Characters of all records' JSON."""
 RAW_OF_ONE: Final = 100_000
-ROWS: Final = 2_000
+ROWS: Final = 1_200
 """Rows of all tables of metrics."""
 ROWS_OF_ONE: Final = 400
 ROWS_LEAST: Final = 10

@@ -215,7 +215,7 @@ def _phases(run: Run, course: Course) -> tuple[Phase, ...]:
     ]  # fmt: skip
     ends = [begin_s for _, begin_s in begins[1:]] + [course.end_ns / _NS]
     return tuple(
-        Phase(name=name, begin_s=begin_s, end_s=end_s) for (name, begin_s), end_s in zip(begins, ends, strict=True)
+        Phase(name=name, begin_s=begin_s, end_s=end_s) for (name, begin_s), end_s in zip(begins, ends, strict=False)
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from perfcheck.report.document import Block, Code, Document, Paragraph, Section
-from perfcheck.report.printed import printed
 from perfcheck.report.run.against import spread_blocks, trial_blocks
 from perfcheck.report.run.bottleneck import bottleneck_blocks
 from perfcheck.report.run.budget import Budget, budgets
@@ -34,15 +33,13 @@ def run_document(given: Given, *, step: Step | None = None) -> Document:
         sections.append(_section(run, budget, repeated=sum(other.label == run.label for other in runs) > 1))
     # What failed is read first.
     order = sorted(range(len(runs)), key=lambda place: not runs[place].failed)
-    return printed(
-        Document(
-            title=_title(runs), subtitle=_subtitle(runs), badge=badge(runs), lead=tuple(lead(runs, given.notes)),
-            sections=(
-                Section(anchor="verdicts", title="All verdicts", blocks=tuple(all_cases(runs))),
-                *(sections[place] for place in order),
-            ),
-            footer=f"Made by perfcheck {VERSION}. Numbers are medians of the trials that count, unless said otherwise.",
-        )
+    return Document(
+        title=_title(runs), subtitle=_subtitle(runs), badge=badge(runs), lead=tuple(lead(runs, given.notes)),
+        sections=(
+            *([Section(anchor="verdicts", title="All verdicts", blocks=tuple(all_cases(runs)))] if len(runs) > 1 else ()),
+            *(sections[place] for place in order),
+        ),
+        footer=f"Made by perfcheck {VERSION}. Numbers are medians of the trials that count, unless said otherwise.",
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from perfcheck.model.subject import SubjectKind
 from perfcheck.model.units import format_value
 from perfcheck.output.real_links import real_link_lines
 from perfcheck.report.charts.lines import Labels
-from perfcheck.report.charts.topology import Joined, topology
+from perfcheck.report.charts.topology import LINE_BREAK, Joined, topology
 from perfcheck.report.document import Block, Bullets, Figures, Paragraph, Table
 from perfcheck.report.run.cells import cells
 from perfcheck.report.run.source import Run
@@ -157,7 +157,7 @@ def _short(link: LinkOf) -> str:
             lines[-1] += f", {text}"
         else:
             lines.append(text)
-    return "\n".join(lines[:3]) or (f"by {link.emulator}" if link.emulator else link.label)
+    return LINE_BREAK.join(lines[:3]) or (f"by {link.emulator}" if link.emulator else link.label)
 
 
 def _rank(key: str) -> int:

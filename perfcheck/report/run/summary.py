@@ -8,11 +8,11 @@ from typing import Final
 
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.record import DiagnosisRecord
-from perfcheck.output.cases import Case, Status
+from perfcheck.output.cases import MEASURED, Case, Status
 from perfcheck.output.rows import remarks
 from perfcheck.output.table import plain_tally
 from perfcheck.report.causes import words_of
-from perfcheck.report.document import Badge, Block, Bullets, Cell, Facts, Paragraph, Table, Tone
+from perfcheck.report.document import Badge, Block, Bullets, Cell, Facts, Fold, Paragraph, Table, Tone
 from perfcheck.report.run.circumstances import changed, machine_line
 from perfcheck.report.run.source import Run
 
@@ -40,7 +40,10 @@ def lead(runs: Sequence[Run], notes: Sequence[str]) -> Iterator[Block]:
         yield _failed(failed)
     doubtful = [run for run in runs if not run.failed and run.record.diagnosis[0].cause != HEALTHY]
     if doubtful:
-        yield _limited(doubtful)
+        yield Fold(
+            summary=f"{len(doubtful)} of the others have a bottleneck, and are as they are expected to be",
+            blocks=(_limited(doubtful),), opened=len(doubtful) == 1,
+        )  # fmt: skip
     told = [f"{run.label}: {said}" for run in runs for said in remarks(run.record)[:1]]
     if told:
         more = f"; {len(told) - _MOST_NAMED} more scenarios have remarks" if len(told) > _MOST_NAMED else ""
@@ -79,7 +82,7 @@ def _named(labels: Sequence[str]) -> str:
 
 
 def _failed(failed: Sequence[Run]) -> Table:
-    rows = [_row(run, case) for run in failed for case in run.failed]
+    rows = [_row(run, same) for run in failed for same in _alike(run)]
     rest = f" The first {_MOST_FAILED} of {len(rows)} are here." if len(rows) > _MOST_FAILED else ""
     return Table(
         headings=("scenario", "what failed", "most probable cause", "what differs", "what to do"),
@@ -88,12 +91,30 @@ def _failed(failed: Sequence[Run]) -> Table:
     )
 
 
-def _row(run: Run, case: Case) -> tuple[Cell, ...]:
+def _alike(run: Run) -> list[list[Case]]:
+    """Return the failed cases, those together that could not be measured for one and the same reason."""
+    found: dict[str, list[Case]] = {}
+    for case in run.failed:
+        found.setdefault(case.headline if case.status is Status.ERROR else case.name, []).append(case)
+    return list(found.values())
+
+
+def _row(run: Run, same: Sequence[Case]) -> tuple[Cell, ...]:
+    case = same[0]
     cause = run.record.diagnosis_of(case.metric)[0]
+    unmeasured = case.status is Status.ERROR
     return (
-        Cell(text=run.label, anchor=run.anchor), Cell(text=case.headline, tone=Tone.BAD),
-        Cell(text=_cause(cause)), Cell(text=_differs(run)), Cell(text=_advice(run, cause)),
+        Cell(text=run.label, anchor=run.anchor), Cell(text=_what(same), tone=Tone.BAD),
+        Cell(text="not judged, because it was not measured" if unmeasured else _cause(cause)),
+        Cell(text=_differs(run)), Cell(text=_again(run) if unmeasured else _advice(run, cause)),
     )  # fmt: skip
+
+
+def _what(same: Sequence[Case]) -> str:
+    """Return what failed in one line, with the metrics where it does not name them."""
+    first = same[0]
+    metrics = [case.metric for case in same if case.metric != MEASURED and case.metric not in first.headline]
+    return f"{', '.join(metrics)}: {first.headline}" if metrics else first.headline
 
 
 def _cause(cause: DiagnosisRecord) -> str:
@@ -107,6 +128,10 @@ def _advice(run: Run, cause: DiagnosisRecord) -> str:
         return cause.fix_first
     if cause.advice:
         return cause.advice
+    return _again(run)
+
+
+def _again(run: Run) -> str:
     return f"measure again: {run.record.reproduce}" if run.record.reproduce else "look at the evidence"
 
 
@@ -130,7 +155,7 @@ def _limited(runs: Sequence[Run]) -> Table:
              Cell(text=_advice(run, run.record.diagnosis[0])))
             for run in runs[:_MOST_FAILED]
         ),
-        caption="What passed, and is not free of limits: many scenarios have theirs on purpose.",
+        caption="The most probable bottleneck of what did not fail; many scenarios have theirs on purpose.",
     )  # fmt: skip
 
 

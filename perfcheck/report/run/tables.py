@@ -34,9 +34,7 @@ def metric_blocks(run: Run, most: int) -> Iterator[Block]:
     for kind, word in _WORDS.items():
         of = {name: found for name, found in run.record.subjects.items() if found.kind is kind}
         if of:
-            yield Fold(
-                summary=f"{word}: {_names(list(of))}", blocks=tuple(_subjects(of, run.record.metrics, catalogue, most))
-            )
+            yield Fold(summary=f"{word}: {_names(list(of))}", blocks=tuple(_subjects(of, run.record.metrics, most)))
     if run.record.predates:
         yield Paragraph(
             text=f"An older perfcheck wrote this record: it has no figures of {' and '.join(run.record.predates)}."
@@ -71,9 +69,7 @@ def _row(name: str, found: MetricRecord, catalogue: Catalogue) -> tuple[Cell, ..
     )  # fmt: skip
 
 
-def _subjects(
-    of: Mapping[str, SubjectRecord], whole: Mapping[str, MetricRecord], catalogue: Catalogue, most: int
-) -> Iterator[Block]:
+def _subjects(of: Mapping[str, SubjectRecord], whole: Mapping[str, MetricRecord], most: int) -> Iterator[Block]:
     """Yield a table with a column for each subject; of many those that differ most from the others have one."""
     shown = _telling(of)
     names = [
@@ -81,19 +77,16 @@ def _subjects(
         if any(_value(found, name) for found in of.values())
     ]  # fmt: skip
     names.sort(key=lambda name: (name not in TELLING, list(whole).index(name) if name in whole else len(whole)))
-    rows = []
-    for name in names[:most]:
-        spec = catalogue.get(name)
-        meaning = spec.meaning if spec is not None else "the application's own figure"
-        rows.append(cells(name, *(_text(of[one], name) for one in shown), meaning))
+    rows = [cells(name, *(_text(of[one], name) for one in shown)) for name in names[:most]]
     left_out = (
         f" Of {len(of)} subjects those with the largest values have a column; the record has all of them."
         if len(shown) < len(of) else ""
     )  # fmt: skip
     yield Table(
-        headings=("metric", *(one for one in shown), "what it is"), rows=tuple(rows),
+        headings=("metric", *shown), rows=tuple(rows),
         numeric=frozenset(range(1, len(shown) + 1)),
-        caption=f"Medians of the trials that count; what is 0 for all is left out.{_rest(len(names), most)}{left_out}",
+        caption="Medians of the trials that count; what is 0 for all is left out. The table of the whole run says what "
+        f"each metric is.{_rest(len(names), most)}{left_out}",
     )  # fmt: skip
 
 
