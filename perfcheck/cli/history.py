@@ -11,13 +11,13 @@ from rich.text import Text
 
 from perfcheck.baseline import HistoryStore
 from perfcheck.cli.history_plot import plot
-from perfcheck.report.history.story import Story
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.history import Series
 from perfcheck.model.own_metric import may_be_own
 from perfcheck.model.printable import printable
 from perfcheck.output.terminal import SafeConsole, console_for
+from perfcheck.report.history.story import Story
 from perfcheck.scenario.suggest import hint
 
 HOW_TO_KEEP: Final = "runs are kept with `perfcheck run FILE --history DIR` or `pytest --history DIR`"
