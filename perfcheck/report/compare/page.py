@@ -95,7 +95,8 @@ def _parts(one: Compared, number: int, of: int) -> list[Section]:
     shown, drawn = min(MOST_SHOWN, MOST_RUN_CHARTS // of), min(MOST_CHARTS, MOST_COURSES // of)
     parts = [Section(anchor=f"differs-{number}", title="What differs", blocks=environment_blocks(one))]
     if one.after.comparisons:
-        parts.append(Section(anchor=f"verdicts-{number}", title="Verdicts", blocks=(verdict_table(one, number, shown),)))
+        table = verdict_table(one, number, shown)
+        parts.append(Section(anchor=f"verdicts-{number}", title="Verdicts", blocks=(table,)))
     runs = run_figures(one, number, shown)
     if runs:
         parts.append(Section(anchor=f"each-run-{number}", title="Each run", blocks=runs))
