@@ -228,6 +228,10 @@ def _add_compare(subparsers: _Subparsers) -> None:
     compare.add_argument("current", type=_path, metavar="B.json", help="the records to judge")
     _add_tolerance(compare)
     _add_reports(compare)
+    for name, form in (("html", "an HTML page"), ("md", "Markdown"), ("pdf", "a PDF")):
+        compare.add_argument(
+            f"--{name}", type=_path, metavar="PATH", help=f"write {form} with both sides to PATH, too"
+        )  # fmt: skip
     compare.set_defaults(command=commands.compare, judges=True)
 
 
@@ -246,6 +250,9 @@ def _add_pairs(subparsers: _Subparsers) -> None:
     _add_reports(pairs, "append both run records to PATH, A before B, one per line")
     _add_measuring(pairs)
     _add_tolerance(pairs)
+    pairs.add_argument(
+        "--report", type=_path, metavar="PATH", help="write a page with both sides to PATH: .html, .md or .pdf"
+    )
     pairs.set_defaults(command=commands.side_by_side, judges=True)
 
 

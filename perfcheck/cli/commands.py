@@ -18,6 +18,7 @@ from rich.text import Text
 
 from perfcheck.baseline import baseline_of, lookup_of
 from perfcheck.cli.cleaning import clean_there
+from perfcheck.cli.comparison_page import ComparisonPage
 from perfcheck.cli.measuring import begun, final_status, opened, recorded, stored
 from perfcheck.collect import doctor_checks as collect_checks
 from perfcheck.compare import changed_conditions, judge_records
@@ -42,6 +43,7 @@ from perfcheck.output.cases import untrusted
 from perfcheck.output.rows import scenario_label
 from perfcheck.output.terminal import console_for
 from perfcheck.report.when_over import ReportWhenOver
+from perfcheck.report.write import Form
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.runner.keeping import Keep
@@ -130,7 +132,9 @@ def side_by_side(arguments: argparse.Namespace) -> int:
     check_files(options, scenarios)
     check_kernels(options.kernel, a, b)
     runner = Runner.create(options, progress)
-    with begun(runner, progress, records, reports) as refusal:
+    page = ComparisonPage([] if arguments.report is None else [(arguments.report, None)])
+    # The page is written last: the series that it draws are written when the runner ends.
+    with page, begun(runner, progress, records, reports) as refusal:
         sides = functools.partial(runner.ab, a=a, b=b)
         lost = functools.partial(unmeasured_pairs, a=a, b=b, kernel=options.kernel)
         for before, after in recorded(scenarios, sides, lost, refusal=refusal, wrong=wrong):
@@ -138,8 +142,9 @@ def side_by_side(arguments: argparse.Namespace) -> int:
             records.write(before)
             records.write(after)
             reports.write(after)
+            page.add(before, after)
             verdicts.append(after.verdict)
-    return final_status(verdicts, wrong, (*records.problems, *reports.problems))
+    return final_status(verdicts, wrong, (*records.problems, *reports.problems, *page.problems))
 
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
@@ -183,7 +188,10 @@ def compare(arguments: argparse.Namespace) -> int:
     check_metrics(arguments.tolerance, [*before.values(), *after.values()])
     verdicts = []
     outputs = Outputs(_reports(console_for(), arguments))
+    page = ComparisonPage(_page_targets(arguments), names=(str(arguments.baseline), str(arguments.current)))
+    folders = (arguments.baseline.parent, arguments.current.parent)
     with ExitStack() as stack:
+        stack.enter_context(page)
         opened(outputs, stack)
         for file, records in ((arguments.baseline, before), (arguments.current, after)):
             _say_older(file, records.values())
@@ -194,9 +202,15 @@ def compare(arguments: argparse.Namespace) -> int:
             compared = _compared(before[label], record, dict(arguments.tolerance), str(arguments.baseline))
             verdicts += [compared.verdict, *(comparison.verdict for comparison in compared.comparisons)]
             outputs.write(compared)
+            page.add(before[label], compared, folders)
     for label in sorted(set(before) - set(after)):
         say(f"{label}: only in {arguments.baseline}, not compared")
-    return final_status(verdicts, (), outputs.problems)
+    return final_status(verdicts, (), (*outputs.problems, *page.problems))
+
+
+def _page_targets(arguments: argparse.Namespace) -> list[tuple[Path, Form | None]]:
+    forms = ((arguments.html, Form.HTML), (arguments.md, Form.MARKDOWN), (arguments.pdf, Form.PDF))
+    return [(path, form) for path, form in forms if path is not None]
 
 
 def _say_older(file: Path, records: Iterable[RunRecord]) -> None:

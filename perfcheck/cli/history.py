@@ -19,7 +19,6 @@ from perfcheck.model.printable import printable
 from perfcheck.output.terminal import SafeConsole, console_for
 from perfcheck.report.history.story import Story
 from perfcheck.scenario.suggest import hint
-from perfcheck.system.files import require_report_writable, write_report
 
 HOW_TO_KEEP: Final = "runs are kept with `perfcheck run FILE --history DIR` or `pytest --history DIR`"
 
@@ -43,14 +42,9 @@ def history(arguments: argparse.Namespace) -> int:
 
 def _write_page(arguments: argparse.Namespace, stories: Sequence[Story]) -> None:
     from perfcheck.report.history.page import document
-    from perfcheck.report.html import render_html
+    from perfcheck.report.write import Form, write_report
 
-    try:
-        require_report_writable(arguments.html)
-        page = render_html(document(arguments.metric, _meaning(arguments.metric), stories))
-        write_report(arguments.html, page.encode())
-    except OSError as error:
-        raise UsageError(f"--html: {arguments.html}: cannot be written: {error.strerror}") from None
+    write_report(document(arguments.metric, _meaning(arguments.metric), stories), arguments.html, Form.HTML)
 
 
 def _series(arguments: argparse.Namespace) -> Sequence[Series]:

@@ -129,7 +129,9 @@ def check_files(args: argparse.Namespace) -> None:
     saved: Path | None = getattr(args, "save", None)
     if recording is not None:
         _check_recording("--from", recording)
-    for option, file in (("--output-file", output), ("--history-file", history), ("--save", saved)):
+    for option, file in (
+        ("--output-file", output), ("--history-file", history), ("--save", saved), ("--report", args.report),
+    ):  # fmt: skip
         if file is not None:
             check_writable(option, file)
     if output is not None and recording is not None and output.exists() and output.samefile(recording):

@@ -8,7 +8,7 @@ import numpy as np
 
 from perfcheck.analyse.histogram import quantile
 from perfcheck.model.flow import Histogram
-from perfcheck.report.charts.axis import Axis, Spec, known, layered, rounded, told, zoomed
+from perfcheck.report.charts.axis import Axis, Spec, layered, rounded, told, zoomed
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.document import Chart
 
@@ -53,7 +53,7 @@ def steps(histogram: Histogram) -> list[tuple[float, float]]:
 
 
 def _layers(axis: Axis, histogram: Histogram) -> list[Spec]:
-    wide = histogram.minimum > 0 and histogram.maximum > 20 * histogram.minimum
+    wide = histogram.minimum > 0 and histogram.maximum > 8 * histogram.minimum
     x = {
         "field": "value", "type": "quantitative",
         "scale": {"type": "log", "nice": False} if wide else {"zero": False, "nice": True},
@@ -83,11 +83,11 @@ def _layers(axis: Axis, histogram: Histogram) -> list[Spec]:
     }  # fmt: skip
     marked = {
         "mark": {"type": "point", "filled": False, "size": 45, "clip": True},
-        "transform": [known("mark")], "encoding": {"x": x, "y": y, "tooltip": tooltip},
+        "transform": [{"filter": "datum.mark !== null"}], "encoding": {"x": x, "y": y, "tooltip": tooltip},
     }  # fmt: skip
     named = {
         "mark": {"type": "text", "align": "left", "dx": 7, "dy": 8, "fontSize": 10, "tooltip": None},
-        "transform": [known("mark")],
+        "transform": [{"filter": "datum.mark !== null"}],
         "encoding": {"x": x, "y": y, "text": {"field": "mark", "type": "nominal"}},
     }
     return [curve, marked, named, near]

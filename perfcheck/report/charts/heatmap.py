@@ -100,7 +100,7 @@ def _cells(axis: Axis) -> Spec:
             "x": x, "x2": {"field": "end"}, "y": y, "y2": {"field": "high"},
             "color": {
                 "field": "share", "type": "quantitative", "scale": {"type": "sqrt", "domainMin": 0},
-                "legend": {"title": "share of the samples of the time (%)", "gradientLength": 160},
+                "legend": {"title": "samples (%)", "gradientLength": 160},
             },
             "tooltip": [
                 told("begin", "from (s)"), told("end", "to (s)"), told("low", axis.titled("value from")),

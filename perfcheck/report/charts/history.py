@@ -63,7 +63,11 @@ def history(labels: Labels, outlook: Outlook, runs: Runs) -> Chart:
     }  # fmt: skip
     return Chart(
         name=labels.name, title=labels.title, summary=labels.summary,
-        spec=layered(_value_layers(axis, runs, changes=bool(changed)), height=HEIGHT), columns=columns,
+        spec=layered(
+            _value_layers(axis, runs, changes=bool(changed), band=any(each is not None for each in columns["mean"])),
+            height=HEIGHT,
+        ),
+        columns=columns,
     )  # fmt: skip
 
 
@@ -105,15 +109,15 @@ def _ends(outlook: Outlook) -> list[int]:
     return sorted({end for level in outlook.levels for end in (level.first, level.last)})
 
 
-def _value_layers(axis: Axis, runs: Runs, *, changes: bool) -> list[Spec]:
+def _value_layers(axis: Axis, runs: Runs, *, changes: bool, band: bool) -> list[Spec]:
     x = _runs_axis(runs)
     y = {"type": "quantitative", "axis": {"title": axis.title}, "scale": {"zero": False, "nice": True}}
-    names = [RUN, BEYOND, LEVEL, BAND, *([CHANGE] if changes else [])]
-    band = {
+    names = [RUN, BEYOND, LEVEL, *([BAND] if band else []), *([CHANGE] if changes else [])]
+    reach = {
         "mark": {"type": "area", "fillOpacity": 0.2, "clip": True, "tooltip": None}, "transform": [known("mean")],
         "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": _colour(BAND, names)},
     }  # fmt: skip
-    mean = {
+    mean: Spec = {
         "mark": {"type": "line", "opacity": 0.6, "strokeWidth": 1, "clip": True, "tooltip": None},
         "transform": [known("mean")],
         "encoding": {"x": x, "y": {**y, "field": "mean"}, "color": _colour(BAND, names)},
@@ -142,7 +146,7 @@ def _value_layers(axis: Axis, runs: Runs, *, changes: bool) -> list[Spec]:
             ],
         },
     }  # fmt: skip
-    return [band, mean, level, *([change] if changes else []), dots]
+    return [*([reach, mean] if band else []), level, *([change] if changes else []), dots]
 
 
 def _sums_layers(runs: int, highest: float | int | None) -> list[Spec]:

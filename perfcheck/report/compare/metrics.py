@@ -20,7 +20,7 @@ from perfcheck.report.compare.words import smallest_seen
 from perfcheck.report.document import Cell, Chart, Figures, Table
 
 MOST_SHOWN: Final = 12
-"""Metrics whose single runs are drawn: those that moved first."""
+"""Metrics whose single runs are drawn, of one scenario: those that moved first."""
 LEAST_FOR_DISTRIBUTION: Final = 5
 """Runs of a side: of fewer the dots say all."""
 _LAYERS: Final = {layer.value: place for place, layer in enumerate(Layer)}
@@ -55,9 +55,9 @@ def _change(one: ComparisonRecord) -> Change:
     )  # fmt: skip
 
 
-def verdict_table(compared: Compared, number: int) -> Table:
+def verdict_table(compared: Compared, number: int, most: int = MOST_SHOWN) -> Table:
     """Return the table of all comparisons; a metric leads to the chart of its runs, where there is one."""
-    drawn = {one.metric: place for place, one in enumerate(shown_metrics(compared), 1)}
+    drawn = {one.metric: place for place, one in enumerate(shown_metrics(compared, most), 1)}
     reasons = any(one.reason for one in compared.after.comparisons)
     rows = []
     for one in by_layer(compared):
@@ -76,17 +76,17 @@ def verdict_table(compared: Compared, number: int) -> Table:
     return Table(headings=headings, rows=tuple(rows), numeric=frozenset({1, 2, 3, 4, 5, 6}))
 
 
-def shown_metrics(compared: Compared) -> Sequence[ComparisonRecord]:
+def shown_metrics(compared: Compared, most: int = MOST_SHOWN) -> Sequence[ComparisonRecord]:
     """Return the metrics whose runs are drawn: those that moved, then the others, as long as there are not too many."""
     there = [one for one in by_layer(compared) if all(compared.values(one.metric))]
-    return sorted(there, key=lambda one: one.verdict.value == "PASS")[:MOST_SHOWN]
+    return sorted(there, key=lambda one: one.verdict.value == "PASS")[:most]
 
 
-def run_figures(compared: Compared, number: int) -> tuple[Figures, ...]:
+def run_figures(compared: Compared, number: int, most: int = MOST_SHOWN) -> tuple[Figures, ...]:
     """Return the charts of single runs, and beside them their distributions where there are enough of them."""
     return tuple(
         Figures(charts=tuple(_charts(compared, one, f"{number}-{place}")))
-        for place, one in enumerate(shown_metrics(compared), 1)
+        for place, one in enumerate(shown_metrics(compared, most), 1)
     )
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from perfcheck.model.verdict import overall
 from perfcheck.report.causes import all_causes
 from perfcheck.report.compare.environment import environment_blocks
 from perfcheck.report.compare.method import method_blocks
-from perfcheck.report.compare.metrics import forest_of, run_figures, verdict_table
+from perfcheck.report.compare.metrics import MOST_SHOWN, forest_of, run_figures, verdict_table
 from perfcheck.report.compare.profiles import profile_sections
-from perfcheck.report.compare.series import course_figures
+from perfcheck.report.compare.series import MOST_CHARTS, course_figures
 from perfcheck.report.compare.sides import VERDICT_TONES, A, B, Compared, badge_of
 from perfcheck.report.compare.words import result
 from perfcheck.report.document import Block, Cell, Document, Facts, Figures, Paragraph, Section, Table
 from perfcheck.version import VERSION
+
+MOST_RUN_CHARTS: Final = 60
+MOST_COURSES: Final = 40
+"""Charts of all scenarios together: each has fewer of them where there are many scenarios."""
 
 
 def document(compared: Sequence[Compared]) -> Document:
@@ -64,13 +69,13 @@ def _counts(one: Compared) -> list[tuple[str, int]]:
 
 def _sections(compared: Sequence[Compared]) -> list[Section]:
     if len(compared) == 1:
-        return _parts(compared[0], 1)
+        return _parts(compared[0], 1, 1)
     return [
         Section(
             anchor=f"scenario-{number}", title=one.label, badge=badge_of(one.after.verdict),
             blocks=(Paragraph(text=result(one), tone=VERDICT_TONES[one.after.verdict]),
                     *([Figures(charts=(forest_of(one, number),))] if one.after.comparisons else [])),
-            sections=tuple(_flat(_parts(one, number))),
+            sections=tuple(_flat(_parts(one, number, len(compared)))),
         )
         for number, one in enumerate(compared, 1)
     ]  # fmt: skip
@@ -81,14 +86,16 @@ def _flat(parts: Sequence[Section]) -> list[Section]:
     return [each for part in parts for each in (replace(part, sections=()), *part.sections) if each.blocks]
 
 
-def _parts(one: Compared, number: int) -> list[Section]:
+def _parts(one: Compared, number: int, of: int) -> list[Section]:
+    shown, drawn = min(MOST_SHOWN, MOST_RUN_CHARTS // of), min(MOST_CHARTS, MOST_COURSES // of)
     parts = [Section(anchor=f"differs-{number}", title="What differs", blocks=environment_blocks(one))]
     if one.after.comparisons:
-        parts.append(Section(anchor=f"verdicts-{number}", title="Verdicts", blocks=(verdict_table(one, number),)))
-    runs = run_figures(one, number)
+        table = verdict_table(one, number, shown)
+        parts.append(Section(anchor=f"verdicts-{number}", title="Verdicts", blocks=(table,)))
+    runs = run_figures(one, number, shown)
     if runs:
         parts.append(Section(anchor=f"each-run-{number}", title="Each run", blocks=runs))
-    courses = course_figures(one, number)
+    courses = course_figures(one, number, drawn)
     if courses:
         parts.append(Section(anchor=f"courses-{number}", title="Over time", blocks=courses))
     profiles = profile_sections(one, number)

@@ -47,7 +47,7 @@ class _Side:
         return set(self.series.subjects(metric, self.trials[0]))
 
 
-def course_figures(compared: Compared, number: int) -> tuple[Block, ...]:
+def course_figures(compared: Compared, number: int, most: int = MOST_CHARTS) -> tuple[Block, ...]:
     """Return the charts over time; nothing where neither side has series, and why where one lacks them."""
     sources = [
         Source(record=record, folder=folder)
@@ -60,12 +60,12 @@ def course_figures(compared: Compared, number: int) -> tuple[Block, ...]:
     if missing:
         return (Paragraph(text=f"There are no charts over time. {'; '.join(missing)}."),)
     try:
-        return _figures(compared, number, found)
+        return _figures(compared, number, found, most)
     except RecordError as error:
         return (Paragraph(text=f"There are no charts over time: {error}."),)
 
 
-def _figures(compared: Compared, number: int, found: Sequence[Recorded]) -> tuple[Block, ...]:
+def _figures(compared: Compared, number: int, found: Sequence[Recorded], most: int) -> tuple[Block, ...]:
     records = (compared.before, compared.after)
     sides = [
         _side(name, record, series)
@@ -75,7 +75,7 @@ def _figures(compared: Compared, number: int, found: Sequence[Recorded]) -> tupl
         return (Paragraph(text="There are no charts over time: no run that counts has series."),)
     spans = [span for side in sides for span in side.spans_ns()]
     begin_ns, end_ns = min(begin for begin, _ in spans), max(end for _, end in spans)
-    wanted = list(_wanted(sides))
+    wanted = list(_wanted(sides))[:most]
     if not wanted:
         return ()
     moments_drawn = _moments(records, end_ns - begin_ns)
@@ -108,13 +108,11 @@ def _side(name: str, record: RunRecord, series: Recorded) -> _Side:
 
 def _wanted(sides: Sequence[_Side]) -> Iterator[tuple[str, str | None]]:
     """Yield metric and subject of each chart: the whole where both sides have it, else the first entry of both."""
-    charts = 0
     for metric in TELLING:
         both = set.intersection(*(side.subjects(metric) for side in sides))
         order = [None, *sides[-1].record.subjects]
         subject = next((each for each in order if each in both), ...)
-        if subject is not ... and charts < MOST_CHARTS:
-            charts += 1
+        if subject is not ...:
             yield metric, subject
 
 

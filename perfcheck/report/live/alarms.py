@@ -16,7 +16,7 @@ MOST: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """An alert as it was told last, and the most probable causes of the intervals about its begin."""
+    """An alert as it was told last, and the most probable causes of the last intervals in which these were asked."""
 
     alert: Alert
     causes: str = ""
@@ -44,13 +44,19 @@ class Alarms:
         for alert in alerts:
             known = self._known.get(alert.id)
             if known is not None:
-                self._known[alert.id] = replace(known, alert=alert)
+                again = causes if causes and alert.state is not AlertState.CLEARED else known.causes
+                self._known[alert.id] = replace(known, alert=alert, causes=again)
             elif alert.state is AlertState.RAISED:
                 self.raised[alert.rule] += 1
                 self._known[alert.id] = Alarm(alert=alert, causes=causes)
         if len(self._known) > MOST:
             for oldest in list(self._known)[: len(self._known) - MOST]:
                 del self._known[oldest]
+
+    @property
+    def times_ns(self) -> Sequence[tuple[int, int]]:
+        """Begin and end of each of them, as long as they have lasted."""
+        return [(each.alert.since_ns, each.alert.now_ns) for each in self.told]
 
     @property
     def told(self) -> Sequence[Alarm]:

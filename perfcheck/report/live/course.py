@@ -52,12 +52,22 @@ class Course:
         """The intervals, or stretches of several of them."""
         return tuple(self._folded) if self._whole is None else tuple(self._whole)
 
-    def diagnosed(self, *, part: bool) -> LiveDiagnosis | None:
-        """Return the diagnosis; None where no connection was seen. `part`: some flows of the machine are left out."""
-        parts = self.parts
+    def diagnosed(
+        self, *, part: bool, times_ns: Sequence[tuple[int, int]] | None = None
+    ) -> LiveDiagnosis | None:  # fmt: skip
+        """Return the diagnosis; None where no connection was seen. `part`: some flows of the machine are left out.
+
+        `times_ns`: only of the intervals that are within one of these times for half of their length or more.
+        """
+        parts = [one for one in self.parts if times_ns is None or _is_within(one, times_ns)]
         if not any(map(has_connections, parts)):
             return None
         return diagnosed(parts, load_rules(()), part=part)
+
+
+def _is_within(interval: Interval, times_ns: Sequence[tuple[int, int]]) -> bool:
+    covered = max((min(end, interval.end_ns) - max(begin, interval.begin_ns) for begin, end in times_ns), default=0)
+    return 2 * covered >= interval.end_ns - interval.begin_ns
 
 
 def without_flows(interval: Interval) -> Interval:

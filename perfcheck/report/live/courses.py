@@ -29,7 +29,7 @@ def course_charts(gathering: Gathering) -> tuple[Chart, ...]:
                {"sent": _gauge(SENT), "received": _gauge(RECEIVED)}),
         _lines("rtt-course", "round trip times of all connections", "tcp.rtt_us", "us", moments, stretches,
                {name: _rtt(share) for name, share in _QUANTILES.items()}),
-        _lines("again-course", "data segments that were retransmitted", AGAIN_PCT, "pct", moments, stretches,
+        _lines("again-course", "data segments that were retransmitted", "retransmitted", "pct", moments, stretches,
                {"retransmitted": _again}),
         *(_machine(name, moments, stretches) for name in GAUGES),
         _lines("connections", "connections at a time, at most", "connections", "count", moments, stretches,

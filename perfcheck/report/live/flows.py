@@ -13,6 +13,7 @@ from perfcheck.live.flow_names import flow_texts, process_of
 from perfcheck.live.short_values import ABSENT
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.units import format_value
+from perfcheck.report.causes import words_of
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.charts.shares import bars
 from perfcheck.report.document import Block, Bullets, Cell, Figures, Paragraph, Table, Tone
@@ -20,6 +21,7 @@ from perfcheck.report.live.gathering import Gathering
 
 MOST_ROWS: Final = 20
 MOST_BARS: Final = 8
+UNLIMITED: Final = frozenset({HEALTHY, IDLE})
 _HEADINGS: Final = (
     "connection", "process", "sent", "received", "rate", "RTT, mean", "path", "queues", "retransmitted", "cwnd, segs",
     "limited by",
@@ -34,7 +36,7 @@ def flow_blocks(gathering: Gathering) -> tuple[Block, ...]:
     found = bottlenecks(table)
     names = found.names.tolist()
     rows = tuple(
-        _row(table, row, name, f"{names[row]} {share:.0f} %" if names[row] not in {HEALTHY, IDLE} else names[row])
+        _row(table, row, f"{row + 1}. {name}", _bottleneck(names[row], share))
         for row, (name, share) in enumerate(zip(flow_texts(table), found.shares_pct.tolist(), strict=True))
     )
     blocks: list[Block] = [
@@ -49,6 +51,10 @@ def flow_blocks(gathering: Gathering) -> tuple[Block, ...]:
     if advice:
         blocks.append(Bullets(items=advice, tone=Tone.INFO))
     return tuple(blocks)
+
+
+def _bottleneck(name: str, share_pct: float) -> str:
+    return name if name in UNLIMITED else f"{words_of(name)} {share_pct:.0f} %"
 
 
 def _caption(gathering: Gathering, shown: int) -> str:
@@ -66,7 +72,7 @@ def _row(table: FlowTable, row: int, name: str, bottleneck: str) -> tuple[Cell, 
     mean_us = value["rtt_mean_us"] if np.isfinite(value["rtt_mean_us"]) else value["srtt_us"]
     path_us = float(np.fmin(value["min_rtt_us"], value["rtt_min_us"]))
     again = 100 * value["retrans_segs"] / value["data_segs_out"] if value["data_segs_out"] else np.nan
-    limited = bottleneck not in {HEALTHY, IDLE}
+    limited = bottleneck not in UNLIMITED
     texts = (
         process_of(table, row), format_value(value["bytes_acked"], "bytes"),
         format_value(value["bytes_received"], "bytes"), _shown(rate, "bps"), _shown(mean_us, "us"),
@@ -89,14 +95,14 @@ def _shown(value: float, unit: str) -> str:
 
 def _limits(table: FlowTable) -> dict[str, dict[str, float]]:
     """Return the shares of the sending time of the first connections that sent, by what limited them."""
-    first = table.where(np.flatnonzero(table["data_segs_out"] > 0)[:MOST_BARS])
+    places = np.flatnonzero(table["data_segs_out"] > 0)[:MOST_BARS].tolist()
+    first = table.where(np.array(places, np.intp))
     limits = limits_of(first)
-    names = flow_texts(first)
     return {
-        f"{place}. {name}": {
+        f"{place + 1}. {process_of(first, row)}": {
             "congestion window or path": float(limits.cwnd[row]), "receive window": float(limits.rwnd[row]),
             "send buffer": float(limits.sndbuf[row]), "application": float(limits.app[row]),
         }
-        for row, (place, name) in enumerate(enumerate(names, 1))
+        for row, place in enumerate(places)
         if np.isfinite(limits.cwnd[row])
     }  # fmt: skip

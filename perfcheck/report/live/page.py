@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from perfcheck.live.diagnosis import LiveDiagnosis
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.event import utc_text
-from perfcheck.report.causes import all_causes
+from perfcheck.report.causes import all_causes, words_of
 from perfcheck.report.charts.cumulated import cumulated
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.charts.spans import Span, spans
@@ -32,7 +31,14 @@ from perfcheck.report.live.courses import course_charts, limits_chart, rtt_heatm
 from perfcheck.report.live.flows import flow_blocks
 from perfcheck.report.live.gathering import Gathering
 from perfcheck.report.live.stretch import Stretch, whole_of
-from perfcheck.report.live.words import accounting, drop_table, not_measured, retransmission_table, summary
+from perfcheck.report.live.words import (
+    Findings,
+    accounting,
+    drop_table,
+    not_measured,
+    retransmission_table,
+    summary,
+)
 from perfcheck.version import VERSION
 
 _NS: Final = 1e9
@@ -47,7 +53,7 @@ def document(gathering: Gathering) -> Document:
     if not gathering.seen:
         raise ValueError("no interval")
     whole = whole_of(gathering.stretches)
-    found = gathering.course.diagnosed(part=gathering.part)
+    found = _findings(gathering)
     return Document(
         title=f"perfctl {gathering.watch.command}", subtitle=f"from {_clock(gathering, whole.begin_ns)} "
         f"to {_clock(gathering, whole.end_ns)} (UTC)", badge=_badge(gathering, found),
@@ -60,18 +66,26 @@ def _clock(gathering: Gathering, ns: int) -> str:
     return utc_text(ns + gathering.epoch_ns)[:_SECOND].replace("T", " ")
 
 
-def _tone(gathering: Gathering, found: LiveDiagnosis | None) -> Tone:
+def _tone(gathering: Gathering, found: Findings) -> Tone:
     if gathering.alarms.raised:
         return Tone.WARNING
-    return Tone.GOOD if found is not None and found.cause == HEALTHY else Tone.INFO
+    return Tone.GOOD if found.whole is not None and found.whole.cause == HEALTHY else Tone.INFO
 
 
-def _badge(gathering: Gathering, found: LiveDiagnosis | None) -> Badge | None:
-    if found is None:
+def _badge(gathering: Gathering, found: Findings) -> Badge | None:
+    told = found.telling
+    if told is None:
         return None
-    healthy = found.cause == HEALTHY
-    raised = bool(gathering.alarms.raised)
-    return Badge(text=found.cause, tone=Tone.GOOD if healthy and not raised else Tone.WARNING)
+    is_well = told.cause == HEALTHY and not gathering.alarms.raised
+    return Badge(text=words_of(told.cause), tone=Tone.GOOD if is_well else Tone.WARNING)
+
+
+def _findings(gathering: Gathering) -> Findings:
+    times_ns = gathering.alarms.times_ns
+    return Findings(
+        whole=gathering.course.diagnosed(part=gathering.part),
+        alarmed=gathering.course.diagnosed(part=gathering.part, times_ns=times_ns) if times_ns else None,
+    )
 
 
 def _watch(gathering: Gathering) -> Facts:
@@ -88,13 +102,13 @@ def _watch(gathering: Gathering) -> Facts:
     return Facts(pairs=tuple(pairs))
 
 
-def _sections(gathering: Gathering, whole: Stretch, found: LiveDiagnosis | None) -> Iterator[Section]:
+def _sections(gathering: Gathering, whole: Stretch, found: Findings) -> Iterator[Section]:
     yield Section(anchor="over-time", title="Over time", blocks=(Figures(charts=course_charts(gathering)),))
-    if found is not None:
-        blocks = all_causes(found.causes)
-        if found.account:
-            blocks = (*blocks, Fold(summary="questions of the decision tree", blocks=(Bullets(items=found.account),)))
-        yield Section(anchor="causes", title="Causes", blocks=blocks)
+    causes = tuple(_causes(found))
+    if len(causes) == 1:
+        yield Section(anchor="causes", title="Causes", blocks=causes[0].blocks)
+    elif causes:
+        yield Section(anchor="causes", title="Causes", sections=causes)
     yield Section(anchor="alerts", title="Alerts", blocks=_alerts(gathering, whole))
     yield Section(anchor="connections-section", title="Connections", blocks=tuple(_connections(gathering)))
     rtt = _rtt(gathering, whole)
@@ -106,6 +120,17 @@ def _sections(gathering: Gathering, whole: Stretch, found: LiveDiagnosis | None)
         blocks=tables or (Paragraph(text="Nothing was retransmitted, and no drop was seen."),),
     )  # fmt: skip
     yield Section(anchor="accounting", title="Accounting", blocks=tuple(_accounting(gathering, whole)))
+
+
+def _causes(found: Findings) -> Iterator[Section]:
+    parts = (("alarmed", "While alerts were raised", found.alarmed), ("whole", "All of the time", found.whole))
+    for anchor, title, told in parts:
+        if told is None:
+            continue
+        blocks = all_causes(told.causes)
+        if told.account:
+            blocks = (*blocks, Fold(summary="the decision tree", blocks=(Code(text="\n".join(told.account)),)))
+        yield Section(anchor=f"causes-{anchor}", title=title, blocks=blocks)
 
 
 def _connections(gathering: Gathering) -> Iterator[Block]:
@@ -141,7 +166,7 @@ def _alerts(gathering: Gathering, whole: Stretch) -> tuple[Block, ...]:
     chart = spans(labels, found, whole_s=(0.0, (whole.end_ns - gathering.begin_ns) / _NS))
     more = f"the latest {MOST} of {raised:,} alerts" if raised > len(alarms) else ""
     rows = tuple(_alarm(gathering, one) for one in alarms)
-    headings = ("rule", "whom", "from (s)", "lasted (s)", "says", "likely causes then")
+    headings = ("rule", "whom", "from (s)", "lasted (s)", "says", "likely causes")
     table = Table(headings=headings, rows=rows, numeric=frozenset({2, 3}), caption=more)
     return (Figures(charts=(chart,)), table)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from perfcheck.analyse.histogram import quantile
@@ -12,7 +13,7 @@ from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.units import format_value
-from perfcheck.output.diagnosis import named_cause
+from perfcheck.report.causes import named
 from perfcheck.report.document import Cell, Facts, Table, Tone
 from perfcheck.report.live.gathering import Gathering
 from perfcheck.report.live.stretch import Stretch
@@ -22,12 +23,25 @@ KINDS: Final = {
 }  # fmt: skip
 
 
-def summary(gathering: Gathering, whole: Stretch, found: LiveDiagnosis | None) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The diagnosis of all that was watched, and that of the time in which alerts were raised; None: there is none."""
+
+    whole: LiveDiagnosis | None
+    alarmed: LiveDiagnosis | None = None
+
+    @property
+    def telling(self) -> LiveDiagnosis | None:
+        """The one that says more of what is the matter."""
+        return self.alarmed or self.whole
+
+
+def summary(gathering: Gathering, whole: Stretch, found: Findings) -> str:
     """Return the watch in some sentences."""
-    return " ".join(_sentences(gathering, whole, found))
+    return " ".join((*_seen(gathering, whole), *_diagnosed(found)))
 
 
-def _sentences(gathering: Gathering, whole: Stretch, found: LiveDiagnosis | None) -> Iterator[str]:
+def _seen(gathering: Gathering, whole: Stretch) -> Iterator[str]:
     counts = whole.counts
     text = watched((whole.end_ns - whole.begin_ns) / 1e9, whole.intervals)
     most = count(whole.most_connections, "connection")
@@ -48,12 +62,17 @@ def _sentences(gathering: Gathering, whole: Stretch, found: LiveDiagnosis | None
         if raised
         else ("No alert was raised.")
     )
-    if found is None:
+
+
+def _diagnosed(found: Findings) -> Iterator[str]:
+    if found.whole is None:
         yield "No connection was seen, so that there is nothing to diagnose."
-    elif found.cause == HEALTHY:
-        yield "The diagnosis finds nothing wrong with what was seen."
+    elif found.whole.cause == HEALTHY:
+        yield "Over all of the time the diagnosis finds nothing wrong."
     else:
-        yield f"Most probable cause of trouble: {named_cause(found.causes[0])}."
+        yield f"Over all of the time the most probable cause of trouble is {named(found.whole.causes[0])}."
+    if found.alarmed is not None and found.alarmed.cause != HEALTHY:
+        yield f"While alerts were raised, the most probable cause was {named(found.alarmed.causes[0])}."
 
 
 def _rated(number: int, whole: Stretch) -> str:
