@@ -50,9 +50,9 @@ def _first_word(word: str) -> str:
 
 
 def _word(word: str) -> str:
-    if _PLAIN.fullmatch(word):
-        return word
-    return code(word) if _RISKY.search(word) else _entities(word, _HARMLESS)
+    if _RISKY.search(word):
+        return code(word)
+    return word if _PLAIN.fullmatch(word) else _entities(word, _HARMLESS)
 
 
 def _entities(text: str, kept: Collection[str] = " ") -> str:

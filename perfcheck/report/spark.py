@@ -20,8 +20,9 @@ WIDTH: Final = 48
 """Characters of a line at most."""
 _GAP: Final = "\N{MIDDLE DOT}"
 """Where no value is known."""
-_UNEVEN: Final = 4
-"""Times the usual step that a step may be."""
+_EVEN: Final = 0.9
+"""Share of the steps that are about the usual one where values come in equal steps; the others are gaps."""
+_ABOUT: Final = 0.25
 _LEAST: Final = 4
 """Fewer values are no course."""
 
@@ -91,7 +92,10 @@ def _even(places: Sequence[Any]) -> bool:
     if not all(_known(place) for place in places):
         return False
     steps = sorted(after - before for before, after in pairwise(places))
-    return bool(steps) and steps[0] > 0 and steps[-1] <= _UNEVEN * steps[len(steps) // 2]
+    if not steps or steps[0] <= 0:
+        return False
+    usual = steps[len(steps) // 2]
+    return sum(abs(step - usual) <= _ABOUT * usual for step in steps) >= _EVEN * len(steps)
 
 
 def _known(value: Any) -> bool:

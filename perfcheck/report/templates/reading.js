@@ -45,14 +45,25 @@ const reading = (() => {
 
   const within = (box, x, y) => x >= box.x1 && x <= box.x2 && y >= box.y1 && y <= box.y2;
 
+  // The index of the first point that is not left of a place.
+  const indexAt = (points, x) => {
+    let [low, high] = [0, points.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (points[middle].x < x) low = middle + 1; else high = middle;
+    }
+    return low;
+  };
+
   // What a place means: a mark beneath it, else of each line the value nearest to it, else an area.
   const near = (points, { x, y }) => {
     const reach = (each) => Math.hypot(each.x - x, each.y - y);
-    const symbols = points.filter((each) => !each.run && !each.rect && reach(each) < TOUCHED);
+    const beside = points.slice(indexAt(points, x - NEAR), indexAt(points, x + NEAR));
+    const symbols = beside.filter((each) => !each.run && !each.rect && reach(each) < TOUCHED);
     if (symbols.length) return [symbols.reduce((a, b) => (reach(a) <= reach(b) ? a : b))];
     const best = new Map();
-    for (const each of points) {
-      if (!each.run || Math.abs(each.x - x) > NEAR) continue;
+    for (const each of beside) {
+      if (!each.run) continue;
       const kept = best.get(each.mark);
       if (!kept || Math.abs(each.x - x) < Math.abs(kept.x - x)) best.set(each.mark, each);
     }
