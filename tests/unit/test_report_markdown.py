@@ -25,8 +25,8 @@ TAG: Final = re.compile(r"<(/?[A-Za-z][^\s/>]*)([^>]*)>")
 MARKED: Final = (
     "# h", "- a", "1. a", "1) a", "> q", "===", "---", "* * *", "| a | b |", "**b**", "_i_", "`c`", "```", "~~~",
     "a\n\nb", "[l](http://x)", "![i](x)", "<b>", "</details>", "<!--", "www.example.org", "http://example.org",
-    "a@b.org", "@octocat", "#12", "octo/cat#12", "GH-12", "!7", "&amp;", "$x$", ":smile:", "~label", "%1", "\\*", "    code",
-    "a  ", "[^1]", "[x]: y", "+1", "é", "→", "javascript:x", "\x1b[0m", "\u202e", "::error::x",
+    "a@b.org", "@octocat", "#12", "octo/cat#12", "GH-12", "!7", "&amp;", "$x$", ":smile:", "~label", "%1", "\\*",
+    "    code", "a  ", "[^1]", "[x]: y", "+1", "é", "→", "javascript:x", "\x1b[0m", "\u202e", "::error::x",
 )  # fmt: skip
 TEXTS: Final = st.one_of(
     st.text(min_size=1),
