@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from perfcheck.model.printable import printable, printable_html, printable_lines
@@ -12,8 +13,12 @@ _PLAIN: Final = re.compile(
 )
 """Texts that Markdown shows as they are: no links, no emphasis, no HTML."""
 
-_WORD: Final = re.compile(r"[(\"'\[]{0,2}(?!www\.)[A-Za-z0-9](?:[A-Za-z0-9.,'_=+-](?!www\.))*[)\"'\].,;:?!]{0,3}")
-"""Words with quotes, brackets and stops about them, which mean nothing more once these are entities."""
+_RISKY: Final = re.compile(r"[@#~$&\\`]|![0-9]|:.*:|:/|%[\w\"]|www\.|gh-[0-9]", re.IGNORECASE)
+"""What a service makes links, pictures or formulas of, after Markdown is done: entities do not hinder that."""
+_HARMLESS: Final = frozenset(" .,;()/%?'\"+=-")
+"""Marks that mean nothing behind the first letter of a line."""
+_NUMBERED: Final = re.compile(r"[0-9]+[.)]+")
+"""What could begin a list."""
 _SPACE: Final = re.compile(r"[ \t\n]+")
 _FENCE: Final = re.compile(r"`{3,}")
 
@@ -32,23 +37,26 @@ def code(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Return running text on one line of Markdown: each word as it is or with its marks as entities, others as code."""
-    words = [printable(word) for word in _SPACE.split(text.strip(" \t\n"))]
-    shown = [_word(word) for word in words]
-    if not words[0][:1].isalpha() and not shown[0].startswith("<code>"):
-        # At the start of a line a number with a stop begins a list, and a mark a list, a quotation or a rule.
-        shown[0] = _entities(words[0])
-    return " ".join(shown)
+    """Return running text on one line of Markdown: marks as entities where they might mean something, else as code."""
+    first, *rest = (printable(word) for word in _SPACE.split(text.strip(" \t\n")))
+    return " ".join((_first_word(first), *map(_word, rest)))
+
+
+def _first_word(word: str) -> str:
+    """Return a word that may begin a line: a mark or number there may begin a list, a quotation or a rule."""
+    shown = _word(word)
+    harmless = word[:1].isalnum() and not _NUMBERED.fullmatch(word)
+    return shown if harmless or shown.startswith("<code>") else _entities(word)
 
 
 def _word(word: str) -> str:
-    if _PLAIN.fullmatch(word):
-        return word
-    return _entities(word) if _WORD.fullmatch(word) else code(word)
+    if _RISKY.search(word):
+        return code(word)
+    return word if _PLAIN.fullmatch(word) else _entities(word, _HARMLESS)
 
 
-def _entities(text: str) -> str:
-    return "".join(each if each.isalnum() or each == " " else f"&#{ord(each)};" for each in text)
+def _entities(text: str, kept: Collection[str] = " ") -> str:
+    return "".join(each if each.isalnum() or each in kept else f"&#{ord(each)};" for each in text)
 
 
 def in_html(text: str) -> str:

@@ -34,6 +34,7 @@ _FROM_BROWSER: Final = 4
 _ABOVE: Final = 10
 """Descriptors of ours are at least this, so that none of them is one of the browser's."""
 _GRACE_S: Final = 5.0
+_LOOK_S: Final = 0.02
 _CHUNK_BYTES: Final = 1 << 20
 _SAID_CHARS: Final = 300
 
@@ -101,17 +102,13 @@ def _end(browser: Browser, pid: int) -> None:
     with contextlib.suppress(OSError, OutputError):
         browser.send("Browser.close", {})
     deadline = time.monotonic() + _GRACE_S
-    ended = False
     try:
-        while not ended and time.monotonic() < deadline:
-            ended = os.waitpid(pid, os.WNOHANG)[0] == pid
-            if not ended:
-                time.sleep(0.02)
+        # Not reaped yet, so that no other group of processes can have its number.
+        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        if not ended:
-            os.waitpid(pid, 0)
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 class Browser:

@@ -44,7 +44,7 @@ def render_html(document: Document) -> str:
     scripts = [_Program.of(_file("page.js"))]
     drawing = bundle.script() if charts else ""
     if charts:
-        scripts.append(_Program.of(_file("charts.js")))
+        scripts += [_Program.of(_file(name)) for name in ("reading.js", "charts.js")]
     return _environment().get_template("page.html").render(
         document=document, style=style, scripts=scripts, drawing=_own(packing.deflated(drawing)) if charts else "",
         policy=_own(_policy(style, scripts, drawing)), config=_own(packing.script_json(theme.config())),

@@ -7,7 +7,7 @@ import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Final
 
 from perfcheck.model.printable import ascii_json, printable
@@ -58,20 +58,28 @@ def _shown(value: Any) -> Any:
 
 
 def _column(values: Sequence[Any]) -> list[float | int | str | None]:
-    known = [float(each) for each in values if isinstance(each, Real) and math.isfinite(each)]
+    """Return a column as it is packed; its numbers may be numpy's, and a text often stands in many rows."""
+    texts = {each: printable(each) for each in {each for each in values if isinstance(each, str)}}
+    plain = [each if isinstance(each, str) else _plain(each) for each in values]
+    known = [each for each in plain if isinstance(each, float)]
     decimals = _decimals(max(known) - min(known)) if known else 0
-    return [_value(each, decimals) for each in values]
+    return [
+        texts[each] if isinstance(each, str) else _short(each, decimals) if isinstance(each, float) else each
+        for each in plain
+    ]
 
 
-def _value(value: Any, least_decimals: int) -> float | int | str | None:
-    """Return a value as it is packed; numbers may be numpy's."""
-    if value is None or isinstance(value, str):
-        return value if value is None else printable(value)
-    if isinstance(value, Integral):
+def _plain(value: Any) -> float | int | None:
+    """Return a number as one of Python's; None where it is not known."""
+    if value is None or type(value) is int:
+        return value
+    if not isinstance(value, float) and isinstance(value, Integral):
         return int(value)
     number = float(value)
-    if not math.isfinite(number):
-        return None
+    return number if math.isfinite(number) else None
+
+
+def _short(number: float, least_decimals: int) -> float | int:
     short = round(number, max(least_decimals, _decimals(number)))
     return int(short) if short.is_integer() and abs(short) < 2**53 else short
 

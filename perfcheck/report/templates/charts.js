@@ -1,16 +1,9 @@
 "use strict";
 (() => {
-  const NEAR = 40; // pixels from the pointer within which a value is read
-  const ROWS = 12; // of a tooltip
+  const { element } = reading;
+  const CONTINUOUS = ["linear", "time", "utc", "log", "symlog", "sqrt", "pow"];
   const config = JSON.parse(document.getElementById("_config").textContent);
   const spoken = document.getElementById("_spoken");
-  const printing = () => location.hash === "#print" || location.search === "?print";
-  const element = (name, cls, text) => {
-    const made = document.createElement(name);
-    if (cls) made.className = cls;
-    if (text !== undefined) made.textContent = text;
-    return made;
-  };
 
   const inflate = async (base64) => {
     const bytes = Uint8Array.from(atob(base64.trim()), (each) => each.charCodeAt(0));
@@ -29,14 +22,13 @@
 
   // A specification as it is drawn in so much room: views side by side go below one another.
   const fitted = (spec, width) => {
-    const parts = spec.vconcat ?? spec.hconcat ?? spec.concat;
-    if (parts) {
-      const { hconcat, concat, ...rest } = spec;
-      return { ...rest, vconcat: parts.map((part) => ({ ...part, width: Math.max(120, width - 90) })) };
-    }
-    if (spec.facet || spec.repeat || spec.encoding?.row || spec.encoding?.column || spec.encoding?.facet) return spec;
-    return { ...spec, width };
+    const { hconcat, concat, vconcat, ...rest } = spec;
+    const parts = vconcat ?? hconcat ?? concat;
+    if (parts) return { ...rest, vconcat: parts.map((part) => ({ ...part, width: Math.max(120, width - 90) })) };
+    const { row, column, facet } = spec.encoding ?? {};
+    return spec.facet || spec.repeat || row || column || facet ? spec : { ...spec, width };
   };
+
   // The columns that a legend lists, in any part of a specification.
   const listed = (part, found = new Set()) => {
     for (const [key, value] of Object.entries(part ?? {})) {
@@ -49,93 +41,21 @@
   const configFor = (spec, columns, width) => {
     const labels = [...listed(spec)].flatMap((name) => [...new Set(columns[name] ?? [])]).filter((each) => typeof each === "string");
     const longest = 40 + 6.6 * Math.max(8, ...labels.map((each) => each.length));
-    return { ...config, legend: { ...config.legend, columns: Math.max(1, Math.floor((width - 60) / longest)), labelLimit: width - 110 } };
+    return { ...config, legend: { ...config.legend, columns: Math.max(1, Math.floor((width - 60) / longest)), labelLimit: Math.max(80, width - 110) } };
   };
 
-  // Let the horizontal axis of a compiled specification follow the signal `zoomed`, where it is one of numbers or time.
+  // Let the horizontal axis follow the signal `zoomed`, where it is one of numbers or times.
   const zoomable = (vega) => {
     const scale = (vega.scales ?? []).find((each) => each.name === "x");
-    if (!scale || scale.domainRaw || !["linear", "time", "utc", "log", "symlog", "sqrt", "pow"].includes(scale.type)) return false;
-    vega.signals = [...(vega.signals ?? []), { name: "zoomed", value: null }];
+    if (!scale || scale.domainRaw || !CONTINUOUS.includes(scale.type)) return false;
+    (vega.signals ??= []).push({ name: "zoomed", value: null });
     scale.domainRaw = { signal: "zoomed" };
-    const clip = (marks) => {
-      for (const mark of marks ?? []) if (mark.type === "group" && mark.from?.facet) { mark.clip ??= true; clip(mark.marks); } else mark.clip ??= { signal: "!!zoomed" };
+    const clip = (mark) => {
+      if (mark.type === "group") (mark.marks ?? []).forEach(clip);
+      else mark.clip ??= { signal: "!!zoomed" };
     };
-    clip(vega.marks);
+    (vega.marks ?? []).forEach(clip);
     return true;
-  };
-
-  // All marks that have something to tell, with their places in the plot.
-  const pointsOf = (view) => {
-    const found = [];
-    const visit = (mark, left, top, group) => {
-      const run = ["line", "area", "trail"].includes(mark.marktype);
-      mark.items.forEach((item) => {
-        if (mark.marktype === "group") {
-          for (const inner of item.items ?? []) visit(inner, left + (item.x ?? 0), top + (item.y ?? 0), group + 1);
-          return;
-        }
-        if (!item.tooltip || mark.role === "legend" || Number.isNaN(item.x) || Number.isNaN(item.y)) return;
-        const rect = mark.marktype === "rect";
-        const { x1, x2, y1, y2 } = item.bounds;
-        const tall = rect && item.height >= item.width;
-        found.push({
-          mark, run, rect, x: left + (rect ? (tall ? (x1 + x2) / 2 : x2) : item.x), y: top + (rect ? (tall ? y1 : (y1 + y2) / 2) : item.y),
-          box: { x1: left + x1, x2: left + x2, y1: top + y1, y2: top + y2 },
-          tell: typeof item.tooltip === "object" ? Object.entries(item.tooltip).map(([key, value]) => [key, String(value)]) : [["", String(item.tooltip)]],
-          colour: item.stroke && item.stroke !== "transparent" ? item.stroke : item.fill,
-        });
-      });
-    };
-    visit(view.scenegraph().root, 0, 0, 0);
-    return found;
-  };
-
-  const tip = element("div", "tip");
-  tip.hidden = true;
-  tip.setAttribute("aria-hidden", "true");
-  document.body.append(tip);
-
-  const fillTip = (points) => {
-    const shown = points.slice(0, ROWS);
-    const table = element("table");
-    const swatch = (colour) => {
-      const made = element("i");
-      if (typeof colour === "string") made.style.background = colour;
-      return made;
-    };
-    const names = shown[0].tell.map(([key]) => key);
-    const alike = shown.every((each) => each.tell.map(([key]) => key).join("\n") === names.join("\n"));
-    if (shown.length === 1 || !alike) {
-      for (const point of shown) point.tell.forEach(([key, value], at) => {
-        const row = table.insertRow();
-        const head = element("th");
-        if (at === 0) head.append(swatch(point.colour));
-        head.append(key);
-        row.append(head, element("td", "", value));
-      });
-    } else {
-      const head = table.insertRow();
-      for (const name of names) head.append(element("th", "", name));
-      for (const point of shown) {
-        const row = table.insertRow();
-        point.tell.forEach(([, value], at) => {
-          const cell = element("td");
-          if (at === 0) cell.append(swatch(point.colour));
-          cell.append(value);
-          row.append(cell);
-        });
-      }
-    }
-    tip.replaceChildren(table);
-    if (points.length > shown.length) tip.append(element("p", "", `and ${points.length - shown.length} more`));
-  };
-  const placeTip = (x, y) => {
-    tip.hidden = false;
-    const { width, height } = tip.getBoundingClientRect();
-    const left = x + 14 + width > innerWidth - 8 ? x - 14 - width : x + 14;
-    tip.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
-    tip.style.top = `${Math.max(8, Math.min(y + 14, innerHeight - height - 8))}px`;
   };
 
   class Chart {
@@ -144,15 +64,14 @@
       this.plot = figure.querySelector(".plot");
       this.reset = figure.querySelector(".all");
       this.cross = element("div", "cross");
+      this.brush = element("div", "brush");
       this.dots = [];
-      this.zoomed = null;
       this.width = 0;
+      this.series = 0;
+      this.drawing = Promise.resolve();
       this.plot.hidden = false;
       this.plot.tabIndex = 0;
-      this.plot.setAttribute("role", "application");
-      this.plot.setAttribute("aria-roledescription", "chart");
-      this.plot.setAttribute("aria-labelledby", `${figure.id}_title`);
-      this.plot.setAttribute("aria-describedby", `${figure.id}_summary`);
+      for (const [name, value] of [["role", "application"], ["aria-roledescription", "chart"], ["aria-labelledby", `${figure.id}_title`], ["aria-describedby", `${figure.id}_summary`]]) this.plot.setAttribute(name, value);
       this.listen();
     }
 
@@ -160,14 +79,14 @@
       if (!this.read) {
         const found = JSON.parse(this.figure.querySelector("script").textContent);
         this.read = typeof found === "string" ? JSON.parse(await inflate(found)) : found;
-        this.read.rows ??= rowsOf(this.read.columns);
+        this.read.rows = rowsOf(this.read.columns);
       }
       return this.read;
     }
 
-    // Draw, where there is room and it is not drawn for this room yet; one drawing at a time.
+    // Draw, where there is room and this is not drawn for so much room yet.
     draw() {
-      this.drawing = (this.drawing ?? Promise.resolve()).then(() => this.drawNow()).catch((problem) => {
+      this.drawing = this.drawing.then(() => this.drawNow()).catch((problem) => {
         this.plot.replaceChildren(element("p", "failed", `This chart cannot be drawn: ${problem.message}`));
         this.figure.dataset.state = "failed";
       });
@@ -180,21 +99,23 @@
       await library;
       const { spec, columns, rows } = await this.payload();
       const whole = { ...fitted(spec, width), data: { name: "rows" }, datasets: { rows } };
+      const patch = (vega) => {
+        if (typeof whole.width === "number") vega.autosize = { type: "fit-x", contains: "padding" };
+        this.canZoom = zoomable(vega);
+        return vega;
+      };
       this.leave();
       this.shown?.finalize();
       this.shown = await vegaEmbed(this.plot, whole, {
         mode: "vega-lite", ast: true, actions: false, renderer: "svg", tooltip: false, defaultStyle: false, hover: false,
-        config: configFor(spec, columns, width), patch: (vega) => {
-          if (typeof whole.width === "number") vega.autosize = { type: "fit-x", contains: "padding" };
-          this.canZoom = zoomable(vega);
-          return vega;
-        },
+        config: configFor(spec, columns, width), patch,
       });
       this.view = this.shown.view;
       this.width = width;
       this.points = null;
       this.plot.classList.remove("vega-embed");
-      this.plot.querySelector("svg").setAttribute("aria-hidden", "true");
+      this.svg = this.plot.querySelector("svg");
+      this.svg.setAttribute("aria-hidden", "true");
       this.figure.dataset.state = "drawn";
       if (this.zoomed) await this.zoom(this.zoomed);
     }
@@ -202,7 +123,7 @@
     async zoom(domain) {
       if (!this.canZoom) return;
       this.zoomed = domain;
-      this.points = null;
+      this.points = this.at = null;
       this.reset.hidden = !domain;
       this.leave();
       await this.view.signal("zoomed", domain).runAsync();
@@ -214,150 +135,123 @@
       return this.zoom([left, right].map((x) => Number(scale.invert(x))));
     }
 
-    zoomBy(factor, at) {
-      if (!this.canZoom) return;
-      const width = this.view.width();
-      const place = at ?? width / 2;
-      this.zoomTo(place - place * factor, place + (width - place) * factor);
+    zoomBy(factor, at = this.view.width() / 2) {
+      if (this.canZoom) this.zoomTo(at - at * factor, at + (this.view.width() - at) * factor);
     }
 
-    // A pointer's place within the plot, as its marks count.
-    place(event) {
-      const corner = this.corner();
-      return { x: event.clientX - corner.x, y: event.clientY - corner.y };
-    }
-
-    // Where the plot's corner is in the window, within axes and padding.
+    // Where the plot's corner is in the window, within its axes.
     corner() {
-      const box = this.plot.querySelector("svg").getBoundingClientRect();
+      const box = this.svg.getBoundingClientRect();
       const [left, top] = this.view.origin();
       const padding = this.view.padding();
       return { x: box.left + left + padding.left, y: box.top + top + padding.top };
     }
 
+    // A pointer's place as the plot counts.
+    place(event) {
+      const corner = this.corner();
+      return { x: event.clientX - corner.x, y: event.clientY - corner.y };
+    }
+
     all() {
-      if (!this.points) {
-        const width = this.view.width();
-        this.points = pointsOf(this.view).filter((each) => each.rect || (each.x >= -1 && each.x <= width + 1)).sort((a, b) => a.x - b.x);
-      }
-      return this.points;
+      return (this.points ??= reading.pointsOf(this.view));
     }
 
-    // What the pointer means: a mark beneath it, else of each line the value nearest to it.
-    near({ x, y }) {
-      const reach = (each) => Math.hypot(each.x - x, each.y - y);
-      const direct = this.all().filter((each) => !each.run && (each.rect ? within(each.box, x, y) : reach(each) < 9));
-      const best = new Map();
-      for (const each of this.all()) {
-        if (!each.run || Math.abs(each.x - x) > NEAR) continue;
-        const kept = best.get(each.mark);
-        if (!kept || Math.abs(each.x - x) < Math.abs(kept.x - x)) best.set(each.mark, each);
-      }
-      const symbols = direct.filter((each) => !each.rect).sort((a, b) => reach(a) - reach(b));
-      if (symbols.length) return symbols.slice(0, 1);
-      const lines = [...best.values()].sort((a, b) => Math.abs(a.y - y) - Math.abs(b.y - y));
-      return lines.length ? lines : direct.slice(0, 1);
-    }
-
-    show(points, client) {
+    // Show points with a line through the first; beside the pointer, else beside the first.
+    show(points, pointer) {
       this.leave();
       if (!points.length) return;
       const box = this.plot.getBoundingClientRect();
       const corner = this.corner();
-      const [x0, y0] = [corner.x - box.left, corner.y - box.top];
-      this.cross.style.left = `${x0 + points[0].x}px`;
-      this.cross.style.top = `${y0}px`;
-      this.cross.style.height = `${this.view.height()}px`;
-      this.dots = points.slice(0, ROWS).map((each) => {
+      const put = (mark, place) => Object.assign(mark.style, Object.fromEntries(Object.entries(place).map(([side, value]) => [side, `${value}px`])));
+      put(this.cross, { left: corner.x - box.left + points[0].x, top: corner.y - box.top, height: this.view.height() });
+      this.dots = points.slice(0, reading.ROWS).map((each) => {
         const dot = element("span", "dot");
-        dot.style.left = `${x0 + each.x}px`;
-        dot.style.top = `${y0 + each.y}px`;
-        if (typeof each.colour === "string") dot.style.background = each.colour;
+        put(dot, { left: corner.x - box.left + each.x, top: corner.y - box.top + each.y });
+        dot.style.background = each.colour ?? "none";
         return dot;
       });
       this.plot.append(this.cross, ...this.dots);
-      fillTip(points);
-      placeTip(client?.x ?? box.left + x0 + points[0].x, client?.y ?? box.top + y0 + points[0].y);
+      reading.tell(points, pointer?.clientX ?? corner.x + points[0].x, pointer?.clientY ?? corner.y + points[0].y);
     }
 
     leave() {
-      tip.hidden = true;
-      this.cross.remove();
-      for (const dot of this.dots) dot.remove();
+      reading.hide();
+      for (const each of [this.cross, ...this.dots]) each.remove();
       this.dots = [];
     }
 
-    // Go along the values of one series, or to the next series.
+    // Go along the values of one series, or over to another one.
     walk(along, across) {
       const series = [...new Set(this.all().map((each) => each.mark))];
       if (!series.length) return;
-      this.series = ((this.series ?? 0) + across + series.length) % series.length;
+      this.series = (this.series + across + series.length) % series.length;
       const points = this.all().filter((each) => each.mark === series[this.series]);
-      const before = this.at;
-      this.at = before === undefined ? 0 : Math.max(0, Math.min(before + along, points.length - 1));
-      const point = points[this.at];
-      this.show([point]);
-      spoken.textContent = point.tell.map(([key, value]) => (key ? `${key} ${value}` : value)).join(", ");
+      this.at = Math.max(0, Math.min((this.at ?? -1) + along, points.length - 1));
+      this.show([points[this.at]]);
+      spoken.textContent = reading.spoken(points[this.at]);
+    }
+
+    stretch(event) {
+      const here = this.place(event);
+      if (!this.brush.isConnected) {
+        this.plot.setPointerCapture(event.pointerId);
+        this.plot.append(this.brush);
+      }
+      this.leave();
+      const box = this.plot.getBoundingClientRect();
+      const corner = this.corner();
+      const [left, right] = [here.x, this.start.x].sort((a, b) => a - b).map((x) => Math.max(0, Math.min(x, this.view.width())));
+      Object.assign(this.brush.style, {
+        left: `${corner.x - box.left + left}px`, width: `${right - left}px`, top: `${corner.y - box.top}px`, height: `${this.view.height()}px`,
+      });
+      this.chosen = [left, right];
     }
 
     listen() {
-      const plot = this.plot;
-      let start = null;
-      const brush = element("div", "brush");
+      const on = (name, act, options) => this.plot.addEventListener(name, (event) => { if (this.view) act(event); }, options);
       const keys = {
         ArrowRight: () => this.walk(1, 0), ArrowLeft: () => this.walk(-1, 0), ArrowDown: () => this.walk(0, 1), ArrowUp: () => this.walk(0, -1),
-        Home: () => this.walk(-Infinity, 0), End: () => this.walk(Infinity, 0), "+": () => this.zoomBy(0.5), "=": () => this.zoomBy(0.5),
-        "-": () => this.zoomBy(2), 0: () => this.zoom(null), Escape: () => this.leave(),
+        Home: () => this.walk(-Infinity, 0), End: () => this.walk(Infinity, 0),
+        "+": () => this.zoomBy(0.5), "=": () => this.zoomBy(0.5), "-": () => this.zoomBy(2), 0: () => this.zoom(null),
       };
-      plot.addEventListener("keydown", (event) => {
-        if (!this.view || event.ctrlKey || event.altKey || event.metaKey || !(event.key in keys)) return;
+      on("keydown", (event) => {
+        if (event.ctrlKey || event.altKey || event.metaKey || !(event.key in keys)) return;
         keys[event.key]();
         event.preventDefault();
       });
-      plot.addEventListener("blur", () => this.leave());
-      plot.addEventListener("pointerdown", (event) => {
-        if (this.view && event.button === 0) start = this.place(event);
+      on("pointerdown", (event) => {
+        if (event.button === 0) this.start = this.place(event);
+        this.show(reading.near(this.all(), this.place(event)), event);
       });
-      plot.addEventListener("pointermove", (event) => {
-        if (!this.view) return;
+      on("pointermove", (event) => {
         const here = this.place(event);
-        if (start && this.canZoom && Math.abs(here.x - start.x) > 6) {
-          if (!brush.isConnected) { plot.setPointerCapture(event.pointerId); plot.append(brush); }
-          this.leave();
-          const box = plot.getBoundingClientRect();
-          const offset = event.clientX - box.left - here.x;
-          brush.style.left = `${offset + Math.min(here.x, start.x)}px`;
-          brush.style.width = `${Math.abs(here.x - start.x)}px`;
-          brush.style.top = `${event.clientY - box.top - here.y}px`;
-          brush.style.height = `${this.view.height()}px`;
-          return;
-        }
-        this.show(this.near(here), { x: event.clientX, y: event.clientY });
+        if (this.start && this.canZoom && (this.brush.isConnected || Math.abs(here.x - this.start.x) > 6)) this.stretch(event);
+        else this.show(reading.near(this.all(), here), event);
       });
       const end = (event) => {
-        if (brush.isConnected && event.type === "pointerup") {
-          const ends = [start.x, this.place(event).x].sort((a, b) => a - b);
-          this.zoomTo(Math.max(0, ends[0]), Math.min(this.view.width(), ends[1]));
-        }
-        brush.remove();
-        start = null;
+        if (this.brush.isConnected && event.type === "pointerup" && this.chosen[1] > this.chosen[0]) this.zoomTo(...this.chosen);
+        this.brush.remove();
+        this.start = null;
       };
-      plot.addEventListener("pointerup", end);
-      plot.addEventListener("pointercancel", end);
-      plot.addEventListener("pointerleave", () => this.leave());
-      plot.addEventListener("dblclick", () => this.zoom(null));
-      plot.addEventListener("wheel", (event) => {
-        if (!event.ctrlKey || !this.view || !this.canZoom) return;
+      on("pointerup", end);
+      on("pointercancel", end);
+      // A finger that is lifted leaves, too; what it pointed to stays to be read.
+      on("pointerleave", (event) => { if (event.pointerType === "mouse") this.leave(); });
+      on("blur", () => this.leave());
+      on("dblclick", () => this.zoom(null));
+      on("wheel", (event) => {
+        if (!event.ctrlKey || !this.canZoom) return;
         event.preventDefault();
         this.zoomBy(event.deltaY > 0 ? 1.25 : 0.8, this.place(event).x);
       }, { passive: false });
-      this.reset.addEventListener("click", () => { this.zoom(null); plot.focus(); });
+      this.reset.addEventListener("click", () => { this.zoom(null); this.plot.focus(); });
     }
   }
 
-  const within = (box, x, y) => x >= box.x1 && x <= box.x2 && y >= box.y1 && y <= box.y2;
   const charts = [...document.querySelectorAll("figure.chart")].map((figure) => new Chart(figure));
   const byPlot = new Map(charts.map((chart) => [chart.plot, chart]));
+  const leaveAll = () => { for (const chart of charts) chart.leave(); };
 
   // Charts near the window come first, the others when there is nothing else to do.
   const visible = new Set();
@@ -379,10 +273,12 @@
     if (next) idle(() => next.draw().then(() => drawRest(left)));
   };
   addEventListener("beforeprint", drawAll);
-  if (printing()) {
+  addEventListener("scroll", leaveAll, { passive: true });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") leaveAll(); });
+  if (location.hash === "#print" || location.search === "?print") {
     document.documentElement.dataset.theme = "light";
     for (const each of document.querySelectorAll("details")) each.open = true;
-    drawAll().then(() => { document.documentElement.dataset.charts = "drawn"; });
+    drawAll();
   } else {
     for (const chart of charts) { nearness.observe(chart.plot); sizes.observe(chart.plot); }
     library.then(() => drawRest([...charts]));
