@@ -13,7 +13,7 @@ from perfcheck.output.courses import subject_name, unit_of
 from perfcheck.report.charts.distribution import Side, cdf
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.charts.trials import trials
-from perfcheck.report.document import Block, Chart, Figures, Paragraph
+from perfcheck.report.document import Block, Chart, Figures, Fold, Paragraph
 from perfcheck.report.run.source import Recorded, Run, Source
 
 NOW: Final = "this run"
@@ -26,6 +26,8 @@ _SPREAD: Final = (
 _MOST_SPREAD: Final = 3
 _MOST_SIDES: Final = 4
 _MOST_TRIALS: Final = 6
+_FIRST_TRIALS: Final = 2
+"""Metrics whose trials are seen at once, where no more failed."""
 
 
 def spread_blocks(run: Run) -> Iterator[Block]:
@@ -47,7 +49,7 @@ def spread_blocks(run: Run) -> Iterator[Block]:
 def _spread(run: Run) -> Iterator[Chart]:
     kinds = dict.fromkeys((kind.metric, kind.subject) for kind in run.series.kinds)
     there = {metric for metric, _ in kinds}
-    failed = [read_key(case.metric).metric for case in run.failed if _is_key(case.metric)]
+    failed = [read_key(case.metric).metric for case in run.failed if is_metric(case.metric)]
     metrics = [metric for metric in dict.fromkeys([*failed, *_SPREAD]) if metric in there][:_MOST_SPREAD]
     compared = run.baseline is not None and run.baseline_series.reader is not None
     for metric in metrics:
@@ -103,7 +105,10 @@ def trial_blocks(run: Run) -> Iterator[Block]:
     charts = tuple(_trials(run))
     if charts:
         yield Paragraph(text=_how(run))
-        yield Figures(charts=charts)
+        first = max(sum(is_metric(case.metric) for case in run.failed), _FIRST_TRIALS)
+        yield Figures(charts=charts[:first])
+        if charts[first:]:
+            yield Fold(summary=f"{len(charts) - first} more metrics", blocks=(Figures(charts=charts[first:]),))
 
 
 def _how(run: Run) -> str:
@@ -115,7 +120,7 @@ def _how(run: Run) -> str:
 
 def _trials(run: Run) -> Iterator[Chart]:
     catalogue = catalogue_of(run.record)
-    failed = [case.metric for case in run.failed if _is_key(case.metric)]
+    failed = [case.metric for case in run.failed if is_metric(case.metric)]
     wanted = [*failed, *(compared.metric for compared in run.record.comparisons)]
     drawn = 0
     for key in dict.fromkeys(wanted):
@@ -147,7 +152,8 @@ def _before(run: Run, key: str) -> Iterator[Side]:
         yield Side(name="A" if run.record.sides is not None else BASELINE, values=[compared.baseline])
 
 
-def _is_key(text: str) -> bool:
+def is_metric(text: str) -> bool:
+    """Whether a case's metric is one, as against the diagnosis or the run as a whole."""
     if is_diagnosis(text):
         return False
     try:

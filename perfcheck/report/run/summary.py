@@ -73,8 +73,10 @@ def _sentence(runs: Sequence[Run], counts: Counter[Status]) -> str:
     for status, word in ((Status.FAILED, "failed"), (Status.ERROR, "could not be measured")):
         if counts[status]:
             where = [run.label for run in runs if any(case.status is status for case in run.cases)]
-            parts.append(f"{counts[status]} of {total} checks {word}, in {_named(where)}")
-    return f"{'; '.join(parts)}. {scenarios} in all."
+            parts.append(
+                f"{counts[status]} of {total} checks {word}" + (f", in {_named(where)}" if len(runs) > 1 else "")
+            )
+    return f"{'; '.join(parts)}." + (f" {scenarios} in all." if len(runs) > 1 else "")
 
 
 def _named(labels: Sequence[str]) -> str:

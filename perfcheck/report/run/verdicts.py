@@ -55,7 +55,8 @@ def own_cases(run: Run) -> Iterator[Block]:
             yield Fold(summary="values, bounds and layer", blocks=(Code(text=case.details),))
     yield from _not_judged(run.cases)
     headings = tuple(heading for heading in headings_of([case.row for case in run.cases]) if heading != "scenario")
-    yield _table(headings, [(case.row, None) for case in run.cases], _MEANING)
+    ordered = sorted(run.cases, key=lambda case: _ORDER.index(case.status))
+    yield _table(headings, [(case.row, None) for case in ordered], _MEANING)
 
 
 def _not_judged(cases: Sequence[Case]) -> Iterator[Block]:
