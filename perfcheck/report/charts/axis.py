@@ -68,7 +68,8 @@ def seconds(field: str = "t", title: str = "time (s)") -> Spec:
     """Return the encoding of a time axis in seconds."""
     return {
         "field": field, "type": "quantitative",
-        "axis": {"title": title, "format": "~g", "grid": False, "tickCount": 10}, "scale": {"nice": False, "zero": False},
+        "axis": {"title": title, "format": "~g", "grid": False, "tickCount": 10},
+        "scale": {"nice": False, "zero": False},
     }  # fmt: skip
 
 
