@@ -78,7 +78,7 @@ def _section(story: Story, number: int) -> Section:
     charts = [
         history(
             Labels(name=f"history-{number}", title="each run", quantity=series.metric, unit=series.unit,
-                   summary="; ".join(findings)),
+                   summary=_range(story)),
             story.outlook, runs,
         ),
         sums(
@@ -96,6 +96,14 @@ def _section(story: Story, number: int) -> Section:
         )),
     )  # fmt: skip
     return Section(anchor=f"series-{number}", title=story.title, blocks=blocks)
+
+
+def _range(story: Story) -> str:
+    values, levels = story.outlook.values, len(story.outlook.levels)
+    return (
+        f"{len(values):,} runs, from {story.shown(float(values.min()))} to {story.shown(float(values.max()))}, on "
+        f"{levels} level{'s' if levels > 1 else ''}"
+    )
 
 
 def _finding(line: str) -> str:
