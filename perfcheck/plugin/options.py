@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pytest
 
 from perfcheck.plugin.ini import Option, from_file, mistake, parsed
+from perfcheck.plugin.report_path import possible_report
 
 if TYPE_CHECKING:
     from perfcheck.runner.keeping import Keep
@@ -263,7 +264,7 @@ def read(config: pytest.Config) -> PluginOptions:
         history_dir=chosen.path(HISTORY) if sides is None else None,
         events_path=_own(config, chosen.path(EVENTS)),
         series_path=_own(config, chosen.path(SERIES)),
-        report_path=_report(chosen),
+        report_path=possible_report(chosen.path(REPORT), chosen.source(REPORT)),
         budget_pct=_value(chosen, BUDGET, _percent),
         debug=debugging(config),
         kernel=_value(chosen, KERNEL, _kernel_name),
@@ -277,21 +278,6 @@ def _own(config: pytest.Config, path: Path | None) -> Path | None:
     """Return a file of this process alone: pytest-xdist's workers cannot write one file together."""
     worker = getattr(config, "workerinput", {}).get("workerid")
     return path.with_name(f"{path.stem}.{worker}{path.suffix}") if path is not None and worker else path
-
-
-def _report(chosen: _Chosen) -> Path | None:
-    """Return where the report is to be written; pytest.UsageError where it cannot."""
-    path = chosen.path(REPORT)
-    if path is None:
-        return None
-    from perfcheck.errors import UsageError
-    from perfcheck.report.write import require_possible
-
-    try:
-        require_possible(path)
-    except UsageError as error:
-        raise pytest.UsageError(f"{chosen.source(REPORT)}: {error}") from None
-    return path
 
 
 def debugging(config: pytest.Config) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,10 +26,15 @@ _FOLDER: Final = pytest.StashKey[str]()
 _LEFT_OUT: Final = pytest.StashKey[int]()
 
 
-def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, Any], spec: Any) -> None:
+def share_with_worker(
+    config: pytest.Config,
+    workerinput: MutableMapping[str, Any],
+    spec: Any,
+    at_end: Callable[[Path], None] | None = None,
+) -> None:
     """Tell a worker of this machine the shared folder, which is gone when the controller ends.
 
-    `spec` is execnet's of the worker. On another machine the folder would be another one, which nobody removes.
+    `spec` is execnet's of the worker. `at_end` is called with the folder before it goes. On another machine the folder would be another one, which nobody removes.
     """
     if not spec.popen or spec.via:
         return
@@ -37,16 +42,9 @@ def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, An
         folder = tempfile.mkdtemp(prefix="perfcheck-session-")
         config.stash[_FOLDER] = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-        config.add_cleanup(lambda: _write_report(config, Path(folder)))
+        if at_end is not None:
+            config.add_cleanup(lambda: at_end(Path(folder)))
     workerinput[SHARED_KEY] = config.stash[_FOLDER]
-
-
-def _write_report(config: pytest.Config, folder: Path) -> None:
-    """Write the report of what the workers measured, where one was asked for."""
-    if (folder / RECORDS).exists():
-        from perfcheck.plugin.final_report import write_final_report
-
-        write_final_report(config, folder)
 
 
 def note_left_out(config: pytest.Config, count: int) -> None:

@@ -48,13 +48,13 @@ def metric(values: Sequence[float], unit: str = "us") -> MetricRecord:
 
 
 def run_record(
-    name: str = "office", number: int = 1, *, subjects: Sequence[str] = ("bulk", "rpc"), **changes: Any
+    name: str = "office", number: int = 1, *, entries: Sequence[str] = ("bulk", "rpc"), **changes: Any
 ) -> RunRecord:
     """Return a record of three trials of a scenario of two hosts; `changes` are fields of the record."""
     rtts = (20_000.0, 21_000.0, 22_000.0)
     own = {RTT: metric(rtts), "tcp.limited_cwnd_pct": metric((80.0, 80.0, 80.0), "pct"),
            "tcp.limited_app_pct": metric((20.0, 20.0, 20.0), "pct")}  # fmt: skip
-    found = {one: SubjectRecord(kind=SubjectKind.TRAFFIC, metrics=own) for one in subjects}
+    found = {one: SubjectRecord(kind=SubjectKind.TRAFFIC, metrics=own) for one in entries}
     hosts = {host: SubjectRecord(kind=SubjectKind.HOST, metrics={}) for host in ("client", "server")}
     ways = {way: SubjectRecord(kind=SubjectKind.DIRECTION, metrics={}) for way in ("client>server", "server>client")}
     fields: dict[str, Any] = {
@@ -67,7 +67,7 @@ def run_record(
         "emulators": {"links[0] client-server": {"emulator": "relay", "proof": PROOF}},
         "trials": tuple(
             TrialRecord(
-                index=index, metrics={RTT: value}, subjects={one: {RTT: value} for one in subjects}, began_ns=10**9
+                index=index, metrics={RTT: value}, subjects={one: {RTT: value} for one in entries}, began_ns=10**9
             )
             for index, value in enumerate(rtts)
         ),

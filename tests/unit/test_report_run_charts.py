@@ -52,7 +52,7 @@ def numbers(chart: Chart, column: str) -> list[float]:
 def test_what_is_drawn_is_within_what_was_sampled(values: list[float], scenarios: int) -> None:
     with TemporaryDirectory() as folder:
         records = [
-            with_series(run_record(f"s{number}", number, subjects=("bulk",)), Path(folder) / f"{number}.parquet",
+            with_series(run_record(f"s{number}", number, entries=("bulk",)), Path(folder) / f"{number}.parquet",
                         [curve("bulk", RTT, values)], trials=1)
             for number in range(scenarios)
         ]  # fmt: skip
@@ -75,7 +75,7 @@ def test_what_is_drawn_is_within_what_was_sampled(values: list[float], scenarios
 
 def test_samples_are_drawn_as_they_are_where_there_is_room(tmp_path: Path) -> None:
     values = [20_000.0 + 10 * place for place in range(40)]
-    record = with_series(run_record(subjects=("bulk",)), tmp_path / "s.parquet", [curve("bulk", RTT, values)], trials=1)
+    record = with_series(run_record(entries=("bulk",)), tmp_path / "s.parquet", [curve("bulk", RTT, values)], trials=1)
     chart = chart_of(document_of(record), "course-tcp-rtt-us-p99")
     assert chart.columns["mean0"] == [value / 1000 for value in values]
     assert chart.columns["t"] == [round((place + 1) / 10, 1) for place in range(40)]
@@ -139,7 +139,7 @@ def test_damaged_events_are_told(tmp_path: Path) -> None:
 
 def test_of_many_subjects_those_with_the_largest_values_are_drawn_and_the_rest_is_said(tmp_path: Path) -> None:
     names = tuple(f"flow-{number:02}" for number in range(20))
-    record = run_record(subjects=names)
+    record = run_record(entries=names)
     curves = [curve(name, RTT, [1000.0 * (number + 1)] * 30) for number, name in enumerate(names)]
     document = document_of(with_series(record, tmp_path / "s.parquet", curves, trials=1))
     chart = chart_of(document, "course-tcp-rtt-us-p99")
@@ -151,11 +151,11 @@ def test_of_many_subjects_those_with_the_largest_values_are_drawn_and_the_rest_i
 
 def test_all_charts_together_are_bounded(tmp_path: Path) -> None:
     names = tuple(f"flow{number}" for number in range(8))
-    shown = run_record(subjects=names)
+    shown = run_record(entries=names)
     path = tmp_path / "s.parquet"
     with_series(shown, path, [*default_curves(shown, 2000)], trials=1)
     records = [
-        run_record(f"s{number}", 1, subjects=names).model_copy(
+        run_record(f"s{number}", 1, entries=names).model_copy(
             update={"series": SeriesRecord(file=str(path), interval_ms=100.0)}
         )
         for number in range(12)
@@ -166,9 +166,9 @@ def test_all_charts_together_are_bounded(tmp_path: Path) -> None:
 
 def test_distributions_are_of_this_run_beside_the_baseline(tmp_path: Path) -> None:
     slow = [curve("bulk", RTT, [30_000.0] * 10 + [60_000.0] * 10)]
-    record = with_series(run_record(subjects=("bulk",)), tmp_path / "s.parquet", slow)
+    record = with_series(run_record(entries=("bulk",)), tmp_path / "s.parquet", slow)
     before = with_series(
-        run_record(number=7, subjects=("bulk",)), tmp_path / "b.parquet", [curve("bulk", RTT, [20_000.0] * 20)]
+        run_record(number=7, entries=("bulk",)), tmp_path / "b.parquet", [curve("bulk", RTT, [20_000.0] * 20)]
     )
     chart = chart_of(document_of(record, baseline=before), "spread-tcp-rtt-us-p99")
     assert (

@@ -139,7 +139,7 @@ def test_phases_have_columns() -> None:
 
 
 def test_an_older_record_is_told_to_lack_subjects() -> None:
-    line = run_record(subjects=()).model_dump(mode="json", by_alias=True)
+    line = run_record(entries=()).model_dump(mode="json", by_alias=True)
     for key in ("subjects", "phases"):
         line.pop(key)
     assert "it has no figures of subjects and phases" in texts(document_of(RunRecord.model_validate(line)))
@@ -210,7 +210,7 @@ def test_hostile_texts_are_texts() -> None:
 
 def test_names_of_a_record_are_no_part_of_a_specification_but_as_data(tmp_path: Path) -> None:
     hostile = "datum.x'] || alert(1)"
-    record = with_series(run_record(subjects=(hostile,)), tmp_path / "s.parquet")
+    record = with_series(run_record(entries=(hostile,)), tmp_path / "s.parquet")
     for chart in document_of(record).charts():
         for layer in chart.spec["layer"]:
             for transform in layer.get("transform", ()):
