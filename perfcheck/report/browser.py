@@ -160,7 +160,7 @@ class Browser:
         while (end := self._buffer.find(0)) < 0:
             left = self._deadline - time.monotonic()
             if left <= 0 or not select.select([self._read], [], [], left)[0]:
-                raise OutputError(f"the browser did not print in time: no answer to {awaited}{self._last_words()}")
+                raise OutputError(f"the browser did not print in time: no answer to {awaited}")
             chunk = os.read(self._read, _CHUNK_BYTES)
             if not chunk:
                 raise OutputError(f"the browser ended before it printed{self._last_words()}")

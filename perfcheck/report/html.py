@@ -48,7 +48,7 @@ def render_html(document: Document) -> str:
     return _environment().get_template("page.html").render(
         document=document, style=style, scripts=scripts, drawing=_own(packing.deflated(drawing)) if charts else "",
         policy=_own(_policy(style, scripts, drawing)), config=_own(packing.script_json(theme.config())),
-        packed=lambda chart: _own(packing.packed(chart)),
+        data=_own(packing.packed(charts)),
     )  # fmt: skip
 
 

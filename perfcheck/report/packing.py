@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, Final
 
@@ -20,11 +20,12 @@ _PLAIN_CHARS: Final = 4096
 _MARKUP: Final = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 
-def packed(chart: Chart) -> str:
-    """Return a chart's specification and columns as JSON for a script element: an object, or its deflated text."""
-    text = script_json(
-        {"spec": _shown(chart.spec), "columns": {name: _column(values) for name, values in chart.columns.items()}}
-    )
+def packed(charts: Iterable[Chart]) -> str:
+    """Return charts by their names as JSON for a script element: an object, or its text deflated as a string.
+
+    All charts are packed as one: what they have alike, their specifications above all, then takes no room.
+    """
+    text = script_json({chart.name: _packed(chart) for chart in charts})
     return text if len(text) <= _PLAIN_CHARS else f'"{deflated(text)}"'
 
 
@@ -39,13 +40,17 @@ def deflated(text: str) -> str:
 
 
 def unpacked(text: str) -> Mapping[str, Any]:
-    """Return what `packed` was given: `spec` and `columns`."""
+    """Return what `packed` was given: `spec` and `columns` of each chart by its name."""
     found = json.loads(text)
     if isinstance(found, str):
         found = json.loads(zlib.decompress(base64.b64decode(found)))
     if not isinstance(found, dict):
-        raise TypeError("not a packed chart")
+        raise TypeError("not packed charts")
     return found
+
+
+def _packed(chart: Chart) -> Mapping[str, Any]:
+    return {"spec": _shown(chart.spec), "columns": {name: _column(values) for name, values in chart.columns.items()}}
 
 
 def _shown(value: Any) -> Any:

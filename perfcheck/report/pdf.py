@@ -13,7 +13,9 @@ from perfcheck.report import browser
 PRINTED: Final = "#print"
 """How a page's address ends that is to be printed: it opens its folds and draws all charts at once."""
 LIMIT_S: Final = 120.0
-"""What printing may take at most."""
+CHART_S: Final = 3.0
+"""What printing may take at most, and more for each chart."""
+_CHART: Final = '<figure id="'
 _PAPER: Final = {"paperWidth": 8.27, "paperHeight": 11.69}
 _PAPER_WIDTH_PIXELS: Final = 695
 """What A4 has between the margins of page.css, so that charts are drawn as wide as they are printed."""
@@ -31,8 +33,9 @@ _DRAWN: Final = """(async () => {
 """Waits for all charts and tells those that were not drawn."""
 
 
-def pdf_of(page: str, limit_s: float = LIMIT_S) -> bytes:
+def pdf_of(page: str) -> bytes:
     """Return a page that `render_html` made as a PDF; UsageError without a browser, OutputError where it fails."""
+    limit_s = LIMIT_S + CHART_S * page.count(_CHART)
     with tempfile.TemporaryDirectory(prefix="perfcheck-page.") as folder, browser.running(limit_s) as running:
         file = Path(folder) / "report.html"
         file.write_text(page, encoding="utf-8")

@@ -95,7 +95,7 @@ def _even(places: Sequence[Any]) -> bool:
     if not steps or steps[0] <= 0:
         return False
     usual = steps[len(steps) // 2]
-    return sum(abs(step - usual) <= _ABOUT * usual for step in steps) >= _EVEN * len(steps)
+    return bool(sum(abs(step - usual) <= _ABOUT * usual for step in steps) >= _EVEN * len(steps))
 
 
 def _known(value: Any) -> bool:

@@ -17,7 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 from report_documents import course, document
 
-from perfcheck.errors import UsageError
+from perfcheck.errors import Unavailable, UsageError
 from perfcheck.report import browser as printing
 from perfcheck.report.document import Document, Figures, Fold, Section
 from perfcheck.report.html import render_html
@@ -46,7 +46,7 @@ def tool(name: str, package: str) -> str:
     """Return a program's path; without it CI fails, and elsewhere the test is skipped."""
     try:
         return printing.find() if name == "chromium" else commands.find(name)
-    except (UsageError, commands.Unavailable) as lacking:
+    except (UsageError, Unavailable) as lacking:
         if os.environ.get("CI") or os.environ.get("PERFCHECK_REQUIRE_KERNEL") == "1":
             pytest.fail(f"{lacking} (apt-get install {package})", pytrace=False)
         pytest.skip(str(lacking))
@@ -159,7 +159,7 @@ def test_hovering_tells_the_values_of_the_columns(usual: Opened) -> None:
         if t == second
     ]
     assert len(wanted) == 2
-    assert {name: float(text) for name, text in rows.items()} == pytest.approx(dict(wanted), abs=0.005)  # type: ignore[arg-type]
+    assert {name: float(text) for name, text in rows.items()} == pytest.approx(dict(wanted), abs=0.005)
     assert usual.page.locator("#course .dot").count() == 2
     assert re.search(r"cause\s+receive window\s+probability\s+71%", hover(usual.page, "causes", 0.4, 0.2))
     usual.page.mouse.move(1, 1)

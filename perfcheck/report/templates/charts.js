@@ -15,32 +15,44 @@
     document.head.append(script);
   });
 
+  const read = async (text) => {
+    const found = JSON.parse(text);
+    return typeof found === "string" ? JSON.parse(await inflate(found)) : found;
+  };
+  const data = read(document.getElementById("_data").textContent);
+
   const rowsOf = (columns) => {
     const names = Object.keys(columns);
     return (columns[names[0]] ?? []).map((_, at) => Object.fromEntries(names.map((name) => [name, columns[name][at]])));
   };
 
+  // A part of a specification without ways to zoom of its own: all charts are zoomed in one way.
+  const unbound = (part) => {
+    if (Array.isArray(part)) return part.map(unbound);
+    if (!part || typeof part !== "object") return part;
+    return Object.fromEntries(Object.entries(part).map(([key, value]) => [
+      key, key === "params" ? value.filter((each) => each.bind !== "scales") : unbound(value),
+    ]));
+  };
+
   // A specification as it is drawn in so much room: views side by side go below one another.
   const fitted = (spec, width) => {
-    const { hconcat, concat, vconcat, ...rest } = spec;
+    const { hconcat, concat, vconcat, ...rest } = unbound(spec);
     const parts = vconcat ?? hconcat ?? concat;
     if (parts) return { ...rest, vconcat: parts.map((part) => ({ ...part, width: Math.max(120, width - 90) })) };
     const { row, column, facet } = spec.encoding ?? {};
-    return spec.facet || spec.repeat || row || column || facet ? spec : { ...spec, width };
+    return spec.facet || spec.repeat || row || column || facet ? rest : { ...rest, width };
   };
 
-  // The columns that a legend lists, in any part of a specification.
-  const listed = (part, found = new Set()) => {
-    for (const [key, value] of Object.entries(part ?? {})) {
-      if (["color", "fill", "stroke", "shape", "strokeDash"].includes(key) && value?.field) found.add(value.field);
-      else if (value && typeof value === "object") listed(value, found);
-    }
-    return found;
-  };
+  // The labels of legends in any part of a specification.
+  const labelsOf = (part, columns) => Object.entries(part ?? {}).flatMap(([key, value]) => {
+    if (!value || typeof value !== "object") return [];
+    if (!["color", "fill", "stroke", "shape", "strokeDash"].includes(key) || value.legend === null) return labelsOf(value, columns);
+    return value.legend?.values ?? value.scale?.domain ?? [...new Set(columns[value.field] ?? [])];
+  });
   // A legend has as many columns as its longest label leaves room for.
   const configFor = (spec, columns, width) => {
-    const labels = [...listed(spec)].flatMap((name) => [...new Set(columns[name] ?? [])]).filter((each) => typeof each === "string");
-    const longest = 40 + 6.6 * Math.max(8, ...labels.map((each) => each.length));
+    const longest = 40 + 6.6 * Math.max(8, ...labelsOf(spec, columns).filter((each) => typeof each === "string").map((each) => each.length));
     return { ...config, legend: { ...config.legend, columns: Math.max(1, Math.floor((width - 60) / longest)), labelLimit: Math.max(80, width - 110) } };
   };
 
@@ -75,15 +87,6 @@
       this.listen();
     }
 
-    async payload() {
-      if (!this.read) {
-        const found = JSON.parse(this.figure.querySelector("script").textContent);
-        this.read = typeof found === "string" ? JSON.parse(await inflate(found)) : found;
-        this.read.rows = rowsOf(this.read.columns);
-      }
-      return this.read;
-    }
-
     // Draw, where there is room and this is not drawn for so much room yet.
     draw() {
       this.drawing = this.drawing.then(() => this.drawNow()).catch((problem) => {
@@ -97,8 +100,8 @@
       const width = Math.floor(this.plot.clientWidth);
       if (!width || width === this.width) return;
       await library;
-      const { spec, columns, rows } = await this.payload();
-      const whole = { ...fitted(spec, width), data: { name: "rows" }, datasets: { rows } };
+      const { spec, columns } = (await data)[this.figure.id];
+      const whole = { ...fitted(spec, width), data: { name: "rows" }, datasets: { rows: rowsOf(columns) } };
       const patch = (vega) => {
         if (typeof whole.width === "number") vega.autosize = { type: "fit-x", contains: "padding" };
         this.canZoom = zoomable(vega);
@@ -164,14 +167,15 @@
       const box = this.plot.getBoundingClientRect();
       const corner = this.corner();
       const put = (mark, place) => Object.assign(mark.style, Object.fromEntries(Object.entries(place).map(([side, value]) => [side, `${value}px`])));
+      if (points[0].run) this.plot.append(this.cross);
       put(this.cross, { left: corner.x - box.left + points[0].x, top: corner.y - box.top, height: this.view.height() });
-      this.dots = points.slice(0, reading.ROWS).map((each) => {
+      this.dots = points.slice(0, reading.ROWS).filter((each) => !each.bare).map((each) => {
         const dot = element("span", "dot");
         put(dot, { left: corner.x - box.left + each.x, top: corner.y - box.top + each.y });
         dot.style.background = each.colour ?? "none";
         return dot;
       });
-      this.plot.append(this.cross, ...this.dots);
+      this.plot.append(...this.dots);
       reading.tell(points, pointer?.clientX ?? corner.x + points[0].x, pointer?.clientY ?? corner.y + points[0].y);
     }
 

@@ -1,5 +1,6 @@
 "use strict";
 (() => {
+  const LONG = 30; // entries of the table of contents
   const root = document.documentElement;
   const byId = (id) => document.getElementById(id);
   const wide = matchMedia("(min-width: 1200px)");
@@ -65,9 +66,16 @@
 
   const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
   const seen = new Set();
+  // Of a long table of contents, the second level shows only where the reader is.
+  if (links.size > LONG) document.querySelector(".contents").classList.add("long");
   const mark = () => {
     const first = [...links.keys()].filter((id) => seen.has(id)).at(-1);
-    for (const [id, link] of links) if (id === first) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
+    for (const each of document.querySelectorAll(".contents .current")) each.classList.remove("current");
+    for (const [id, link] of links) {
+      if (id !== first) { link.removeAttribute("aria-current"); continue; }
+      link.setAttribute("aria-current", "true");
+      for (let item = link.closest("li"); item; item = item.parentElement.closest("li")) item.classList.add("current");
+    }
   };
   const watcher = new IntersectionObserver((found) => {
     for (const each of found) if (each.isIntersecting) seen.add(each.target.id); else seen.delete(each.target.id);

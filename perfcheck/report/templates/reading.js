@@ -1,8 +1,9 @@
 "use strict";
 // What a drawn chart tells at a place: values from its marks, and the box that shows them.
 const reading = (() => {
-  const NEAR = 40; // pixels along the axis within which a line's value is read
+  const NEAR = 40; // pixels within which a value is read
   const TOUCHED = 9; // pixels within which a mark counts as meant
+  const SLACK = 3; // pixels about what is thin
   const ROWS = 12; // of the box
   const RUNS = ["line", "area", "trail"];
 
@@ -15,17 +16,22 @@ const reading = (() => {
 
   // What a mark has to tell, as pairs of a name and a value.
   const told = (tooltip) =>
-    typeof tooltip === "object" ? Object.entries(tooltip).map(([name, value]) => [name, String(value)]) : [["", String(tooltip)]];
+    Object.entries(typeof tooltip === "object" ? tooltip : { "": tooltip })
+      .map(([name, value]) => [name, String(value)])
+      .filter(([, value]) => value !== "null"); // not known
   const colourOf = (item) => [item.stroke, item.fill].find((each) => typeof each === "string" && each !== "transparent");
 
+  // A mark's place and kind: of a `run` along the axis, such as a line's values or upright rules, or a `box`.
   const pointOf = (mark, item, left, top) => {
-    const rect = mark.marktype === "rect";
     const { x1, x2, y1, y2 } = item.bounds;
-    const upright = item.height >= item.width;
+    const rule = mark.marktype === "rule";
+    const upright = y2 - y1 >= x2 - x1;
+    const box = mark.marktype === "rect" || (rule && !upright);
+    const end = upright ? [(x1 + x2) / 2, y1] : [x2, (y1 + y2) / 2];
+    const [x, y] = box ? end : [item.x, item.y];
     return {
-      mark, rect, run: RUNS.includes(mark.marktype), tells: told(item.tooltip), colour: colourOf(item),
-      x: left + (rect ? (upright ? (x1 + x2) / 2 : x2) : item.x), y: top + (rect ? (upright ? y1 : (y1 + y2) / 2) : item.y),
-      box: { x1: left + x1, x2: left + x2, y1: top + y1, y2: top + y2 },
+      mark, box, bare: rule, run: RUNS.includes(mark.marktype) || (rule && upright), tells: told(item.tooltip), colour: colourOf(item),
+      x: left + x, y: top + y, edges: { x1: left + x1 - SLACK, x2: left + x2 + SLACK, y1: top + y1 - SLACK, y2: top + y2 + SLACK },
     };
   };
 
@@ -35,15 +41,15 @@ const reading = (() => {
     const visit = (mark, left, top) => {
       for (const item of mark.items) {
         if (mark.marktype === "group") for (const inner of item.items) visit(inner, left + (item.x ?? 0), top + (item.y ?? 0));
-        else if (item.tooltip && !Number.isNaN(item.x + item.y)) found.push(pointOf(mark, item, left, top));
+        else if (item.tooltip && !item.isVoronoi && !Number.isNaN(item.x + item.y)) found.push(pointOf(mark, item, left, top));
       }
     };
     visit(view.scenegraph().root, 0, 0);
     const width = view.width();
-    return found.filter((each) => each.rect || !(each.x < -1 || each.x > width + 1)).sort((a, b) => a.x - b.x);
+    return found.filter((each) => each.box || !(each.x < -1 || each.x > width + 1)).sort((a, b) => a.x - b.x);
   };
 
-  const within = (box, x, y) => x >= box.x1 && x <= box.x2 && y >= box.y1 && y <= box.y2;
+  const within = ({ x1, x2, y1, y2 }, x, y) => x >= x1 && x <= x2 && y >= y1 && y <= y2;
 
   // The index of the first point that is not left of a place.
   const indexAt = (points, x) => {
@@ -55,12 +61,12 @@ const reading = (() => {
     return low;
   };
 
-  // What a place means: a mark beneath it, else of each line the value nearest to it, else an area.
+  // What a place means: a mark beneath it, else of each run the value nearest along it, else a mark beside it or a box.
   const near = (points, { x, y }) => {
     const reach = (each) => Math.hypot(each.x - x, each.y - y);
     const beside = points.slice(indexAt(points, x - NEAR), indexAt(points, x + NEAR));
-    const symbols = beside.filter((each) => !each.run && !each.rect && reach(each) < TOUCHED);
-    if (symbols.length) return [symbols.reduce((a, b) => (reach(a) <= reach(b) ? a : b))];
+    const single = beside.filter((each) => !each.run && !each.box && reach(each) < NEAR).sort((a, b) => reach(a) - reach(b));
+    if (single.length && reach(single[0]) < TOUCHED) return single.slice(0, 1);
     const best = new Map();
     for (const each of beside) {
       if (!each.run) continue;
@@ -68,7 +74,7 @@ const reading = (() => {
       if (!kept || Math.abs(each.x - x) < Math.abs(kept.x - x)) best.set(each.mark, each);
     }
     if (best.size) return [...best.values()].sort((a, b) => Math.abs(a.y - y) - Math.abs(b.y - y));
-    return points.filter((each) => each.rect && within(each.box, x, y)).slice(-1);
+    return single.length ? single.slice(0, 1) : points.filter((each) => each.box && within(each.edges, x, y)).slice(-1);
   };
 
   const box = element("div", "tip");
@@ -78,7 +84,7 @@ const reading = (() => {
 
   const cell = (point, value) => {
     const made = element("td");
-    if (point) {
+    if (point && !point.bare) {
       const swatch = element("i");
       swatch.style.background = point.colour ?? "none";
       made.append(swatch);
