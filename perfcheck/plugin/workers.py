@@ -34,7 +34,8 @@ def share_with_worker(
 ) -> None:
     """Tell a worker of this machine the shared folder, which is gone when the controller ends.
 
-    `spec` is execnet's of the worker. `at_end` is called with the folder before it goes. On another machine the folder would be another one, which nobody removes.
+    `spec` is execnet's of the worker. `at_end` is called with the folder before it goes. On another machine
+    the folder would be another one, which nobody removes.
     """
     if not spec.popen or spec.via:
         return
