@@ -30,10 +30,15 @@ def test_it_has_what_was_kept_and_the_series_that_were_closed_meanwhile(tmp_path
 
 def test_an_interrupted_session_has_its_report(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
-    with pytest.raises(KeyboardInterrupt), ReportWhenOver(path) as report:
-        report.open()
-        report.write(run_record())
-        raise KeyboardInterrupt
+
+    def session() -> None:
+        with ReportWhenOver(path) as report:
+            report.open()
+            report.write(run_record())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        session()
     assert "office" in path.read_text()
 
 
