@@ -37,7 +37,7 @@ VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p 
 # less time, each start of pytest half of it. The tests start both hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test-tools lock distros demo docs dashboards test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-detail bench-series bench-compare \
+.PHONY: help setup test-tools lock distros demo docs dashboards test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-detail bench-series bench-report bench-compare \
 	bench-diagnose error-rates campaign campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
 	part-xdist part-beside part-kernel
 # The parts of a target run in their order, also with -j.
@@ -59,6 +59,7 @@ help:
 	@echo 'make bench-perfctl   what perfctl costs, next to BCC, bpftrace and ss, with filters, and with 10,000 connections'
 	@echo 'make bench-detail    how fast detail mode reads its ring buffer, and that every lost record is counted'
 	@echo 'make bench-series    size of time series, how long drawing takes, what memory they need, what a tick costs'
+	@echo 'make bench-report    time, size and memory of the report of 10 minutes of 16 flows, and of ten scenarios'
 	@echo 'make bench-compare   how long comparison and history take'
 	@echo 'make bench-diagnose  how long a million events and a usual record take to be diagnosed'
 	@echo 'make error-rates     false and missed decisions on simulated noise, as a table'
@@ -154,6 +155,9 @@ bench-detail: setup
 bench-series: setup
 	$(PYTHON) tests/bench/bench_series.py
 	$(BENCH_PYTHON) tests/bench/bench_sampling.py
+
+bench-report: setup
+	$(PYTHON) tests/bench/bench_report.py
 
 bench-compare: setup
 	$(PYTHON) tests/bench/bench_compare.py

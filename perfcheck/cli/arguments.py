@@ -15,6 +15,7 @@ from perfcheck.cli.faults import list_faults, run_faults, write_fault
 from perfcheck.cli.formats import FORMATS
 from perfcheck.cli.history import history
 from perfcheck.cli.kernel_arguments import add_kernel_commands
+from perfcheck.cli.report_arguments import add_report
 from perfcheck.cli.show import show
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.printable import printable_lines
@@ -55,6 +56,7 @@ def parser_of_all() -> Parser:
     _add_diagnose(subparsers)
     _add_calibrate(subparsers)
     _add_history(subparsers)
+    add_report(subparsers)
     _add_faults(subparsers)
     add_kernel_commands(subparsers)
 
@@ -229,6 +231,9 @@ def _add_run(subparsers: _Subparsers) -> None:
         "--prometheus-textfile", type=_path, metavar="FILE.prom",
         help="replace this file for node_exporter with each run",
     )  # fmt: skip
+    run.add_argument(
+        "--report", type=_path, metavar="PATH", help="write a report to PATH, which ends with .html, .md or .pdf"
+    )
     run.set_defaults(command=commands.run, judges=True)
 
 
@@ -238,6 +243,10 @@ def _add_compare(subparsers: _Subparsers) -> None:
     compare.add_argument("current", type=_path, metavar="B.json", help="the records to judge")
     _add_tolerance(compare)
     _add_reports(compare)
+    for name, form in (("html", "an HTML page"), ("md", "Markdown"), ("pdf", "a PDF")):
+        compare.add_argument(
+            f"--{name}", type=_path, metavar="PATH", help=f"write {form} with both sides to PATH, too"
+        )  # fmt: skip
     compare.set_defaults(command=commands.compare, judges=True)
 
 
@@ -256,6 +265,9 @@ def _add_pairs(subparsers: _Subparsers) -> None:
     _add_reports(pairs, "append both run records to PATH, A before B, one per line")
     _add_measuring(pairs)
     _add_tolerance(pairs)
+    pairs.add_argument(
+        "--report", type=_path, metavar="PATH", help="write a page with both sides to PATH: .html, .md or .pdf"
+    )
     pairs.set_defaults(command=commands.side_by_side, judges=True)
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from perfcheck.baseline import baseline_of, lookup_of
 from perfcheck.cli.cleaning import clean_there
+from perfcheck.cli.comparison_page import ComparisonPage
 from perfcheck.cli.formats import KTAP, STDOUT, console_of, teller_of
 from perfcheck.cli.measuring import begun, final_status, opened, recorded, stored
 from perfcheck.collect import doctor_checks as collect_checks
@@ -43,6 +44,8 @@ from perfcheck.output import (
 from perfcheck.output.cases import untrusted
 from perfcheck.output.rows import scenario_label
 from perfcheck.output.terminal import console_for
+from perfcheck.report.when_over import ReportWhenOver
+from perfcheck.report.write import Form
 from perfcheck.runner import Runner, RunOptions
 from perfcheck.runner.history import HistoryOutput
 from perfcheck.runner.keeping import Keep
@@ -79,12 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
     console = console_of(arguments)
     histories = [] if arguments.history is None else [HistoryOutput(arguments.history)]
     reports = _reports(console, arguments, files, len(scenarios))
-    outputs = Outputs([*_json_lines(arguments), *histories, *_exports(arguments), *reports])
+    report = ReportWhenOver(arguments.report)
+    outputs = Outputs([*_json_lines(arguments), *histories, report, *_exports(arguments), *reports])
     verdicts: list[Verdict] = []
     wrong: list[PerfcheckError] = []
     progress = ConsoleProgress(console)
     runner = Runner.create(options, progress)
-    with begun(runner, progress, outputs) as refusal:
+    # The report is written when the session has ended: it needs the files of series and events.
+    with report, begun(runner, progress, outputs) as refusal:
         measured = recorded(scenarios, runner.run, runner.unmeasured, refusal=refusal, wrong=wrong)
         for scenario, record in zip(scenarios, measured, strict=True):
             progress.clear()
@@ -94,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
                 # The last step of a scenario: what went wrong before leaves the stored baseline as it is.
                 told = stored(runner, scenario, record, keep, unwritten=unwritten, wrong=wrong)
                 console.print(f"{scenario.label}: baseline {told}", soft_wrap=True)
-    return final_status(verdicts, wrong, outputs.problems)
+    return final_status(verdicts, wrong, (*outputs.problems, *report.problems))
 
 
 def _keep(arguments: argparse.Namespace) -> Keep | None:
@@ -127,7 +132,9 @@ def side_by_side(arguments: argparse.Namespace) -> int:
     check_files(options, scenarios)
     check_kernels(options.kernel, a, b)
     runner = Runner.create(options, progress)
-    with begun(runner, progress, records, reports) as refusal:
+    page = ComparisonPage([] if arguments.report is None else [(arguments.report, None)])
+    # The page is written last: the series that it draws are written when the runner ends.
+    with page, begun(runner, progress, records, reports) as refusal:
         sides = functools.partial(runner.ab, a=a, b=b)
         lost = functools.partial(unmeasured_pairs, a=a, b=b, kernel=options.kernel)
         for before, after in recorded(scenarios, sides, lost, refusal=refusal, wrong=wrong):
@@ -135,8 +142,9 @@ def side_by_side(arguments: argparse.Namespace) -> int:
             records.write(before)
             records.write(after)
             reports.write(after)
+            page.add(before, after)
             verdicts.append(after.verdict)
-    return final_status(verdicts, wrong, (*records.problems, *reports.problems))
+    return final_status(verdicts, wrong, (*records.problems, *reports.problems, *page.problems))
 
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
@@ -196,7 +204,10 @@ def compare(arguments: argparse.Namespace) -> int:
     verdicts = []
     tell = teller_of(arguments)
     outputs = Outputs(_reports(console_of(arguments), arguments, (), len(set(before) & set(after))))
+    page = ComparisonPage(_page_targets(arguments), names=(str(arguments.baseline), str(arguments.current)))
+    folders = (arguments.baseline.parent, arguments.current.parent)
     with ExitStack() as stack:
+        stack.enter_context(page)
         opened(outputs, stack)
         for file, records in ((arguments.baseline, before), (arguments.current, after)):
             _say_older(file, records.values(), tell)
@@ -207,9 +218,15 @@ def compare(arguments: argparse.Namespace) -> int:
             compared = _compared(before[label], record, dict(arguments.tolerance), str(arguments.baseline))
             verdicts += [compared.verdict, *(comparison.verdict for comparison in compared.comparisons)]
             outputs.write(compared)
+            page.add(before[label], compared, folders)
     for label in sorted(set(before) - set(after)):
         tell(f"{label}: only in {arguments.baseline}, not compared")
-    return final_status(verdicts, (), outputs.problems)
+    return final_status(verdicts, (), (*outputs.problems, *page.problems))
+
+
+def _page_targets(arguments: argparse.Namespace) -> list[tuple[Path, Form | None]]:
+    forms = ((arguments.html, Form.HTML), (arguments.md, Form.MARKDOWN), (arguments.pdf, Form.PDF))
+    return [(path, form) for path, form in forms if path is not None]
 
 
 def _say_older(file: Path, records: Iterable[RunRecord], tell: Callable[[str], None]) -> None:

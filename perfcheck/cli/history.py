@@ -11,15 +11,14 @@ from rich.text import Text
 
 from perfcheck.baseline import HistoryStore
 from perfcheck.cli.history_plot import plot
-from perfcheck.cli.history_text import Story
 from perfcheck.errors import UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.history import Series
 from perfcheck.model.own_metric import may_be_own
 from perfcheck.model.printable import printable
 from perfcheck.output.terminal import SafeConsole, console_for
+from perfcheck.report.history.story import Story
 from perfcheck.scenario.suggest import hint
-from perfcheck.system.files import require_report_writable, write_report
 
 HOW_TO_KEEP: Final = "runs are kept with `perfcheck run FILE --history DIR` or `pytest --history DIR`"
 
@@ -36,15 +35,16 @@ def history(arguments: argparse.Namespace) -> int:
     for story in stories:
         _print_story(console, story)
     if arguments.html is not None:
-        from perfcheck.cli.history_page import page
-
-        try:
-            require_report_writable(arguments.html)
-            write_report(arguments.html, page(arguments.metric, _meaning(arguments.metric), stories).encode())
-        except OSError as error:
-            raise UsageError(f"--html: {arguments.html}: cannot be written: {error.strerror}") from None
+        _write_page(arguments, stories)
         console.print(f"\nwritten to {arguments.html}")
     return 0
+
+
+def _write_page(arguments: argparse.Namespace, stories: Sequence[Story]) -> None:
+    from perfcheck.report.history.page import document
+    from perfcheck.report.write import Form, write_report
+
+    write_report(document(arguments.metric, _meaning(arguments.metric), stories), arguments.html, Form.HTML)
 
 
 def _series(arguments: argparse.Namespace) -> Sequence[Series]:

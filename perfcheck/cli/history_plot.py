@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from perfcheck.cli.history_text import Story
+from perfcheck.report.history.story import Story
 
 ROWS: Final = 9
 _BLANK: Final = 0x2800

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from rich.text import Text
 
 from perfcheck.errors import UsageError
-from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.record import RunRecord
 from perfcheck.output import read_records
 from perfcheck.output.alerts import Alert, read_alerts
@@ -28,27 +27,24 @@ from perfcheck.output.chart import (
     marks,
     phase_names,
 )
+from perfcheck.output.courses import (
+    COUNTED,
+    TELLING,
+    file_there,
+    phase_begins,
+    subject_name,
+    trial_began_ns,
+    unit_of,
+)
 from perfcheck.output.rows import scenario_label
 from perfcheck.output.series import Drawn, SeriesKind, SeriesReader
 from perfcheck.output.terminal import SafeConsole, console_for
 from perfcheck.scenario.suggest import hint
 
 HOW_TO: Final = "a run writes them with `perfcheck run FILE --series PATH` (pytest: --perfcheck-series PATH)"
-_TELLING: Final = (
-    "app.throughput_bps", "app.requests_per_s", "app.latency_us.p50", "app.latency_us.p99", "app.connections_per_s",
-    "app.first_byte_us.p99", "tcp.rtt_us.p50", "tcp.rtt_us.p99", "tcp.cwnd_segs", "tcp.retrans_segs",
-    "qdisc.link_queue_bytes", "cpu.busy_pct",
-)  # fmt: skip
-"""What is drawn where nothing is asked for, as far as the file has it."""
-_EVENTS: Final = (
-    ("tcp.retrans_rto_segs", "RTO"), ("qdisc.link_losses", "lost"), ("qdisc.link_drops", "drops"),
-    ("qdisc.drops", "drops"),
-)  # fmt: skip
-"""Counts that are marked below the charts where they are not 0."""
 _MAGIC: Final = b"PAR1"
 _WIDEST: Final = 160
 _IN_A_FILE: Final = 100
-_WHOLE: Final = "(all)"
 _MOST_MARKED: Final = 24
 """Lines of alerts: nine kinds in several hosts are fewer."""
 
@@ -65,13 +61,7 @@ class _Run:
 
     def phases(self, trial: int) -> tuple[tuple[str, int], ...]:
         """Return each phase's begin in the trial, in ns; that of the scenario where the trial does not say it."""
-        if self.record is None:
-            return ()
-        found = next((one.phases for one in self.record.trials if one.index == trial), {})
-        begins = ((name, found[name].begin_ns if name in found else None) for name in self.record.phases)
-        return tuple(
-            (name, self.record.phases[name].begin_ns if begin_ns is None else begin_ns) for name, begin_ns in begins
-        )
+        return () if self.record is None else phase_begins(self.record, trial)
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -97,7 +87,7 @@ def _lines(
     begin_ns, end_ns = reader.span_ns(run.run_id, trial)
     phases = [(name, begin_ns) for name, begin_ns in run.phases(trial) if begin_ns < end_ns]
     axis = Axis(begin_ns=min(begin_ns, 0), end_ns=end_ns, phases=phases)
-    events = {name for name, _ in _EVENTS} & {kind.metric for kind in kinds}
+    events = {name for name, _ in COUNTED} & {kind.metric for kind in kinds}
     wanted = dict.fromkeys([*(metric for metric, _ in asked), *sorted(events)])
     drawn = reader.drawn(
         run.run_id, trial, list(wanted), span_ns=(axis.begin_ns, axis.end_ns), columns=columns * DOTS_ACROSS
@@ -107,18 +97,18 @@ def _lines(
     rows = lines_of_each(len(asked))
     for metric in dict.fromkeys(metric for metric, _ in asked):
         subjects = [subject for name, subject in asked if name == metric]
-        strips = [_strip(one) for one in drawn if one.metric == metric and (one.subject or _WHOLE) in subjects]
+        strips = [_strip(one) for one in drawn if one.metric == metric and subject_name(one.subject) in subjects]
         if strips:
             yield Text()
-            yield from chart(metric, _unit(metric), strips, axis, columns, rows)
+            yield from chart(metric, unit_of(metric), strips, axis, columns, rows)
     shown = {subject for _, subject in asked}
     happened = [
-        marks(one.subject or _WHOLE, word, np.nan_to_num(one.total) > 0)
-        for metric, word in _EVENTS
+        marks(subject_name(one.subject), word, np.nan_to_num(one.total) > 0)
+        for metric, word in COUNTED
         for one in drawn
         if one.metric == metric
         and np.nansum(one.total) > 0
-        and ((one.subject or _WHOLE) in shown or ">" in (one.subject or ""))
+        and (subject_name(one.subject) in shown or ">" in (one.subject or ""))
     ]
     told = [*happened, *_alerts(run, trial, axis, columns)]
     if told:
@@ -130,10 +120,10 @@ def _lines(
 def _alerts(run: _Run, trial: int, axis: Axis, columns: int) -> Iterator[Text]:
     """Yield a line for each kind of alert and host, as far as the run has a file of events."""
     record = run.record
-    began_ns = next((one.began_ns for one in record.trials if one.index == trial), None) if record is not None else None
+    began_ns = None if record is None else trial_began_ns(record, trial)
     if record is None or record.events is None or began_ns is None:
         return
-    path = _there(Path(record.events.file), run.folder)
+    path = file_there(Path(record.events.file), run.folder)
     if path is None:
         yield Text(f"events: no {record.events.file}; a run without any leaves none", style="dim")
         return
@@ -143,7 +133,7 @@ def _alerts(run: _Run, trial: int, axis: Axis, columns: int) -> Iterator[Text]:
         there = found.setdefault(_line_of(alert), np.zeros(dots, bool))
         there[axis.column(alert.ns - began_ns, dots)] = True
     for (host, kind), there in sorted(found.items())[:_MOST_MARKED]:
-        yield marks(host or _WHOLE, kind, there)
+        yield marks(subject_name(host), kind, there)
     if len(found) > _MOST_MARKED:
         yield Text(f"and {len(found) - _MOST_MARKED:,} more kinds of alerts", style="dim")
 
@@ -153,23 +143,15 @@ def _line_of(alert: Alert) -> tuple[str, str]:
 
 
 def _strip(one: Drawn) -> Strip:
-    return Strip(subject=one.subject or _WHOLE, low=one.low, high=one.high, mean=one.mean)
-
-
-def _unit(metric: str) -> str:
-    """Return the unit of a metric, also of one that the catalogue has with a stat only."""
-    spec = CATALOGUE.get(metric) or next((CATALOGUE[name] for name in CATALOGUE if name.startswith(f"{metric}.")), None)
-    if spec is not None:
-        return spec.unit
-    return next((unit for unit in ("bytes", "pct", "us", "bps") if f"_{unit}" in metric), "count")
+    return Strip(subject=subject_name(one.subject), low=one.low, high=one.high, mean=one.mean)
 
 
 def _asked(words: Sequence[str], kinds: Sequence[SeriesKind]) -> list[tuple[str, str]]:
     """Return metrics and subjects to be drawn, in the order in which they were asked for."""
-    known = dict.fromkeys((kind.metric, kind.subject or _WHOLE) for kind in kinds)
+    known = dict.fromkeys((kind.metric, subject_name(kind.subject)) for kind in kinds)
     if not words:
         names = {metric for metric, _ in known}
-        words = [metric for metric in _TELLING if metric in names] or sorted(names)[:4]
+        words = [metric for metric in TELLING if metric in names] or sorted(names)[:4]
     found: list[tuple[str, str]] = []
     for word in words:
         metric, _, subject = word.partition("@")
@@ -256,14 +238,9 @@ def _series_of(record: RunRecord, file: Path) -> Path:
     """Return the file of a record's series: where it was written, or beside the record."""
     assert record.series is not None  # noqa: S101 - the caller has chosen those that have one
     written = Path(record.series.file)
-    found = _there(written, file.parent)
+    found = file_there(written, file.parent)
     if found is None:
         raise UsageError(
             f"{file}: the series of this run, {written}, is not there, nor is {file.parent / written.name}"
         )
     return found
-
-
-def _there(written: Path, folder: Path) -> Path | None:
-    """Return a file that a record names: where it was written, or beside the record."""
-    return next((path for path in (written, folder / written.name) if path.is_file()), None)

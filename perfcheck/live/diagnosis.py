@@ -59,7 +59,7 @@ def diagnosed(
     """
     whole = together(intervals)
     metrics = with_stand_ins(whole.metrics, part=part)
-    trials = [with_stand_ins(one.metrics, part=part) for one in intervals if len(one.flows)]
+    trials = [with_stand_ins(one.metrics, part=part) for one in intervals if has_connections(one)]
     alerts: list[Event] = [event for event in whole.events if event.type is EventType.ALERT] if correlate else []
     seen = sightings(rules.causality, alerts, {"events"} if correlate and _has_events(intervals) else ())
     reading = Reading(metrics=metrics, trials=tuple(trials))
@@ -70,6 +70,11 @@ def diagnosed(
         symptoms=tuple(dict.fromkeys(one.symptom.symptom for one in judged.symptoms if one.strength > 0)),
         whole=whole, looks=len(intervals),
     )  # fmt: skip
+
+
+def has_connections(interval: Interval) -> bool:
+    """Return whether an interval saw a connection; what was merged of a long watch has no flows any more."""
+    return len(interval.flows) > 0 or interval.metrics.get("tcp.connections", 0.0) > 0
 
 
 def _has_events(intervals: Sequence[Interval]) -> bool:

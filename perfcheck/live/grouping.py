@@ -21,6 +21,7 @@ SPREAD: Final = ("rtt_us", "cwnd_segs", "send_bps")
 """What has percentiles over a group's connections; `rtt_us` is `rtt_of`."""
 SHARES: Final = (0.5, 0.9, 0.99)
 UNKNOWN: Final = "unknown process"
+OWN_NETNS: Final = "own namespace"
 
 
 class GroupBy(StrEnum):
@@ -29,7 +30,13 @@ class GroupBy(StrEnum):
     CONNECTION = "connection"
     PROCESS = "process"
     APP = "app"
+    NETNS = "netns"
     NONE = "none"
+
+
+_GROUPED_BY: Final[Mapping[GroupBy, str]] = {
+    GroupBy.PROCESS: "pid", GroupBy.APP: "comm", GroupBy.NETNS: "netns",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,7 +112,7 @@ def _index(table: FlowTable, by: GroupBy) -> tuple[npt.NDArray[np.intp], int]:
         return np.arange(rows), rows
     if by is GroupBy.NONE:
         return np.zeros(rows, np.intp), min(rows, 1)
-    names, index = np.unique(table["pid" if by is GroupBy.PROCESS else "comm"], return_inverse=True)
+    names, index = np.unique(table[_GROUPED_BY[by]], return_inverse=True)
     return index.reshape(-1), len(names)
 
 
@@ -120,6 +127,9 @@ def _examples(table: FlowTable, index: npt.NDArray[np.intp], count: int) -> npt.
 def _label(table: FlowTable, by: GroupBy, row: int) -> str:
     if by is GroupBy.NONE:
         return "all connections"
+    if by is GroupBy.NETNS:
+        netns = int(table["netns"][row])
+        return table.hosts.get(netns, f"netns:{netns}") or OWN_NETNS
     comm, pid = table.text("comm", row), int(table["pid"][row])
     if by is GroupBy.APP:
         return comm or UNKNOWN

@@ -24,6 +24,8 @@ NUMBERS_NOW: Final = frozenset({
 """Counts of what there is, not of what happened."""
 SUMMED_TIMES: Final = frozenset({"cpu.off_voluntary_us", "cpu.off_forced_us"})
 """Times that are sums over an interval."""
+_AT_ONCE: Final = frozenset({"tcp.connections"})
+"""Counts of what was there at a time: of several intervals without flows the most that there were."""
 _EXTREMES: Final = {"max": max, "min": min}
 
 
@@ -122,6 +124,8 @@ def merged_metrics(
             found[name] = sum(values)
         elif name in NUMBERS_NOW:
             found[name] = values[-1]
+        elif name in _AT_ONCE:
+            found[name] = max(values)
         else:
             found[name] = _mean(known)
     return found
@@ -131,7 +135,7 @@ def is_summed(name: str) -> bool:
     """Return whether a metric counts what happened, so that two intervals' values add up."""
     spec = CATALOGUE.get(name)
     counted = spec is not None and (spec.unit in {"count", "segs"} or name in SUMMED_TIMES)
-    return counted and name not in NUMBERS_NOW
+    return counted and name not in NUMBERS_NOW | _AT_ONCE
 
 
 def _mean(known: Sequence[tuple[float, float]]) -> float:

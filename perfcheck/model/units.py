@@ -104,14 +104,20 @@ def parse_in_unit(text: object, unit: str) -> float:
     raise ValueError(f"expected a plain number ({unit}), got {shown(text)}")
 
 
+_STEPS: Final = {
+    "time": ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns")),
+    "bps": ((10**9, "Gbit/s"), (10**6, "Mbit/s"), (10**3, "kbit/s"), (1, "bit/s")),
+    "bytes": ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B")),
+}
+_TIMES: Final = ("ns", "us", "ms", "s")
+
+
 def format_value(value: float, unit: str) -> str:
     """Return a value with a unit that a person reads easily, e.g. 20130 us as `20.13 ms`."""
-    if unit in ("ns", "us", "ms", "s"):
-        return _scaled(value * DURATION_NS[unit], ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns")))
-    if unit == "bps":
-        return _scaled(value, ((10**9, "Gbit/s"), (10**6, "Mbit/s"), (10**3, "kbit/s"), (1, "bit/s")))
-    if unit == "bytes":
-        return _scaled(value, ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B")))
+    if unit in _TIMES:
+        return _scaled(value * DURATION_NS[unit], _STEPS["time"])
+    if unit in _STEPS:
+        return _scaled(value, _STEPS[unit])
     if unit == "pct":
         return f"{value:.4g} %"
     if unit == "insns":
@@ -121,8 +127,22 @@ def format_value(value: float, unit: str) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
 
 
+def readable_unit(largest: float, unit: str) -> tuple[float, str]:
+    """Return what values up to the largest are divided by on one axis, and the name of their unit then."""
+    if unit in _TIMES:
+        factor, name = _step(largest * DURATION_NS[unit], _STEPS["time"])
+        return factor / DURATION_NS[unit], name
+    if unit in _STEPS:
+        return _step(largest, _STEPS[unit])
+    return 1.0, {"pct": "%", "insns": "instructions", "per_s": "per s", "segs": "segments", "1": "", "ratio": ""}.get(
+        unit, unit
+    )
+
+
 def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:
-    for factor, name in steps:
-        if abs(value) >= factor:
-            return f"{value / factor:.4g} {name}"
-    return f"{value / steps[-1][0]:.4g} {steps[-1][1]}"
+    factor, name = _step(value, steps)
+    return f"{value / factor:.4g} {name}"
+
+
+def _step(value: float, steps: tuple[tuple[int, str], ...]) -> tuple[float, str]:
+    return next((step for step in steps if abs(value) >= step[0]), steps[-1])

@@ -9,7 +9,7 @@ from typing import Final
 
 from perfcheck.model.printable import printable_html
 from perfcheck.output.cases import Case, Status, failures
-from perfcheck.output.markdown import code, in_html, inline, prose
+from perfcheck.output.markdown_text import code, in_html, inline, prose
 from perfcheck.output.mermaid import fenced
 from perfcheck.output.rows import headings_of, notes
 from perfcheck.output.sparks import LEGEND_OF_INTERVALS, LEGEND_OF_RUNS

@@ -52,6 +52,11 @@ _COLUMNS: Final = """
     WHERE run = $run AND trial = $trial AND list_contains($metrics, metric) AND isfinite(value)
     GROUP BY ALL ORDER BY metric, subject, place
 """
+_VALUES: Final = """
+    SELECT value FROM read_parquet($file)
+    WHERE run = $run AND metric = $metric AND subject IS NOT DISTINCT FROM $subject AND isfinite(value)
+          AND list_contains($trials, trial)
+"""
 
 
 @dataclass(slots=True)
@@ -251,6 +256,15 @@ class SeriesReader:
             Drawn(subject=subject, metric=metric, mean=values[0], low=values[1], high=values[2], total=values[3])
             for (metric, subject), values in found.items()
         )
+
+    def values(
+        self, run: str, trials: Sequence[int], metric: str, subject: str | None
+    ) -> npt.NDArray[np.float64]:  # fmt: skip
+        """Return all values of one curve in these trials, in no order."""
+        asked = {"file": str(self._path), "run": run, "trials": list(trials), "metric": metric, "subject": subject}
+        with self._database() as database:
+            found = database.execute(_VALUES, asked).fetchnumpy()["value"]
+        return np.asarray(found, np.float64)
 
     @contextmanager
     def _database(self) -> Iterator[DuckDBPyConnection]:

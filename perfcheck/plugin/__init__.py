@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from perfcheck.plugin import hookspecs
 from perfcheck.plugin.current import set_current_item
 from perfcheck.plugin.options import add_options, check
-from perfcheck.plugin.workers import GROUP, LEFT_OUT_KEY, note_left_out, share_with_worker
+from perfcheck.plugin.workers import GROUP, LEFT_OUT_KEY, RECORDS, note_left_out, share_with_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +120,7 @@ def pytest_perfcheck_runner(options: PluginOptions, progress: Progress | None) -
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a pytest-xdist worker the folder that all workers of this machine share."""
-    share_with_worker(node.config, node.workerinput, node.gateway.spec)
+    share_with_worker(node.config, node.workerinput, node.gateway.spec, partial(_write_report, node.config))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -237,6 +238,14 @@ class SessionHooks:
         """Print the table, then what a reader must know besides, then GitHub's commands."""
         if self._reporter is not None:
             self._reporter.summarise(terminalreporter)
+
+
+def _write_report(config: pytest.Config, folder: Path) -> None:
+    """Write the report of what pytest-xdist's workers measured, where one was asked for."""
+    if (folder / RECORDS).exists():
+        from perfcheck.plugin.final_report import write_final_report
+
+        write_final_report(config, folder)
 
 
 def _has_scenario_key(path: Path) -> bool:

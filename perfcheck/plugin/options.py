@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pytest
 
 from perfcheck.plugin.ini import Option, from_file, mistake, parsed
+from perfcheck.plugin.report_path import possible_report
 
 if TYPE_CHECKING:
     from perfcheck.runner.keeping import Keep
@@ -43,6 +44,7 @@ class PluginOptions:
     events_path: Path | None = None
     textfile_path: Path | None = None
     series_path: Path | None = None
+    report_path: Path | None = None
     budget_pct: float | None = None
     debug: bool = False
     kernel: str | None = None
@@ -148,6 +150,10 @@ SERIES: Final = Option(
     flags=("--perfcheck-series",), metavar="PATH", parse=_for_argparse(_path),
     help="write time series of all runs to PATH, a Parquet file",
 )  # fmt: skip
+REPORT: Final = Option(
+    flags=("--perfcheck-report",), metavar="PATH", parse=_for_argparse(_path),
+    help="write a report of the session to PATH, which ends with .html, .md or .pdf",
+)  # fmt: skip
 RULES: Final = Option(
     flags=("--perfcheck-rules",), kind="folders", metavar="DIR", parse=_for_argparse(_path),
     help="folder with more diagnosis rules; can be repeated",
@@ -175,7 +181,7 @@ DEBUG: Final = Option(
 
 OPTIONS: Final = (
     BASELINE, SAVE, UPDATE, ACCEPT, REASON, AB, HISTORY, NAME, FOLDER, STRICT, JSON, REPEAT, MODE, BUDGET, EVENTS,
-    SERIES, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, KERNEL, TIME, DEBUG, TEXTFILE,
+    SERIES, REPORT, RULES, WHY, TOLERANCE, REF, NO_COMMANDS, TRACE_OUTSIDE, KERNEL, TIME, DEBUG, TEXTFILE,
 )  # fmt: skip
 
 _OWN_SETTINGS: Final = (BASELINE, SAVE, UPDATE, ACCEPT, HISTORY)
@@ -264,6 +270,7 @@ def read(config: pytest.Config) -> PluginOptions:
         textfile_path=_own(config, chosen.path(TEXTFILE)),
         events_path=_own(config, chosen.path(EVENTS)),
         series_path=_own(config, chosen.path(SERIES)),
+        report_path=possible_report(chosen.path(REPORT), chosen.source(REPORT)),
         budget_pct=_value(chosen, BUDGET, _percent),
         debug=debugging(config),
         kernel=_value(chosen, KERNEL, _kernel_name),

@@ -28,11 +28,13 @@ class PluginSession:
         self.files: dict[str, ScenarioFile] = {}
         progress = progress_for(config)
         self._runner = config.hook.pytest_perfcheck_runner(config=config, options=self.options, progress=progress)
+        # What is cleaned up last is noted first: the report needs the files of series and events.
+        kept = _kept_for_report(config, self.options)
         shared = getattr(config, "workerinput", {}).get(SHARED_KEY)
         self.measurements = Measurements(
             self._runner,
             keep=self.options.keep,
-            outputs=_outputs(self.options),
+            outputs=(*_outputs(self.options), *kept),
             shared=Path(shared) if shared else None,
             finished=progress.clear if progress is not None else lambda: None,
             debug=self.options.debug,
@@ -65,6 +67,14 @@ class PluginSession:
     def compared(self, scenario: Scenario) -> tuple[str, ...]:
         """Return the metrics of a scenario that will be compared, with a baseline or side by side."""
         return self._runner.planned_comparisons(scenario) if self.options.compares else ()
+
+
+def _kept_for_report(config: pytest.Config, chosen: options.PluginOptions) -> tuple[Output, ...]:
+    if chosen.report_path is None:
+        return ()
+    from perfcheck.plugin.final_report import kept_for_report
+
+    return (kept_for_report(config),)
 
 
 def _outputs(chosen: options.PluginOptions) -> tuple[Output, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -18,14 +19,23 @@ GROUP: Final = "perfcheck"
 LEFT_OUT_KEY: Final = "perfcheck_left_out"
 """In workeroutput: how many scenarios the worker deselected; all workers collect the same."""
 
+RECORDS: Final = "records.jsonl"
+"""In the shared folder: the records of all workers, where the session has a report."""
+
 _FOLDER: Final = pytest.StashKey[str]()
 _LEFT_OUT: Final = pytest.StashKey[int]()
 
 
-def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, Any], spec: Any) -> None:
+def share_with_worker(
+    config: pytest.Config,
+    workerinput: MutableMapping[str, Any],
+    spec: Any,
+    at_end: Callable[[Path], None] | None = None,
+) -> None:
     """Tell a worker of this machine the shared folder, which is gone when the controller ends.
 
-    `spec` is execnet's of the worker. On another machine the folder would be another one, which nobody removes.
+    `spec` is execnet's of the worker. `at_end` is called with the folder before it goes. On another machine
+    the folder would be another one, which nobody removes.
     """
     if not spec.popen or spec.via:
         return
@@ -33,6 +43,8 @@ def share_with_worker(config: pytest.Config, workerinput: MutableMapping[str, An
         folder = tempfile.mkdtemp(prefix="perfcheck-session-")
         config.stash[_FOLDER] = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        if at_end is not None:
+            config.add_cleanup(lambda: at_end(Path(folder)))
     workerinput[SHARED_KEY] = config.stash[_FOLDER]
 
 

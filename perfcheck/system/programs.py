@@ -9,14 +9,12 @@ import contextlib
 import hashlib
 import os
 import re
-import stat
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from perfcheck.errors import LabError, Unavailable
-from perfcheck.system import commands
-from perfcheck.system.files import replace_file
+from perfcheck.system import commands, kept_files
 
 LOAD: Final = Path(__file__).parent / "programs" / "load.c"
 """The client and server of traffic by `load`."""
@@ -30,11 +28,7 @@ _TIMEOUT_S: Final = 60.0
 
 def cache_folder() -> Path:
     """Return where compiled programs are kept: below $XDG_CACHE_HOME/perfcheck, else beside the BPF programs."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    if base:
-        return Path(base) / "perfcheck" / _FOLDER
-    root = Path("/var/cache/perfcheck") if os.geteuid() == 0 else Path.home() / ".cache" / "perfcheck"
-    return root / _FOLDER
+    return kept_files.folder(_FOLDER)
 
 
 def kept_as(source: Path) -> str:
@@ -52,7 +46,7 @@ def place_of(source: Path, how: tuple[str, ...] = PROGRAM) -> Path:
 
 def require(source: Path) -> None:
     """Raise Unavailable where a program is neither kept nor can be compiled."""
-    if _kept(place_of(source)) is None:
+    if kept_files.read(place_of(source)) is None:
         _compiler()
 
 
@@ -63,24 +57,24 @@ def built(source: Path, how: tuple[str, ...] = PROGRAM, *, scratch: Path | None 
     one is given.
     """
     place = place_of(source, how)
-    kept = _kept(place)
+    kept = kept_files.read(place)
     if kept is None:
         kept = _compiled(source, how, scratch)
         with contextlib.suppress(OSError):
-            _keep(place, kept)
+            kept_files.keep(place, kept, mode=0o700)
     return kept
 
 
 def executable(source: Path) -> Path:
     """Return the file of a compiled program; Unavailable without a C compiler, or where it cannot be kept."""
     place = place_of(source)
-    if _kept(place) is None:
+    if kept_files.read(place) is None:
         made = _compiled(source, PROGRAM)
         try:
-            _keep(place, made)
+            kept_files.keep(place, made, mode=0o700)
         except OSError as problem:
             raise _not_kept(place, str(problem.strerror)) from None
-        if _kept(place) is None:
+        if kept_files.read(place) is None:
             raise _not_kept(place, "others may write there")
     if not os.access(place, os.X_OK):
         # Whoever put it there need not have kept its mode.
@@ -97,27 +91,6 @@ def _parts(source: Path) -> list[bytes]:
             seen[name] = (source.parent / name).read_bytes()
             waiting += [found.decode() for found in _INCLUDED.findall(seen[name])]
     return list(seen.values())
-
-
-def _kept(place: Path) -> bytes | None:
-    """Return what was kept; None where there is nothing, or where others could have written it."""
-    try:
-        return place.read_bytes() if _private(place.parent) and _private(place) else None
-    except OSError:
-        return None
-
-
-def _private(path: Path) -> bool:
-    """Whether only we can have written it: what lies there is run as root, or loaded into QEMU."""
-    status = path.lstat()
-    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _keep(place: Path, content: bytes) -> None:
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _private(place.parent):
-        return
-    replace_file(place, content, mode=0o700, durable=False)
 
 
 def _not_kept(place: Path, why: str) -> Unavailable:

@@ -51,6 +51,7 @@ EVERY: Final[dict[str, Any]] = {
     "perfcheck_events": "out/events.jsonl",
     "perfcheck_series": "out/series.parquet",
     "perfcheck_prometheus_textfile": "out/perfcheck.prom",
+    "perfcheck_report": "out/report.md",
     "perfcheck_why": True,
     "perfcheck_rules": ["ours", "theirs"],
     "perfcheck_tolerance": ["tcp.rtt_us.p99=5%", "tcp.rtt_us.p50=6%"],
@@ -128,6 +129,7 @@ def test_every_option_can_stand_in_a_file(told: Suite, form: str) -> None:
         events_path=path / "out/events.jsonl",
         series_path=path / "out/series.parquet",
         textfile_path=path / "out/perfcheck.prom",
+        report_path=path / "out/report.md",
         budget_pct=5.0,
         debug=True,
     )

@@ -1,47 +1,18 @@
-"""`perfcheck history`: table, plot, page, and what it says where there is nothing to say."""
+"""`perfcheck history`: table, plot, and what it says where there is nothing to say."""
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from history_stories import NOISE, RTT, bursting, shifted, story
 
 from perfcheck.baseline import HistoryStore
 from perfcheck.cli import main
-from perfcheck.cli.history_page import MOST_DOTS, page
 from perfcheck.cli.history_plot import ROWS, plot
-from perfcheck.cli.history_text import Story
-from perfcheck.cli.scale import Frame, ticks
 from perfcheck.compare.outlook import outlook
-from perfcheck.model.history import Series
 from perfcheck.testing import make_record
-
-RTT = "tcp.rtt_us.p50"
-NOISE = np.random.default_rng(5).standard_normal(4000)
-
-
-def story(values: list[float], metric: str = RTT, unit: str = "us", **fields: Any) -> Story:
-    known: dict[str, Any] = {"scenario": "wan", "point": "", "emulators": "netem"}
-    series = Series(
-        metric=metric, unit=unit, workload="w", machine="0123456789abcdef",
-        run_ids=tuple(f"{number:032x}"[::-1] for number in range(len(values))),
-        started_at=tuple(f"2024-01-{1 + hour // 24:02}T{hour % 24:02}:00:00+00:00" for hour in range(len(values))),
-        values=tuple(values), **(known | fields),
-    )  # fmt: skip
-    return Story(series, outlook(values))
-
-
-def shifted() -> list[float]:
-    return [20_000 + 100 * float(noise) + (3_000 if place >= 40 else 0) for place, noise in enumerate(NOISE[:70])]
-
-
-def bursting() -> list[float]:
-    return [20_000 + 100 * float(noise) + (5_000 if place in (30, 31) else 0) for place, noise in enumerate(NOISE[:60])]
 
 
 @pytest.fixture
@@ -102,7 +73,6 @@ def test_few_runs_and_equal_runs_are_quiet() -> None:
         assert next(found.lines()).startswith("quiet")
         assert found.trend == "stable"
         assert len(plot(found, width=80)) == ROWS + 2
-        assert "<svg" in page(RTT, "x", [found])
 
 
 def test_the_plot_has_each_run_once_and_marks_changes() -> None:
@@ -113,75 +83,6 @@ def test_the_plot_has_each_run_once_and_marks_changes() -> None:
     assert all(len(line) <= 100 for line in lines)
     assert any("\u250a" in line for line in lines)
     assert not any("\u250a" in line for line in plot(story(shifted()[:40]), width=100))
-
-
-class Page(HTMLParser):
-    """Counts elements, and collects what would be fetched from elsewhere."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.kinds: dict[str, int] = {}
-        self.fetched: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        known = dict(attrs)
-        kind = f"{tag}.{known.get('class')}"
-        self.kinds[kind] = self.kinds.get(kind, 0) + 1
-        self.fetched += [str(known[name]) for name in ("src", "href", "srcset", "action") if name in known]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def test_the_page_draws_every_run_and_fetches_nothing() -> None:
-    text = page(RTT, "a meaning", [story(shifted()), story(bursting())])
-    found = Page(text)
-    assert found.open == []
-    assert found.fetched == []
-    assert "url(" not in text
-    assert "<script" not in text
-    assert found.kinds["circle.run"] + found.kinds["circle.beyond"] == 70 + 60
-    assert found.kinds["line.change"] == sum(len(story(each).outlook.changes) for each in (shifted(), bursting()))
-    assert "prefers-color-scheme: dark" in text
-
-
-def test_names_cannot_break_the_page() -> None:
-    text = page(RTT, "<b>", [story([1.0, 2.0], scenario="<script>", point='a="&')])
-    assert "<script" not in text
-    assert Page(text).open == []
-
-
-def test_a_long_history_makes_no_endless_page() -> None:
-    found = story([20_000 + 100 * float(noise) for noise in NOISE], point="")
-    text = page(RTT, "x", [found])
-    assert Page(text).kinds["circle.run"] <= MOST_DOTS
-
-
-@given(st.floats(-1e12, 1e12), st.floats(1e-6, 1e12))
-def test_ticks_are_round_and_inside(low: float, span: float) -> None:
-    high = low + span
-    if high <= low or span < 1e-6 * abs(low):
-        return
-    found = ticks(low, high)
-    assert 2 <= len(found) <= 6
-    slack = 1e-6 * span
-    assert all(low - slack <= value <= high + slack for value in found)
-
-
-@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=30))
-def test_every_value_lies_inside_the_frame(values: list[float]) -> None:
-    frame = Frame.around(np.asarray(values), count=len(values), width=960, height=300)
-    for index, value in enumerate(values):
-        assert frame.left < frame.x(index) < frame.right
-        assert frame.top < frame.y(value) < frame.bottom
 
 
 def test_the_command_prints_and_writes_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,4 +126,4 @@ def test_no_history_at_all_says_how_to_make_one(tmp_path: Path, capsys: pytest.C
 
 def test_a_page_that_cannot_be_written_is_bad_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["history", RTT, "--history", str(folder), "--html", str(folder)]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot write a report: Is a directory" in capsys.readouterr().err

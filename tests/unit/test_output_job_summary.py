@@ -23,7 +23,7 @@ from perfcheck.model.subject import SubjectKind
 from perfcheck.model.verdict import Verdict
 from perfcheck.output import GithubOutput, cases
 from perfcheck.output.job_summary import MOST_DRAWN, MOST_PLOTTED, markdown
-from perfcheck.output.markdown import inline, prose
+from perfcheck.output.markdown_text import inline, prose
 from perfcheck.output.series import SeriesFile
 from perfcheck.output.sparks import CHANGE, COLUMNS, CROSSED, INTERVAL, extremes, interval_bar, spark
 from perfcheck.output.story import Story, story_of
@@ -94,12 +94,12 @@ def test_what_failed_has_plots_causes_and_diagrams() -> None:
     )
     assert (
         "\n### wan\n\n"
-        "- **Cause:** bufferbloat &#40;93 %&#41;\n"
+        "- **Cause:** bufferbloat (93 %)\n"
         "- **Because:** a standing queue\n"
         "- **Against it:** loss\n"
         "- **Chain:** queue &#8594; delay\n"
-        "- **Advice:** Use fq&#95;codel &#40;an AQM&#41;.\n"
-        "- **Less probable:** shaper &#40;20 %&#41;\n"
+        "- **Advice:** Use fq_codel (an AQM).\n"
+        "- **Less probable:** shaper (20 %)\n"
     ) in text
     assert '```mermaid\nflowchart LR\n  s0["queue"]\n  s1["delay"]\n  s0 --> s1\n```' in text
     assert '  h0 ---|"delay 10ms#44; rate 20mbit"| h1\n' in text
@@ -111,7 +111,7 @@ def test_what_passed_has_no_section_and_no_diagram() -> None:
     text = summary_of(make_record({RTT: (45e3, 46e3)}))
     assert "###" not in text
     assert "mermaid" not in text
-    assert "| example | healthy &#40;90 %&#41; |" in text
+    assert "| example | healthy (90 %) |" in text
 
 
 def test_what_was_not_measured_has_no_cause() -> None:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from live_intervals import FULL_ACCOUNTING, a_histogram, flow_table, interval, packed
 from perfctl_commands import run_command
 
-from perfcheck.cli.perfctl.columns import Column, short, table_lines
+from perfcheck.cli.perfctl.columns import Column, table_lines
 from perfcheck.cli.perfctl.tcp_view import connection_columns
 from perfcheck.errors import RecordingError, Stopped
 from perfcheck.live.recording import open_recording
+from perfcheck.live.short_values import short
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval, LiveRequest
 

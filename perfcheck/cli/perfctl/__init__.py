@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             args, command = parse(words)
             prog = f"perfctl {command.name}"
-            return _run(args, command)
+            return _run(args, command, words)
     except BrokenPipeError:
         drop_output()  # the reader (head, less) went away
         return 0
@@ -42,14 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _told(error, prog)
 
 
-def _run(args: argparse.Namespace, command: Command) -> int:
+def _run(args: argparse.Namespace, command: Command, words: Sequence[str]) -> int:
     from perfcheck.system.signals import stop_on_signals
 
     with stop_on_signals():
         if command.watching is None:
             return _runner(command)(args)
         request, out, open_intervals = _asked(args, command)
-        return _runner(command)(args, request, out, open_intervals)
+        if args.report is None:
+            return _runner(command)(args, request, out, open_intervals)
+        from perfcheck.cli.perfctl.reporting import reported
+
+        with reported(args, command, request, words, open_intervals) as gathered:
+            return _runner(command)(args, request, out, gathered)
 
 
 def _runner(command: Command) -> Callable[..., int]:

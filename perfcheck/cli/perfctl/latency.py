@@ -18,7 +18,7 @@ less than emptying the ring buffer takes."""
 DURATION_NS: Final = 5_000_000_000
 _NOT_OF_FILES: Final = (
     "recording", "save", "netns", "pid", "comm", "cgroup", "interface", "layer", "interval_ns", "duration_ns",
-    "max_flows", "cpu_ceiling_pct",
+    "max_flows", "cpu_ceiling_pct", "report",
 )  # fmt: skip
 """Options that say what a live machine is to measure."""
 

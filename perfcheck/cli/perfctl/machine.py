@@ -131,7 +131,8 @@ def check_files(args: argparse.Namespace) -> None:
         _check_recording("--from", recording)
     textfile: Path | None = getattr(args, "prometheus_textfile", None)
     for option, file in (
-        ("--output-file", output), ("--history-file", history), ("--save", saved), ("--prometheus-textfile", textfile),
+        ("--output-file", output), ("--history-file", history), ("--save", saved), ("--report", args.report),
+        ("--prometheus-textfile", textfile),
     ):  # fmt: skip
         if file is not None:
             check_writable(option, file)

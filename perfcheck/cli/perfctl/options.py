@@ -23,6 +23,11 @@ DEFAULT_MAX_FLOWS: Final = 16384
 DEFAULT_CPU_CEILING_PCT: Final = 1.0
 MODES: Final = ("summary", "detail", "both")
 _EITHER_WAY: Final = ("src_ip", "dst_ip", "src_port", "dst_port")
+FILTERS: Final = (
+    "src_ip", "dst_ip", "src_port", "dst_port", "local_ip", "lport", "remote_ip", "rport", "flow", "protocol", "pid",
+    "comm", "cgroup", "interface",
+)  # fmt: skip
+"""Options that choose flows, in the order in which they are told."""
 _LIVE_ONLY: Final = {
     "interface": "a recording keeps no names of interfaces",
     "cgroup": "a recording keeps no paths of cgroups",
@@ -113,6 +118,8 @@ def _add_output(group: Any, command: Command) -> None:
     option(group, "--output-file", "write to this file instead of standard output" if command.name != "record" else
            "the recording to write (default: perfctl-DATE-TIME.rec)", type=value(values.path),
            metavar="FILE")  # fmt: skip
+    option(group, "--report", "when the watch is over, write what it saw as a page to this file: .html, .md or .pdf",
+           type=value(values.path), metavar="PATH")  # fmt: skip
     option(group, "--from", "read this recording of `perfctl record` instead of the live machine", dest="recording",
            type=value(values.path), metavar="FILE")  # fmt: skip
 
@@ -137,6 +144,8 @@ def check_options(args: argparse.Namespace, command: Command) -> None:
     _check_times(args, command)
     if args.recording is not None:
         _check_recording(args, command)
+    if args.report is not None and args.report in (args.output_file, args.recording):
+        raise UsageError("--report: another option names this file, too; name a file of its own")
 
 
 def _check_times(args: argparse.Namespace, command: Command) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from perfcheck.analyse.histogram import quantile
-from perfcheck.cli.perfctl.flow_names import flow_text
+from perfcheck.live.bottleneck_advice import ADVICE
+from perfcheck.live.flow_names import flow_text
 from perfcheck.live.totals import Totals
 from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.event import EventType
@@ -15,20 +16,6 @@ from perfcheck.model.interval import Interval
 from perfcheck.model.units import format_value
 
 MOST_EVENTS: Final = 20
-ADVICE: Final[Mapping[str, str]] = {
-    "slow_reader": "the receiving application does not read fast enough: profile it, or give it more threads",
-    "receive_window": "the receiver's buffer limits: raise net.ipv4.tcp_rmem there, or do not set SO_RCVBUF",
-    "send_buffer": "the sender's buffer limits: raise net.ipv4.tcp_wmem here, or do not set SO_SNDBUF",
-    "random_loss": "packets are lost without a queue: check the link's errors (`ip -s link`), cables and radio",
-    "queue_overflow": "a queue on the path overflows: pace (fq), use BBR, or find the queue with `perfctl diagnose`",
-    "ecn_marking": "the path marks packets before it drops them: it is full, or its marking threshold is low",
-    "application_limited": "the application offers less than the path carries: nothing in TCP makes it faster",
-    "congestion_window": "the congestion window limits: losses keep it small (RETRANS), or the connection is too young "
-    "or too often idle to have opened it (net.ipv4.tcp_slow_start_after_idle, the route's initcwnd)",
-    "bufferbloat": "a standing queue makes round trips long: use fq_codel or CAKE at the bottleneck, or BBR",
-}
-"""What to do about a bottleneck of `perfcheck.live.bottleneck`; what is not here needs nothing."""
-
 _WHOLE_SECONDS: Final = 0.95
 """Shorter intervals have tenths of a second in their times."""
 

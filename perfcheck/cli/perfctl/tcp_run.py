@@ -17,7 +17,6 @@ from perfcheck.cli.perfctl.advising import Advisor
 from perfcheck.cli.perfctl.columns import Column
 from perfcheck.cli.perfctl.export_run import EXPORTED, run_exporting
 from perfcheck.cli.perfctl.exports import exports_of
-from perfcheck.cli.perfctl.flow_names import flow_texts
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.tcp_events import connection_events, group_events
 from perfcheck.cli.perfctl.tcp_trends import Trends, opened_trends
@@ -26,6 +25,7 @@ from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, pr
 from perfcheck.errors import Stopped
 from perfcheck.live.bottleneck import HEALTHY, IDLE, bottlenecks
 from perfcheck.live.connections import Triggers, bytes_of, largest, with_rates_of
+from perfcheck.live.flow_names import flow_texts
 from perfcheck.live.grouping import GroupBy, group
 from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.totals import Totals

@@ -7,12 +7,13 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from perfcheck.cli.perfctl.columns import ABSENT, Column
+from perfcheck.cli.perfctl.columns import Column
 from perfcheck.live.connections import bytes_of, largest
 from perfcheck.live.grouping import GroupBy
 from perfcheck.live.history import History, add_interval, connection_keys
 from perfcheck.live.history_file import HistoryFile, require_regular
 from perfcheck.live.recording.header import header_of
+from perfcheck.live.short_values import ABSENT
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval, LiveRequest
 

@@ -8,19 +8,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from perfcheck.cli.perfctl.columns import ABSENT, Column, percent, short
-from perfcheck.cli.perfctl.flow_names import flow_texts
+from perfcheck.cli.perfctl.columns import Column, percent
 from perfcheck.live.connections import limits_of
-from perfcheck.live.grouping import Groups, process_label, rtt_of
+from perfcheck.live.flow_names import flow_texts, process_of
+from perfcheck.live.grouping import Groups, rtt_of
+from perfcheck.live.short_values import ABSENT, short
 from perfcheck.model.flow_table import FlowTable
 
 _NS_A_SECOND: Final = 1e9
-
-
-def process_of(table: FlowTable, row: int) -> str:
-    """Return the process of a row, `-` where it is not known."""
-    pid = int(table["pid"][row])
-    return process_label(table.text("comm", row), pid) if pid else table.text("comm", row) or ABSENT
 
 
 def connection_columns(rows: FlowTable, extra: Sequence[Column] = ()) -> tuple[Column, ...]:

@@ -1,4 +1,4 @@
-"""The text of a history, shared by the terminal and the HTML page."""
+"""The text of a history, shared by the terminal and its page."""
 
 from __future__ import annotations
 

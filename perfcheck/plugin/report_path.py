@@ -1,0 +1,21 @@
+"""Checks the path of `--perfcheck-report` before anything is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def possible_report(path: Path | None, option: str) -> Path | None:
+    """Return the path; pytest.UsageError, which names the option, where no report can be written there."""
+    if path is None:
+        return None
+    from perfcheck.errors import UsageError
+    from perfcheck.report.write import require_possible
+
+    try:
+        require_possible(path)
+    except UsageError as error:
+        raise pytest.UsageError(f"{option}: {error}") from None
+    return path

@@ -1,0 +1,182 @@
+"""What a reader sees first: what failed, why, and what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from perfcheck.model.causes import HEALTHY
+from perfcheck.model.record import DiagnosisRecord
+from perfcheck.output.cases import MEASURED, Case, Status
+from perfcheck.output.rows import remarks
+from perfcheck.output.table import plain_tally
+from perfcheck.report.causes import words_of
+from perfcheck.report.document import Badge, Block, Bullets, Cell, Facts, Fold, Paragraph, Table, Tone
+from perfcheck.report.run.bottleneck import conclusion
+from perfcheck.report.run.circumstances import changed, machine_line
+from perfcheck.report.run.source import Run
+
+_MOST_FAILED: Final = 30
+_MOST_NAMED: Final = 3
+
+
+def badge(runs: Sequence[Run]) -> Badge:
+    """Return the verdict of the whole report."""
+    counts = _counts(runs)
+    if counts[Status.FAILED]:
+        return Badge(text=f"{counts[Status.FAILED]} failed", tone=Tone.BAD)
+    if counts[Status.ERROR]:
+        return Badge(text=f"{counts[Status.ERROR]} not measured", tone=Tone.BAD)
+    return Badge(text="passed", tone=Tone.GOOD)
+
+
+def lead(runs: Sequence[Run], notes: Sequence[str]) -> Iterator[Block]:
+    """Yield the executive summary."""
+    counts = _counts(runs)
+    bad = counts[Status.FAILED] + counts[Status.ERROR]
+    yield Paragraph(text=_sentence(runs, counts), tone=Tone.BAD if bad else Tone.GOOD)
+    failed = [run for run in runs if run.failed]
+    if failed:
+        yield _failed(failed)
+    doubtful = [run for run in runs if not run.failed and run.record.diagnosis[0].cause != HEALTHY]
+    if len(runs) == 1 and not failed:
+        yield Paragraph(text=f"{conclusion(runs[0].record)} {runs[0].record.diagnosis[0].advice}".strip())
+    elif doubtful:
+        yield Fold(
+            summary=f"{len(doubtful)} of the others have a bottleneck, and are as they are expected to be",
+            blocks=(_limited(doubtful),),
+        )  # fmt: skip
+    told = [f"{run.label}: {said}" for run in runs for said in remarks(run.record)[:1]]
+    if told:
+        more = f"; {len(told) - _MOST_NAMED} more scenarios have remarks" if len(told) > _MOST_NAMED else ""
+        yield Bullets(
+            items=(*told[: _MOST_NAMED - 1], *([told[_MOST_NAMED - 1] + more] if len(told) >= _MOST_NAMED else [])),
+            tone=Tone.WARNING,
+        )
+    if notes:
+        yield Bullets(items=tuple(notes), tone=Tone.INFO)
+    yield Facts(pairs=tuple(_facts(runs)))
+
+
+def _counts(runs: Sequence[Run]) -> Counter[Status]:
+    return Counter(case.status for run in runs for case in run.cases)
+
+
+def _sentence(runs: Sequence[Run], counts: Counter[Status]) -> str:
+    scenarios = f"{len(runs)} scenario{'s' if len(runs) != 1 else ''}"
+    total = sum(counts.values())
+    if not counts[Status.FAILED] and not counts[Status.ERROR]:
+        skipped = f"; {counts[Status.SKIPPED]} could not be judged" if counts[Status.SKIPPED] else ""
+        return f"Nothing failed: {counts[Status.PASSED]} of {total} checks of {scenarios} passed{skipped}."
+    parts = []
+    for status, word in ((Status.FAILED, "failed"), (Status.ERROR, "could not be measured")):
+        if counts[status]:
+            where = [run.label for run in runs if any(case.status is status for case in run.cases)]
+            parts.append(
+                f"{counts[status]} of {total} checks {word}" + (f", in {_named(where)}" if len(runs) > 1 else "")
+            )
+    return f"{'; '.join(parts)}." + (f" {scenarios} in all." if len(runs) > 1 else "")
+
+
+def _named(labels: Sequence[str]) -> str:
+    labels = list(dict.fromkeys(labels))
+    if len(labels) <= _MOST_NAMED:
+        return " and ".join(labels) if len(labels) < _MOST_NAMED else f"{labels[0]}, {labels[1]} and {labels[2]}"
+    return f"{', '.join(labels[:_MOST_NAMED])} and {len(labels) - _MOST_NAMED} more"
+
+
+def _failed(failed: Sequence[Run]) -> Table:
+    differing = any(changed(run) for run in failed)
+    rows = [_row(run, same, differing=differing) for run in failed for same in _alike(run)]
+    rest = f" The first {_MOST_FAILED} of {len(rows)} are here." if len(rows) > _MOST_FAILED else ""
+    return Table(
+        headings=(
+            "scenario",
+            "what failed",
+            "most probable cause",
+            *(("what differs",) if differing else ()),
+            "what to do",
+        ),
+        rows=tuple(rows[:_MOST_FAILED]),
+        caption=f"What failed, and why. The name of a scenario leads to its evidence.{rest}",
+    )
+
+
+def _alike(run: Run) -> list[list[Case]]:
+    """Return the failed cases, those together that could not be measured for one and the same reason."""
+    found: dict[str, list[Case]] = {}
+    for case in run.failed:
+        found.setdefault(case.headline if case.status is Status.ERROR else case.name, []).append(case)
+    return list(found.values())
+
+
+def _row(run: Run, same: Sequence[Case], *, differing: bool) -> tuple[Cell, ...]:
+    case = same[0]
+    cause = run.record.diagnosis_of(case.metric)[0]
+    unmeasured = case.status is Status.ERROR
+    return (
+        Cell(text=run.label, anchor=run.anchor), Cell(text=_what(same), tone=Tone.BAD),
+        Cell(text="not judged, because it was not measured" if unmeasured else _cause(cause)),
+        *([Cell(text=_differs(run))] if differing else []),
+        Cell(text=_again(run) if unmeasured else _advice(run, cause)),
+    )  # fmt: skip
+
+
+def _what(same: Sequence[Case]) -> str:
+    """Return what failed in one line, with the metrics where it does not name them."""
+    first = same[0]
+    metrics = [case.metric for case in same if case.metric != MEASURED and case.metric not in first.headline]
+    return f"{', '.join(metrics)}: {first.headline}" if metrics else first.headline
+
+
+def _cause(cause: DiagnosisRecord) -> str:
+    if cause.confidence == 0:
+        return "not diagnosed"
+    return f"{words_of(cause.cause)} ({100 * cause.confidence:.0f} %)"
+
+
+def _advice(run: Run, cause: DiagnosisRecord) -> str:
+    if cause.fix_first:
+        return cause.fix_first
+    if cause.advice:
+        return cause.advice
+    return _again(run)
+
+
+def _again(run: Run) -> str:
+    return f"measure again: {run.record.reproduce}" if run.record.reproduce else "look at the evidence"
+
+
+def _differs(run: Run) -> str:
+    found = [
+        f"{name.removeprefix('environment.')}: {before or 'not set'} -> {now or 'not set'}"
+        for name, (before, now) in changed(run).items()
+    ]
+    if not found:
+        return "nothing known"
+    return "; ".join(found[:_MOST_NAMED]) + (
+        f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    )
+
+
+def _limited(runs: Sequence[Run]) -> Table:
+    return Table(
+        headings=("scenario", "limited by", "what to do"),
+        rows=tuple(
+            (Cell(text=run.label, anchor=run.anchor), Cell(text=_cause(run.record.diagnosis[0])),
+             Cell(text=_advice(run, run.record.diagnosis[0])))
+            for run in runs[:_MOST_FAILED]
+        ),
+        caption="The most probable bottleneck of what did not fail; many scenarios have theirs on purpose.",
+    )  # fmt: skip
+
+
+def _facts(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
+    yield "verdicts", plain_tally([case.row for run in runs for case in run.cases]) or "none"
+    machines = list(dict.fromkeys(machine_line(run.record) for run in runs))
+    yield "machine", machines[0] if len(machines) == 1 else f"{len(machines)} different ones, told at each scenario"
+    times = sorted(run.record.started_at for run in runs)
+    yield "measured", times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
+    trials = sum(trial.valid for run in runs for trial in run.record.trials)
+    yield "trials that count", f"{trials} of {sum(len(run.record.trials) for run in runs)}"
