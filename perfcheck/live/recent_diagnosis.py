@@ -31,17 +31,22 @@ class RecentDiagnosis:
         self._rules: RuleSet | None = None
         self._recent: deque[Interval] = deque(maxlen=WINDOW)
         self._since = 0
+        self._latest: Sequence[DiagnosisRecord] = ()
+
+    def keep(self, interval: Interval) -> None:
+        """Take an interval without judging it."""
+        self._recent.append(interval)
+        self._since += 1
 
     def of(self, interval: Interval, alerts: Sequence[Alert]) -> str:
         """Return the most probable causes on one line; "" where no alert asks for them."""
-        self._recent.append(interval)
-        self._since += 1
+        self.keep(interval)
         raised = any(alert.state is AlertState.RAISED for alert in alerts)
         lasting = any(alert.state is AlertState.ONGOING for alert in alerts)
         if not raised and not (lasting and self._since >= AGAIN):
             return ""
         self._since = 0
-        return ", ".join(named_cause(cause) for cause in self._causes() if cause.cause != HEALTHY)
+        return ", ".join(named_cause(cause) for cause in self._causes()[:_NAMED] if cause.cause != HEALTHY)
 
     @property
     def looks(self) -> int:
@@ -52,9 +57,16 @@ class RecentDiagnosis:
         """Return the most probable causes of the last intervals; "" where no connection was seen in them."""
         if not any(len(one.flows) for one in self._recent):
             return ""
-        return ", ".join(map(named_cause, self._causes()))
+        return ", ".join(map(named_cause, self._causes()[:_NAMED]))
+
+    def judged(self, *, again: bool = False) -> Sequence[DiagnosisRecord]:
+        """Return all causes as they were last judged, or are now; nothing where no connection was seen."""
+        if again and any(len(one.flows) for one in self._recent):
+            return self._causes()
+        return self._latest
 
     def _causes(self) -> Sequence[DiagnosisRecord]:
         if self._rules is None:
             self._rules = self._load()
-        return diagnosed(tuple(self._recent), self._rules, correlate=False, part=self._part).causes[:_NAMED]
+        self._latest = diagnosed(tuple(self._recent), self._rules, correlate=False, part=self._part).causes
+        return self._latest

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from perfcheck.analyse.histogram import quantile
-from perfcheck.live.flow_names import flow_text
 from perfcheck.live.bdp import TOLD, Paths, verdict
 from perfcheck.live.both_sides import Medians, meanings
 from perfcheck.live.dwell import Dwell
+from perfcheck.live.flow_names import flow_text
 from perfcheck.live.perspectives import QUANTITIES, RATE_QUANTITY, Perspectives, Quantity, Side
 from perfcheck.live.wording import count, watched
 from perfcheck.model.flow import Histogram

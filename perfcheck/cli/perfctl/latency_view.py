@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from perfcheck.analyse.stages import WAY
-from perfcheck.live.flow_names import flow_text
 from perfcheck.cli.perfctl.hist_view import WIDTH, short
+from perfcheck.live.flow_names import flow_text
 from perfcheck.live.rtt_split import TOLD, Splits
 from perfcheck.live.stages import DRIVER, Packets, Role, SlowPacket, StageTimes, share_of, short_name
 from perfcheck.live.wording import count

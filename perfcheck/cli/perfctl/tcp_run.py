@@ -15,7 +15,6 @@ import numpy.typing as npt
 from perfcheck.cli.perfctl import tcp_lines
 from perfcheck.cli.perfctl.advising import Advisor
 from perfcheck.cli.perfctl.columns import Column
-from perfcheck.live.flow_names import flow_texts
 from perfcheck.cli.perfctl.output_choice import OutputChoice
 from perfcheck.cli.perfctl.tcp_events import connection_events, group_events
 from perfcheck.cli.perfctl.tcp_trends import Trends, opened_trends
@@ -24,6 +23,7 @@ from perfcheck.cli.perfctl.writing import EventWriter, console_of, events_of, pr
 from perfcheck.errors import Stopped
 from perfcheck.live.bottleneck import HEALTHY, IDLE, bottlenecks
 from perfcheck.live.connections import Triggers, bytes_of, largest, with_rates_of
+from perfcheck.live.flow_names import flow_texts
 from perfcheck.live.grouping import GroupBy, group
 from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.totals import Totals
@@ -66,6 +66,10 @@ def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end, Ctrl-C or a signal; then the summary."""
+    if args.tui:
+        from perfcheck.cli.perfctl.top_run import show
+
+        return show(args, request, out, open_intervals, by=GroupBy(args.group_by))
     asked, totals = _Asked.of(args, request.mode), Totals()
     with ExitStack() as stack:
         # A recording of somebody else's may hold any number: no reason for numpy's warnings.
