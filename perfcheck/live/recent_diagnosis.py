@@ -31,7 +31,6 @@ class RecentDiagnosis:
         self._rules: RuleSet | None = None
         self._recent: deque[Interval] = deque(maxlen=WINDOW)
         self._since = 0
-        self._latest: Sequence[DiagnosisRecord] = ()
 
     def keep(self, interval: Interval) -> None:
         """Take an interval without judging it."""
@@ -55,18 +54,13 @@ class RecentDiagnosis:
 
     def at_the_end(self) -> str:
         """Return the most probable causes of the last intervals; "" where no connection was seen in them."""
-        if not any(len(one.flows) for one in self._recent):
-            return ""
-        return ", ".join(map(named_cause, self._causes()[:_NAMED]))
+        return ", ".join(map(named_cause, self.judged()[:_NAMED]))
 
-    def judged(self, *, again: bool = False) -> Sequence[DiagnosisRecord]:
-        """Return all causes as they were last judged, or are now; nothing where no connection was seen."""
-        if again and any(len(one.flows) for one in self._recent):
-            return self._causes()
-        return self._latest
+    def judged(self) -> Sequence[DiagnosisRecord]:
+        """Return all causes of the last intervals, the most probable first; nothing where no connection was seen."""
+        return self._causes() if any(len(one.flows) for one in self._recent) else ()
 
     def _causes(self) -> Sequence[DiagnosisRecord]:
         if self._rules is None:
             self._rules = self._load()
-        self._latest = diagnosed(tuple(self._recent), self._rules, correlate=False, part=self._part).causes
-        return self._latest
+        return diagnosed(tuple(self._recent), self._rules, correlate=False, part=self._part).causes

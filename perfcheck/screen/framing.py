@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from perfcheck.analyse.histogram import statistics
 from perfcheck.analyse.stages import STAGES
-from perfcheck.live.alerts import Alert, AlertWatch, UserBounds
+from perfcheck.live.alerts import Alert, AlertState, AlertWatch, UserBounds
 from perfcheck.live.bottleneck import NAMES, bottlenecks
 from perfcheck.live.connections import with_rates_of
 from perfcheck.live.flow_names import flow_text
@@ -23,8 +24,11 @@ from perfcheck.model.interval import Interval
 from perfcheck.screen.frame import Frame, Headline, Judgement, Stage, compact, keys_of
 
 OnAlerts = Callable[[Sequence[Alert], Interval], None]
-JUDGED_EVERY: Final = 20
-"""Intervals between two judgements while nothing is wrong: one takes some 80 ms of CPU time."""
+TROUBLED_EVERY: Final = 5
+CALM_EVERY: Final = 20
+"""Intervals between two judgements at least, with alerts and without."""
+MOST_SHARE: Final = 0.005
+"""Of the time, for judging: where it takes long, it is done more seldom."""
 JUDGED_FIRST: Final = 3
 MOST_EVENTS: Final = 100
 """Of the kernel's events, kept with an interval."""
@@ -44,7 +48,8 @@ class FrameMaker:
         self._diagnosis = RecentDiagnosis(part=part)
         self._on_alerts = on_alerts
         self._judgement: Judgement | None = None
-        self._until_judged = JUDGED_FIRST
+        self._since_judged = 0
+        self._cost_s = 0.0
         self.totals = Totals()
         self._index = 0
 
@@ -78,17 +83,22 @@ class FrameMaker:
         return made
 
     def _judge(self, interval: Interval, alerts: Sequence[Alert]) -> None:
-        """Judge while an alert lasts; else now and then, so that the line is never older than half a minute."""
-        self._until_judged -= 1
-        found = self._diagnosis.of(interval, alerts)
-        if found or self._until_judged <= 0:
-            causes = self._diagnosis.judged(again=not found)
-            self._until_judged = JUDGED_EVERY
-            if causes:
-                self._judgement = Judgement(
-                    text=", ".join(f"{one.cause} {100 * one.confidence:.0f} %" for one in causes[:3]),
-                    causes=tuple(causes), number=interval.number, looks=self._diagnosis.looks,
-                )  # fmt: skip
+        """Judge the last intervals, sooner where something is wrong."""
+        self._diagnosis.keep(interval)
+        self._since_judged += 1
+        calm = not any(alert.state is not AlertState.CLEARED for alert in alerts)
+        every = max(CALM_EVERY if calm else TROUBLED_EVERY, math.ceil(self._cost_s / (MOST_SHARE * interval.seconds)))
+        if self._since_judged < (every if self._judgement else JUDGED_FIRST):
+            return
+        self._since_judged, begun_s = 0, time.thread_time()
+        causes = self._diagnosis.judged()
+        # The first one loads the rules, which none after it does.
+        self._cost_s = time.thread_time() - begun_s if self._judgement else 0.0
+        if causes:
+            self._judgement = Judgement(
+                text=", ".join(f"{one.cause} {100 * one.confidence:.0f} %" for one in causes[:3]),
+                causes=tuple(causes), number=interval.number, looks=self._diagnosis.looks,
+            )  # fmt: skip
 
 
 def _with_rtt(flows: FlowTable) -> FlowTable:

@@ -238,8 +238,13 @@ class TableView:
     def _row(self, cells: Sequence[Span], *, is_cursor: bool, closed: bool) -> Line:
         pointer = ("▶" if self._look.wide else ">") if is_cursor else " "
         line: list[Span] = [(f"{pointer}{'x' if closed else ' '}", Tone.KEY)]
-        for number, (text, tone) in enumerate(cells):
-            line.append((f"{' ' if number else ''}{text}", Tone.DIM if closed else tone))
+        for number, (text, own) in enumerate(cells):
+            shown, tone = f" {text}" if number else text, Tone.DIM if closed else own
+            # Blanks have no tone, and each piece costs time where it is drawn.
+            if line[-1][1] is tone or not shown.strip():
+                line[-1] = (f"{line[-1][0]}{shown}", line[-1][1])
+            else:
+                line.append((shown, tone))
         return tuple(line)
 
     def _nothing(self) -> str:
