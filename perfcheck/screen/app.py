@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from textual import events
@@ -14,7 +13,6 @@ from textual.message import Message
 from textual.widgets import Input
 
 from perfcheck.errors import UsageError
-from perfcheck.live.grouping import GroupBy
 from perfcheck.screen import clock as clocks
 from perfcheck.screen import filtering
 from perfcheck.screen.bindings import KEY_BINDINGS
@@ -26,10 +24,11 @@ from perfcheck.screen.footer import footer_line
 from perfcheck.screen.frame import keys_array
 from perfcheck.screen.header import header_lines
 from perfcheck.screen.lines import Line, Span, shown_text
-from perfcheck.screen.look import Look, Tone
+from perfcheck.screen.look import Tone
 from perfcheck.screen.navigation import Navigation
 from perfcheck.screen.pages import alert_lines, help_lines
 from perfcheck.screen.pane import LinePane
+from perfcheck.screen.request import ScreenRequest, TerminalGone
 from perfcheck.screen.ring import Ring
 from perfcheck.screen.table_view import HEADINGS, TableView
 from perfcheck.screen.terminal import is_gone
@@ -37,22 +36,12 @@ from perfcheck.screen.terminal import is_gone
 PAST_OF_A_FLOW: Final = 600
 """Frames that the page of a connection looks at."""
 PAST_OF_ALERTS: Final = 3600
+LEAST_BELOW: Final = 4
+"""Lines below the header, however low the terminal is: headings, a row, and the keys."""
 MOST_SAID: Final = 100
 """Lines of others that are kept."""
 _LOOKED_EVERY_S: Final = 1.0
 _LEAST_STEP_S: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScreenRequest:
-    """What the screen is to be: `title` says what is watched. `terminal` is the file descriptor that may go away."""
-
-    title: str
-    is_recorded: bool
-    look: Look = field(default_factory=Look)
-    by: GroupBy = GroupBy.CONNECTION
-    filter: RowFilter = field(default_factory=RowFilter)
-    terminal: int | None = None
 
 
 class News(Message):
@@ -63,15 +52,11 @@ class EndAsked(Message):
     """The screen is to end."""
 
 
-class TerminalGone(Exception):  # noqa: N818 - it says what happened
-    """The terminal went away without a signal."""
-
-
 class TopApp(App[None]):
     """`perfctl top`."""
 
     CSS = """
-    Screen { background: ansi_default; color: ansi_default; layout: vertical; }
+    Screen { background: ansi_default; color: ansi_default; layout: vertical; overflow: hidden; }
     LinePane { width: 100%; background: ansi_default; color: ansi_default; }
     #header, #footer { height: 1; }
     #table, #page { height: 1fr; }
@@ -213,6 +198,7 @@ class TopApp(App[None]):
         look, width = self._request.look, self.size.width
         title = self._request.title
         lines = header_lines(self.navigation.shown, title, self.navigation.position, self._clock, look, width)
+        lines = lines[: max(self.size.height - LEAST_BELOW, 1)]
         if pane.size.height != len(lines):
             pane.styles.height = len(lines)
             # The panes below it move first.

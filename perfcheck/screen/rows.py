@@ -80,7 +80,7 @@ def _flow_values(frame: Frame) -> dict[str, Values]:
         "window_pct": np.clip(window, 0, 100), "retrans_segs": flows["retrans_segs"],
         "sendq_bytes": flows["sendq_bytes"], "recvq_bytes": flows["recvq_bytes"], "limit": frame.limits,
         "limit_pct": frame.limit_pct, "closed": flows["closed"], "pid": flows["pid"], "comm": flows["comm"],
-        "remote": flows["remote"], "remote_port": flows["remote_port"], "local_port": flows["local_port"],
+        "remote": flows.ends()["remote"], "remote_port": flows["remote_port"], "local_port": flows["local_port"],
         "netns": flows["netns"],
     }  # fmt: skip
 

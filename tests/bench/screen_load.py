@@ -25,12 +25,13 @@ from perfcheck.live.grouping import GroupBy
 from perfcheck.model.flow import Histogram
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Accounting, Interval
-from perfcheck.screen.app import ScreenRequest, TopApp
+from perfcheck.screen.app import TopApp
 from perfcheck.screen.feed import LiveFeed
 from perfcheck.screen.filtering import parse_filter
 from perfcheck.screen.frame import Frame
 from perfcheck.screen.framing import FrameMaker
 from perfcheck.screen.look import Look
+from perfcheck.screen.request import ScreenRequest
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGESIZE")

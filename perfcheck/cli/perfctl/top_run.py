@@ -21,11 +21,12 @@ from perfcheck.live.grouping import GroupBy
 from perfcheck.live.totals import Totals
 from perfcheck.model.flow_filter import End, FlowFilter
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
-from perfcheck.screen.app import ScreenRequest, TerminalGone, TopApp
+from perfcheck.screen.app import TopApp
 from perfcheck.screen.feed import Feed, LiveFeed, RecordingFeed
 from perfcheck.screen.filtering import RowFilter, parse_filter
 from perfcheck.screen.framing import FrameMaker
 from perfcheck.screen.look import look_of
+from perfcheck.screen.request import ScreenRequest, TerminalGone
 from perfcheck.screen.terminal import terminal_lacks
 from perfcheck.system.signals import signals_call
 
