@@ -40,11 +40,15 @@ class RecentDiagnosis:
         self._recent: deque[Interval] = deque(maxlen=WINDOW)
         self._since = 0
 
-    def of(self, interval: Interval, alerts: Sequence[Alert]) -> str:
-        """Return the most probable causes on one line; "" where no alert asks for them."""
+    def keep(self, interval: Interval) -> None:
+        """Take an interval without judging it."""
         self._recent.append(interval)
         self._latest = None
         self._since += 1
+
+    def of(self, interval: Interval, alerts: Sequence[Alert]) -> str:
+        """Return the most probable causes on one line; "" where no alert asks for them."""
+        self.keep(interval)
         raised = any(alert.state is AlertState.RAISED for alert in alerts)
         lasting = any(alert.state is AlertState.ONGOING for alert in alerts)
         if not raised and not (lasting and self._since >= AGAIN):
@@ -52,7 +56,7 @@ class RecentDiagnosis:
                 self._causes()
             return ""
         self._since = 0
-        return ", ".join(named_cause(cause) for cause in self._causes() if cause.cause != HEALTHY)
+        return ", ".join(named_cause(cause) for cause in self._causes()[:_NAMED] if cause.cause != HEALTHY)
 
     def latest(self) -> Mapping[str, float] | None:
         """Return the probability of each cause where the last interval was judged, else None."""
@@ -70,13 +74,15 @@ class RecentDiagnosis:
 
     def at_the_end(self) -> str:
         """Return the most probable causes of the last intervals; "" where no connection was seen in them."""
-        if not any(len(one.flows) for one in self._recent):
-            return ""
-        return ", ".join(map(named_cause, self._causes()))
+        return ", ".join(map(named_cause, self.judged()[:_NAMED]))
+
+    def judged(self) -> Sequence[DiagnosisRecord]:
+        """Return all causes of the last intervals, the most probable first; nothing where no connection was seen."""
+        return self._causes() if any(len(one.flows) for one in self._recent) else ()
 
     def _causes(self) -> Sequence[DiagnosisRecord]:
         if self._rules is None:
             self._rules = self._load()
         found = diagnosed(tuple(self._recent), self._rules, correlate=False, part=self._part).causes
         self._judged_ns, self._latest = self._recent[-1].end_ns, found
-        return found[:_NAMED]
+        return found

@@ -1,1 +1,5 @@
-"""The terminal screen of perfctl: connections, their course and what limits them, live or from a recording."""
+"""The terminal screen of `perfctl top`: intervals become frames, frames become lines, lines are what Textual draws.
+
+`app.TopApp` is the screen; only it, `pane` and `table` import Textual. What they show is made by the other modules,
+which know no terminal.
+"""

@@ -59,6 +59,17 @@ def interrupt_calls(stop: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
+def signals_call(tell: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Let each SIGINT, SIGTERM and SIGHUP call `tell`, which must not block; one that is ignored stays ignored."""
+
+    def call(number: int, _frame: FrameType | None) -> None:
+        tell(signal.Signals(number))
+
+    with _handled(_ENDING, call):
+        yield
+
+
+@contextmanager
 def deferred_signals() -> Iterator[None]:
     """Hold back SIGINT, SIGTERM and SIGHUP until the block is left, then deliver the first that came."""
     pending: list[int] = []

@@ -9,6 +9,7 @@ from perfcheck.cli.perfctl import values
 from perfcheck.cli.perfctl.command import Command, Example, Watching
 from perfcheck.cli.perfctl.options import option
 from perfcheck.cli.perfctl.parser import Each
+from perfcheck.cli.perfctl.screen_options import add_screen_options, check_tui
 from perfcheck.cli.perfctl.values import value
 from perfcheck.errors import UsageError
 
@@ -38,9 +39,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--alert-output", action=Each, default=(), type=value(_target), metavar="TARGET",
         help="where alerts go beside the output: file:PATH, syslog, or webhook:URL; can be repeated",
     )  # fmt: skip
+    add_screen_options(parser.add_argument_group("screen"), tui=True)
 
 
 def _check(args: argparse.Namespace) -> None:
+    check_tui(args)
     targets = args.alert_output
     if len(set(targets)) < len(targets):
         raise UsageError("--alert-output: two values name the same target; give it once")

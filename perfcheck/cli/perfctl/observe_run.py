@@ -41,6 +41,8 @@ def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end or Ctrl-C, then the summary; return the exit status."""
+    if args.tui:
+        return _on_a_screen(args, request, out, open_intervals)
     rules = [rule.name for rule in rules_of(bounds_of(args))]
     with told_to(out) as told, _delivering(args, out) as deliveries, exports_of(args, out, rules) as exports:
         run_ = _Run(told, deliveries, AlertWatch(bounds_of(args)), request, exports)
@@ -58,6 +60,27 @@ def run(
             with suppress(KeyboardInterrupt):
                 wait_for_end(out)
     return 0
+
+
+def _on_a_screen(
+    args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
+) -> int:
+    """Show the screen; alerts are delivered meanwhile, and what could not be is told at the end."""
+    from perfcheck.cli.perfctl.top_run import show
+
+    numbers = itertools.count(FIRST_NUMBER)
+    with _delivering(args, out) as deliveries:
+
+        def deliver(alerts: Sequence[Alert], interval: Interval) -> None:
+            for alert in alerts:
+                if alert.state is not AlertState.ONGOING:
+                    deliveries.put(alert, epoch_ns=interval.epoch_ns, number=next(numbers))
+
+        status = show(args, request, out, open_intervals, bounds=bounds_of(args), on_alerts=deliver)
+        with suppress(KeyboardInterrupt), deferred_signals():
+            report = deliveries.close()
+            complain("\n".join(f"{out.prog}: {line}" for line in report.lines()))
+    return status
 
 
 def bounds_of(args: argparse.Namespace) -> UserBounds:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_INTERVAL_NS: Final = 1_000_000_000
 DEFAULT_MAX_FLOWS: Final = 16384
 DEFAULT_CPU_CEILING_PCT: Final = 1.0
+SCREEN_CPU_CEILING_PCT: Final = 5.0
+"""Of one CPU, drawing included: with 1,000 connections, that takes some 2 %."""
 MODES: Final = ("summary", "detail", "both")
 _EITHER_WAY: Final = ("src_ip", "dst_ip", "src_port", "dst_port")
 FILTERS: Final = (
@@ -218,13 +220,20 @@ def request_of(args: argparse.Namespace, command: Command) -> LiveRequest:
         duration_ns=args.duration_ns or (watching.duration_ns if args.recording is None else None),
         events=watching.events(args), send_side=watching.send_side(args),
         max_flows=args.max_flows or DEFAULT_MAX_FLOWS,
-        cpu_ceiling_pct=_ceiling_pct(watching) if args.cpu_ceiling_pct is None else args.cpu_ceiling_pct,
+        cpu_ceiling_pct=_ceiling_of(args, watching),
     )  # fmt: skip
 
 
 def _ceiling_pct(watching: Watching | None) -> float:
     own = None if watching is None else watching.cpu_ceiling_pct
     return DEFAULT_CPU_CEILING_PCT if own is None else own
+
+
+def _ceiling_of(args: argparse.Namespace, watching: Watching) -> float:
+    if args.cpu_ceiling_pct is not None:
+        return float(args.cpu_ceiling_pct)
+    # Drawing a screen takes more than writing lines, and counts, too.
+    return max(_ceiling_pct(watching), SCREEN_CPU_CEILING_PCT if getattr(args, "tui", False) else 0.0)
 
 
 def output_of(args: argparse.Namespace, command: Command) -> OutputChoice:

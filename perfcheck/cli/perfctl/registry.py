@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from perfcheck.cli.perfctl import completion, diagnose, hist, latency, observe, record, tcp, undo
+from perfcheck.cli.perfctl import completion, diagnose, hist, latency, observe, record, tcp, top, undo
 from perfcheck.cli.perfctl.command import Command, Example
 from perfcheck.cli.perfctl.export_options import add_export_options, check_export
 from perfcheck.cli.perfctl.options import add_options, check_options
@@ -18,7 +18,8 @@ from perfcheck.version import VERSION
 
 PROG: Final = "perfctl"
 COMMANDS: Final[Mapping[str, Command]] = {
-    module.COMMAND.name: module.COMMAND for module in (tcp, observe, hist, latency, diagnose, record, undo, completion)
+    module.COMMAND.name: module.COMMAND
+    for module in (tcp, top, observe, hist, latency, diagnose, record, undo, completion)
 }
 _GLOBAL_EXAMPLES: Final = (
     Example(line="perfctl tcp --rport 443", what="connections to port 443, each second"),

@@ -9,6 +9,7 @@ from perfcheck.cli.perfctl import values
 from perfcheck.cli.perfctl.command import Command, Example, Watching
 from perfcheck.cli.perfctl.options import flag, option, require
 from perfcheck.cli.perfctl.parser import given
+from perfcheck.cli.perfctl.screen_options import add_screen_options, check_tui
 from perfcheck.cli.perfctl.values import value
 from perfcheck.errors import UsageError
 
@@ -34,10 +35,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
            metavar="TIME")  # fmt: skip
     flag(group, "--trend", "say how RTT, congestion window and retransmissions change")
     flag(group, "--apply", "show advice: the sysctl, its old and new value, and why")
+    add_screen_options(group, tui=True)
     flag(group, "--yes", "with --apply: change the sysctls; `perfctl undo` puts them back")
 
 
 def _check(args: argparse.Namespace) -> None:
+    check_tui(args, ("event_mode", "trend", "history_file", "apply"))
     require(args, ("history_duration_ns",), "history_file")
     require(args, ("yes",), "apply")
     for dest in ("rwnd_limited_above_pct", "cwnd_below_segs"):

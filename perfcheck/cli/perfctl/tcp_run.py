@@ -68,6 +68,10 @@ def run(
     args: argparse.Namespace, request: LiveRequest, out: OutputChoice, open_intervals: Callable[[], OpenIntervals]
 ) -> int:
     """Tell each interval until the end, Ctrl-C or a signal; then the summary."""
+    if args.tui:
+        from perfcheck.cli.perfctl.top_run import show
+
+        return show(args, request, out, open_intervals, by=GroupBy(args.group_by))
     if out.format in EXPORTED:
         return run_exporting(args, out, open_intervals)
     asked, totals = _Asked.of(args, request.mode), Totals()
