@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perfcheck.errors import OutputError, UsageError
+from perfcheck.model.printable import printable
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _FLAGS: Final = (
@@ -91,7 +92,7 @@ def _start(path: str, folder: Path, reads: int, writes: int) -> int:
                 (os.POSIX_SPAWN_OPEN, 2, said, os.O_WRONLY | os.O_CREAT, 0o600),
                 (os.POSIX_SPAWN_DUP2, reads, _TO_BROWSER), (os.POSIX_SPAWN_DUP2, writes, _FROM_BROWSER),
             ],
-            setsid=True,
+            setsid=True, setsigdef=[signal.SIGPIPE],
         )  # fmt: skip
     except OSError as problem:
         raise OutputError(f"{path} cannot be started: {problem.strerror}") from None
@@ -152,8 +153,11 @@ class Browser:
         if self._session is not None and not method.startswith("Browser."):
             message["sessionId"] = self._session
         waiting = memoryview(json.dumps(message).encode() + b"\0")
-        while waiting:
-            waiting = waiting[os.write(self._write, waiting) :]
+        try:
+            while waiting:
+                waiting = waiting[os.write(self._write, waiting) :]
+        except BrokenPipeError:
+            raise self._ended() from None
         return self._last
 
     def _message(self, awaited: str) -> Mapping[str, Any]:
@@ -163,16 +167,18 @@ class Browser:
                 raise OutputError(f"the browser did not print in time: no answer to {awaited}")
             chunk = os.read(self._read, _CHUNK_BYTES)
             if not chunk:
-                raise OutputError(f"the browser ended before it printed{self._last_words()}")
+                raise self._ended()
             self._buffer += chunk
         text = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         found: Mapping[str, Any] = json.loads(text)
         return found
 
-    def _last_words(self) -> str:
+    def _ended(self) -> OutputError:
+        """Return the error of a browser that is gone, with its last words."""
         try:
             lines = self._said.read_text(errors="replace").strip().splitlines()
         except OSError:
-            return ""
-        return f": {lines[-1][-_SAID_CHARS:]}" if lines else ""
+            lines = []
+        last = f": {printable(lines[-1][-_SAID_CHARS:])}" if lines else ""
+        return OutputError(f"the browser ended before it printed{last}")
