@@ -134,7 +134,7 @@ def merged_metrics(
 def is_summed(name: str) -> bool:
     """Return whether a metric counts what happened, so that two intervals' values add up."""
     spec = CATALOGUE.get(name)
-    counted = spec is not None and (spec.unit in {"count", "segs"} or name in SUMMED_TIMES)
+    counted = spec is not None and (spec.unit in {"count", "events", "segs"} or name in SUMMED_TIMES)
     return counted and name not in NUMBERS_NOW | _AT_ONCE
 
 
