@@ -37,7 +37,7 @@ VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p 
 # less time, each start of pytest half of it. The tests start both hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test-tools lock distros demo test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-detail bench-series bench-compare \
+.PHONY: help setup test-tools lock distros demo test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-prometheus bench-detail bench-series bench-compare \
 	bench-diagnose error-rates campaign campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
 	part-xdist part-beside part-kernel
 # The parts of a target run in their order, also with -j.
@@ -56,6 +56,7 @@ help:
 	@echo 'make bench-links     compare emulated links with what was asked (BENCH="--only table --output docs/bench-links.md")'
 	@echo 'make bench-overhead  what measuring costs, next to BCC and bpftrace (BENCH="--only tools --output FILE")'
 	@echo 'make bench-perfctl   what perfctl costs, next to BCC, bpftrace and ss, with filters, and with 10,000 connections'
+	@echo 'make bench-prometheus  how long scrapes take with 10,000 connections, many scrapers and slow clients'
 	@echo 'make bench-detail    how fast detail mode reads its ring buffer, and that every lost record is counted'
 	@echo 'make bench-series    size of time series, how long drawing takes, what memory they need, what a tick costs'
 	@echo 'make bench-compare   how long comparison and history take'
@@ -145,6 +146,9 @@ bench-perfctl: setup
 	$(BENCH_PYTHON) tests/bench/perfctl_overhead.py $(BENCH)
 	$(BENCH_PYTHON) tests/bench/perfctl_filters.py
 	$(BENCH_PYTHON) tests/bench/perfctl_many_flows.py
+
+bench-prometheus: setup
+	$(PYTHON) tests/bench/prometheus_scrape.py $(BENCH)
 
 bench-detail: setup
 	$(BENCH_PYTHON) tests/bench/bench_detail.py
