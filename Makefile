@@ -37,9 +37,10 @@ VM_PYTEST := PERFCHECK_REQUIRE_KERNEL=1 PERFCHECK_REQUIRE_ALL=1 $(PYTEST) -q -p 
 # less time, each start of pytest half of it. The tests start both hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test-tools lock distros demo docs dashboards test lint unit kernel vm guests baselines bench bench-links bench-overhead bench-perfctl bench-screen bench-detail bench-series bench-report bench-compare \
-	bench-diagnose error-rates campaign campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis pages kills clean part-lint part-types part-unit part-plugin \
-	part-xdist part-beside part-kernel
+.PHONY: help setup lock distros demo test lint unit kernel test-tools part-lint part-types part-unit part-plugin \
+	part-xdist part-beside part-kernel guests vm baselines bench bench-links bench-overhead bench-perfctl bench-screen \
+	bench-prometheus bench-detail bench-series bench-report bench-compare bench-diagnose error-rates campaign \
+	campaign-faults campaign-confirm campaign-chains fit-diagnosis report-diagnosis docs pages dashboards kills clean
 # The parts of a target run in their order, also with -j.
 .NOTPARALLEL:
 
@@ -58,6 +59,7 @@ help:
 	@echo 'make bench-overhead  what measuring costs, next to BCC and bpftrace (BENCH="--only tools --output FILE")'
 	@echo 'make bench-perfctl   what perfctl costs, next to BCC, bpftrace and ss, with filters, and with 10,000 connections'
 	@echo 'make bench-screen    what the screen of perfctl top takes of a CPU, with 1,000 and 10,000 connections'
+	@echo 'make bench-prometheus  how long scrapes take with 10,000 connections, many scrapers and slow clients'
 	@echo 'make bench-detail    how fast detail mode reads its ring buffer, and that every lost record is counted'
 	@echo 'make bench-series    size of time series, how long drawing takes, what memory they need, what a tick costs'
 	@echo 'make bench-report    time, size and memory of the report of 10 minutes of 16 flows, and of ten scenarios'
@@ -152,6 +154,8 @@ bench-perfctl: setup
 
 bench-screen: setup
 	$(BENCH_PYTHON) tests/bench/screen_cost.py $(BENCH)
+bench-prometheus: setup
+	$(PYTHON) tests/bench/prometheus_scrape.py $(BENCH)
 
 bench-detail: setup
 	$(BENCH_PYTHON) tests/bench/bench_detail.py

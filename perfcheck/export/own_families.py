@@ -19,7 +19,7 @@ def _histogram(name: str, meaning: str, unit: str) -> Family:
     return Family(name=f"{LIVE}{name}", kind=Kind.HISTOGRAM, help=meaning, unit=unit)
 
 
-UP: Final = _gauge("up", "1 while perfctl measures, 0 where it has ended or a recording is at its end")
+UP: Final = _gauge("up", "1 while perfctl measures, 0 before the first interval and after the last one")
 BUILD_INFO: Final = _gauge("build_info", "Always 1; the version of perfctl", "", "version")
 INTERVAL_SECONDS: Final = _gauge("interval_seconds", "Length of the last interval", "seconds")
 LAST_INTERVAL: Final = _gauge("last_interval_timestamp_seconds", "End of the last interval, as Unix time", "seconds")
