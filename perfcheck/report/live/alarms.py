@@ -1,64 +1,45 @@
-"""The alerts of a watch, the latest of them one by one, with what was the matter when each was raised."""
+"""The alerts of a watch: all of them counted, the latest one by one."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from perfcheck.live.alerts import Alert, AlertState, AlertWatch, UserBounds
-from perfcheck.live.recent_diagnosis import RecentDiagnosis
 from perfcheck.model.interval import Interval
 
 MOST: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """An alert as it was told last, and the most probable causes of the last intervals in which these were asked."""
-
-    alert: Alert
-    causes: str = ""
-
-    @property
-    def cleared(self) -> bool:
-        """Whether it was over before the watch was."""
-        return self.alert.state is AlertState.CLEARED
-
-
 class Alarms:
-    """All alerts, counted by rule, and the latest `MOST` of them."""
+    """All alerts, counted by rule, and the latest `MOST` of them as they were told last.
 
-    def __init__(self, bounds: UserBounds, *, part: bool) -> None:
-        """Take the user's bounds, and whether only some of the machine's flows are watched."""
+    What was the matter meanwhile is asked at the end: one diagnosis takes longer than all else of an interval.
+    """
+
+    def __init__(self, bounds: UserBounds) -> None:
+        """Take the user's bounds."""
         self._watch = AlertWatch(bounds)
-        self._diagnosis = RecentDiagnosis(part=part)
-        self._known: dict[str, Alarm] = {}
+        self._known: dict[str, Alert] = {}
         self.raised: Counter[str] = Counter()
 
     def add(self, interval: Interval) -> None:
         """Add an interval."""
-        alerts = self._watch.observe(interval)
-        causes = self._diagnosis.of(interval, alerts)
-        for alert in alerts:
-            known = self._known.get(alert.id)
-            if known is not None:
-                again = causes if causes and alert.state is not AlertState.CLEARED else known.causes
-                self._known[alert.id] = replace(known, alert=alert, causes=again)
-            elif alert.state is AlertState.RAISED:
+        for alert in self._watch.observe(interval):
+            if alert.state is AlertState.RAISED:
                 self.raised[alert.rule] += 1
-                self._known[alert.id] = Alarm(alert=alert, causes=causes)
-        if len(self._known) > MOST:
-            for oldest in list(self._known)[: len(self._known) - MOST]:
-                del self._known[oldest]
+            if alert.state is AlertState.RAISED or alert.id in self._known:
+                self._known[alert.id] = alert
+        for oldest in list(self._known)[: max(len(self._known) - MOST, 0)]:
+            del self._known[oldest]
+
+    @property
+    def told(self) -> Sequence[Alert]:
+        """The latest ones, by their begin."""
+        return sorted(self._known.values(), key=lambda each: each.since_ns)
 
     @property
     def times_ns(self) -> Sequence[tuple[int, int]]:
         """Begin and end of each of them, as long as they have lasted."""
-        return [(each.alert.since_ns, each.alert.now_ns) for each in self.told]
-
-    @property
-    def told(self) -> Sequence[Alarm]:
-        """The latest ones, by their begin."""
-        return sorted(self._known.values(), key=lambda each: each.alert.since_ns)
+        return [(each.since_ns, each.now_ns) for each in self.told]

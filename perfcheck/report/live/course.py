@@ -31,12 +31,14 @@ class Course:
 
     def __init__(self) -> None:
         """Begin with nothing."""
+        self._edges: dict[str, tuple[float, ...]] = {}
         self._whole: list[Interval] | None = []
         self._rows = 0
         self._folded: Thinning[Interval] = Thinning(MOST_STRETCHES, folded)
 
     def add(self, interval: Interval) -> None:
         """Add an interval."""
+        interval = self._alike(interval)
         if self._whole is None:
             self._folded.add(without_flows(interval))
             return
@@ -46,6 +48,16 @@ class Course:
             for one in self._whole:
                 self._folded.add(without_flows(one))
             self._whole = None
+
+    def _alike(self, interval: Interval) -> Interval:
+        """Return the interval without histograms whose buckets are not those of the first ones of their name.
+
+        A recording may hold buckets of its own, which cannot be merged.
+        """
+        for name, one in interval.histograms.items():
+            self._edges.setdefault(name, one.edges)
+        alike = {name: one for name, one in interval.histograms.items() if one.edges == self._edges[name]}
+        return interval if len(alike) == len(interval.histograms) else replace(interval, histograms=alike)
 
     @property
     def parts(self) -> Sequence[Interval]:
@@ -81,10 +93,7 @@ def without_flows(interval: Interval) -> Interval:
 def folded(before: Interval, after: Interval) -> Interval:
     """Return two neighbouring intervals without flows as one."""
     parts = (before, after)
-    try:
-        histograms = merged_histograms([one.histograms for one in parts])
-    except ValueError:
-        histograms = dict(before.histograms)  # A recording may hold buckets of its own.
+    histograms = merged_histograms([one.histograms for one in parts])
     metrics = merged_metrics([(one.seconds, one.metrics) for one in parts], histograms)
     return replace(
         after, number=before.number, begin_ns=before.begin_ns, metrics=metrics, histograms=histograms,

@@ -45,7 +45,7 @@ class Gathering:
         self.stretches: Thinning[Stretch] = Thinning(MOST_STRETCHES, joined)
         self.busiest = Busiest()
         self.course = Course()
-        self.alarms = Alarms(watch.bounds, part=self.part)
+        self.alarms = Alarms(watch.bounds)
         self.begin_ns = 0
         self.epoch_ns = 0
 

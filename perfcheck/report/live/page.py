@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from perfcheck.live.alerts import Alert, AlertState
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.event import utc_text
 from perfcheck.report.causes import all_causes, words_of
@@ -26,7 +27,7 @@ from perfcheck.report.document import (
     Table,
     Tone,
 )
-from perfcheck.report.live.alarms import MOST, Alarm
+from perfcheck.report.live.alarms import MOST
 from perfcheck.report.live.courses import course_charts, limits_chart, rtt_heatmap
 from perfcheck.report.live.flows import flow_blocks
 from perfcheck.report.live.gathering import Gathering
@@ -156,9 +157,8 @@ def _alerts(gathering: Gathering, whole: Stretch) -> tuple[Block, ...]:
     raised = sum(gathering.alarms.raised.values())
     found = [
         Span(
-            kind=one.alert.rule, begin_s=_since(gathering, one), end_s=(one.alert.now_ns - gathering.begin_ns) / _NS,
-            word=_LASTED if one.cleared else _STILL, tone=Tone.WARNING if one.cleared else Tone.BAD,
-            detail=one.alert.text,
+            kind=one.rule, begin_s=_since(gathering, one), end_s=(one.now_ns - gathering.begin_ns) / _NS,
+            word=_LASTED if _is_over(one) else _STILL, tone=_tone_of(one), detail=one.text,
         )
         for one in alarms
     ]  # fmt: skip
@@ -166,22 +166,28 @@ def _alerts(gathering: Gathering, whole: Stretch) -> tuple[Block, ...]:
     chart = spans(labels, found, whole_s=(0.0, (whole.end_ns - gathering.begin_ns) / _NS))
     more = f"the latest {MOST} of {raised:,} alerts" if raised > len(alarms) else ""
     rows = tuple(_alarm(gathering, one) for one in alarms)
-    headings = ("rule", "whom", "from (s)", "lasted (s)", "says", "likely causes")
+    headings = ("rule", "whom", "from (s)", "lasted (s)", "says")
     table = Table(headings=headings, rows=rows, numeric=frozenset({2, 3}), caption=more)
     return (Figures(charts=(chart,)), table)
 
 
-def _alarm(gathering: Gathering, one: Alarm) -> tuple[Cell, ...]:
-    alert = one.alert
+def _alarm(gathering: Gathering, alert: Alert) -> tuple[Cell, ...]:
     return (
-        Cell(text=alert.rule, tone=Tone.WARNING if one.cleared else Tone.BAD), Cell(text=alert.subject.label),
-        Cell(text=f"{_since(gathering, one):.3f}"), Cell(text=f"{alert.seconds:.3f}"), Cell(text=alert.text),
-        Cell(text=one.causes or "-"),
+        Cell(text=alert.rule, tone=_tone_of(alert)), Cell(text=alert.subject.label),
+        Cell(text=f"{_since(gathering, alert):.3f}"), Cell(text=f"{alert.seconds:.3f}"), Cell(text=alert.text),
     )  # fmt: skip
 
 
-def _since(gathering: Gathering, one: Alarm) -> float:
-    return (one.alert.since_ns - gathering.begin_ns) / _NS
+def _is_over(alert: Alert) -> bool:
+    return alert.state is AlertState.CLEARED
+
+
+def _tone_of(alert: Alert) -> Tone:
+    return Tone.WARNING if _is_over(alert) else Tone.BAD
+
+
+def _since(gathering: Gathering, alert: Alert) -> float:
+    return (alert.since_ns - gathering.begin_ns) / _NS
 
 
 def _accounting(gathering: Gathering, whole: Stretch) -> Iterator[Block]:

@@ -84,7 +84,7 @@ class Stretch:
         return cls(
             begin_ns=interval.begin_ns, end_ns=interval.end_ns, seconds=seconds, intervals=1,
             most_connections=len(interval.flows), cpu_s=told.cpu_pct / 100 * seconds, counts=counts,
-            drops={name: round(number) for name, number in figures.drops.items()},
+            drops={name: round(number) for name, number in figures.drops.items() if math.isfinite(number)},
             limits=limits_of(interval.flows, seconds), gauges=_gauges(interval, figures),
             rtt=rtt if rtt is not None and rtt.count else None, lacks=interval.lacks, shed=told.shed,
         )  # fmt: skip
