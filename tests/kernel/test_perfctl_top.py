@@ -111,8 +111,8 @@ def terminal(*words: str) -> Iterator[Terminal]:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[LiveLab]:
-    with live_lab() as made:
-        made.iperf3(seconds=120)
+    with live_lab(hosts={"client": {}, "server": {}}, links=[{"between": ["client", "server"]}]) as made:
+        made.iperf3("-b", "5M", seconds=120)
         yield made
 
 
@@ -160,12 +160,3 @@ def test_signals_and_a_lost_terminal_end_it_cleanly(lab: LiveLab) -> None:
         assert cut.ended() == 0
         assert cut.is_restored()
         assert not lasting_bpf(held)
-
-
-def test_what_is_no_terminal_is_refused(lab: LiveLab) -> None:
-    for words in (("top",), ("tcp", "--tui")):
-        done = lab.perfctl(*words)
-        assert done.returncode == 2
-        assert "is not a terminal, which a screen needs" in done.stderr
-        assert done.stderr.count("\n") == 1
-        assert not done.stdout

@@ -32,6 +32,8 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("--verison", "unknown option '--verison'; did you mean '--version'?"),
     ("tcpp", "unknown command 'tcpp'; did you mean 'tcp'?"),
     ("ss", "unknown command 'ss'"),
+    ("top", "is not a terminal, which a screen needs; `perfctl tcp` writes to pipes and files"),
+    ("tcp --tui", "is not a terminal, which a screen needs; `perfctl tcp` without --tui writes to pipes and files"),
     ("top --output json", "--output: has no effect on a screen; leave it out, or use `perfctl tcp`"),
     ("tcp --tui --trend", "--trend: has no effect on a screen; leave it out, or --tui"),
     ("observe --no-colour", "--no-colour: has no effect without --tui"),
