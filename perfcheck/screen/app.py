@@ -361,7 +361,8 @@ class TopApp(App[None]):
         prompt.placeholder = f"{what}, e.g. {examples}"
         prompt.display = True
         prompt.cursor_position = len(prompt.value)
-        prompt.focus()
+        # At once: the next key may be here already.
+        self.screen.set_focus(prompt)
         self.call_after_refresh(self._draw)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -54,7 +54,7 @@ def flow_lines(frame: Frame, row: int, recent: Sequence[Frame], look: Look, widt
     one = flows.where(np.array([row]))
     key = frame.keys[[row]]
     tables = [each.flows.where(rows[rows >= 0]) for each in recent if len(rows := each.rows_of(key)) and rows[0] >= 0]
-    made = [*_identity(one, look, width), EMPTY, *_limits(frame, row, one, look, width), EMPTY]
+    made = [EMPTY, *_identity(one, look, width), EMPTY, *_limits(frame, row, one, look, width), EMPTY]
     made += [*_sentences(tables[-_LATEST:], look, width), *_trend(recent, key, look, width), *_stages(frame, width)]
     made += [EMPTY, *_past(recent, key, look, width), EMPTY]
     made += [*_judgement(frame.judgement, look, width), *_events(frame, one, look, width)]

@@ -17,8 +17,10 @@ from perfcheck.model.record import DiagnosisRecord
 Floats = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint64]
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
-_BESIDE_FLOWS: Final = 4096
-"""Bytes that a frame's texts take, about."""
+_BESIDE_FLOWS: Final = 16_384
+_OF_AN_ALERT: Final = 1024
+_OF_AN_EVENT: Final = 256
+"""Bytes that objects take, about: a frame's own, and each of what it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ class Frame:
     def size(self) -> int:
         """How many bytes it takes in memory, about."""
         own = sum(column.nbytes for column in self.flows.columns.values())
+        own += _OF_AN_ALERT * len(self.alerts) + _OF_AN_EVENT * len(self.events)
         return own + self.keys.nbytes + self.order.nbytes + self.limits.nbytes + self.limit_pct.nbytes + _BESIDE_FLOWS
 
     def rows_of(self, keys: Keys) -> npt.NDArray[np.intp]:

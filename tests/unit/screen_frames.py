@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -164,3 +166,24 @@ async def screen(
     finally:
         feed.stop()
         assert app.defect is None, app.defect
+
+
+def run_screen(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test's coroutine."""
+    asyncio.run(test())
+
+
+def ports(shown: Screen) -> list[str]:
+    """Return the remote ports of the rows, from the top."""
+    return [found[1] for row in shown.rows if (found := re.search(r"10\.0\.0\.2:(\d+)", row))]
+
+
+def several(count: int = 5, **more: Any) -> FlowTable:
+    """Return connections with ports 1000, 1001, .. of which the last sends the most."""
+    return busy(count, **{"remote_port": 1000 + np.arange(count), **more})
+
+
+def cursor(shown: Screen) -> str:
+    """Return the far end of the row under the cursor."""
+    row = next(row for row in shown.rows if row.startswith(("▶", ">")))
+    return row.split()[1]

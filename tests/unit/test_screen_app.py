@@ -1,261 +1,25 @@
-"""The screen by Textual's pilot: what it shows, and what each key does."""
+"""The screen by Textual's pilot: what it shows, on which terminal, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from live_intervals import a_histogram, flow_table, interval
-from screen_frames import Screen, busy, screen
+from screen_frames import Screen, cursor, ports, run_screen, screen, several
 from textual.geometry import Region
 
 from perfcheck.errors import CollectError
 from perfcheck.live.grouping import GroupBy
-from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Accounting
 from perfcheck.screen.columns import FLOW_COLUMNS
 from perfcheck.screen.framing import FrameMaker
 from perfcheck.screen.lines import width_of
 from perfcheck.screen.look import Look
 from perfcheck.screen.pages import KEYS
-from perfcheck.screen.ring import Ring
-
-SIZES = [(80, 24), (160, 50)]
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(test())  # type: ignore[arg-type]
-
-
-def ports(shown: Screen) -> list[str]:
-    """Return the remote ports of the rows, from the top."""
-    return [found[1] for row in shown.rows if (found := re.search(r"10\.0\.0\.2:(\d+)", row))]
-
-
-def several(count: int = 5, **more: Any) -> FlowTable:
-    """Return connections with ports 1000, 1001, .. of which the last sends the most."""
-    return busy(count, **{"remote_port": 1000 + np.arange(count), **more})
-
-
-def cursor(shown: Screen) -> str:
-    row = next(row for row in shown.rows if row.startswith(("▶", ">")))
-    return row.split()[1]
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_all_lines_fit_and_say_what_matters(size: tuple[int, int]) -> None:
-    async def test() -> None:
-        table = several(40, retrans_segs=30, rtt_p50_us=np.linspace(50, 900_000, 40))
-        async with screen(table, size=size) as shown:
-            for name in ("header", "table", "footer"):
-                assert all(width_of(line) <= size[0] for line in shown.pane(name)), name
-            for word in ("40 connections", "out ", "RTT p50", "retransmitted", "perfctl 0 % of a CPU", "diagnosis",
-                         "alerts", "LIVE", "REMOTE", "RTT", "RETR", "BOTTLENECK", "random_loss", "? help"):  # fmt: skip
-                assert word in shown.text, word
-            assert ("RTT TREND" in shown.text) == (size[0] == 160)
-            heading = shown.pane("table")[1]
-            row = shown.rows[0]
-            end = heading.index("RETR") + len("RETR")
-            assert row[:end].endswith(" 30"), "figures end where their heading ends"
-
-    run(test)
-
-
-def test_rows_are_sorted_and_turned() -> None:
-    async def test() -> None:
-        table = several(rtt_p50_us=[5e3, 1e3, 4e3, 2e3, 3e3])
-        async with screen(table) as shown:
-            assert ports(shown) == ["1004", "1003", "1002", "1001", "1000"]
-            await shown.press("r")
-            assert ports(shown) == ["1000", "1001", "1002", "1003", "1004"]
-            assert "out ▲" in shown.pane("footer")[0]
-            await shown.press("s", "s")
-            assert "rtt ▼" in shown.pane("footer")[0]
-            assert ports(shown) == ["1000", "1002", "1004", "1003", "1001"]
-            await shown.press("1")
-            assert "remote ▲" in shown.pane("footer")[0]
-            assert ports(shown) == ["1000", "1001", "1002", "1003", "1004"]
-            await shown.press("1")
-            assert ports(shown) == ["1004", "1003", "1002", "1001", "1000"]
-            await shown.press("S")
-            assert "bottleneck share" in shown.pane("footer")[0]
-
-    run(test)
-
-
-def test_the_cursor_stays_on_its_connection() -> None:
-    async def test() -> None:
-        async with screen(several(40)) as shown:
-            await shown.press("down", "down", "down")
-            assert cursor(shown) == "10.0.0.2:1036"
-            line = next(place for place, row in enumerate(shown.rows) if row.startswith("▶"))
-            # It becomes the slowest but one of all.
-            sent = 1_000_000 * np.arange(1, 41)
-            sent[36] = 1_500_000
-            await shown.give(several(40, bytes_acked=sent))
-            assert cursor(shown) == "10.0.0.2:1036"
-            assert shown.app.view.cursor == 38
-            await shown.press("r")
-            assert cursor(shown) == "10.0.0.2:1036"
-            assert line == 3
-            await shown.press("u")
-            assert cursor(shown) == "10.0.0.2:1000"
-
-    run(test)
-
-
-def test_a_connection_that_ends_leaves_the_cursor_where_it_was() -> None:
-    async def test() -> None:
-        async with screen(several(5)) as shown:
-            await shown.press("down")
-            assert cursor(shown) == "10.0.0.2:1003"
-            closed = np.array([False, False, False, True, False])
-            await shown.give(several(5, closed=closed))
-            assert ports(shown) == ["1004", "1002", "1001", "1000"]
-            assert "(+1 closed)" in shown.text
-            assert cursor(shown) == "10.0.0.2:1002"
-            await shown.press("c")
-            assert ports(shown) == ["1004", "1003", "1002", "1001", "1000"]
-            assert any(row[1] == "x" and "1003" in row for row in shown.rows)
-            await shown.give(several(3), flow_table(0), several(4))
-            assert ports(shown) == ["1003", "1002", "1001", "1000"]
-
-    run(test)
-
-
-def test_filters_are_typed_mended_and_removed() -> None:
-    async def test() -> None:
-        async with screen(several(5, comm=[b"nginx", b"curl", b"nginx", b"curl", b"curl"])) as shown:
-            await shown.press("slash")
-            await shown.type("comm>5")
-            assert "unknown figure" in shown.pane("footer")[0]
-            assert len(shown.rows) == 5
-            await shown.press(*["backspace"] * 6)
-            await shown.type("nginx")
-            assert ports(shown) == ["1002", "1000"]
-            assert "1-2 of 2" in shown.pane("footer")[0]
-            assert "/ nginx" in shown.pane("footer")[0]
-            await shown.give(several(5, comm=b"curl"))
-            assert "none of 5 passes the filter" in shown.text
-            await shown.press("enter", "down", "r", "escape")
-            assert len(shown.rows) == 5
-            await shown.press("slash", "q", "escape")
-            assert len(shown.rows) == 5, "Esc leaves the prompt and changes nothing"
-
-    run(test)
-
-
-def test_groups_go_round() -> None:
-    async def test() -> None:
-        table = several(4, comm=[b"nginx", b"nginx", b"curl", b"curl"], pid=[1, 2, 3, 3])
-        async with screen(table) as shown:
-            await shown.press("g")
-            assert [row.split()[0].lstrip("▶") or row.split()[1] for row in shown.rows]
-            assert {"nginx[1]", "nginx[2]", "curl[3]"} <= set(" ".join(shown.rows).split())
-            await shown.press("g")
-            assert "app" in shown.pane("footer")[0]
-            assert len(shown.rows) == 2
-            await shown.press("g")
-            assert "own namespace" in shown.rows[0]
-            assert "4" in shown.rows[0].split()
-            await shown.press("enter")
-            assert "10.0.0.2:1003" in shown.text, "of a group, the connection that carries the most"
-            await shown.press("escape", "g")
-            assert len(shown.rows) == 4
-
-    run(test)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_a_connection_is_looked_into(size: tuple[int, int]) -> None:
-    async def test() -> None:
-        limited = several(2, rwnd_limited_us=700_000, rtt_p50_us=[5e3, 40e3], srtt_us=[5e3, 40e3])
-        async with screen(*[limited] * 10, size=size) as shown:
-            await shown.press("enter")
-            assert all(width_of(line) <= size[0] for line in shown.pane("page"))
-            page = "\n".join(shown.pane("page"))
-            for text in ("10.0.0.1:40001->10.0.0.2:1001", "receive_window 70 %", "raise net.ipv4.tcp_rmem",
-                         "network 30 %",
-                         "receive window 70 %", "in flight", "BDP", "RTT 20 ms = path 19 ms", "cwnd, segs",
-                         "rwnd_limited_us", "700ms"):  # fmt: skip
-                assert text in re.sub(r"\s+", " ", page), text
-            await shown.give(several(1))
-            assert "is not in this interval" in shown.text
-            await shown.give(limited)
-            assert "receive_window 70 %" in shown.text
-            await shown.press("pagedown")
-            assert shown.app._pane("page").top > 0 or size[1] == 50
-            await shown.press("escape")
-            assert not shown.app.page
-
-    run(test)
-
-
-def test_pausing_keeps_the_view_and_counts() -> None:
-    async def test() -> None:
-        async with screen(several(2), ring=Ring(most_frames=3)) as shown:
-            await shown.press("space")
-            assert "paused, 0 intervals behind" in shown.text
-            await shown.give(*[several(number) for number in (3, 4, 5, 6, 7)])
-            assert "paused, 5 intervals behind" in shown.text
-            assert len(shown.rows) == 2, "the view stands, though the ring has let go of it"
-            await shown.press("space")
-            assert "LIVE" in shown.text
-            assert len(shown.rows) == 7
-
-    run(test)
-
-
-def test_time_is_gone_through() -> None:
-    async def test() -> None:
-        async with screen(*[several(number) for number in range(1, 16)]) as shown:
-            await shown.press("left_square_bracket")
-            assert len(shown.rows) == 14
-            assert "paused, 1 interval behind" in shown.text
-            await shown.press("left_curly_bracket")
-            assert len(shown.rows) == 4
-            await shown.press("right_square_bracket")
-            assert len(shown.rows) == 5
-            await shown.press("home")
-            assert len(shown.rows) == 1
-            await shown.press("left_square_bracket")
-            assert len(shown.rows) == 1
-            await shown.press("colon")
-            await shown.type("+3s")
-            assert len(shown.rows) == 4
-            await shown.press("colon")
-            await shown.type("#9")
-            assert len(shown.rows) == 10
-            await shown.press("colon")
-            await shown.type("#99")
-            assert "#0 to #14" in shown.pane("footer")[0]
-            await shown.press("escape", "end")
-            assert "LIVE" in shown.text
-            assert len(shown.rows) == 15
-
-    run(test)
-
-
-def test_a_recording_plays_and_is_read_again() -> None:
-    async def test() -> None:
-        tables = [several(number) for number in range(1, 9)]
-        async with screen(*tables, recorded=True) as shown:
-            assert re.search(r"PLAYING [1-8] of 8", shown.text)
-            await shown.press("space", "home")
-            assert "STANDING 1 of 8" in shown.text
-            await shown.press("end")
-            assert len(shown.rows) == 8
-            assert "END 8 of 8" in shown.text
-            assert " UTC" in shown.text
-            await shown.press("home", "right_square_bracket")
-            assert len(shown.rows) == 2
-            assert shown.app.is_running, "its end does not end the screen"
-
-    run(test)
 
 
 def test_help_names_all_keys_and_columns() -> None:
@@ -269,7 +33,7 @@ def test_help_names_all_keys_and_columns() -> None:
             await shown.press("question_mark")
             assert not shown.app.page
 
-    run(test)
+    run_screen(test)
 
 
 def test_alerts_are_shown_and_listed() -> None:
@@ -282,7 +46,7 @@ def test_alerts_are_shown_and_listed() -> None:
             assert any(line.startswith("lasting") for line in shown.pane("page"))
             assert any(line.startswith("raised") for line in shown.pane("page"))
 
-    run(test)
+    run_screen(test)
 
 
 def test_the_diagnosis_is_shown_with_its_share() -> None:
@@ -292,7 +56,7 @@ def test_the_diagnosis_is_shown_with_its_share() -> None:
             await shown.press("enter")
             assert "diagnosis of all that is watched" in shown.text
 
-    run(test)
+    run_screen(test)
 
 
 def test_what_is_missing_is_told() -> None:
@@ -305,7 +69,7 @@ def test_what_is_missing_is_told() -> None:
             for text in ("3 connections had no room", "4 events lost", "left out to stay below", "perfctl 1.2 %"):
                 assert text in shown.text, text
 
-    run(test)
+    run_screen(test)
 
 
 HOSTILE = [
@@ -333,7 +97,7 @@ def test_hostile_names_are_shown_as_they_are(look: Look) -> None:
                 assert not set(drawn) & set("\x1b\x07\r\n\u202e")
             await shown.press("escape")
 
-    run(test)
+    run_screen(test)
 
 
 def _drawn(shown: Screen) -> list[Any]:
@@ -354,7 +118,7 @@ def test_styles_are_those_that_the_terminal_has(look: Look, colours: bool, attri
             assert any(style.bold or style.reverse for style in styles) == attributes
             assert shown.rows[0].startswith("▶"), "a mark stands for the cursor, too"
 
-    run(test)
+    run_screen(test)
 
 
 def test_it_can_be_of_any_size() -> None:
@@ -371,7 +135,7 @@ def test_it_can_be_of_any_size() -> None:
                 assert cursor(shown)[:6] in "10.0.0.2:1057", (width, height)
                 assert len(shown.rows) == min(60, max(shown.app._pane("table").size.height - 2, 1))
 
-    run(test)
+    run_screen(test)
 
 
 def test_1000_connections_are_gone_through() -> None:
@@ -388,7 +152,7 @@ def test_1000_connections_are_gone_through() -> None:
             await shown.type("port=1500")
             assert ports(shown) == ["1500"]
 
-    run(test)
+    run_screen(test)
 
 
 def test_only_lines_that_changed_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,7 +172,7 @@ def test_only_lines_that_changed_are_drawn(monkeypatch: pytest.MonkeyPatch) -> N
             await shown.give(several(5, bytes_acked=sent))
             assert drawn == [5], "the row of port 1001 alone"
 
-    run(test)
+    run_screen(test)
 
 
 def test_without_connections_it_says_so() -> None:
@@ -422,7 +186,7 @@ def test_without_connections_it_says_so() -> None:
             await shown.press("g", "g", "g", "enter", "pagedown", "1", "9")
             assert shown.app.is_running
 
-    run(test)
+    run_screen(test)
 
 
 @pytest.mark.parametrize("error", [CollectError("the ring is gone"), None])
@@ -441,7 +205,7 @@ def test_the_end_of_the_intervals_ends_the_screen(error: CollectError | None) ->
             assert not shown.app.is_running
             assert shown.app.failure is error
 
-    run(test)
+    run_screen(test)
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
@@ -456,7 +220,7 @@ def test_keys_end_it(key: str) -> None:
             assert not shown.app.is_running
             assert shown.app.failure is None
 
-    run(test)
+    run_screen(test)
 
 
 def test_it_begins_grouped_where_asked() -> None:
@@ -464,4 +228,4 @@ def test_it_begins_grouped_where_asked() -> None:
         async with screen(several(2), by=GroupBy.APP) as shown:
             assert "GROUP" in shown.text
 
-    run(test)
+    run_screen(test)

@@ -32,7 +32,7 @@ SIZES = frames(busy(rows) for rows in range(6))
 VALUES = st.lists(st.floats(0, 1e12) | st.just(math.nan), max_size=40)
 
 
-@given(counts=st.lists(st.integers(0, 5), min_size=1, max_size=40), most=st.integers(1, 8), kbytes=st.integers(1, 40))
+@given(counts=st.lists(st.integers(0, 5), min_size=1, max_size=40), most=st.integers(1, 8), kbytes=st.integers(1, 120))
 @settings(max_examples=50, deadline=None)
 def test_a_ring_keeps_the_newest_within_its_bounds(counts: list[int], most: int, kbytes: int) -> None:
     made = [replace(SIZES[rows], index=index) for index, rows in enumerate(counts)]
