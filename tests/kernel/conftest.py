@@ -28,7 +28,8 @@ BESIDE: Final = frozenset({
     "test_guest_deaths", "test_kernels_archive", "test_lab_commands", "test_lab_hosts", "test_lab_interfaces",
     "test_lab_rule", "test_lab_settings", "test_lab_topologies", "test_links_refused", "test_perfctl_filters",
     "test_perfctl_functions", "test_perfctl_prometheus", "test_perfctl_recording_live", "test_perfctl_report",
-    "test_perfctl_top", "test_perfctl_undo", "test_perfctl_without_bpf", "test_ssh_killed", "test_ssh_refused", "test_ssh_workers",
+    "test_perfctl_top", "test_perfctl_undo", "test_perfctl_without_bpf", "test_ssh_killed", "test_ssh_refused",
+    "test_ssh_workers",
 })  # fmt: skip
 """Modules whose tests hold no figure against time, and look at nothing of the whole machine: two run at a time."""
 
