@@ -69,8 +69,10 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def command_lines(path: Path) -> Iterator[CommandLine]:
-    """Yield the command lines of a page's code blocks that begin with one of our programs."""
+    """Yield the command lines of a page's code blocks that begin with one of our programs; ```text is output alone."""
     for block in blocks(path):
+        if block.language == "text":
+            continue
         text = block.text.replace("\\\n", " ")
         for line in text.splitlines():
             yield from _commands(block, line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from made import commands, metrics, python_api, records, scenario
+from made import commands, metrics, prometheus, python_api, records, scenario
 from perfcheck.scenario.schema import json_schema
 
 
@@ -17,4 +17,5 @@ def files() -> Iterator[tuple[str, str]]:
     yield "reference/scenario-keys.md", scenario.page_of_keys()
     yield "reference/scenario.schema.json", json.dumps(json_schema(), indent=1)
     yield "reference/run-record.md", records.record_page()
+    yield "reference/prometheus.md", prometheus.prometheus_page()
     yield "reference/python.md", python_api.python_page()
