@@ -125,7 +125,8 @@ def _layers(metrics: Sequence[str], tones: dict[str, Tone], ends: tuple[float, f
         "encoding": {"x": {"datum": 0, "type": "quantitative"}},
     }
     interval = {
-        "mark": {"type": "rule", "strokeWidth": 2.5}, "transform": [known("from")],
+        "mark": {"type": "rule", "strokeWidth": 2.5},
+        "transform": [known("from")],
         "encoding": {"x": x("from"), "x2": {"field": "to"}, "y": y, "color": colour, "tooltip": tooltip},
     }
     change = {

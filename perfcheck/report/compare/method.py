@@ -31,7 +31,8 @@ def method_blocks(compared: Compared) -> tuple[Block, ...]:
         ("measured", "in interleaved pairs" if compared.paired else "one after the other"),
         ("runs that count", f"{runs[0]} of {len(before.trials)} of A, {runs[1]} of {len(after.trials)} of B"),
         ("begun", f"A {before.started_at}, B {after.started_at}"),
-        ("run", f"A {before.run_id}, B {after.run_id}"), ("scenario file", after.scenario.file or "-"),
+        ("run", f"A {before.run_id}, B {after.run_id}"),
+        ("scenario file", after.scenario.file or "-"),
         ("workload", _workload(compared)),
         *_costs(compared),
     ]

@@ -83,12 +83,7 @@ def _sections(compared: Sequence[Compared]) -> list[Section]:
 
 def _flat(parts: Sequence[Section]) -> list[Section]:
     """Return sections without any below them, as these stand two levels deep already."""
-    return [
-        each
-        for part in parts
-        for each in (replace(part, sections=()), *part.sections)
-        if each.blocks
-    ]
+    return [each for part in parts for each in (replace(part, sections=()), *part.sections) if each.blocks]
 
 
 def _parts(one: Compared, number: int, of: int) -> list[Section]:
