@@ -49,7 +49,8 @@ def busy(number: int, *, sent: int = 1_000_000, lost: int = 0, rows: int = 1, **
 
 
 def gathered(*intervals: Interval, **watch: Any) -> Gathering:
-    found = Gathering(Watch(**({"command": "tcp", "request": LiveRequest(), "filters": {}} | watch)))
+    known: dict[str, Any] = {"command": "tcp", "request": LiveRequest(), "filters": {}}
+    found = Gathering(Watch(**(known | watch)))
     for one in intervals:
         found.add(one)
     return found
@@ -274,7 +275,7 @@ def test_a_watch_passes_intervals_on_as_they_are_and_asks_all_else_of_their_sour
 
     source = Source([busy(0), busy(1)])
     found = gathered()
-    with found.opening(lambda: source)() as intervals:  # type: ignore[arg-type, return-value]
+    with found.opening(lambda: source)() as intervals:
         assert getattr(intervals, "connections", None) == 7
         assert getattr(intervals, "stop", None) is None
         assert list(intervals) == list(source)

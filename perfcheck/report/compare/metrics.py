@@ -24,7 +24,7 @@ MOST_SHOWN: Final = 12
 LEAST_FOR_DISTRIBUTION: Final = 5
 """Runs of a side: of fewer the dots say all."""
 _LAYERS: Final = {layer.value: place for place, layer in enumerate(Layer)}
-_HEADINGS: Final = ("metric", "A", "B", "change", "interval", "margin", "could be seen", "verdict")
+_HEADINGS: Final = ("metric", "verdict", "A", "B", "change", "interval", "margin", "could be seen")
 
 
 def by_layer(compared: Compared) -> list[ComparisonRecord]:
@@ -68,12 +68,12 @@ def verdict_table(compared: Compared, number: int, most: int = MOST_SHOWN) -> Ta
             plain_pct(one.margin_pct), smallest_seen(one),
         )  # fmt: skip
         rows.append((
-            Cell(text=one.metric, anchor=anchor), *(Cell(text=text) for text in texts),
-            Cell(text=one.verdict.value, tone=VERDICT_TONES[one.verdict]),
+            Cell(text=one.metric, anchor=anchor), Cell(text=one.verdict.value, tone=VERDICT_TONES[one.verdict]),
+            *(Cell(text=text) for text in texts),
             *([Cell(text=one.reason or "")] if reasons else []),
         ))  # fmt: skip
     headings = (*_HEADINGS, *(["why"] if reasons else []))
-    return Table(headings=headings, rows=tuple(rows), numeric=frozenset({1, 2, 3, 4, 5, 6}))
+    return Table(headings=headings, rows=tuple(rows), numeric=frozenset(range(2, 8)))
 
 
 def shown_metrics(compared: Compared, most: int = MOST_SHOWN) -> Sequence[ComparisonRecord]:

@@ -57,11 +57,10 @@ def _seen(gathering: Gathering, whole: Stretch) -> Iterator[str]:
         yield (f"{whole.again_pct:.3g} % of {counts['data_segs_out']:,} data segments were retransmitted.")
     raised = sum(gathering.alarms.raised.values())
     names = ", ".join(f"{name} {number:,}" for name, number in gathering.alarms.raised.most_common(4))
-    yield (
-        f"{count(raised, 'alert')} {'was' if raised == 1 else 'were'} raised ({names})."
-        if raised
-        else ("No alert was raised.")
-    )
+    if raised:
+        yield f"{count(raised, 'alert')} {'was' if raised == 1 else 'were'} raised ({names})."
+    else:
+        yield "No alert was raised."
 
 
 def _diagnosed(found: Findings) -> Iterator[str]:
