@@ -15,8 +15,8 @@ After this page you know each family that Prometheus can scrape, its type and it
     perfctl observe --output prometheus
     perfcheck run FILE --prometheus-textfile FILE.prom
 
-`netns` and `interface` stand beside these labels where several are watched. How to scrape, and which labels can be asked
-for: [Prometheus](../prometheus.md)."""
+`netns` and `interface` stand beside these labels where several are watched. How to scrape, and which labels can be
+asked for: [Prometheus](../prometheus.md)."""
 
 
 def prometheus_page() -> str:
