@@ -63,12 +63,16 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows under headings; columns in `numeric` are aligned as numbers are. A row has as many cells as headings."""
+    """Rows under headings; columns in `numeric` are aligned as numbers are. A row has as many cells as headings.
+
+    `stacks`: where there is no room for all columns, each row becomes a card with its headings beside the texts.
+    """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     numeric: frozenset[int] = frozenset()
     caption: str = ""
+    stacks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

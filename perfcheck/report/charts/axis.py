@@ -38,6 +38,11 @@ class Axis:
         """The axis' title: `tcp.rtt_us.p99 (ms)`."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
+    @property
+    def upright(self) -> str:
+        """The title of an axis that stands upright, where a chart's height is all its room: the unit alone."""
+        return self.unit or "number"
+
     def titled(self, name: str) -> str:
         """Return the title of one value of this axis in a tooltip."""
         return f"{name} ({self.unit})" if self.unit else name

@@ -91,7 +91,7 @@ def _cells(axis: Axis) -> Spec:
     x = seconds("begin")
     y = {
         "field": "low", "type": "quantitative", "scale": {"type": "log", "base": 2, "nice": False},
-        "axis": {"title": axis.title, "grid": False, "format": "~s" if not axis.unit else ",.4~r"},
+        "axis": {"title": axis.upright, "grid": False, "format": "~s" if not axis.unit else ",.4~r"},
     }  # fmt: skip
     return {
         "params": [zoomed()],

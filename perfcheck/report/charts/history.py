@@ -111,7 +111,7 @@ def _ends(outlook: Outlook) -> list[int]:
 
 def _value_layers(axis: Axis, runs: Runs, *, changes: bool, band: bool) -> list[Spec]:
     x = _runs_axis(runs)
-    y = {"type": "quantitative", "axis": {"title": axis.title}, "scale": {"zero": False, "nice": True}}
+    y = {"type": "quantitative", "axis": {"title": axis.upright}, "scale": {"zero": False, "nice": True}}
     names = [RUN, BEYOND, LEVEL, *([BAND] if band else []), *([CHANGE] if changes else [])]
     reach = {
         "mark": {"type": "area", "fillOpacity": 0.2, "clip": True, "tooltip": None}, "transform": [known("mean")],

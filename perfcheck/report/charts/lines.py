@@ -98,7 +98,7 @@ def lines(labels: Labels, moments: Moments, series: Sequence[Line], *, colours: 
 
 
 def _line(axis: Axis, number: int, one: Line, colour: Spec, columns: dict[str, Column]) -> list[Spec]:
-    y = {"type": "quantitative", "axis": {"title": axis.title}}
+    y = {"type": "quantitative", "axis": {"title": axis.upright}}
     mean, gap = f"mean{number}", f"gap{number}"
     columns[mean] = [*axis.shown(one.mean)]
     gaps = _gaps(columns[mean])

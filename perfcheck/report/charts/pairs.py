@@ -39,7 +39,7 @@ def _layers(axis: Axis, before: str, after: str) -> list[Spec]:
         "field": "pair", "type": "ordinal",
         "axis": {"title": "pair, in the order of measuring", "labelAngle": 0, "grid": False},
     }  # fmt: skip
-    y: Spec = {"type": "quantitative", "axis": {"title": axis.title}, "scale": {"zero": False, "nice": True}}
+    y: Spec = {"type": "quantitative", "axis": {"title": axis.upright}, "scale": {"zero": False, "nice": True}}
     scale: Spec = {"domain": [before, after], "range": [SERIES[0], SERIES[1]]}
     tooltip = [
         told("pair", "pair"), told("before", axis.titled(before)), told("after", axis.titled(after)),

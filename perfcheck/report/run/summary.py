@@ -100,6 +100,7 @@ def _failed(failed: Sequence[Run]) -> Table:
         ),
         rows=tuple(rows[:_MOST_FAILED]),
         caption=f"What failed, and why. The name of a scenario leads to its evidence.{rest}",
+        stacks=True,
     )
 
 

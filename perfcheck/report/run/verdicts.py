@@ -18,6 +18,10 @@ TONES: Final = {
 }  # fmt: skip
 MOST_ROWS: Final = 400
 """Rows of the table of all cases; what failed comes first."""
+_SHOWN_PASSES: Final = 12
+"""So many checks that passed stand in the table of all; more of them would hide the others."""
+_FIRST: Final = ("scenario", "metric", "verdict")
+"""Headings that a narrow window shows."""
 _NUMERIC: Final = frozenset({"value", "against", "change", "interval", "detectable"})
 _ORDER: Final = (Status.FAILED, Status.ERROR, Status.SKIPPED, Status.PASSED)
 _MEANING: Final = (
@@ -38,13 +42,23 @@ def badge_of(run: Run) -> Badge:
 
 
 def all_cases(runs: Sequence[Run]) -> Iterator[Block]:
-    """Yield the table of all cases, what failed first."""
+    """Yield the table of all cases, what failed first; of many, those that passed are behind a line that opens them."""
     pairs = [(run, case) for run in runs for case in run.cases]
     pairs.sort(key=lambda pair: _ORDER.index(pair[1].status))
     shown = pairs[:MOST_ROWS]
-    headings = headings_of([case.row for _, case in pairs])
+    headings = _ordered(headings_of([case.row for _, case in pairs]))
     rest = f" The first {MOST_ROWS} of {len(pairs):,} are here." if len(pairs) > MOST_ROWS else ""
-    yield _table(headings, [(case.row, run.anchor) for run, case in shown], _MEANING + rest)
+    passed = [(case.row, run.anchor) for run, case in shown if case.status is Status.PASSED]
+    others = [(case.row, run.anchor) for run, case in shown if case.status is not Status.PASSED]
+    if len(passed) <= _SHOWN_PASSES:
+        yield _table(headings, [*others, *passed], _MEANING + rest)
+        return
+    if others:
+        yield _table(headings, others, _MEANING + rest)
+    yield Fold(
+        summary=f"{len(passed)} checks passed",
+        blocks=(_table(headings, passed, "" if others else _MEANING + rest),),
+    )  # fmt: skip
 
 
 def own_cases(run: Run) -> Iterator[Block]:
@@ -54,7 +68,7 @@ def own_cases(run: Run) -> Iterator[Block]:
         if case.details:
             yield Fold(summary="values, bounds and layer", blocks=(Code(text=case.details),))
     yield from _not_judged(run.cases)
-    headings = tuple(heading for heading in headings_of([case.row for case in run.cases]) if heading != "scenario")
+    headings = [heading for heading in _ordered(headings_of([case.row for case in run.cases])) if heading != "scenario"]
     ordered = sorted(run.cases, key=lambda case: _ORDER.index(case.status))
     yield _table(headings, [(case.row, None) for case in ordered], _MEANING)
 
@@ -67,6 +81,10 @@ def _not_judged(cases: Sequence[Case]) -> Iterator[Block]:
             reasons.setdefault(f"{case.row.verdict}: {case.row.note}", []).append(case.metric)
     for reason, metrics in reasons.items():
         yield Paragraph(text=f"{reason} ({', '.join(metrics)})")
+
+
+def _ordered(headings: Sequence[str]) -> list[str]:
+    return [*(one for one in _FIRST if one in headings), *(one for one in headings if one not in _FIRST)]
 
 
 def _table(headings: Sequence[str], rows: Sequence[tuple[Row, str | None]], caption: str) -> Table:
