@@ -105,11 +105,17 @@ def _failed(failed: Sequence[Run]) -> Table:
 
 
 def _alike(run: Run) -> list[list[Case]]:
-    """Return the failed cases, those together that could not be measured for one and the same reason."""
+    """Return the failed cases, those together that have the same cause, and those that could not be measured."""
     found: dict[str, list[Case]] = {}
     for case in run.failed:
-        found.setdefault(case.headline if case.status is Status.ERROR else case.name, []).append(case)
+        found.setdefault(_reason(run, case), []).append(case)
     return list(found.values())
+
+
+def _reason(run: Run, case: Case) -> str:
+    if case.status is Status.ERROR:
+        return f"{case.status}: {case.headline}"
+    return f"{case.status}: {run.record.diagnosis_of(case.metric)[0].cause}"
 
 
 def _row(run: Run, same: Sequence[Case], *, differing: bool) -> tuple[Cell, ...]:
@@ -127,8 +133,14 @@ def _row(run: Run, same: Sequence[Case], *, differing: bool) -> tuple[Cell, ...]
 def _what(same: Sequence[Case]) -> str:
     """Return what failed in one line, with the metrics where it does not name them."""
     first = same[0]
-    metrics = [case.metric for case in same if case.metric != MEASURED and case.metric not in first.headline]
-    return f"{', '.join(metrics)}: {first.headline}" if metrics else first.headline
+    if first.status is Status.ERROR:
+        metrics = [case.metric for case in same if case.metric != MEASURED and case.metric not in first.headline]
+        return f"{', '.join(metrics)}: {first.headline}" if metrics else first.headline
+    told = [
+        case.headline if case.metric in case.headline or case.metric == MEASURED else f"{case.metric}: {case.headline}"
+        for case in same[:_MOST_NAMED]
+    ]  # fmt: skip
+    return "; ".join([*told, *([f"{len(same) - _MOST_NAMED} more"] if len(same) > _MOST_NAMED else [])])
 
 
 def _cause(cause: DiagnosisRecord) -> str:
