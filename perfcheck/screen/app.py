@@ -17,6 +17,7 @@ from perfcheck.screen import clock as clocks
 from perfcheck.screen import filtering
 from perfcheck.screen.bindings import KEY_BINDINGS
 from perfcheck.screen.clock import Clock
+from perfcheck.screen.driver import ScreenDriver
 from perfcheck.screen.feed import Feed
 from perfcheck.screen.filtering import RowFilter, parse_filter
 from perfcheck.screen.flow_page import flow_lines
@@ -69,7 +70,7 @@ class TopApp(App[None]):
 
     def __init__(self, feed: Feed, request: ScreenRequest, ring: Ring | None = None) -> None:
         """Take where frames come from; nothing runs yet."""
-        super().__init__(ansi_color=True)
+        super().__init__(driver_class=ScreenDriver, ansi_color=True)
         self._request = request
         self._feed = feed
         self._ring = ring or Ring()

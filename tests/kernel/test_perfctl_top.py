@@ -45,10 +45,13 @@ class Terminal:
     before: list[Any]
     raw: bytearray = field(default_factory=bytearray)
 
-    def read(self, for_s: float = 0.1) -> None:
+    def read(self, for_s: float = 0.1) -> int:
+        """Read what is there, and return how many bytes that was."""
+        before = len(self.raw)
         if select.select([self.main], [], [], for_s)[0]:
             with contextlib.suppress(OSError):
                 self.raw += os.read(self.main, 1 << 16)
+        return len(self.raw) - before
 
     @property
     def written(self) -> str:
@@ -77,7 +80,8 @@ class Terminal:
         end = time.monotonic() + PATIENCE_S
         while self.process.poll() is None and time.monotonic() < end:
             self.read()
-        self.read()
+        while self.read():
+            pass
         return self.process.wait(1)
 
     def is_restored(self) -> bool:
