@@ -17,11 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from leftovers import held_bpf, lasting_bpf
 from live_lab import LiveLab, live_lab
+
+from perfcheck.system.clock import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -29,6 +32,8 @@ PERFCTL: Final = (sys.executable, "-m", "perfcheck.cli.perfctl")
 SIZE: Final = (160, 40)
 PATIENCE_S: Final = 60.0
 _CONTROL: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
+WRITE: Final = {"1", "64"}
+"""Number of write(2) on x86 and ARM."""
 LATEST: Final = 40_000
 """Bytes that are looked at: some screens full."""
 ALTERNATE: Final = "\x1b[?1049h"
@@ -164,3 +169,26 @@ def test_signals_and_a_lost_terminal_end_it_cleanly(lab: LiveLab) -> None:
         assert cut.ended() == 0
         assert cut.is_restored()
         assert not lasting_bpf(held)
+
+
+def test_a_terminal_that_stands_still_does_not_keep_it(lab: LiveLab) -> None:
+    where = ("--netns", lab.host("client").netns_path, "--interval", "20ms", "--cpu-ceiling", "100")
+    with terminal("top", *where) as stalled:
+        stalled.until(lambda text: "iperf3" in text)
+        held = held_bpf(stalled.process.pid)
+        assert held
+        # Nobody reads any more: it writes until there is no room, and then waits.
+        assert wait_until(lambda: waits_to_write(stalled.process.pid), timeout_s=PATIENCE_S)
+        stalled.process.send_signal(signal.SIGTERM)
+        assert stalled.process.wait(PATIENCE_S) == 3
+        assert not lasting_bpf(held)
+
+
+def waits_to_write(pid: int) -> bool:
+    """Return whether a thread of the process stays in write(2) to the terminal for some time."""
+    for _ in range(5):
+        calls = [path.read_text().split()[:2] for path in Path(f"/proc/{pid}/task").glob("*/syscall")]
+        if not any(len(call) == 2 and call[0] in WRITE and call[1] == "0x2" for call in calls):
+            return False
+        time.sleep(0.1)
+    return True

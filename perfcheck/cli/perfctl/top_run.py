@@ -6,6 +6,7 @@ import argparse
 import locale
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -27,7 +28,7 @@ from perfcheck.screen.filtering import RowFilter, parse_filter
 from perfcheck.screen.framing import FrameMaker
 from perfcheck.screen.look import look_of
 from perfcheck.screen.request import ScreenRequest, TerminalGone
-from perfcheck.screen.terminal import terminal_lacks
+from perfcheck.screen.terminal import WAKING, drop_unread, terminal_lacks
 from perfcheck.system.signals import signals_call
 
 OnAlerts = Callable[[Sequence[Alert], Interval], None]
@@ -86,8 +87,11 @@ def _shown(feed: Feed, screen: ScreenRequest) -> Sequence[str]:
     """Run the screen; return the lines that others wanted to write meanwhile."""
     app = TopApp(feed, screen)
     stopped: list[signal.Signals] = []
+    over = threading.Event()
 
     def stop(number: signal.Signals) -> None:
+        if not stopped:
+            drop_unread(0, over)
         stopped.append(number)
         app.end_soon()
 
@@ -95,6 +99,7 @@ def _shown(feed: Feed, screen: ScreenRequest) -> Sequence[str]:
         try:
             app.run()
         finally:
+            over.set()
             feed.stop()
     if app.failure is not None and not isinstance(app.failure, TerminalGone):
         raise app.failure
@@ -109,8 +114,8 @@ def _shown(feed: Feed, screen: ScreenRequest) -> Sequence[str]:
 
 @contextmanager
 def _kept_handlers() -> Iterator[None]:
-    """Put back the handlers of signals that Textual sets."""
-    numbers = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH, signal.SIGTTOU, signal.SIGTTIN)
+    """Put back the handlers of signals that Textual and the screen set."""
+    numbers = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH, signal.SIGTTOU, signal.SIGTTIN, WAKING)
     former = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
