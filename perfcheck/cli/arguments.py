@@ -19,7 +19,7 @@ from perfcheck.cli.report_arguments import add_report
 from perfcheck.cli.show import show
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.printable import printable_lines
-from perfcheck.runner.option_values import count, for_argparse, kernel_name, path_text, percent, ref, tolerance
+from perfcheck.runner.option_values import count, for_argparse, kernel_name, path, percent, ref, tolerance
 from perfcheck.runner.sides import FORMS, Side
 from perfcheck.scenario import hint
 from perfcheck.system.printing import complain
@@ -101,7 +101,6 @@ _count = for_argparse(count)
 _percent = for_argparse(percent)
 _kernel_name = for_argparse(kernel_name)
 _ref = for_argparse(ref)
-_path = for_argparse(lambda text: Path(path_text(text)))
 _side = for_argparse(Side.parse)
 
 
@@ -146,7 +145,7 @@ def _add_select(parser: argparse.ArgumentParser) -> None:
 def _add_reports(parser: argparse.ArgumentParser, json: str = "") -> None:
     if json:
         _add_json(parser, json)
-    parser.add_argument("--junit", type=_path, metavar="PATH", help="write a JUnit report to PATH")
+    parser.add_argument("--junit", type=path, metavar="PATH", help="write a JUnit report to PATH")
     parser.add_argument(
         "--output", choices=FORMATS, default=FORMATS[0],
         help="what standard output gets: tables (console, the default) or the kernel's KTAP (all else goes to "
@@ -155,12 +154,12 @@ def _add_reports(parser: argparse.ArgumentParser, json: str = "") -> None:
 
 
 def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--json", type=_path, metavar="PATH", help=f"{text} ('-': standard output)")
+    parser.add_argument("--json", type=path, metavar="PATH", help=f"{text} ('-': standard output)")
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--rules", action="append", default=[], type=_path, metavar="DIR",
+        "--rules", action="append", default=[], type=path, metavar="DIR",
         help="folder with more diagnosis rules; can be repeated",
     )  # fmt: skip
 
@@ -177,7 +176,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         help="share of one CPU that measuring may use, also while traffic runs, e.g. 10%%",
     )  # fmt: skip
     parser.add_argument(
-        "--series", type=_path, metavar="PATH", help="write time series of all runs to PATH, a Parquet file"
+        "--series", type=path, metavar="PATH", help="write time series of all runs to PATH, a Parquet file"
     )
     _add_rules(parser)
 
@@ -195,7 +194,7 @@ def _add_tolerance(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(subparsers: _Subparsers) -> None:
     run = subparsers.add_parser("run", help="measure scenarios without pytest")
-    run.add_argument("files", nargs="+", type=_path, metavar="FILE", help="scenario files, or folders of them")
+    run.add_argument("files", nargs="+", type=path, metavar="FILE", help="scenario files, or folders of them")
     _add_select(run)
     _add_kernel(run)
     _add_reports(run, "append run records to PATH, one per line")
@@ -206,7 +205,10 @@ def _add_run(subparsers: _Subparsers) -> None:
         help="time in the guests of --kernel: counted instructions (virtual, the default), or KVM (real)",
     )  # fmt: skip
     run.add_argument(
-        "--events", type=_path, metavar="PATH", help="write events (drops, resets...) to PATH, one JSON object per line"
+        "--events",
+        type=path,
+        metavar="PATH",
+        help="write events (drops, resets...) to PATH, one JSON object per line",
     )
     run.add_argument(
         "--why", action="store_true", help="print what the diagnosis rests on: each question with what it read"
@@ -218,7 +220,7 @@ def _add_run(subparsers: _Subparsers) -> None:
         action="store_true",
         help="measure, and save as baselines that replace all earlier sessions",
     )
-    run.add_argument("--baseline-dir", type=_path, metavar="DIR", help="folder of the baselines (default: baselines)")
+    run.add_argument("--baseline-dir", type=path, metavar="DIR", help="folder of the baselines (default: baselines)")
     run.add_argument(
         "--baseline-ref", type=_ref, metavar="REF",
         help="compare with the baselines of this git commit or branch, not with those of the working tree",
@@ -226,26 +228,26 @@ def _add_run(subparsers: _Subparsers) -> None:
     _add_trust(run)
     run.add_argument("--baseline-name", metavar="NAME", help="name of a set of baselines")
     _add_tolerance(run)
-    run.add_argument("--history", type=_path, metavar="DIR", help="append each run to the history in DIR")
+    run.add_argument("--history", type=path, metavar="DIR", help="append each run to the history in DIR")
     run.add_argument(
-        "--prometheus-textfile", type=_path, metavar="FILE.prom",
+        "--prometheus-textfile", type=path, metavar="FILE.prom",
         help="replace this file for node_exporter with each run",
     )  # fmt: skip
     run.add_argument(
-        "--report", type=_path, metavar="PATH", help="write a report to PATH, which ends with .html, .md or .pdf"
+        "--report", type=path, metavar="PATH", help="write a report to PATH, which ends with .html, .md or .pdf"
     )
     run.set_defaults(command=commands.run, judges=True)
 
 
 def _add_compare(subparsers: _Subparsers) -> None:
     compare = subparsers.add_parser("compare", help="compare two stored run records: B against A")
-    compare.add_argument("baseline", type=_path, metavar="A.json", help="records as `perfcheck run --json` writes them")
-    compare.add_argument("current", type=_path, metavar="B.json", help="the records to judge")
+    compare.add_argument("baseline", type=path, metavar="A.json", help="records as `perfcheck run --json` writes them")
+    compare.add_argument("current", type=path, metavar="B.json", help="the records to judge")
     _add_tolerance(compare)
     _add_reports(compare)
     for name, form in (("html", "an HTML page"), ("md", "Markdown"), ("pdf", "a PDF")):
         compare.add_argument(
-            f"--{name}", type=_path, metavar="PATH", help=f"write {form} with both sides to PATH, too"
+            f"--{name}", type=path, metavar="PATH", help=f"write {form} with both sides to PATH, too"
         )  # fmt: skip
     compare.set_defaults(command=commands.compare, judges=True)
 
@@ -256,7 +258,7 @@ def _add_pairs(subparsers: _Subparsers) -> None:
         description="Measures A and B in interleaved pairs on this machine until each metric has a verdict. "
         f"A side is one of: {'; '.join(FORMS.values())}.",
     )  # fmt: skip
-    pairs.add_argument("files", nargs="+", type=_path, metavar="FILE", help="scenario files, or folders of them")
+    pairs.add_argument("files", nargs="+", type=path, metavar="FILE", help="scenario files, or folders of them")
     pairs.add_argument("--a", required=True, type=_side, metavar="SIDE", help="the current setting")
     _add_trust(pairs)
     pairs.add_argument("--b", required=True, type=_side, metavar="SIDE", help="the setting to judge")
@@ -266,7 +268,7 @@ def _add_pairs(subparsers: _Subparsers) -> None:
     _add_measuring(pairs)
     _add_tolerance(pairs)
     pairs.add_argument(
-        "--report", type=_path, metavar="PATH", help="write a page with both sides to PATH: .html, .md or .pdf"
+        "--report", type=path, metavar="PATH", help="write a page with both sides to PATH: .html, .md or .pdf"
     )
     pairs.set_defaults(command=commands.side_by_side, judges=True)
 
@@ -279,7 +281,7 @@ def _add_diagnose(subparsers: _Subparsers) -> None:
         "does not depend on the causes.",
     )  # fmt: skip
     causes.add_argument(
-        "file", type=_path, metavar="FILE|RECORD", help="a scenario file, or run records (JSON lines)"
+        "file", type=path, metavar="FILE|RECORD", help="a scenario file, or run records (JSON lines)"
     )  # fmt: skip
     causes.add_argument(
         "--confirm", action="store_true",
@@ -302,7 +304,7 @@ def _add_calibrate(subparsers: _Subparsers) -> None:
         "calibrate", help="measure how much metrics vary on this machine, and suggest repeat and margins",
         description="Measures the file's scenarios several times without any change, and prints a patch for the file.",
     )  # fmt: skip
-    noise.add_argument("file", type=_path, metavar="FILE", help="a scenario file")
+    noise.add_argument("file", type=path, metavar="FILE", help="a scenario file")
     _add_repeat(noise, "runs of each session")
     _former(noise, "--runs", "--repeat", _count)
     _add_trust(noise)
@@ -326,12 +328,12 @@ def _add_history(subparsers: _Subparsers) -> None:
     )  # fmt: skip
     past.add_argument("metric", metavar="METRIC", help="name of the metric; `perfcheck metrics` lists all")
     past.add_argument(
-        "--history", type=_path, default=Path("results/history"), metavar="DIR",
+        "--history", type=path, default=Path("results/history"), metavar="DIR",
         help="folder of the history (default: results/history)",
     )  # fmt: skip
-    _former(past, "--dir", "--history", _path)
+    _former(past, "--dir", "--history", path)
     past.add_argument("--scenario", metavar="NAME", help="only this scenario")
-    past.add_argument("--html", type=_path, metavar="PATH", help="write an HTML page with plots to PATH as well")
+    past.add_argument("--html", type=path, metavar="PATH", help="write an HTML page with plots to PATH as well")
     past.set_defaults(command=history)
 
 
@@ -350,14 +352,14 @@ def _add_faults(subparsers: _Subparsers) -> None:
         "names", nargs="*", metavar="NAME",
         help="a fault, or the begin of several: random_loss, random_loss/nft-random (default: one of each injector)",
     )  # fmt: skip
-    running.add_argument("--json", type=_path, metavar="PATH", help="append the runs to PATH, one JSON object a line")
+    running.add_argument("--json", type=path, metavar="PATH", help="append the runs to PATH, one JSON object a line")
     running.set_defaults(command=run_faults, judges=True)
     writing = actions.add_parser("write", help="print the scenario file of a fault")
     writing.add_argument("name", metavar="NAME", help="a whole name, as `perfcheck faults list --names` prints it")
     writing.set_defaults(command=write_fault)
     for each in (listing, running, writing):
         each.add_argument(
-            "--library", type=_path, metavar="DIR", help="data files of another matrix (default: scenarios/faults)"
+            "--library", type=path, metavar="DIR", help="data files of another matrix (default: scenarios/faults)"
         )
 
 
@@ -367,7 +369,7 @@ def _add_inspecting(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "show", help="draw time series of a run in the terminal",
         description="Draws time series that `perfcheck run --series PATH` wrote.",
     )  # fmt: skip
-    shown.add_argument("file", type=_path, metavar="RECORD|PARQUET", help="run records (JSON lines), or the series")
+    shown.add_argument("file", type=path, metavar="RECORD|PARQUET", help="run records (JSON lines), or the series")
     shown.add_argument(
         "metrics", nargs="*", metavar="METRIC", help="metric, metric@subject or @subject (default: the most telling)"
     )
@@ -397,7 +399,7 @@ def _add_inspecting(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "list", help="list and check the scenarios of files and folders, without running them"
     )
     listing.add_argument(
-        "files", nargs="*", type=_path, default=[Path("scenarios")], metavar="FILE",
+        "files", nargs="*", type=path, default=[Path("scenarios")], metavar="FILE",
         help="scenario files, or folders of them (default: scenarios)",
     )  # fmt: skip
     _add_trust(listing)

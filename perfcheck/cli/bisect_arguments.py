@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perfcheck.cli.bisecting import bisect
-from perfcheck.runner.option_values import for_argparse, path_text
+from perfcheck.runner.option_values import path
 
 if TYPE_CHECKING:
     _Subparsers = argparse._SubParsersAction[Any]
@@ -31,8 +30,6 @@ examples:
 exit status: 0 the first bad kernel is found; 2 bad usage or a bad file; 3 it is not found (the bad kernel is no worse,
 or only skipped ones are left), or nothing could be measured"""
 
-_path = for_argparse(lambda text: Path(path_text(text)))
-
 
 def add_bisect(subparsers: _Subparsers) -> argparse.ArgumentParser:
     """Add `perfcheck bisect` and return its parser, for the options that it shares with other commands."""
@@ -40,7 +37,7 @@ def add_bisect(subparsers: _Subparsers) -> argparse.ArgumentParser:
         "bisect", help="find the kernel that made a metric worse", description=_TEXT, epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("file", type=_path, metavar="FILE", help="a scenario file with measure: {mode: cost}")
+    parser.add_argument("file", type=path, metavar="FILE", help="a scenario file with measure: {mode: cost}")
     parser.add_argument(
         "--metric", required=True, metavar="METRIC", help="the metric that decides, e.g. cpu.insns_per_request"
     )
@@ -49,7 +46,7 @@ def add_bisect(subparsers: _Subparsers) -> argparse.ArgumentParser:
         help="kernels of the store, oldest first: A,B,C, or a file with one in each line; NAME:WORDS adds words to the "
         "kernel's command line",
     )  # fmt: skip
-    parser.add_argument("--tree", type=_path, metavar="DIR", help="a kernel's git tree; it is only read")
+    parser.add_argument("--tree", type=path, metavar="DIR", help="a kernel's git tree; it is only read")
     parser.add_argument("--good", metavar="A", help="the kernel or commit that all others are compared with")
     parser.add_argument("--bad", metavar="B", help="a later one, where the metric is worse")
     _add_building(parser)
@@ -57,7 +54,7 @@ def add_bisect(subparsers: _Subparsers) -> argparse.ArgumentParser:
         "--step", action="store_true", help="judge the tree (default: this folder) as it is, for git bisect run"
     )
     parser.add_argument(
-        "--state", type=_path, metavar="PATH", help="file of the steps (default: below ~/.local/state/perfcheck)"
+        "--state", type=path, metavar="PATH", help="file of the steps (default: below ~/.local/state/perfcheck)"
     )
     parser.add_argument("--restart", action="store_true", help="drop the steps that the state has")
     parser.add_argument("--no-verify", action="store_true", help="do not compare B with A first")
@@ -76,9 +73,9 @@ def _add_building(parser: argparse.ArgumentParser) -> None:
         "then make -jN bzImage modules)",
     )  # fmt: skip
     parser.add_argument(
-        "--built", type=_path, metavar="PATH",
+        "--built", type=path, metavar="PATH",
         help="what the build makes, a path in the tree that `perfcheck kernel add` takes (default: the tree itself)",
     )  # fmt: skip
     parser.add_argument(
-        "--config", type=_path, metavar="FILE", help="configuration of all builds (default: .config of the tree)"
+        "--config", type=path, metavar="FILE", help="configuration of all builds (default: .config of the tree)"
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perfcheck.cli.kernels import add_kernel, fetch_kernel, list_kernels, remove_kernels
 from perfcheck.kernels.folders import STORE_VARIABLE
 from perfcheck.kernels.names import FLAVOURS, check_name
-from perfcheck.runner.option_values import for_argparse, path_text
+from perfcheck.runner.option_values import for_argparse, path
 
 if TYPE_CHECKING:
     _Subparsers = argparse._SubParsersAction[Any]
@@ -44,7 +43,6 @@ examples:
   perfcheck kernel remove 6.12.107-cloud
   perfcheck kernel remove old patched"""
 
-_path = for_argparse(lambda text: Path(path_text(text)))
 _name = for_argparse(check_name)
 
 
@@ -58,9 +56,9 @@ def add_kernel_commands(subparsers: _Subparsers) -> None:
     _add_fetch(actions)
     adding = _action(actions, "add", "add a package, an image with its modules, or a built source tree", _ADD,
                      _ADD_EXAMPLES)  # fmt: skip
-    adding.add_argument("path", type=_path, metavar="PATH", help="a .deb, a vmlinuz (bzImage), or a built tree")
+    adding.add_argument("path", type=path, metavar="PATH", help="a .deb, a vmlinuz (bzImage), or a built tree")
     adding.add_argument(
-        "--modules", type=_path, metavar="DIR|DEB", action="append", default=[],
+        "--modules", type=path, metavar="DIR|DEB", action="append", default=[],
         help="the modules, if they are elsewhere: a folder such as /lib/modules/RELEASE, or a package that has them; "
         "can be repeated",
     )  # fmt: skip

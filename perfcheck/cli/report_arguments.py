@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from perfcheck.runner.option_values import for_argparse, path_text
-
-_path: Final = for_argparse(lambda text: Path(path_text(text)))
+from perfcheck.runner.option_values import path
 
 
 def add_report(subparsers: Any) -> None:
@@ -20,16 +17,20 @@ def add_report(subparsers: Any) -> None:
         "depend on the verdicts.",
     )  # fmt: skip
     made.add_argument(
-        "records", nargs="+", type=_path, metavar="RECORDS", help="run records as `perfcheck run --json` writes them"
+        "records",
+        nargs="+",
+        type=path,
+        metavar="RECORDS",
+        help="run records as `perfcheck run --json` writes them",
     )
     made.add_argument(
-        "--baseline-record", type=_path, metavar="R",
+        "--baseline-record", type=path, metavar="R",
         help="records to set beside these: their trials, distributions and environment",
     )  # fmt: skip
-    made.add_argument("--history", type=_path, metavar="DIR", help="show how metrics changed over the runs in DIR")
-    made.add_argument("--html", type=_path, metavar="PATH", help="write one self-contained HTML page to PATH")
-    made.add_argument("--md", type=_path, metavar="PATH", help="write Markdown to PATH ('-': standard output)")
-    made.add_argument("--pdf", type=_path, metavar="PATH", help="write a PDF to PATH; needs chromium")
+    made.add_argument("--history", type=path, metavar="DIR", help="show how metrics changed over the runs in DIR")
+    made.add_argument("--html", type=path, metavar="PATH", help="write one self-contained HTML page to PATH")
+    made.add_argument("--md", type=path, metavar="PATH", help="write Markdown to PATH ('-': standard output)")
+    made.add_argument("--pdf", type=path, metavar="PATH", help="write a PDF to PATH; needs chromium")
     made.set_defaults(command=_report)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, TypeVar
 
 from perfcheck.errors import UsageError
@@ -45,6 +46,10 @@ def path_text(text: str) -> str:
     if not text:
         raise UsageError("expected the name of a file or folder, got ''")
     return text
+
+
+path = for_argparse(lambda text: Path(path_text(text)))
+"""The name of a file or folder as a command line's argument."""
 
 
 def kernel_name(text: str) -> str:
