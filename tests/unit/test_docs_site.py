@@ -253,7 +253,10 @@ def test_a_page_is_readable(site: Path, browser: Browser, name: str, scheme: str
 
 def test_search_works_without_a_server(site: Path, browser: Browser) -> None:
     page, wrong = opened(browser, site / "index.html", "light", 1440)
-    page.locator(".md-search__input").fill("bufferbloat")
+    page.locator(".md-search__input").click()
+    # The index is read first; what is typed before may be passed over.
+    page.locator(".md-search-result__meta", has_text="Type to start searching").wait_for()
+    page.locator(".md-search__input").press_sequentially("bufferbloat")
     first = page.locator(".md-search-result__link").first
     first.wait_for()
     assert "bufferbloat" in (first.get_attribute("href") or "")
