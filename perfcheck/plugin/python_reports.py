@@ -18,6 +18,7 @@ from perfcheck.output.explain import reasoned
 from perfcheck.output.rows import circumstances, needs, remarks, scenario_label
 from perfcheck.plugin.current import current_item
 from perfcheck.plugin.python_tests import Notes, PythonTests, compared_case, properties, word_of
+from perfcheck.plugin.stories import sent_stories
 
 
 def note_comparison(
@@ -93,6 +94,11 @@ def payload(report: pytest.TestReport, notes: Notes) -> dict[str, Any]:
             for text in (*circumstances(record), *needs(record), *remarks(record))
         ],
         "why": [list(reasoned(record)) for record in records],
+        "stories": [
+            story
+            for record in records
+            for story in sent_stories(record, (case for case in cases if case.scenario == scenario_label(record)))
+        ],
         "environment": json.loads(json.dumps(records[0].environment, default=str)) if records else {},
         "saved": dict(notes.saved) if report.when == "teardown" else {},
     }

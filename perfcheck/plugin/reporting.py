@@ -16,18 +16,18 @@ from typing import Any, Final
 import pytest
 
 from perfcheck.model.printable import printable
-from perfcheck.model.record import RunRecord
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import Case, Status, cases
 from perfcheck.output.explain import reasoned
 from perfcheck.output.github import publish
 from perfcheck.output.properties import environment_properties
 from perfcheck.output.rows import Row, circumstances, collapsed, needs, notes, remarks, shared_remarks
-from perfcheck.output.story import Story, story_of
+from perfcheck.output.story import Story
 from perfcheck.output.table import plain_table, plain_tally, styled_table
 from perfcheck.plugin.collection import ScenarioItem
 from perfcheck.plugin.guests import note_of_left_out
 from perfcheck.plugin.options import telling_why
+from perfcheck.plugin.stories import sent_stories
 from perfcheck.plugin.writing import Terminal
 
 _WORDS: Final[Mapping[str, tuple[str, str, dict[str, bool]]]] = {
@@ -50,15 +50,10 @@ def payload(item: ScenarioItem) -> dict[str, Any]:
         "word": item.case.row.verdict,
         "remarks": [(item.case.scenario, text) for text in told],
         "why": [list(reasoned(record))] if record is not None else [],
-        "stories": [asdict(story)] if record is not None and (story := _story(record)) is not None else [],
+        "stories": sent_stories(record, cases(record)) if record is not None else [],
         "environment": json.loads(json.dumps(record.environment, default=str)) if record is not None else {},
         "saved": {} if saved is None else {item.case.scenario: saved},
     }
-
-
-def _story(record: RunRecord) -> Story | None:
-    """Return what GitHub's job summary says of a record; elsewhere nobody reads it."""
-    return story_of(record, cases(record)) if os.environ.get("GITHUB_ACTIONS") else None
 
 
 def category_of(report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:

@@ -178,7 +178,7 @@ def test_upload(perfcheck):
     assert suite.calls("save") == ["wan"]
     result.stdout.fnmatch_lines(["wan: baseline written to baselines/wan.json*"])
     result.stdout.fnmatch_lines(["::error file=test_made.py,line=5,title=wan expect%3Atcp.rtt_us.p99::*"])
-    assert "| wan | tcp.rtt_us.p99 | 61.2 ms | " in summary.read_text()
+    assert "| wan | tcp.rtt_us.p99 | FAIL | 61.2&nbsp;ms<br>" in summary.read_text()
     (case,) = ET.parse(folder / "report.xml").getroot().iter("testcase")
     known = {found.get("name"): found.get("value") for found in case.iter("property")}
     assert known["perfcheck.expect:tcp.rtt_us.p99.verdict"] == "FAIL"

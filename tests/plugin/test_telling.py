@@ -134,7 +134,7 @@ def test_github_gets_annotations_and_a_summary(suite: Suite, monkeypatch: pytest
     assert text.startswith("earlier\n## perfcheck: 2 FAIL, 2 REGRESSED, 1 PASS\n")
     assert "| wan | tcp.rtt_us.p99 | REGRESSED | 61.2&nbsp;ms<br><code>" in text
     assert "| 46.7&nbsp;ms | +31.0&nbsp;% | +29.0&nbsp;to&nbsp;+33.0&nbsp;%<br><code>" in text
-    assert text.count("- **Cause:** bufferbloat &#40;93 %&#41;") == 1
+    assert text.count("- **Cause:** bufferbloat (93 %)") == 1
     assert 's0["deep queue"]' in text
     assert "links[0].queue: 1bdp -&gt; 4bdp" in text
 
