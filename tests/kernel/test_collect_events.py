@@ -95,7 +95,9 @@ def test_drops_and_retransmissions_are_those_that_the_hosts_count(collector: Eve
     events = alerts(seen["events"])
     dropped = [event for event in of_kind(events, EventKind.DROP) if event.context["reason"] == "NETFILTER_DROP"]
     assert refused > 20
-    assert len(dropped) == refused
+    # A busy machine may drop more at once than the budget lets through.
+    count = stream_of(seen["events"]).counts[EventKind.DROP]
+    assert refused - (count.seen - count.told) <= len(dropped) <= refused
     assert {event.metric for event in dropped} == {"ip.drops_netfilter"}
     again = of_kind(events, EventKind.RETRANSMISSION)
     ours = [event for event in again if event.context["host"] == "client"]

@@ -54,7 +54,7 @@ def observing(pair: Pair, *more: str) -> Iterator[Observing]:
     for name in pair.names:
         words += ["--netns", name]
     process = subprocess.Popen([sys.executable, "-c", MAIN, *words], stdout=subprocess.PIPE, text=True)
-    guard = threading.Timer(60, process.kill)
+    guard = threading.Timer(120, process.kill)
     guard.start()
     try:
         yield Observing(process)
