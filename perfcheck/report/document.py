@@ -131,11 +131,12 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """Blocks behind a line that opens them."""
+    """Blocks behind a line that opens them. On paper they are open, unless they are too long to be printed."""
 
     summary: str
     blocks: tuple[Block, ...]
     opened: bool = False
+    printed: bool = True
 
 
 Block = Paragraph | Bullets | Facts | Table | Figures | Chain | Evidence | Code | Fold

@@ -31,7 +31,7 @@ def raw_block(run: Run, room: int) -> Fold:
     if len(text) > room:
         blocks.append(Paragraph(text=f"Only the first {room:,} of {len(text):,} characters are here."))
         text = text[:room]
-    return Fold(summary="the record as JSON", blocks=(*blocks, Code(text=text)))
+    return Fold(summary="the record as JSON", blocks=(*blocks, Code(text=text)), printed=False)
 
 
 def _text(value: Any) -> str:
