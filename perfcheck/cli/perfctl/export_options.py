@@ -174,5 +174,5 @@ def _labels(text: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(each.strip() for each in text.split(",")))
     for each in found:
         if each not in LABELS:
-            raise ValueError(f"unknown label {shown(each)}{values.hint(each, LABELS)}; known: {', '.join(LABELS)}")
+            raise ValueError(f"unknown label {shown(each)}{values.hint(each, LABELS)}")
     return found

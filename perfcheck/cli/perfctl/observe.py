@@ -43,7 +43,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    check_tui(args)
+    check_tui(args, ("prometheus_textfile",))
     targets = args.alert_output
     if len(set(targets)) < len(targets):
         raise UsageError("--alert-output: two values name the same target; give it once")

@@ -40,7 +40,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    check_tui(args, ("event_mode", "trend", "history_file", "apply"))
+    check_tui(args, ("event_mode", "trend", "history_file", "apply", "prometheus_textfile"))
     require(args, ("history_duration_ns",), "history_file")
     require(args, ("yes",), "apply")
     for dest in ("rwnd_limited_above_pct", "cwnd_below_segs"):
