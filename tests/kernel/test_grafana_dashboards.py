@@ -50,8 +50,8 @@ VALUES: Final = {
 QUERIES: Final = tuple(query for path in LIVE for query in queries_of(load(path)))
 MOST: Final = {"s": 3600.0, "Bps": 1e10, "bytes": 1e9, "percentunit": 3.0, "short": 1e5, "pps": 1e6, "cps": 1e7}
 """More of a unit there cannot be in this lab; a share of CPUs may exceed 1, all others are held to 1 below."""
-BUCKET: Final = 1.6
-"""From one bound of a classic bucket to the next of round trips, at most."""
+BUCKET: Final = 2.1
+"""From one bound of a classic bucket to the next of round trips, at most, and what two programs differ in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +227,10 @@ def test_groups_have_their_shares(seen: Seen) -> None:
     bytes_per_s = {"iperf3": RATE_BPS / 8, "python3": ASKED_BYTES_PER_S}
     found = {one.labels["app"]: one.finite[0] for one in seen.named("Share of all payload", board="perfctl-groups")}
     assert sum(found.values()) == pytest.approx(1)
-    assert found["iperf3"] == pytest.approx(bytes_per_s["iperf3"] / sum(bytes_per_s.values()), abs=0.1)
+    share = bytes_per_s["iperf3"] / sum(bytes_per_s.values())
+    # Who accepted a connection is known some time after it began, and who accepted a short one never.
+    unknown = found.get("unknown process", 0.0)
+    assert share - unknown - 0.1 <= found["iperf3"] <= share + 0.1
 
 
 def test_the_quantile_of_rtt_is_what_perfctl_tells(seen: Seen) -> None:

@@ -44,7 +44,11 @@ _SETTLED_NS: Final = 20_000_000
 """So long after its end a record is left alone: a program may have found it just before."""
 _FEW_RANKED: Final = 32
 """To leave out the percentiles of so few spares nothing."""
-_OWNERS_S: Final = 10.0
+_OWNERS_S: Final = 1.0
+_OWNERS_SHARE: Final = 0.003
+"""All of /proc is read for the owners of new sockets, at most so often, and for so much of one CPU's time."""
+_TRIES: Final = 3
+"""So often a socket's owner is looked for."""
 _NO_MINIMUM: Final = 0xFFFFFFFF
 
 
@@ -85,8 +89,8 @@ class LiveTcp(LoadedCollector):
         self._generation = 0
         self._looked_ns = self._refused = 0
         self._owners: dict[int, Owner] = {}
-        self._asked_s = 0.0
-        self._unowned: set[int] = set()
+        self._ask_at_s = 0.0
+        self._unowned: dict[int, int] = {}  # how often the owner of each was not found
 
     def check(self) -> None:
         """Raise Unavailable without the kernel's BTF, the right to use BPF, libbpf, or BCC."""
@@ -235,13 +239,17 @@ class LiveTcp(LoadedCollector):
         if not unnamed.size:
             return
         inodes = own["inode"][unnamed]
-        new = set(inodes.tolist()) - self._owners.keys() - self._unowned
-        if new and time.monotonic() - self._asked_s >= _OWNERS_S:
+        held = set(inodes.tolist())
+        # A socket that is just being accepted belongs to nobody yet.
+        new = {inode for inode in held - self._owners.keys() if self._unowned.get(inode, 0) < _TRIES}
+        began_s = time.monotonic()
+        if new and began_s >= self._ask_at_s:
             found = owners_of(new)
-            self._asked_s = time.monotonic()
-            held = set(inodes.tolist())
+            ended_s = time.monotonic()
+            self._ask_at_s = ended_s + max(_OWNERS_S, (ended_s - began_s) / _OWNERS_SHARE)
             self._owners = {inode: owner for inode, owner in self._owners.items() if inode in held} | found
-            self._unowned = (self._unowned & held) | (new - found.keys())
+            missed = (held & self._unowned.keys()) | (new - found.keys())
+            self._unowned = {inode: self._unowned.get(inode, 0) + (inode in new) for inode in missed - found.keys()}
         if not self._owners:
             return
         known = np.array(sorted(self._owners), np.uint64)
