@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 import os
-import stat
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from perfcheck.ebpf import kernel_header
 from perfcheck.ebpf.btf import Btf, Kind
 from perfcheck.ebpf.image import Image, from_json, to_json
 from perfcheck.errors import CollectError, Unavailable
+from perfcheck.system import kept_files
 
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
 FUNCTIONS: Final = "functions"
@@ -40,11 +40,8 @@ def sources() -> Path:
 
 
 def folder() -> Path:
-    """Return the cache's folder: $XDG_CACHE_HOME/perfcheck, else /var/cache/perfcheck for root, else ~/.cache's."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    if base:
-        return Path(base) / "perfcheck"
-    return Path("/var/cache/perfcheck") if os.geteuid() == 0 else Path.home() / ".cache/perfcheck"
+    """Return the cache's folder, which other kept files are below, too."""
+    return kept_files.root()
 
 
 def image_for(*names: str, types: Path | None = None) -> Image:
@@ -135,7 +132,7 @@ def _lock(names: Sequence[str], *, wait: bool = False) -> int | None:
     fd = -1
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _private(place):
+        if not kept_files.is_private(place):
             return None
         fd = os.open(place / f"{_label(names)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -262,32 +259,19 @@ def _digest_of(path: Path, changed_ns: int, size_bytes: int) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
 
 
-def _private(path: Path) -> bool:
-    """Whether only we can have written it: what lies there is loaded into the kernel."""
-    status = path.lstat()
-    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
 def _read(stored: Path) -> str | None:
     """Return what was stored; None where there is nothing, or where others could have written it."""
+    kept = kept_files.read(stored)
     try:
-        return stored.read_text(encoding="utf-8") if _private(stored.parent) and _private(stored) else None
-    except (OSError, ValueError):
+        return None if kept is None else kept.decode()
+    except ValueError:
         return None
 
 
 def store(stored: Path, text: str) -> None:
     """Store atomically; a cache that cannot be written only costs time."""
-    # Not above: `system` and numpy take longer to import than the compiler to begin.
-    from perfcheck.system.files import replace_file
-
-    try:
-        stored.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _private(stored.parent):
-            return
-        replace_file(stored, text.encode(), mode=0o600, durable=False)
-    except OSError:
-        return
+    with contextlib.suppress(OSError):
+        kept_files.keep(stored, text.encode(), mode=0o600)
 
 
 def _build(paths: Sequence[Path], types: Path | None) -> str:

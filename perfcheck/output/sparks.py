@@ -7,8 +7,9 @@ from itertools import pairwise
 from typing import Final
 
 from perfcheck.model.units import format_value
+from perfcheck.output.bars import BARS
 
-_HEIGHTS: Final = "▁▂▃▄▅▆▇█"
+_HEIGHTS: Final = BARS[1:]
 _MOST: Final = 24
 """Columns of a line of values; of more values several share one, which shows their mean."""
 COLUMNS: Final = 17

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-STEPS: Final = "▁▂▃▄▅▆▇█"
+from perfcheck.output.bars import BARS
+
+STEPS: Final = BARS[1:]
 ASCII_STEPS: Final = "_.,-=+*#"
 _SPREAD: Final = 1.25
 _MOST_ROWS: Final = 16

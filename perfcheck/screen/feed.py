@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
@@ -42,7 +43,7 @@ class Feed(Protocol):
         """End, and return when it has."""
 
 
-class _Threaded:
+class _Threaded(ABC):
     """What both feeds have: a thread, a queue, and how it ended."""
 
     def __init__(self, intervals: Intervals, make: Callable[[], FrameMaker]) -> None:
@@ -89,8 +90,9 @@ class _Threaded:
         self.ended = True
         self._tell()
 
+    @abstractmethod
     def _read(self) -> None:
-        raise NotImplementedError
+        """Put each frame until all are read, or it is over."""
 
     def _put(self, frame: Frame, *, waits: bool) -> None:
         with self._room:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final, Protocol, TextIO
 
@@ -37,31 +37,27 @@ def console_of(file: Path | None) -> Iterator[SafeConsole]:
         yield SafeConsole(file=stream, width=PIPE_WIDTH)
 
 
+def text_lines_of(file: Path | None) -> AbstractContextManager[Callable[[str], None]]:
+    """Return a context with what writes lines of text at once, to standard output or to a file."""
+    return _lines_of(file, say_at_once, printable_lines)
+
+
+def json_lines_of(file: Path | None) -> AbstractContextManager[Callable[[str], None]]:
+    """Return a context with what writes JSON, one object a line, to standard output or to a file."""
+    return _lines_of(file, say_json, ascii_json)
+
+
 @contextmanager
-def text_lines_of(file: Path | None) -> Iterator[Callable[[str], None]]:
-    """Yield what writes lines of text at once, to standard output or to a file."""
+def _lines_of(
+    file: Path | None, say: Callable[[str], None], safe: Callable[[str], str]
+) -> Iterator[Callable[[str], None]]:  # fmt: skip
     if file is None:
-        yield say_at_once
+        yield say
         return
     with _opened(file) as stream:
 
         def write(text: str) -> None:
-            stream.write(f"{printable_lines(text)}\n")
-            stream.flush()
-
-        yield write
-
-
-@contextmanager
-def json_lines_of(file: Path | None) -> Iterator[Callable[[str], None]]:
-    """Yield what writes JSON, one object a line, to standard output or to a file."""
-    if file is None:
-        yield say_json
-        return
-    with _opened(file) as stream:
-
-        def write(text: str) -> None:
-            stream.write(f"{ascii_json(text)}\n")
+            stream.write(f"{safe(text)}\n")
             stream.flush()
 
         yield write
