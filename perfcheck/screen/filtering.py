@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -53,12 +53,63 @@ class RowFilter:
     text: str = ""
     conditions: tuple[Condition, ...] = ()
 
-    def passing(self, rows: Rows) -> Mask:
-        """Return which rows pass."""
+    def passing(self, rows: Rows, found: FoundTexts | None = None) -> Mask:
+        """Return which rows pass; `found` is what was found in the rows of the intervals before."""
+        found = found or FoundTexts()
         passed = np.ones(len(rows), np.bool_)
         for one in self.conditions:
-            passed &= _met(one, rows) ^ one.negated
+            passed &= _met(one, rows, found) ^ one.negated
+        found.keep()
         return passed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Looked:
+    """What a condition found in the texts of connections, which `whose` sorts; another process makes new texts."""
+
+    whose: npt.NDArray[Any]
+    found: Mask
+
+
+class FoundTexts:
+    """What conditions found in the last rows: to make the texts of all connections each second is dear.
+
+    A connection's ends never change, and its process seldom: only texts of what is new are looked at.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was looked at yet."""
+        self._last: dict[Condition, _Looked] = {}
+        self._now: dict[Condition, _Looked] = {}
+
+    def of(self, one: Condition, rows: Rows, look: Callable[[Sequence[int]], Mask]) -> Mask:
+        """Return which rows have the text; `look` says so of rows that were not there, or had another process."""
+        whose = _whose(rows)
+        found = np.zeros(len(whose), np.bool_)
+        known = np.zeros(len(whose), np.bool_)
+        last = self._last.get(one)
+        if last is not None and len(last.whose):
+            place = np.minimum(np.searchsorted(last.whose["key"], whose["key"]), len(last.whose) - 1)
+            known = last.whose[place] == whose
+            found[known] = last.found[place[known]]
+        new = np.flatnonzero(~known)
+        found[new] = look(new.tolist())
+        order = np.argsort(whose["key"], kind="stable")
+        self._now[one] = _Looked(whose=whose[order], found=found[order])
+        return found
+
+    def keep(self) -> None:
+        """Keep what was found in the rows of this interval, and no more."""
+        self._last, self._now = self._now, {}
+
+
+def _whose(rows: Rows) -> npt.NDArray[Any]:
+    values = rows.values
+    columns = {"key": rows.keys, "pid": values["pid"], "comm": values["comm"]}
+    whose = np.empty(len(rows), [(name, column.dtype) for name, column in columns.items()])
+    for name, column in columns.items():
+        whose[name] = column
+    return whose
 
 
 def parse_filter(text: str) -> RowFilter:
@@ -105,9 +156,9 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
     return f", did you mean {near[0]}?" if near else ""
 
 
-def _met(one: Condition, rows: Rows) -> Mask:
+def _met(one: Condition, rows: Rows, found: FoundTexts) -> Mask:
     if one.sign == ":":
-        return _has_text(one, rows)
+        return _has_text(one, rows, found)
     column = FIGURES[one.name][0]
     if column == "port":
         if "remote_port" not in rows.values:
@@ -127,19 +178,22 @@ def _bounded(values: npt.NDArray[Any], one: Condition) -> Mask:
         return found
 
 
-def _has_text(one: Condition, rows: Rows) -> Mask:
-    wanted = one.text
+def _has_text(one: Condition, rows: Rows, found: FoundTexts) -> Mask:
     names = _searched(rows) if not one.name else (TEXTS[one.name],)
-    found = np.zeros(len(rows), np.bool_)
-    for name in names:
-        if name == "bottleneck":
-            codes = [code for code, each in enumerate(NAMES) if wanted in each]
-            found |= np.isin(rows.values["limit"], codes)
-        elif not _is_grouped(rows) or name == "group":
-            text: Callable[[str, int], str] = rows.text
-            left = np.flatnonzero(~found)
-            found[left] = [wanted in text(name, row).lower() for row in left.tolist()]
-    return found
+    has = np.zeros(len(rows), np.bool_)
+    if "bottleneck" in names:
+        has |= np.isin(rows.values["limit"], [code for code, each in enumerate(NAMES) if one.text in each])
+    if not _is_grouped(rows):
+        steady = tuple(name for name in names if name not in {"bottleneck", "group"})
+        return has | found.of(one, rows, lambda new: _told(one.text, steady, rows, new)) if steady else has
+    if "group" in names:
+        has |= _told(one.text, ("group",), rows, range(len(rows)))
+    return has
+
+
+def _told(wanted: str, names: Sequence[str], rows: Rows, of: Sequence[int]) -> Mask:
+    """Return which of these rows have the wanted text in one of those columns."""
+    return np.array([any(wanted in rows.text(name, row).lower() for name in names) for row in of], np.bool_)
 
 
 def _searched(rows: Rows) -> tuple[str, ...]:

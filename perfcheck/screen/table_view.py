@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from perfcheck.live.grouping import GroupBy
 from perfcheck.screen.columns import PAST, ScreenColumn, cells_of, columns_of, heading_lines, laid_out
-from perfcheck.screen.filtering import RowFilter
+from perfcheck.screen.filtering import FoundTexts, RowFilter
 from perfcheck.screen.frame import Frame
 from perfcheck.screen.lines import Line, Span, fitted, shown_text, width_of
 from perfcheck.screen.look import Look, Tone
@@ -40,6 +40,7 @@ class TableView:
         self.sort = DEFAULT_SORT
         self.descending = True
         self.filter = RowFilter()
+        self._found = FoundTexts()
         self.shows_closed = False
         self.hidden_closed = 0
         self.top = 0
@@ -80,7 +81,7 @@ class TableView:
         column = self.sort_column
         values = rows.values.get(column.sort, rows.keys)
         order = self._order.places(rows.keys, values, descending=self.descending)
-        passing = self.filter.passing(rows)
+        passing = self.filter.passing(rows, self._found)
         closed = np.zeros(len(rows), np.bool_) if self.shows_closed else rows.values["closed"]
         self.hidden_closed = int(closed.sum())
         self._shown = order[(passing & ~closed)[order]]

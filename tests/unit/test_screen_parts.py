@@ -18,7 +18,7 @@ from perfcheck.live.grouping import GroupBy
 from perfcheck.screen.clock import Clock, Span
 from perfcheck.screen.columns import FLOW_COLUMNS, GROUP_COLUMNS, MARK, laid_out
 from perfcheck.screen.drawing import ASCII_STEPS, STEPS, bar, graph, sparkline, stacked
-from perfcheck.screen.filtering import MOST_CHARACTERS, parse_filter
+from perfcheck.screen.filtering import MOST_CHARACTERS, FoundTexts, parse_filter
 from perfcheck.screen.frame import compact, series
 from perfcheck.screen.lines import cut_end, cut_middle, padded, shown_text, width_of
 from perfcheck.screen.look import Look, look_of
@@ -211,6 +211,27 @@ def test_filters_pass_what_they_should(text: str, rows: list[int]) -> None:
     )  # fmt: skip
     made = frames([table])
     assert np.flatnonzero(parse_filter(text).passing(flow_rows(made[0], made))).tolist() == rows
+
+
+OF_A_SOCKET = st.tuples(st.integers(1, 6), st.sampled_from([0, 102, 7]), st.sampled_from([b"nginx", b"curl", b""]))
+
+
+@given(
+    st.lists(st.lists(OF_A_SOCKET, max_size=6, unique_by=lambda each: each[0]), min_size=1, max_size=5),
+    st.lists(st.sampled_from(["nginx", "!nginx", "process:102", "local:40003", "4000", "remote:x"]), max_size=3),
+)
+@settings(max_examples=50)
+def test_what_was_found_before_changes_nothing(seen: list[list[tuple[int, int, bytes]]], words: list[str]) -> None:
+    wanted, found = parse_filter(" ".join(words)), FoundTexts()
+    for sockets in seen:
+        cookies, pids, comms = zip(*sockets, strict=True) if sockets else ((), (), ())
+        table = busy(
+            len(sockets), cookie=np.array(cookies, np.uint64), pid=np.array(pids, np.uint32),
+            comm=np.array(comms, "S16"), local_port=40_000 + np.array(cookies, np.uint16),
+        )  # fmt: skip
+        made = frames([table])
+        rows = flow_rows(made[0], made)
+        assert wanted.passing(rows, found).tolist() == wanted.passing(rows).tolist()
 
 
 def test_the_past_follows_a_connection_wherever_its_row_is() -> None:
