@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +16,8 @@ from typing import Final
 from perfcheck.errors import Stopped
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_AGAIN_S: Final = 0.01
 
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -22,21 +28,42 @@ def stop_on_signals() -> Iterator[None]:
 
     Only the first is raised: a second Ctrl-C must not break the unwinding that the first began.
     Signals reach the main thread alone, so elsewhere this does nothing. An ignored signal (nohup)
-    stays ignored.
+    stays ignored. Python drops an exception that a signal raises in a destructor or in a callback of
+    the garbage collector; such a signal is sent again.
     """
-    raised = False
+    raised: list[tuple[int, BaseException]] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal raised
         if raised:
             return
-        raised = True
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise Stopped(f"stopped by {signal.Signals(number).name}")
+        is_interrupt = number == signal.SIGINT
+        error = KeyboardInterrupt() if is_interrupt else Stopped(f"stopped by {signal.Signals(number).name}")
+        raised.append((number, error))
+        raise error
 
-    with _handled(_ENDING, stop):
+    def drop(unraisable: sys.UnraisableHookArgs) -> None:
+        if raised and unraisable.exc_value is raised[0][1]:
+            ((number, _),) = raised
+            raised.clear()
+            # Not from here: it would be dropped once more. What `threading` locks may be what was interrupted.
+            _thread.start_new_thread(_send_again, (number,))
+        else:
+            former(unraisable)
+
+    if threading.current_thread() is not threading.main_thread():
         yield
+        return
+    with _handled(_ENDING, stop):
+        former, sys.unraisablehook = sys.unraisablehook, drop
+        try:
+            yield
+        finally:
+            sys.unraisablehook = former
+
+
+def _send_again(number: int) -> None:
+    time.sleep(_AGAIN_S)
+    os.kill(os.getpid(), number)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -179,6 +180,35 @@ def test_the_first_signal_unwinds_and_the_second_does_not_break_it(
         interrupted()
     assert unwound == ["whole"]
     assert signal.getsignal(number) is former
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_a_destructor_is_not_dropped(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    class Interrupted:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    def work() -> None:
+        Interrupted()
+        wait_until(lambda: False, timeout_s=10)
+
+    former = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt if number is signal.SIGINT else Stopped), stop_on_signals():
+        work()
+    assert sys.unraisablehook is former
+    assert not capsys.readouterr().err
+
+
+def test_what_else_a_destructor_raises_is_told_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    class Wrong:
+        def __del__(self) -> None:
+            raise ValueError("its own defect")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+        with stop_on_signals():
+            Wrong()
+    assert "its own defect" in capsys.readouterr().err
 
 
 def test_held_signals_come_after_the_block() -> None:
