@@ -123,7 +123,7 @@ def either(seeds: list[bytes], chance: random.Random) -> bytes:
 
 def test_scenarios(tmp_path: Path, command: Callable[..., None]) -> None:
     chance, path = random.Random(1), tmp_path / "x.yaml"  # noqa: S311 - the same mutations in each run
-    for _ in range(700):
+    for _ in range(400):
         path.write_bytes(either(SCENARIOS, chance))
         with in_time():
             assert is_scenario(path) in (True, False)
@@ -201,7 +201,7 @@ def test_records(tmp_path: Path, command: Callable[..., None]) -> None:
     chance, good, path = random.Random(5), tmp_path / "good.jsonl", tmp_path / "x.jsonl"  # noqa: S311
     seeds = records()
     good.write_bytes(b"".join(map(as_json, seeds)))
-    for turn in range(700):
+    for turn in range(400):
         if chance.random() < 0.3:
             path.write_bytes(mutate_bytes(good.read_bytes(), chance))
         else:
@@ -219,7 +219,7 @@ def test_histories(tmp_path: Path, command: Callable[..., None]) -> None:
         path = store.append(session(number, metrics=MEASURED))
     seed = path.read_bytes()
     main(["history", "tcp.rtt_us.p50", "--history", str(tmp_path)])  # what is imported at the first call takes its time
-    for turn in range(200):
+    for turn in range(120):
         if turn % 2:
             path.write_bytes(mutate_bytes(seed, chance))
         else:

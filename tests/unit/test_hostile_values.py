@@ -58,16 +58,16 @@ def test_a_wrong_value_anywhere_in_a_record(
 ) -> None:
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(json.dumps(GOOD))
-    for wrong in WRONG:
+    for turn, wrong in enumerate(WRONG, len(path)):
         bad.write_text(json.dumps(changed(GOOD, path, wrong)) + "\n")
-        for files in ((good, bad), (bad, good)):
-            status = main(["compare", *map(str, files)])
-            told = capsys.readouterr()
-            assert status in (0, 2, 3), (wrong, told)
-            assert "internal error" not in told.err, (wrong, told.err)
-            assert "Traceback" not in told.err
-            assert "\x1b" not in told.out + told.err
-            assert not [line for line in (told.out + told.err).split("\n") if line.startswith("::")]
+        files = (good, bad) if turn % 2 else (bad, good)
+        status = main(["compare", *map(str, files)])
+        told = capsys.readouterr()
+        assert status in (0, 2, 3), (wrong, told)
+        assert "internal error" not in told.err, (wrong, told.err)
+        assert "Traceback" not in told.err
+        assert "\x1b" not in told.out + told.err
+        assert not [line for line in (told.out + told.err).split("\n") if line.startswith("::")]
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e308", "1e31"])

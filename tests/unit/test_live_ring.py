@@ -39,12 +39,12 @@ def parent(tmp_path: Path) -> Path:
     return made
 
 
-def test_ten_thousand_intervals_stay_within_the_bytes(parent: Path, tmp_path: Path) -> None:
+def test_thousands_of_intervals_stay_within_the_bytes(parent: Path, tmp_path: Path) -> None:
     limit = 1 << 20
     ring = Ring(header_of(LiveRequest()), duration_ns=HOUR_NS, max_bytes=limit, parent=parent)
     most = 0
-    for number in range(10_000):
-        ring.append(noisy(number % 7) if number < 9_990 else noisy(number))
+    for number in range(4_000):
+        ring.append(noisy(number % 7) if number < 3_990 else noisy(number))
         if number % 100 == 0:
             most = max(most, sum(each.stat().st_size for each in ring.folder.iterdir()))
     assert ring.problem is None
@@ -52,7 +52,7 @@ def test_ten_thousand_intervals_stay_within_the_bytes(parent: Path, tmp_path: Pa
     assert ring.size_bytes <= limit
     dumped = ring.dump(tmp_path / "a.rec")
     found = numbers_of(tmp_path / "a.rec")
-    assert found[-10:] == list(range(9_990, 10_000))
+    assert found[-10:] == list(range(3_990, 4_000))
     assert dumped.intervals == len(found) == ring.intervals
     assert dumped.size_bytes == (tmp_path / "a.rec").stat().st_size
     ring.close()

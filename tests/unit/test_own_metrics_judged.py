@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -15,7 +16,7 @@ from perfcheck.analyse import subject_metrics, trial_metrics
 from perfcheck.baseline import BaselineStore, HistoryStore, baseline_of, lookup_of
 from perfcheck.cli import main
 from perfcheck.compare import judge, planned_metrics, wanted_metrics
-from perfcheck.diagnose import load_rules
+from perfcheck.diagnose import RuleSet, load_rules
 from perfcheck.model.baseline import BaselineLookup
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.catalogue_of import catalogue_of
@@ -48,9 +49,15 @@ tolerance: {app.get_us.p99@one: 50%}
 """
 
 
+@cache
 def scenario() -> Scenario:
     (found,) = load_text(TEXT, "cache.yaml")
     return found
+
+
+@cache
+def rules() -> RuleSet:
+    return load_rules()
 
 
 def report(**metrics: float) -> TrafficReport:
@@ -73,7 +80,7 @@ def record(p99_us: Sequence[float], hits: Sequence[float] = (60, 60, 60), **chan
         for index, (value, count) in enumerate(zip(p99_us, hits, strict=True))
     ]
     made = summarise(
-        scenario=scenario(), trials=trials, rules=load_rules(), run_id="r", started_at="2024-01-02T03:04:05+00:00",
+        scenario=scenario(), trials=trials, rules=rules(), run_id="r", started_at="2024-01-02T03:04:05+00:00",
         environment={"cpu.model": "A", "emulators": ["netem"]}, emulators={}, unavailable={},
     )  # fmt: skip
     return judged(made, expectations=tuple(expectation_records(scenario(), made))).model_copy(update=changes)

@@ -351,7 +351,7 @@ TAKES_TEXT = [
 
 
 @given(st.sampled_from(TAKES_TEXT), st.text(max_size=40) | st.text("0123456789.:/->[]%eEsmun,-", max_size=30))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_text_as_a_value_is_a_request_or_a_usage_error(option: tuple[str, str], text: str) -> None:
     if status_of([option[0], f"{option[1]}={text}", "--version-of-nothing"]) != 2:
         pytest.fail("an unknown option was taken")
