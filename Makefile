@@ -106,7 +106,7 @@ part-lint:
 	$(VENV)/bin/ruff format --check .
 
 part-types:
-	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --num-workers 2
 
 part-unit:
 	$(UNIT) -n 2 tests/unit
@@ -119,9 +119,9 @@ part-xdist:
 
 # A module at a time: its tests share what they set up.
 part-beside:
-	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -n 2 --dist loadfile -m beside tests/kernel --durations=5
+	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -n 3 --dist loadfile -m beside tests/kernel --durations=5
 
-# The other kernel tests measure: nothing may run beside them.
+# Nothing may run beside the other kernel tests.
 part-kernel:
 	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -m 'not beside' tests/kernel $(addprefix --ignore=,$(GUESTS)) --durations=10
 

@@ -24,14 +24,18 @@ from perfcheck.system.rundir import RUN_DIR_VARIABLE
 REQUIRE_ALL_VARIABLE: Final = "PERFCHECK_REQUIRE_ALL"
 """At 1 a test that is skipped has failed: the kernel is one that has it all."""
 HERE: Final = Path(__file__).parent
-BESIDE: Final = frozenset({
-    "test_guest_deaths", "test_kernels_archive", "test_lab_commands", "test_lab_hosts", "test_lab_interfaces",
-    "test_lab_rule", "test_lab_settings", "test_lab_topologies", "test_links_refused", "test_perfctl_filters",
-    "test_perfctl_functions", "test_perfctl_prometheus", "test_perfctl_recording_live", "test_perfctl_report",
-    "test_perfctl_top", "test_perfctl_undo", "test_perfctl_without_bpf", "test_ssh_killed", "test_ssh_refused",
-    "test_ssh_workers",
+ALONE: Final = frozenset({
+    # Times and rates held against bounds that a neighbour's work breaks.
+    "test_collect_budget", "test_collect_cpu", "test_collect_events", "test_collect_nic", "test_collect_socket",
+    "test_cost", "test_guest_turns", "test_known_latency", "test_known_slow_start", "test_known_sums",
+    "test_links_netem", "test_links_queues", "test_links_relay",
+    # Builds that may fail for one reason alone.
+    "test_only_the_scenario", "test_phases", "test_regressions_fail_the_build",
+    # They look at the whole machine, or take all of it.
+    "test_collect_ip_conntrack", "test_cost_ab", "test_ebpf_compile", "test_guest_measures", "test_in_a_guest",
+    "test_kill_campaign",
 })  # fmt: skip
-"""Modules whose tests hold no figure against time, and look at nothing of the whole machine: two run at a time."""
+"""Modules that nothing may run beside. All others pass on a machine whose CPUs have several tasks each."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("kernel")
-            if item.path.stem in BESIDE:
+            if item.path.stem not in ALONE:
                 item.add_marker("beside")
             interference.watch(item)
 
