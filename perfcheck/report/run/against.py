@@ -108,7 +108,8 @@ def trial_blocks(run: Run) -> Iterator[Block]:
         first = max(sum(is_metric(case.metric) for case in run.failed), _FIRST_TRIALS)
         yield Figures(charts=charts[:first])
         if charts[first:]:
-            yield Fold(summary=f"{len(charts) - first} more metrics", blocks=(Figures(charts=charts[first:]),))
+            more = Figures(charts=charts[first:])
+            yield Fold(summary=f"{len(more.charts)} more metrics, each trial", blocks=(more,), printed=False)
 
 
 def _how(run: Run) -> str:

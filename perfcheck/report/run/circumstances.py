@@ -80,6 +80,7 @@ def environment_block(record: RunRecord) -> Fold:
     return Fold(
         summary=f"environment: {machine_line(record)}",
         blocks=(Facts(pairs=tuple(facts)),),
+        printed=False,
     )
 
 
@@ -94,7 +95,7 @@ def trust_blocks(run: Run) -> Iterator[Block]:
         agreeing = sum(check.agrees for check in checks)
         yield Fold(
             summary=f"cross-checks: {agreeing} of {len(checks)} agree with an independent source",
-            blocks=(_checks(checks),), opened=agreeing < len(checks),
+            blocks=(_checks(checks),), opened=agreeing < len(checks), printed=agreeing < len(checks),
         )  # fmt: skip
     if record.unavailable:
         yield Table(
