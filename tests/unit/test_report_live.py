@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_intervals import a_histogram, flow_table, interval, packed
+from live_watches import busy, gathered, hostile_watch
 
 from perfcheck.analyse.histogram import merge
 from perfcheck.live.observation import figures_of
 from perfcheck.model.flow import Histogram
-from perfcheck.model.flow_filter import FlowFilter
 from perfcheck.model.flow_table import FlowTable
-from perfcheck.model.interval import Accounting, Interval, LiveRequest
+from perfcheck.model.interval import Accounting, Interval
 from perfcheck.report.charts.cumulated import cumulated, steps
 from perfcheck.report.charts.heatmap import Slice, counted, edges_of, heatmap
 from perfcheck.report.charts.lines import Labels
@@ -27,7 +26,7 @@ from perfcheck.report.live.busiest import MOST as MOST_FLOWS
 from perfcheck.report.live.busiest import Busiest
 from perfcheck.report.live.course import MOST_STRETCHES as MOST_PARTS
 from perfcheck.report.live.course import MOST_WHOLE, Course
-from perfcheck.report.live.gathering import MOST_STRETCHES, Gathering, Watch
+from perfcheck.report.live.gathering import MOST_STRETCHES, Gathering
 from perfcheck.report.live.page import document
 from perfcheck.report.live.stretch import RTT, Stretch, joined, whole_of
 from perfcheck.report.live.thinning import Thinning
@@ -35,25 +34,6 @@ from perfcheck.report.sound import require_sound
 
 LABELS = Labels(name="a-chart", title="a title", quantity="tcp.rtt_us", unit="us")
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202e"
-
-
-def busy(number: int, *, sent: int = 1_000_000, lost: int = 0, rows: int = 1, **more: Any) -> Interval:
-    """Return an interval of connections that send for all of it."""
-    flows = flow_table(
-        rows, bytes_acked=sent, data_segs_out=1000, segs_out=1000, retrans_segs=lost, retrans_fast_segs=lost,
-        lost_segs=lost, busy_us=1_000_000, elapsed_us=1_000_000, srtt_us=20_000.0, min_rtt_us=20_000.0, cwnd_segs=40.0,
-        inflight_segs=39.0, delivered_segs=1000, rtt_count=6, rtt_mean_us=21_000.0,
-    )  # fmt: skip
-    fields: dict[str, Any] = {"histograms": {RTT: a_histogram()}, "accounting": Accounting(cpu_pct=0.5)}
-    return interval(number, flows, **(fields | more))
-
-
-def gathered(*intervals: Interval, **watch: Any) -> Gathering:
-    known: dict[str, Any] = {"command": "tcp", "request": LiveRequest(), "filters": {}}
-    found = Gathering(Watch(**(known | watch)))
-    for one in intervals:
-        found.add(one)
-    return found
 
 
 def page(found: Gathering) -> Document:
@@ -216,13 +196,7 @@ def test_a_watch_without_connections_is_told_and_one_without_intervals_has_no_pa
 
 
 def test_hostile_names_stay_text() -> None:
-    flows = replace(busy(0).flows, hosts={4026531840: HOSTILE})
-    flows.columns["comm"][:] = b"<img src=x>\x1b"
-    found = gathered(
-        interval(0, flows, histograms={RTT: a_histogram()}, lacks={HOSTILE: HOSTILE}), command=HOSTILE,
-        filters={"--comm": HOSTILE}, recording=HOSTILE, reproduce=HOSTILE,
-        request=LiveRequest(netns=(HOSTILE,), filter=FlowFilter(comm=HOSTILE)),
-    )  # fmt: skip
+    found = hostile_watch(lambda _: HOSTILE)
     text = render_html(page(found))
     assert "<script>alert" not in text
     assert "<img src=x" not in text

@@ -11,6 +11,7 @@ from report_runs import (
     RTT,
     failed_record,
     flat,
+    hostile_record,
     phased_record,
     run_record,
     section,
@@ -177,31 +178,8 @@ def test_a_baseline_record_gives_its_trials_and_what_differs() -> None:
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[31m${7*7}{{7*7}}\u202e|`"
 
 
-def hostile_record() -> RunRecord:
-    """Return a record with a hostile text wherever it may have one."""
-
-    def spoilt(value: object) -> object:
-        if isinstance(value, dict):
-            return {key: inner if key in KEPT else spoilt(inner) for key, inner in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [spoilt(inner) for inner in value]
-        return f"{value}{HOSTILE}" if isinstance(value, str) else value
-
-    dumped = failed_record(account=("a",), warnings=("w",), unavailable={"x": "y"}).model_dump(
-        mode="json", by_alias=True
-    )
-    dumped["subjects"] = {HOSTILE if key == "bulk" else key: value for key, value in dumped["subjects"].items()}
-    dumped["emulators"] = {f"links[0] {HOSTILE}-{HOSTILE}": {"emulator": HOSTILE}}
-    spoilt_record = spoilt(dumped)
-    return RunRecord.model_validate(spoilt_record)
-
-
-KEPT = {"verdict", "kind", "unit", "severity", "outcome", "metric", "started_at", "run_id", "decided_by"}
-"""Fields that a record is refused for, where they are something else."""
-
-
 def test_hostile_texts_are_texts() -> None:
-    document = document_of(hostile_record())
+    document = document_of(hostile_record(lambda usual: f"{usual}{HOSTILE}"))
     page = render_html(document)
     assert "<script>alert" not in page
     assert "<img src=x" not in page

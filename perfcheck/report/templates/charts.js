@@ -281,6 +281,9 @@
     const next = left.shift();
     if (next) idle(() => next.draw().then(() => drawRest(left)));
   };
+  document.addEventListener("toggle", (event) => {
+    for (const plot of event.target.querySelectorAll(".plot")) byPlot.get(plot).draw();
+  }, true);
   addEventListener("beforeprint", drawAll);
   addEventListener("scroll", leaveAll, { passive: true });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") leaveAll(); });
