@@ -92,7 +92,7 @@ def config() -> dict[str, Any]:
         "title": {"color": paint("ink"), "fontSize": 12, "fontWeight": 600, "anchor": "start"},
         "line": {"color": SERIES[0], "strokeWidth": 1.6, "strokeJoin": "round"},
         "trail": {"color": SERIES[0]},
-        "area": {"color": SERIES[0], "fillOpacity": 0.25},
+        "area": {"color": SERIES[0], "fillOpacity": 1},
         "bar": {"color": SERIES[0]},
         "rect": {"color": SERIES[0]},
         "point": {"color": SERIES[0], "filled": True, "size": 36},

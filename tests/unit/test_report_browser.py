@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser
 from report_documents import course, document
 from report_pages import WIDTHS, Opened, hover, launched, open_page, payload, tool
 
-from perfcheck.report.document import Document, Figures, Fold, Section
+from perfcheck.report.document import Document, Figures, Fold, Paragraph, Section
 from perfcheck.report.html import render_html
 from perfcheck.report.write import write_report
 
@@ -215,7 +216,16 @@ def test_the_pdf_has_every_chart_and_numbered_pages(tmp_path: Path) -> None:
     tool("chromium", "chromium")
     reader = tool("pdftotext", "poppler-utils")
     folds = [Fold(summary="f", blocks=(Figures(charts=(chart,)),)) for chart in document().charts()]
-    sections = tuple(Section(anchor=f"s{at}", title="Section", blocks=(fold,)) for at, fold in enumerate(folds))
+    hidden = Fold(
+        summary="all metrics: 234", printed=False,
+        blocks=(Paragraph(text="in the page alone"), Figures(charts=(replace(course(), name="unprinted"),))),
+    )  # fmt: skip
+    sections = tuple(
+        Section(anchor=f"s{at}", title="Section", blocks=(fold, hidden)) for at, fold in enumerate(folds[:1])
+    )
+    sections += tuple(
+        Section(anchor=f"s{at + 1}", title="Section", blocks=(fold,)) for at, fold in enumerate(folds[1:])
+    )
     write_report(Document(title="On paper", sections=sections), tmp_path / "report.pdf")
     text = subprocess.run(
         [reader, "-layout", str(tmp_path / "report.pdf"), "-"], capture_output=True, text=True, check=True
@@ -226,6 +236,8 @@ def test_the_pdf_has_every_chart_and_numbered_pages(tmp_path: Path) -> None:
     # Words of axes and legends are there only where a chart was drawn.
     for word in ("time (s)", "flow b", "latency (ms)", "baseline", "probability", "receive window"):
         assert word in text
+    assert "In the HTML page: all metrics: 234" in text
+    assert "in the page alone" not in text
     pages = [tuple(map(int, found)) for found in re.findall(r"^On paper +(\d+) ?/ ?(\d+)$", text, re.MULTILINE)]
     assert pages == [(at, len(pages)) for at in range(1, len(pages) + 1)]
     assert pages

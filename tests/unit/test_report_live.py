@@ -262,3 +262,25 @@ def test_numbers_that_only_a_damaged_recording_has_make_a_page_all_the_same() ->
     wild.flows.columns["srtt_us"][:] = math.inf
     wild.flows.columns["local"][:] = np.frombuffer(packed("::1"), "V16")[0]
     render_html(page(gathered(wild, busy(1))))
+
+
+def test_marks_whose_names_would_overlap_are_left_out() -> None:
+    def named(counts: list[int], largest: float) -> list[object]:
+        edges = tuple(10.0 * 2**step for step in range(len(counts) + 1))
+        whole = Histogram(unit="us", edges=edges, counts=tuple(counts), minimum=10.0, maximum=largest, total=1.0)
+        return [mark for mark in cumulated(LABELS, whole).columns["mark"] if mark is not None]
+
+    assert named([5_000, 4_400, 550, 0, 0, 0, 50], 1280.0) == ["p50", "p90", "p99", "p99.9"]
+    assert named([5_000, 5_000], 40.0) == ["p50", "p90", "p99"]
+
+
+@settings(deadline=None)
+@given(st.lists(HISTOGRAMS, min_size=1, max_size=3))
+def test_the_ticks_of_a_heatmap_are_round_and_within_it(asked: list[list[int]]) -> None:
+    chart = heatmap(LABELS, [Slice(begin_s=at, end_s=at + 1, values=a_histogram(one)) for at, one in enumerate(asked)])
+    (cells,) = chart.spec["layer"]
+    low, high = min(chart.columns["low"]), max(chart.columns["high"])  # type: ignore[type-var]
+    ticks = cells["encoding"]["y"]["axis"]["values"]
+    assert all(f"{tick:.0e}"[0] in "125" for tick in ticks)
+    assert ticks == sorted(set(ticks))
+    assert all(float(low) / 2 <= tick <= float(high) * 2 for tick in ticks)  # type: ignore[arg-type]

@@ -149,6 +149,31 @@ def test_an_older_record_is_told_to_lack_subjects() -> None:
     assert "it has no figures of subjects and phases" in texts(document_of(RunRecord.model_validate(line)))
 
 
+def test_the_metrics_that_matter_stand_before_all_others() -> None:
+    asked = ExpectationRecord(metric="tcp.limited_app_pct", expected="<= 30%", actual=20.0, verdict=Verdict.PASS)
+    blocks = section(document_of(failed_record(expectations=(asked,))), "-metrics").blocks
+    (table,) = (block for block in blocks if isinstance(block, Table))
+    # What regressed, what was asked for, what the evidence names; tcp.limited_cwnd_pct is none of these.
+    assert [row[0].text for row in table.rows] == [f"{RTT}@bulk", "tcp.limited_app_pct", RTT]
+    assert [cell.text for cell in table.rows[0][1:4]] == ["21 ms", "20 ms", "22 ms"]
+    assert "The other 6 values are in the folded tables" in table.caption
+    folds = [block for block in blocks if isinstance(block, Fold)]
+    assert folds
+    assert not any(fold.printed for fold in folds)
+
+
+def test_what_failed_for_one_reason_is_said_once() -> None:
+    missing = [
+        ComparisonRecord(metric=name, baseline=1.0, current=None, change_pct=None, detectable_pct=None, reason="not there",
+                         verdict=Verdict.INVALID)
+        for name in ("tcp.rtt_us.p50", RTT)
+    ]  # fmt: skip
+    part = section(document_of(run_record(comparisons=missing)), "run-1-office")
+    said = [block.text for block in part.blocks if isinstance(block, Paragraph) and block.tone is Tone.BAD]
+    assert len(said) == 1
+    assert said[0].startswith(f"tcp.rtt_us.p50, {RTT}: ")
+
+
 def test_side_by_side_the_record_of_a_is_what_b_is_compared_with() -> None:
     compared = ComparisonRecord(
         metric=RTT, baseline=20_000.0, current=21_000.0, change_pct=5.0, detectable_pct=1.0, verdict=Verdict.PASS

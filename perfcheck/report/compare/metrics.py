@@ -80,7 +80,7 @@ def verdict_table(compared: Compared, number: int, most: int = MOST_SHOWN) -> Ta
         ))  # fmt: skip
     headings = (*_HEADINGS, *(["why"] if reasons else []))
     return Table(
-        headings=headings, rows=tuple(rows), numeric=frozenset(range(2, 8)), caption=_MEANING, stacks=True
+        headings=headings, rows=tuple(rows), numeric=frozenset(range(2, 8)), caption=_MEANING
     )  # fmt: skip
 
 
