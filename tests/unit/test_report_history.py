@@ -76,7 +76,7 @@ def test_no_run_lies_at_the_edge_of_the_axis(values: list[float]) -> None:
     chart = charts(page(story(values)))["history-1"]
     (dots,) = (layer for layer in chart.spec["layer"] if layer["mark"]["type"] == "point")
     low, high = dots["encoding"]["y"]["scale"]["domain"]
-    assert all(low < value < high for value in chart.columns["value"])  # type: ignore[operator]
+    assert all(low < value < high for value in chart.columns["value"])
 
 
 def test_the_legend_names_only_what_is_there() -> None:

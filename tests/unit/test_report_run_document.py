@@ -164,8 +164,10 @@ def test_the_metrics_that_matter_stand_before_all_others() -> None:
 
 def test_what_failed_for_one_reason_is_said_once() -> None:
     missing = [
-        ComparisonRecord(metric=name, baseline=1.0, current=None, change_pct=None, detectable_pct=None, reason="not there",
-                         verdict=Verdict.INVALID)
+        ComparisonRecord(
+            metric=name, baseline=1.0, current=None, change_pct=None, detectable_pct=None, reason="not there",
+            verdict=Verdict.INVALID,
+        )
         for name in ("tcp.rtt_us.p50", RTT)
     ]  # fmt: skip
     part = section(document_of(run_record(comparisons=missing)), "run-1-office")

@@ -50,7 +50,7 @@ def heatmap(labels: Labels, slices: Sequence[Slice]) -> Chart:
                 columns[name].append(value if isinstance(value, int) else rounded(value))
     return Chart(
         name=labels.name, title=labels.title, summary=labels.summary or _summary(axis, filled),
-        spec=layered([_cells(axis, _ticks(axis, scale))], height=HEIGHT), columns=columns,
+        spec=layered([_cells(axis, _ticks(columns["low"], columns["high"]))], height=HEIGHT), columns=columns,
     )  # fmt: skip
 
 
@@ -90,9 +90,10 @@ def _columns(
     ]
 
 
-def _ticks(axis: Axis, scale: Sequence[float]) -> list[float]:
-    """Return round numbers along the axis: 1, 2 and 5 of each power of ten, of many powers 1 alone."""
-    low, high = scale[0] / axis.divisor, scale[-1] / axis.divisor
+def _ticks(lows: Sequence[object], highs: Sequence[object]) -> list[float]:
+    """Return round numbers within all cells: 1, 2 and 5 of each power of ten, of many powers 1 alone."""
+    low = min((each for each in lows if isinstance(each, (int, float))), default=1.0)
+    high = max((each for each in highs if isinstance(each, (int, float))), default=1.0)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(powers) <= _FINE_POWERS else (1,)
     ticks = (float(f"{step}e{power}") for power in powers for step in steps)
