@@ -83,7 +83,7 @@ def config() -> dict[str, Any]:
         "view": {"stroke": None, "continuousHeight": 200, "discreteHeight": {"step": 24}},
         "axis": {**text, "domainColor": paint("edge"), "gridColor": paint("line"), "gridOpacity": 0.7,
                  "tickColor": paint("edge"), "tickSize": 4, "labelPadding": 4, "titlePadding": 8,
-                 "labelOverlap": True, "labelLimit": 160},
+                 "labelOverlap": True, "labelSeparation": 6, "labelLimit": 160},
         "axisX": {"grid": False, "labelFlush": True},
         "axisY": {"domain": False, "ticks": False, "tickCount": 5},
         "legend": {**text, "orient": "bottom", "labelColor": paint("ink"), "symbolStrokeWidth": 2, "symbolSize": 70,

@@ -173,7 +173,7 @@ def test_the_page_tells_the_watch_in_words_and_figures() -> None:
     (flows,) = (block for section in made.sections if section.anchor == "connections-section"
                 for block in section.blocks if isinstance(block, Table))  # fmt: skip
     assert [cell.text for cell in flows.rows[0]][:4] == [
-        "1. 10.0.0.1:40000 -> 10.0.0.2:5201", "iperf3[100]", "20 MB", "0 B",
+        "1. 10.0.0.1:40000 → 10.0.0.2:5201", "iperf3[100]", "20 MB", "0 B",
     ]  # fmt: skip
 
 

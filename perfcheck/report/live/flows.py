@@ -55,7 +55,7 @@ def flow_blocks(gathering: Gathering) -> tuple[Block, ...]:
 
 def _parted(flow: str) -> str:
     """Return a connection's name so that it wraps between its ends."""
-    return flow.replace("->", " -> ")
+    return flow.replace("->", " → ")
 
 
 def _bottleneck(name: str, share_pct: float) -> str:
