@@ -104,7 +104,7 @@ def _entries(record: RunRecord) -> Iterator[Block]:
                 (Cell(text=name), Cell(text=named(cause), tone=tone_of(cause)), Cell(text=cause.advice))
                 for name, cause in entries.items()
             ),
-            caption="The diagnosis of each traffic entry alone.",
+            caption="The diagnosis of each traffic entry alone.", stacks=True,
         )  # fmt: skip
 
 

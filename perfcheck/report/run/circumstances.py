@@ -60,6 +60,7 @@ def _changes(found: Mapping[str, tuple[str, str]], against: str) -> Table:
         headings=("setting", against, "this run"),
         rows=tuple(cells(name, before or _NOT_SET, now or _NOT_SET) for name, (before, now) in order),
         caption="What differs may be why a value does: settings of the scenario first, then those of the machine.",
+        stacks=True,
     )
 
 

@@ -31,7 +31,7 @@ def telling_metrics(run: Run, catalogue: Catalogue) -> Iterator[Block]:
     rest = len(figures) - len(shown)
     others = f" The other {rest:,} values are in the folded tables of the HTML page, not on paper." if rest else ""
     yield Table(
-        headings=HEADINGS, numeric=NUMERIC,
+        headings=HEADINGS, numeric=NUMERIC, stacks=True,
         rows=tuple(metric_row(name, figures[name], catalogue) for name in shown),
         caption="What was asked for, what differs from the baseline, and what the most probable cause rests on: "
         f"median, smallest and largest of the trials that count.{others}",
