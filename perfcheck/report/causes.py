@@ -53,6 +53,7 @@ def cause_blocks(cause: DiagnosisRecord) -> Iterator[Block]:
         yield Fold(
             summary="the figures behind this evidence",
             blocks=(Bullets(items=(*cause.evidence_for, *cause.evidence_against)),),
+            printed=False,
         )
 
 
@@ -66,7 +67,7 @@ def other_causes(causes: Sequence[DiagnosisRecord]) -> Iterator[Block]:
     """Yield the causes but for the first: the next ones folded, the others by name."""
     rest = [cause for cause in causes[1:] if cause.confidence > 0]
     for cause in rest[: TOLD - 1]:
-        yield Fold(summary=f"less probable: {named(cause)}", blocks=tuple(cause_blocks(cause)))
+        yield Fold(summary=f"less probable: {named(cause)}", blocks=tuple(cause_blocks(cause)), printed=False)
     if rest[TOLD - 1 :]:
         yield Paragraph(text=f"Also possible: {', '.join(map(named, rest[TOLD - 1 :]))}.")
 

@@ -131,7 +131,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """Blocks behind a line that opens them. On paper they are open, unless they are too long to be printed."""
+    """Blocks behind a line that opens them. On paper they are open, or the line alone is there, as `printed` says."""
 
     summary: str
     blocks: tuple[Block, ...]

@@ -25,12 +25,12 @@ _FOOTER: Final = (
     '<span><span class="pageNumber"></span> / <span class="totalPages"></span></span></div>'
 )
 _DRAWN: Final = """(async () => {
-  const figures = [...document.querySelectorAll("figure.chart")];
+  const figures = [...document.querySelectorAll("figure.chart")].filter((each) => !each.closest(".unprinted"));
   const pending = () => figures.some((each) => !each.dataset.state);
   while (pending()) await new Promise((resolve) => setTimeout(resolve, 20));
   return figures.filter((each) => each.dataset.state !== "drawn").map((each) => each.id).join(", ");
 })()"""
-"""Waits for all charts and tells those that were not drawn."""
+"""Waits for all charts that are printed and tells those that were not drawn."""
 
 
 def pdf_of(page: str) -> bytes:

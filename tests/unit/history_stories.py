@@ -16,9 +16,9 @@ NOISE = np.random.default_rng(5).standard_normal(4000)
 
 def story(values: list[float], metric: str = RTT, unit: str = "us", **fields: Any) -> Story:
     """Return the story of these values, one an hour."""
-    known: dict[str, Any] = {"scenario": "wan", "point": "", "emulators": "netem"}
+    known: dict[str, Any] = {"scenario": "wan", "point": "", "emulators": "netem", "machine": "0123456789abcdef"}
     series = Series(
-        metric=metric, unit=unit, workload="w", machine="0123456789abcdef",
+        metric=metric, unit=unit, workload="w",
         run_ids=tuple(f"{number:032x}"[::-1] for number in range(len(values))),
         started_at=tuple(f"2024-01-{1 + hour // 24:02}T{hour % 24:02}:00:00+00:00" for hour in range(len(values))),
         values=tuple(values), **(known | fields),

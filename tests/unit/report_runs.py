@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +175,26 @@ def flat(blocks: Sequence[Block]) -> list[Block]:
         if isinstance(block, Fold):
             found += flat(block.blocks)
     return found
+
+
+_KEPT = {"verdict", "kind", "unit", "severity", "outcome", "metric", "started_at", "run_id", "decided_by"}
+"""Fields that a record is refused for, where they are something else."""
+
+
+def hostile_record(text: Callable[[str], str]) -> RunRecord:
+    """Return a record with what `text` makes of a usual text wherever it may have one."""
+
+    def spoilt(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: inner if key in _KEPT else spoilt(inner) for key, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [spoilt(inner) for inner in value]
+        return text(value) if isinstance(value, str) else value
+
+    dumped = failed_record(account=("a",), warnings=("w",), unavailable={"x": "y"}).model_dump(
+        mode="json", by_alias=True
+    )
+    dumped["subjects"] = {text(key) if key == "bulk" else key: value for key, value in dumped["subjects"].items()}
+    dumped["emulators"] = {f"links[0] {text('client')}-{text('server')}": {"emulator": text("relay")}}
+    spoilt_record = spoilt(dumped)
+    return RunRecord.model_validate(spoilt_record)

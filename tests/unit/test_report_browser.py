@@ -2,65 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 from report_documents import course, document
+from report_pages import WIDTHS, Opened, hover, launched, open_page, payload, tool
 
-from perfcheck.errors import Unavailable, UsageError
-from perfcheck.report import browser as printing
-from perfcheck.report.document import Document, Figures, Fold, Section
+from perfcheck.report.document import Document, Figures, Fold, Paragraph, Section
 from perfcheck.report.html import render_html
 from perfcheck.report.write import write_report
-from perfcheck.system import commands
 
-WIDTHS: Final = (1440, 768, 390)
-UNDRAWN: Final = "figure.chart:not([data-state])"
 CHARTS: Final = 4
-_HIT: Final = count(1)
-
-
-def payload(usual: str) -> str:
-    """Return a text that tells if any of it is executed or becomes an element."""
-    number = next(_HIT)
-    hit = f"window.__hit={number}"
-    kinds = (
-        f"<script>{hit}</script>", f'"><img src=x onerror="{hit}">', f"</script><script>{hit}</script>",
-        f"' autofocus onfocus='{hit}", f"javascript:{hit}", f"{{{{7*7}}}}${{{hit}}}", f"</style><svg onload={hit}>",
-        f"datum['x'] || ({hit})", f"\u202e\x1b[31m<b>{number}</b>\x07", "__proto__", "</title><iframe src=//evil.test>",
-    )  # fmt: skip
-    return f"{usual[:3]}{kinds[number % len(kinds)]}"
-
-
-def tool(name: str, package: str) -> str:
-    """Return a program's path; without it CI fails, and elsewhere the test is skipped."""
-    try:
-        return printing.find() if name == "chromium" else commands.find(name)
-    except (UsageError, Unavailable) as lacking:
-        if os.environ.get("CI") or os.environ.get("PERFCHECK_REQUIRE_KERNEL") == "1":
-            pytest.fail(f"{lacking} (apt-get install {package})", pytrace=False)
-        pytest.skip(str(lacking))
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = tool("chromium", "chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [], chromium_sandbox=False
-        )
-        yield launched
-        launched.close()
+    with launched() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -70,34 +35,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, page in pages.items():
         (folder / f"{name}.html").write_text(render_html(page), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in pages}
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A page with what it complained of and asked for."""
-
-    page: Page
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-
-    def wait_for_charts(self) -> None:
-        """Wait until all charts that have room are drawn; the page's policy forbids Playwright's own way to wait."""
-        deadline = time.monotonic() + 30
-        while self.page.locator(f"{UNDRAWN} .plot:visible").count():
-            assert time.monotonic() < deadline, "charts are not drawn"
-            self.page.wait_for_timeout(20)
-
-
-def open_page(browser: Browser, file: Path, width: int = 1440, scheme: str = "light", suffix: str = "") -> Opened:
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-    opened = Opened(page)
-    page.on("console", lambda message: opened.said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: opened.said.append(str(error)))
-    page.on("dialog", lambda dialog: opened.said.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda request: opened.asked.append(request.url))
-    page.goto(file.as_uri() + suffix)
-    opened.wait_for_charts()
-    return opened
 
 
 @pytest.fixture(scope="module")
@@ -134,16 +71,6 @@ def test_a_page_is_accessible(browser: Browser, files: dict[str, Path], width: i
     found = Axe().run(opened.page).response["violations"]
     assert [(each["id"], each["impact"], each["nodes"][0]["html"]) for each in found] == []
     opened.page.close()
-
-
-def hover(page: Page, chart: str, across: float, down: float) -> str:
-    plot = page.locator(f"#{chart} .plot svg")
-    plot.scroll_into_view_if_needed()
-    box = plot.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * across, box["y"] + box["height"] * down)
-    page.mouse.move(box["x"] + box["width"] * across + 1, box["y"] + box["height"] * down)
-    return page.locator(".tip").inner_text()
 
 
 def test_hovering_tells_the_values_of_the_columns(usual: Opened) -> None:
@@ -289,7 +216,16 @@ def test_the_pdf_has_every_chart_and_numbered_pages(tmp_path: Path) -> None:
     tool("chromium", "chromium")
     reader = tool("pdftotext", "poppler-utils")
     folds = [Fold(summary="f", blocks=(Figures(charts=(chart,)),)) for chart in document().charts()]
-    sections = tuple(Section(anchor=f"s{at}", title="Section", blocks=(fold,)) for at, fold in enumerate(folds))
+    hidden = Fold(
+        summary="all metrics: 234", printed=False,
+        blocks=(Paragraph(text="in the page alone"), Figures(charts=(replace(course(), name="unprinted"),))),
+    )  # fmt: skip
+    sections = tuple(
+        Section(anchor=f"s{at}", title="Section", blocks=(fold, hidden)) for at, fold in enumerate(folds[:1])
+    )
+    sections += tuple(
+        Section(anchor=f"s{at + 1}", title="Section", blocks=(fold,)) for at, fold in enumerate(folds[1:])
+    )
     write_report(Document(title="On paper", sections=sections), tmp_path / "report.pdf")
     text = subprocess.run(
         [reader, "-layout", str(tmp_path / "report.pdf"), "-"], capture_output=True, text=True, check=True
@@ -300,6 +236,8 @@ def test_the_pdf_has_every_chart_and_numbered_pages(tmp_path: Path) -> None:
     # Words of axes and legends are there only where a chart was drawn.
     for word in ("time (s)", "flow b", "latency (ms)", "baseline", "probability", "receive window"):
         assert word in text
+    assert "In the HTML page: all metrics: 234" in text
+    assert "in the page alone" not in text
     pages = [tuple(map(int, found)) for found in re.findall(r"^On paper +(\d+) ?/ ?(\d+)$", text, re.MULTILINE)]
     assert pages == [(at, len(pages)) for at in range(1, len(pages) + 1)]
     assert pages

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from compared_sides import RATE, RTT, RUNS, hostile_sides, paired, profile, side, with_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfcheck.cli import main
-from perfcheck.compare.ab import judge_pairs
-from perfcheck.model.path_profile import CountRecord, FunctionRecord, PathProfile
-from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, RunRecord, ScenarioRef, SeriesRecord
-from perfcheck.model.series import Curve
+from perfcheck.model.record import ComparisonRecord, RunRecord, ScenarioRef
 from perfcheck.model.verdict import Verdict
-from perfcheck.output.series import SeriesFile
 from perfcheck.report.charts.distribution import Side
 from perfcheck.report.charts.forest import Change, forest
 from perfcheck.report.charts.lines import Labels
@@ -28,26 +23,10 @@ from perfcheck.report.compare.words import result
 from perfcheck.report.document import Chart, Document, Fold, Table, Tone
 from perfcheck.report.html import render_html
 from perfcheck.report.sound import require_sound
-from perfcheck.testing import make_record, make_scenario, make_unmeasured_record
+from perfcheck.testing import make_unmeasured_record
 
-RATE, RTT = "app.throughput_bps", "tcp.rtt_us.p50"
-RUNS = 9
-SCENARIO = make_scenario()
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e"
 LABELS = Labels(name="a-chart", title="a title", quantity="change", unit="pct")
-
-
-def side(name: str = "example", *, rate: float = 90e6, rtt: float = 20_000.0, **more: Any) -> RunRecord:
-    """Return a record of runs that vary a little."""
-    wave = [1 + 0.001 * ((number * 7) % 5 - 2) for number in range(RUNS)]
-    values = {RATE: [rate * each for each in wave], RTT: [rtt * each for each in reversed(wave)]}
-    return make_record(values, name=name, **more)
-
-
-def paired(before: RunRecord, after: RunRecord, sides: tuple[str, str] = ("file", "sysctl a.b=1")) -> Compared:
-    """Return both as `perfcheck ab` judges them."""
-    found = judge_pairs(SCENARIO, before, after)
-    return Compared(before=before, after=after.model_copy(update={"comparisons": found.comparisons, "sides": sides}))
 
 
 def page(*compared: Compared) -> Document:
@@ -163,18 +142,6 @@ def test_two_kernels_are_called_by_their_releases_and_settings_by_themselves() -
     assert paired(before, after, sides).chart_names == ("A: as the file says", "B: tcp_rmem=1 2 3")
 
 
-def profile() -> PathProfile:
-    functions = tuple(
-        FunctionRecord(name=name, modules=modules, instructions=CountRecord(a=a, b=b, noise=1.0))
-        for name, modules, a, b in (("tcp_ack", (), 100.0, 150.0), ("nft_do_chain", ("nf_tables",), 80.0, 20.0),
-                                    ("memset", (), 30.0, 30.5))
-    )  # fmt: skip
-    return PathProfile(
-        unit="request", total=CountRecord(a=1000.0, b=990.0, noise=2.0), functions=functions,
-        contexts={"softirqs": CountRecord(a=400.0, b=390.0, noise=1.0)},
-    )  # fmt: skip
-
-
 def test_functions_that_grew_and_shrank_are_drawn_and_told() -> None:
     made = page(paired(side(), side(profiles={"rpc": profile()})))
     chart = charts(made)["functions-1-1"]
@@ -185,21 +152,6 @@ def test_functions_that_grew_and_shrank_are_drawn_and_told() -> None:
     assert "B runs -10 instructions for request (-1 %): 1,000 with A, 990 with B." in said
     assert "1 functions grew and 1 shrank" in said
     assert "softirqs -10" in said
-
-
-def with_series(folder: Path) -> tuple[RunRecord, RunRecord]:
-    path = folder / "runs.parquet"
-    record = SeriesRecord(file=str(path), interval_ms=100.0)
-    found = []
-    with_file = SeriesFile(path)
-    for name, level in (("a", 10.0), ("b", 20.0)):
-        for trial in range(2):
-            t_ns = np.arange(10, dtype=np.int64) * 100_000_000
-            curve = Curve(subject=None, metric=RATE, t_ns=t_ns, values=np.full(10, (level + trial) * 1e6))
-            with_file.write([curve], run_id=name, trial=trial)
-        found.append(side(run_id=name, series=record))
-    with_file.close()
-    return found[0], found[1]
 
 
 def test_courses_of_both_sides_lie_over_one_another(tmp_path: Path) -> None:
@@ -229,15 +181,7 @@ def test_several_scenarios_have_an_overview_that_leads_to_each_and_few_charts() 
 
 
 def test_hostile_names_stay_text() -> None:
-    ref = ScenarioRef(name=HOSTILE, digest=HOSTILE, file=HOSTILE, title=HOSTILE, conditions={HOSTILE: HOSTILE})
-    cause = DiagnosisRecord(cause=HOSTILE, confidence=0.5, evidence_for=(HOSTILE,), chain=(HOSTILE, HOSTILE),
-                            advice=HOSTILE, chain_rests_on=HOSTILE)  # fmt: skip
-    more: dict[str, Any] = {
-        "scenario": ref, "environment": {HOSTILE: HOSTILE}, "emulators": {HOSTILE: HOSTILE}, "diagnosis": (cause,),
-        "warnings": (HOSTILE,), "reproduce": HOSTILE, "started_at": HOSTILE, "run_id": HOSTILE,
-        "profiles": {HOSTILE: profile()},
-    }  # fmt: skip
-    text = render_html(page(paired(side(**more), side(rate=80e6, **more), (HOSTILE, HOSTILE))))
+    text = render_html(page(paired(*hostile_sides(lambda _: HOSTILE), (HOSTILE, HOSTILE))))
     assert "<img src=x" not in text
     assert "\x1b" not in text
     assert "\u202e" not in text

@@ -55,12 +55,34 @@ def test_the_sums_of_the_last_level_stand_on_the_same_axis_of_runs() -> None:
 
 
 def test_few_runs_have_no_band_and_need_no_sums() -> None:
-    for values in ([5.0], [5.0, 5.0], [0.0] * 30):
+    for values in ([5.0, 5.0], [0.0] * 30):
         made = page(story(values))
         chart = charts(made)["history-1"]
         assert len(chart.columns["run"]) == len(values)
         assert ("area" in str(chart.spec)) == (len(values) > 20)
         assert "<html" in render_html(made)
+
+
+def test_one_run_alone_is_told_and_not_drawn() -> None:
+    made = page(story([20_000.0]))
+    assert not charts(made)
+    assert "('the only run', 'run 000000000000 of 2024-01-01 00:00, 20 ms')" in str(made.sections)
+    assert "too few runs" in str(made.lead)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=60))
+def test_no_run_lies_at_the_edge_of_the_axis(values: list[float]) -> None:
+    chart = charts(page(story(values)))["history-1"]
+    (dots,) = (layer for layer in chart.spec["layer"] if layer["mark"]["type"] == "point")
+    low, high = dots["encoding"]["y"]["scale"]["domain"]
+    assert all(low < value < high for value in chart.columns["value"])
+
+
+def test_the_legend_names_only_what_is_there() -> None:
+    spec = str(charts(page(story([20.0, 21.0, 20.5])))["history-1"].spec)
+    assert BEYOND not in spec
+    assert BEYOND in str(charts(page(story(bursting())))["history-1"].spec)
 
 
 def test_the_page_says_what_changed_last_and_how_it_is_to_be_taken() -> None:
@@ -99,8 +121,8 @@ def test_names_cannot_break_the_page() -> None:
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=30))
 def test_any_history_makes_a_sound_page(values: list[float]) -> None:
-    (chart, *_) = page(story(values)).charts()
-    assert len(chart.columns["value"]) == len(values)
+    drawn_runs = [len(chart.columns["value"]) for chart in page(story(values)).charts() if "value" in chart.columns]
+    assert drawn_runs == ([len(values)] if len(values) > 1 else [])
 
 
 def test_of_a_long_history_the_first_and_last_run_and_the_ends_of_levels_are_drawn() -> None:

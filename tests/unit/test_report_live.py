@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_intervals import a_histogram, flow_table, interval, packed
+from live_watches import busy, gathered, hostile_watch
 
 from perfcheck.analyse.histogram import merge
 from perfcheck.live.observation import figures_of
 from perfcheck.model.flow import Histogram
-from perfcheck.model.flow_filter import FlowFilter
 from perfcheck.model.flow_table import FlowTable
-from perfcheck.model.interval import Accounting, Interval, LiveRequest
+from perfcheck.model.interval import Accounting, Interval
 from perfcheck.report.charts.cumulated import cumulated, steps
 from perfcheck.report.charts.heatmap import Slice, counted, edges_of, heatmap
 from perfcheck.report.charts.lines import Labels
@@ -27,7 +26,7 @@ from perfcheck.report.live.busiest import MOST as MOST_FLOWS
 from perfcheck.report.live.busiest import Busiest
 from perfcheck.report.live.course import MOST_STRETCHES as MOST_PARTS
 from perfcheck.report.live.course import MOST_WHOLE, Course
-from perfcheck.report.live.gathering import MOST_STRETCHES, Gathering, Watch
+from perfcheck.report.live.gathering import MOST_STRETCHES, Gathering
 from perfcheck.report.live.page import document
 from perfcheck.report.live.stretch import RTT, Stretch, joined, whole_of
 from perfcheck.report.live.thinning import Thinning
@@ -35,25 +34,6 @@ from perfcheck.report.sound import require_sound
 
 LABELS = Labels(name="a-chart", title="a title", quantity="tcp.rtt_us", unit="us")
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202e"
-
-
-def busy(number: int, *, sent: int = 1_000_000, lost: int = 0, rows: int = 1, **more: Any) -> Interval:
-    """Return an interval of connections that send for all of it."""
-    flows = flow_table(
-        rows, bytes_acked=sent, data_segs_out=1000, segs_out=1000, retrans_segs=lost, retrans_fast_segs=lost,
-        lost_segs=lost, busy_us=1_000_000, elapsed_us=1_000_000, srtt_us=20_000.0, min_rtt_us=20_000.0, cwnd_segs=40.0,
-        inflight_segs=39.0, delivered_segs=1000, rtt_count=6, rtt_mean_us=21_000.0,
-    )  # fmt: skip
-    fields: dict[str, Any] = {"histograms": {RTT: a_histogram()}, "accounting": Accounting(cpu_pct=0.5)}
-    return interval(number, flows, **(fields | more))
-
-
-def gathered(*intervals: Interval, **watch: Any) -> Gathering:
-    known: dict[str, Any] = {"command": "tcp", "request": LiveRequest(), "filters": {}}
-    found = Gathering(Watch(**(known | watch)))
-    for one in intervals:
-        found.add(one)
-    return found
 
 
 def page(found: Gathering) -> Document:
@@ -193,7 +173,7 @@ def test_the_page_tells_the_watch_in_words_and_figures() -> None:
     (flows,) = (block for section in made.sections if section.anchor == "connections-section"
                 for block in section.blocks if isinstance(block, Table))  # fmt: skip
     assert [cell.text for cell in flows.rows[0]][:4] == [
-        "1. 10.0.0.1:40000->10.0.0.2:5201", "iperf3[100]", "20 MB", "0 B",
+        "1. 10.0.0.1:40000 → 10.0.0.2:5201", "iperf3[100]", "20 MB", "0 B",
     ]  # fmt: skip
 
 
@@ -216,13 +196,7 @@ def test_a_watch_without_connections_is_told_and_one_without_intervals_has_no_pa
 
 
 def test_hostile_names_stay_text() -> None:
-    flows = replace(busy(0).flows, hosts={4026531840: HOSTILE})
-    flows.columns["comm"][:] = b"<img src=x>\x1b"
-    found = gathered(
-        interval(0, flows, histograms={RTT: a_histogram()}, lacks={HOSTILE: HOSTILE}), command=HOSTILE,
-        filters={"--comm": HOSTILE}, recording=HOSTILE, reproduce=HOSTILE,
-        request=LiveRequest(netns=(HOSTILE,), filter=FlowFilter(comm=HOSTILE)),
-    )  # fmt: skip
+    found = hostile_watch(lambda _: HOSTILE)
     text = render_html(page(found))
     assert "<script>alert" not in text
     assert "<img src=x" not in text
@@ -288,3 +262,25 @@ def test_numbers_that_only_a_damaged_recording_has_make_a_page_all_the_same() ->
     wild.flows.columns["srtt_us"][:] = math.inf
     wild.flows.columns["local"][:] = np.frombuffer(packed("::1"), "V16")[0]
     render_html(page(gathered(wild, busy(1))))
+
+
+def test_marks_whose_names_would_overlap_are_left_out() -> None:
+    def named(counts: list[int], largest: float) -> list[object]:
+        edges = tuple(10.0 * 2**step for step in range(len(counts) + 1))
+        whole = Histogram(unit="us", edges=edges, counts=tuple(counts), minimum=10.0, maximum=largest, total=1.0)
+        return [mark for mark in cumulated(LABELS, whole).columns["mark"] if mark is not None]
+
+    assert named([5_000, 4_400, 550, 0, 0, 0, 50], 1280.0) == ["p50", "p90", "p99", "p99.9"]
+    assert named([5_000, 5_000], 40.0) == ["p50", "p90", "p99"]
+
+
+@settings(deadline=None)
+@given(st.lists(HISTOGRAMS, min_size=1, max_size=3))
+def test_the_ticks_of_a_heatmap_are_round_and_within_it(asked: list[list[int]]) -> None:
+    chart = heatmap(LABELS, [Slice(begin_s=at, end_s=at + 1, values=a_histogram(one)) for at, one in enumerate(asked)])
+    (cells,) = chart.spec["layer"]
+    low, high = min(chart.columns["low"]), max(chart.columns["high"])  # type: ignore[type-var]
+    ticks = cells["encoding"]["y"]["axis"]["values"]
+    assert all(f"{tick:.0e}"[0] in "125" for tick in ticks)
+    assert ticks == sorted(set(ticks))
+    assert all(low <= tick <= high for tick in ticks)

@@ -183,6 +183,13 @@ def test_distributions_are_of_this_run_beside_the_baseline(tmp_path: Path) -> No
     assert last == {"baseline": 100, "this run": 100}
 
 
+def test_of_one_metric_each_subject_has_a_distribution_of_its_own_name(tmp_path: Path) -> None:
+    record = with_series(run_record(), tmp_path / "s.parquet")
+    before = with_series(run_record(number=7), tmp_path / "b.parquet")
+    names = [chart.name for chart in document_of(record, baseline=before).charts() if "-spread-" in chart.name]
+    assert names == ["r1-spread-tcp-rtt-us-p99", "r1-spread-tcp-rtt-us-p99-2"]
+
+
 def test_the_scale_of_trials_does_not_make_noise_look_like_a_change() -> None:
     record = failed_record()
     chart = next(chart for chart in document_of(record).charts() if "-trials-" in chart.name)

@@ -11,6 +11,7 @@ from report_runs import (
     RTT,
     failed_record,
     flat,
+    hostile_record,
     phased_record,
     run_record,
     section,
@@ -148,6 +149,33 @@ def test_an_older_record_is_told_to_lack_subjects() -> None:
     assert "it has no figures of subjects and phases" in texts(document_of(RunRecord.model_validate(line)))
 
 
+def test_the_metrics_that_matter_stand_before_all_others() -> None:
+    asked = ExpectationRecord(metric="tcp.limited_app_pct", expected="<= 30%", actual=20.0, verdict=Verdict.PASS)
+    blocks = section(document_of(failed_record(expectations=(asked,))), "-metrics").blocks
+    (table,) = (block for block in blocks if isinstance(block, Table))
+    # What regressed, what was asked for, what the evidence names; tcp.limited_cwnd_pct is none of these.
+    assert [row[0].text for row in table.rows] == [f"{RTT}@bulk", "tcp.limited_app_pct", RTT]
+    assert [cell.text for cell in table.rows[0][1:4]] == ["21 ms", "20 ms", "22 ms"]
+    assert "The other 6 values are in the folded tables" in table.caption
+    folds = [block for block in blocks if isinstance(block, Fold)]
+    assert folds
+    assert not any(fold.printed for fold in folds)
+
+
+def test_what_failed_for_one_reason_is_said_once() -> None:
+    missing = [
+        ComparisonRecord(
+            metric=name, baseline=1.0, current=None, change_pct=None, detectable_pct=None, reason="not there",
+            verdict=Verdict.INVALID,
+        )
+        for name in ("tcp.rtt_us.p50", RTT)
+    ]  # fmt: skip
+    part = section(document_of(run_record(comparisons=missing)), "run-1-office")
+    said = [block.text for block in part.blocks if isinstance(block, Paragraph) and block.tone is Tone.BAD]
+    assert len(said) == 1
+    assert said[0].startswith(f"tcp.rtt_us.p50, {RTT}: ")
+
+
 def test_side_by_side_the_record_of_a_is_what_b_is_compared_with() -> None:
     compared = ComparisonRecord(
         metric=RTT, baseline=20_000.0, current=21_000.0, change_pct=5.0, detectable_pct=1.0, verdict=Verdict.PASS
@@ -177,31 +205,8 @@ def test_a_baseline_record_gives_its_trials_and_what_differs() -> None:
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[31m${7*7}{{7*7}}\u202e|`"
 
 
-def hostile_record() -> RunRecord:
-    """Return a record with a hostile text wherever it may have one."""
-
-    def spoilt(value: object) -> object:
-        if isinstance(value, dict):
-            return {key: inner if key in KEPT else spoilt(inner) for key, inner in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [spoilt(inner) for inner in value]
-        return f"{value}{HOSTILE}" if isinstance(value, str) else value
-
-    dumped = failed_record(account=("a",), warnings=("w",), unavailable={"x": "y"}).model_dump(
-        mode="json", by_alias=True
-    )
-    dumped["subjects"] = {HOSTILE if key == "bulk" else key: value for key, value in dumped["subjects"].items()}
-    dumped["emulators"] = {f"links[0] {HOSTILE}-{HOSTILE}": {"emulator": HOSTILE}}
-    spoilt_record = spoilt(dumped)
-    return RunRecord.model_validate(spoilt_record)
-
-
-KEPT = {"verdict", "kind", "unit", "severity", "outcome", "metric", "started_at", "run_id", "decided_by"}
-"""Fields that a record is refused for, where they are something else."""
-
-
 def test_hostile_texts_are_texts() -> None:
-    document = document_of(hostile_record())
+    document = document_of(hostile_record(lambda usual: f"{usual}{HOSTILE}"))
     page = render_html(document)
     assert "<script>alert" not in page
     assert "<img src=x" not in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -15,13 +16,18 @@ from perfcheck.report.document import Chart
 HEIGHT: Final = 200
 POINTS: Final = 160
 MARKED: Final = (50, 90, 99, 99.9)
+_WIDE: Final = 8
+"""Times the smallest value: beyond them the scale is logarithmic."""
+_NEAR_PCT: Final = 7
+_NEAR_SHARE: Final = 0.08
+"""Marks that are nearer in height, and nearer across as a share of the axis, would have their names on one another."""
 
 
 def cumulated(labels: Labels, histogram: Histogram) -> Chart:
     """Return the cumulative distribution of at least one value, with percentiles marked."""
     axis = Axis.of(labels.quantity, labels.unit, [histogram.maximum])
     points = steps(histogram)
-    marks = [share for share in MARKED if histogram.count * (100 - share) >= 100]
+    marks = _marks(histogram)
     middles = [quantile(histogram, share / 100) for share in marks]
     columns: dict[str, list[float | int | str | None]] = {
         "value": [*axis.shown([value for value, _ in points]), *axis.shown(middles)],
@@ -52,8 +58,32 @@ def steps(histogram: Histogram) -> list[tuple[float, float]]:
     return [first, *found]
 
 
+def _marks(histogram: Histogram) -> list[float]:
+    """Return the percentiles to be marked: those that enough values tell, and whose names do not overlap."""
+    found: list[float] = []
+    for share in MARKED:
+        if histogram.count * (100 - share) < 100:
+            break
+        near = found and share - found[-1] < _NEAR_PCT
+        if near and _across(histogram, share) - _across(histogram, found[-1]) < _NEAR_SHARE:
+            continue
+        found.append(share)
+    return found
+
+
+def _across(histogram: Histogram, share: float) -> float:
+    """Return how far along the axis a percentile is, from 0 to 1."""
+    ends = [histogram.minimum, quantile(histogram, share / 100), histogram.maximum]
+    low, value, high = map(math.log, ends) if _is_wide(histogram) else ends
+    return (value - low) / (high - low) if high > low else 0.0
+
+
+def _is_wide(histogram: Histogram) -> bool:
+    return histogram.minimum > 0 and histogram.maximum > _WIDE * histogram.minimum
+
+
 def _layers(axis: Axis, histogram: Histogram) -> list[Spec]:
-    wide = histogram.minimum > 0 and histogram.maximum > 8 * histogram.minimum
+    wide = _is_wide(histogram)
     x = {
         "field": "value", "type": "quantitative",
         "scale": {"type": "log", "nice": False} if wide else {"zero": False, "nice": True},
@@ -82,7 +112,7 @@ def _layers(axis: Axis, histogram: Histogram) -> list[Spec]:
         },
     }  # fmt: skip
     marked = {
-        "mark": {"type": "point", "filled": False, "size": 45, "clip": True},
+        "mark": {"type": "point", "filled": False, "size": 45, "opacity": 1},
         "transform": [{"filter": "datum.mark !== null"}], "encoding": {"x": x, "y": y, "tooltip": tooltip},
     }  # fmt: skip
     named = {
@@ -94,6 +124,5 @@ def _layers(axis: Axis, histogram: Histogram) -> list[Spec]:
 
 
 def _summary(axis: Axis, histogram: Histogram) -> str:
-    p50, p99, most = axis.shown([quantile(histogram, 0.5), quantile(histogram, 0.99), histogram.maximum])
-    unit = f" {axis.unit}" if axis.unit else ""
-    return f"{histogram.count:,} values: median {p50:,}{unit}, p99 {p99:,}{unit}, largest {most:,}{unit}"
+    p50, p99, most = map(axis.text, (quantile(histogram, 0.5), quantile(histogram, 0.99), histogram.maximum))
+    return f"{histogram.count:,} values: median {p50}, p99 {p99}, largest {most}"

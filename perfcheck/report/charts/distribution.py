@@ -118,7 +118,7 @@ def _layers(axis: Axis, names: Sequence[str], *, logarithmic: bool) -> list[Spec
         },
     }  # fmt: skip
     marked = {
-        "mark": {"type": "point", "filled": False, "size": 45, "opacity": 1, "clip": True, "tooltip": None},
+        "mark": {"type": "point", "filled": False, "size": 45, "opacity": 1, "tooltip": None},
         "transform": [known("percentile")],
         "encoding": {"x": x, "y": y, "color": colour},
     }

@@ -19,6 +19,9 @@ from perfcheck.report.document import Chart
 HEIGHT: Final = 240
 MOST_ROWS: Final = 36
 MOST_COLUMNS: Final = 80
+_FINE_POWERS: Final = 5
+_SHADES: Final = (0.3, 0.97)
+"""Of the scheme of colours: its darkest ones could not be seen on dark paper."""
 _STEPS: Final = (4, 2, 1)
 """Rows an octave: the finest that needs no more than `MOST_ROWS`."""
 
@@ -47,7 +50,7 @@ def heatmap(labels: Labels, slices: Sequence[Slice]) -> Chart:
                 columns[name].append(value if isinstance(value, int) else rounded(value))
     return Chart(
         name=labels.name, title=labels.title, summary=labels.summary or _summary(axis, filled),
-        spec=layered([_cells(axis)], height=HEIGHT), columns=columns,
+        spec=layered([_cells(axis, _ticks(columns["low"], columns["high"]))], height=HEIGHT), columns=columns,
     )  # fmt: skip
 
 
@@ -87,11 +90,23 @@ def _columns(
     ]
 
 
-def _cells(axis: Axis) -> Spec:
+def _ticks(lows: Sequence[object], highs: Sequence[object]) -> list[float]:
+    """Return round numbers within all cells: 1, 2 and 5 of each power of ten, of many powers 1 alone."""
+    low = min((each for each in lows if isinstance(each, (int, float))), default=1.0)
+    high = max((each for each in highs if isinstance(each, (int, float))), default=1.0)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) <= _FINE_POWERS else (1,)
+    ticks = (float(f"{step}e{power}") for power in powers for step in steps)
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _cells(axis: Axis, ticks: Sequence[float]) -> Spec:
     x = seconds("begin")
     y = {
         "field": "low", "type": "quantitative", "scale": {"type": "log", "base": 2, "nice": False},
-        "axis": {"title": axis.upright, "grid": False, "format": "~s" if not axis.unit else ",.4~r"},
+        "axis": {
+            "title": axis.upright, "grid": False, "values": list(ticks), "format": "~s" if not axis.unit else ",.4~r",
+        },
     }  # fmt: skip
     return {
         "params": [zoomed()],
@@ -99,7 +114,8 @@ def _cells(axis: Axis) -> Spec:
         "encoding": {
             "x": x, "x2": {"field": "end"}, "y": y, "y2": {"field": "high"},
             "color": {
-                "field": "share", "type": "quantitative", "scale": {"type": "sqrt", "domainMin": 0},
+                "field": "share", "type": "quantitative",
+                "scale": {"type": "sqrt", "domainMin": 0, "scheme": {"name": "viridis", "extent": list(_SHADES)}},
                 "legend": {"title": "samples (%)", "gradientLength": 160},
             },
             "tooltip": [
@@ -113,8 +129,7 @@ def _cells(axis: Axis) -> Spec:
 def _summary(axis: Axis, slices: Sequence[Slice]) -> str:
     if not slices:
         return "no values"
-    unit = f" {axis.unit}" if axis.unit else ""
-    medians = axis.shown([quantile(one.values, 0.5) for one in slices])
-    known = [value for value in medians if value is not None]
+    medians = [quantile(one.values, 0.5) for one in slices]
     count = sum(one.values.count for one in slices)
-    return f"{count:,} values; the median of each part of the time is from {min(known):,} to {max(known):,}{unit}"
+    between = axis.text(min(medians), max(medians))
+    return f"{count:,} values; the median of each part of the time is {'from ' if ' to ' in between else ''}{between}"

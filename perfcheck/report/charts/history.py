@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,10 @@ _COLOURS: Final = {
     RUN: paint("series-1"), BEYOND: paint("bad"), LEVEL: paint("ink"), BAND: paint("series-6"),
     CHANGE: paint("warning"),
 }  # fmt: skip
+_MARGIN: Final = 0.3
+_SPAN: Final = 0.05
+"""Room about the runs, as a share of their range, and of the value where all are alike."""
+_LIMIT: Final = "limit"
 _ABOVE: Final = "above the last level"
 _BELOW: Final = "below the last level"
 
@@ -64,7 +68,9 @@ def history(labels: Labels, outlook: Outlook, runs: Runs) -> Chart:
     return Chart(
         name=labels.name, title=labels.title, summary=labels.summary,
         spec=layered(
-            _value_layers(axis, runs, changes=bool(changed), band=any(each is not None for each in columns["mean"])),
+            _value_layers(
+                axis, runs, _drawn_names(outlook, columns), list(map(rounded, _ends_of(outlook, axis.divisor)))
+            ),
             height=HEIGHT,
         ),
         columns=columns,
@@ -105,14 +111,31 @@ def news(excursion: Excursion) -> range:
     return range(excursion.first, last + 1)
 
 
+def _drawn_names(outlook: Outlook, columns: Mapping[str, Column]) -> list[str]:
+    """Return what the legend names: that of which there is any."""
+    there = {
+        RUN: True, BEYOND: BEYOND in columns["kind"], LEVEL: True,
+        BAND: any(each is not None for each in columns["mean"]), CHANGE: bool(outlook.changes),
+    }  # fmt: skip
+    return [name for name, is_there in there.items() if is_there]
+
+
+def _ends_of(outlook: Outlook, divisor: float) -> tuple[float, float]:
+    """Return the ends of the axis of values: about all runs, however wide the limits are after a change."""
+    low, high = float(outlook.values.min()), float(outlook.values.max())
+    margin = _MARGIN * (high - low) or _SPAN * abs(high) or 1.0
+    return (low - margin) / divisor, (high + margin) / divisor
+
+
 def _ends(outlook: Outlook) -> list[int]:
     return sorted({end for level in outlook.levels for end in (level.first, level.last)})
 
 
-def _value_layers(axis: Axis, runs: Runs, *, changes: bool, band: bool) -> list[Spec]:
+def _value_layers(
+    axis: Axis, runs: Runs, names: Sequence[str], ends: Sequence[float | int | None]
+) -> list[Spec]:  # fmt: skip
     x = _runs_axis(runs)
-    y = {"type": "quantitative", "axis": {"title": axis.upright}, "scale": {"zero": False, "nice": True}}
-    names = [RUN, BEYOND, LEVEL, *([BAND] if band else []), *([CHANGE] if changes else [])]
+    y = {"type": "quantitative", "axis": {"title": axis.upright}, "scale": {"domain": list(ends), "nice": False}}
     reach = {
         "mark": {"type": "area", "fillOpacity": 0.2, "clip": True, "tooltip": None}, "transform": [known("mean")],
         "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": _colour(BAND, names)},
@@ -146,14 +169,14 @@ def _value_layers(axis: Axis, runs: Runs, *, changes: bool, band: bool) -> list[
             ],
         },
     }  # fmt: skip
-    return [*([reach, mean] if band else []), level, *([change] if changes else []), dots]
+    return [*([reach, mean] if BAND in names else []), level, *([change] if CHANGE in names else []), dots]
 
 
 def _sums_layers(runs: int, highest: float | int | None) -> list[Spec]:
     x = {"field": "run", "type": "quantitative", "axis": {"title": "run", "format": "d", "grid": False},
          "scale": {"domain": [0.5, runs + 0.5], "nice": False}}  # fmt: skip
     y = {"type": "quantitative", "axis": {"title": "sum (sigma)"}, "scale": {"domain": [0, highest]}}
-    scale = {"domain": [_ABOVE, _BELOW], "range": [_COLOURS[RUN], _COLOURS[CHANGE]]}
+    scale = {"domain": [_ABOVE, _BELOW, _LIMIT], "range": [_COLOURS[RUN], _COLOURS[CHANGE], _COLOURS[BEYOND]]}
     curves: list[Spec] = [
         {
             "mark": {"type": "line", "strokeWidth": 1.75, "clip": True, "tooltip": None},
@@ -165,8 +188,12 @@ def _sums_layers(runs: int, highest: float | int | None) -> list[Spec]:
         for field, name in (("upper", _ABOVE), ("lower", _BELOW))
     ]  # fmt: skip
     limit = {
-        "mark": {"type": "line", "strokeDash": [2, 3], "color": _COLOURS[BEYOND], "clip": True, "tooltip": None},
-        "encoding": {"x": x, "y": {**y, "field": "limit"}},
+        "mark": {"type": "line", "strokeDash": [2, 3], "clip": True, "tooltip": None},
+        "encoding": {
+            "x": x,
+            "y": {**y, "field": "limit"},
+            "color": {"datum": _LIMIT, "type": "nominal", "scale": scale, "legend": {"title": None}},
+        },
     }
     hover = {
         "name": "hover",

@@ -16,7 +16,9 @@ HEIGHT: Final = 220
 _SHADE: Final = 0.1
 _LEAST_NAMED: Final = 0.07
 """Share of the time that a phase needs for its name to have room."""
-_BAND: Final = 0.18
+_BAND: Final = 0.22
+_ROOM: Final = 1.06
+"""Times the largest value: where the scale ends."""
 _GAP: Final = 4
 """Times the usual distance of two values: further apart, a line breaks."""
 
@@ -84,8 +86,9 @@ def lines(labels: Labels, moments: Moments, series: Sequence[Line], *, colours: 
     domain = list(dict.fromkeys([*colours, *names]))
     columns: dict[str, Column] = {"t": [rounded(moment) for moment in moments.t_s]}
     layers: list[Spec] = [*_phases(moments, columns)]
+    y = {"type": "quantitative", "axis": {"title": axis.upright}, **_scale(axis, series)}
     for number, one in enumerate(series):
-        layers += _line(axis, number, one, coloured(one.name, domain, legend=names), columns)
+        layers += _line(axis, y, number, one, coloured(one.name, domain, legend=names), columns)
     if any(moments.events):
         columns["events"] = [text or None for text in moments.events]
         layers.append(_events())
@@ -97,8 +100,16 @@ def lines(labels: Labels, moments: Moments, series: Sequence[Line], *, colours: 
     )  # fmt: skip
 
 
-def _line(axis: Axis, number: int, one: Line, colour: Spec, columns: dict[str, Column]) -> list[Spec]:
-    y = {"type": "quantitative", "axis": {"title": axis.upright}}
+def _scale(axis: Axis, series: Sequence[Line]) -> Spec:
+    """Return a scale from 0 to a little more than the largest value, so that no line is at the edge."""
+    values = [
+        value for one in series for value in (*one.mean, *(one.low or ()), *(one.high or ())) if math.isfinite(value)
+    ]
+    largest = axis.shown([_ROOM * max(values, default=0.0)])[0]
+    return {} if min(values, default=0.0) < 0 else {"scale": {"domain": [0, largest or 1], "nice": False}}
+
+
+def _line(axis: Axis, y: Spec, number: int, one: Line, colour: Spec, columns: dict[str, Column]) -> list[Spec]:
     mean, gap = f"mean{number}", f"gap{number}"
     columns[mean] = [*axis.shown(one.mean)]
     gaps = _gaps(columns[mean])
@@ -111,7 +122,7 @@ def _line(axis: Axis, number: int, one: Line, colour: Spec, columns: dict[str, C
         low, high = f"low{number}", f"high{number}"
         columns[low], columns[high] = [*axis.shown(one.low)], [*axis.shown(one.high)]
         layers.append({
-            "mark": {"type": "area", "opacity": _BAND, "clip": True, "tooltip": None},
+            "mark": {"type": "area", "opacity": 1, "fillOpacity": _BAND, "clip": True, "tooltip": None},
             "transform": transform,
             "encoding": {"x": seconds(), "y": {**y, "field": low}, "y2": {"field": high}, "color": colour},
         })  # fmt: skip

@@ -94,7 +94,7 @@ def areas(labels: Labels, moments: Moments, shares: Mapping[str, Sequence[float]
 def _parts(order: Sequence[str]) -> Spec:
     return {
         "field": "part", "type": "nominal", "scale": {"domain": list(order)}, "sort": list(order),
-        "legend": {"title": None, "symbolType": "square"},
+        "legend": {"title": None, "symbolType": "square", "symbolOpacity": 1},
     }  # fmt: skip
 
 

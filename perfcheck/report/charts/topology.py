@@ -142,4 +142,6 @@ def _layers() -> list[Spec]:
 
 def _summary(hosts: Mapping[str, str], links: Sequence[Joined]) -> str:
     joined = "; ".join(f"{link.first} - {link.second}: {link.label}".replace(LINE_BREAK, ", ") for link in links)
-    return f"{len(hosts)} hosts and {len(links)} links: {joined}" if links else f"{len(hosts)} hosts and no link"
+    if not links:
+        return f"{len(hosts)} hosts and no link"
+    return f"{len(hosts)} hosts and {len(links)} link{'s' if len(links) > 1 else ''}: {joined}"

@@ -14,6 +14,8 @@ from perfcheck.report.document import Chart
 
 ROW: Final = 34
 """Pixels of height of a side."""
+_EDGE: Final = 8
+"""Pixels about the scale, so that no dot lies on the names of the sides."""
 LEAST_SPAN: Final = 0.1
 """Share of the largest value that the scale spans at least."""
 
@@ -52,7 +54,7 @@ def _layers(axis: Axis, names: Sequence[str], domain: Sequence[float | None]) ->
     def x(field: str) -> Spec:
         return {
             "field": field, "type": "quantitative", "axis": {"title": axis.title, "grid": True, "tickCount": 6},
-            "scale": {"zero": False, "nice": False, "domain": list(domain)},
+            "scale": {"zero": False, "nice": False, "domain": list(domain), "padding": _EDGE},
         }  # fmt: skip
 
     y = {"field": "side", "type": "nominal", "sort": list(names), "axis": {"title": None, "labelLimit": 160}}

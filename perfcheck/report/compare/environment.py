@@ -26,7 +26,7 @@ def environment_blocks(compared: Compared) -> tuple[Block, ...]:
     rows += [_row(name, before.get(name), after.get(name)) for name in different]
     blocks: list[Block] = []
     if rows:
-        blocks.append(Table(headings=("differs", "A", "B"), rows=tuple(rows), caption="what differs between A and B"))
+        blocks.append(Table(headings=("differs", "A", "B"), rows=tuple(rows), stacks=True))
     else:
         blocks.append(Paragraph(
             text="Neither settings nor environments differ: what moved has another reason, or is noise.",
@@ -36,7 +36,7 @@ def environment_blocks(compared: Compared) -> tuple[Block, ...]:
         table = Table(
             headings=("the same", "A and B"), rows=tuple((Cell(text=name), Cell(text=before[name])) for name in same)
         )
-        blocks.append(Fold(summary=f"{len(same)} settings and facts are the same", blocks=(table,)))
+        blocks.append(Fold(summary=f"{len(same)} settings and facts are the same", blocks=(table,), printed=False))
     return tuple(blocks)
 
 

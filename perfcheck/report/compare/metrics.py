@@ -17,13 +17,17 @@ from perfcheck.report.charts.pairs import pairs
 from perfcheck.report.charts.trials import trials
 from perfcheck.report.compare.sides import VERDICT_TONES, Compared
 from perfcheck.report.compare.words import smallest_seen
-from perfcheck.report.document import Cell, Chart, Figures, Table
+from perfcheck.report.document import Block, Cell, Chart, Figures, Paragraph, Table
 
 MOST_SHOWN: Final = 12
 """Metrics whose single runs are drawn, of one scenario: those that moved first."""
-LEAST_FOR_DISTRIBUTION: Final = 5
+LEAST_FOR_DISTRIBUTION: Final = 12
 """Runs of a side: of fewer the dots say all."""
 _LAYERS: Final = {layer.value: place for place, layer in enumerate(Layer)}
+_MEANING: Final = (
+    "A and B: medians of the runs that count. A change counts from the margin on. Could be seen: the smallest change "
+    "that these runs could have shown; `at`: the value itself, where A has 0."
+)
 _HEADINGS: Final = ("metric", "verdict", "A", "B", "change", "interval", "margin", "could be seen")
 
 
@@ -41,8 +45,10 @@ def by_layer(compared: Compared) -> list[ComparisonRecord]:
 
 def forest_of(compared: Compared, number: int) -> Chart:
     """Return the chart of all changes."""
-    labels = Labels(name=f"changes-{number}", title="change from A to B, with its interval and the margin",
-                    quantity="change", unit="pct")  # fmt: skip
+    labels = Labels(
+        name=f"changes-{number}", quantity="change", unit="pct",
+        title="Change from A to B (diamond) with its interval (bar); within the margin (grey) it does not count",
+    )  # fmt: skip
     return forest(labels, [_change(one) for one in by_layer(compared)])
 
 
@@ -73,21 +79,34 @@ def verdict_table(compared: Compared, number: int, most: int = MOST_SHOWN) -> Ta
             *([Cell(text=one.reason or "")] if reasons else []),
         ))  # fmt: skip
     headings = (*_HEADINGS, *(["why"] if reasons else []))
-    return Table(headings=headings, rows=tuple(rows), numeric=frozenset(range(2, 8)))
+    return Table(
+        headings=headings, rows=tuple(rows), numeric=frozenset(range(2, 8)), caption=_MEANING
+    )  # fmt: skip
 
 
 def shown_metrics(compared: Compared, most: int = MOST_SHOWN) -> Sequence[ComparisonRecord]:
     """Return the metrics whose runs are drawn: those that moved, then the others, as long as there are not too many."""
-    there = [one for one in by_layer(compared) if all(compared.values(one.metric))]
+    there = [one for one in by_layer(compared) if all(compared.values(one.metric)) and _varies(compared, one)]
     return sorted(there, key=lambda one: one.verdict.value == "PASS")[:most]
 
 
-def run_figures(compared: Compared, number: int, most: int = MOST_SHOWN) -> tuple[Figures, ...]:
+def _varies(compared: Compared, one: ComparisonRecord) -> bool:
+    """Whether there is anything to be seen: not one and the same value in all runs of both sides."""
+    return len({value for side in compared.values(one.metric) for value in side}) > 1
+
+
+def run_figures(compared: Compared, number: int, most: int = MOST_SHOWN) -> tuple[Block, ...]:
     """Return the charts of single runs, and beside them their distributions where there are enough of them."""
-    return tuple(
+    alike = [
+        f"{one.metric} ({value_text(values[0][0], one.unit)})"
+        for one in by_layer(compared)
+        if all(values := compared.values(one.metric)) and not _varies(compared, one)
+    ]
+    drawn = tuple(
         Figures(charts=tuple(_charts(compared, one, f"{number}-{place}")))
         for place, one in enumerate(shown_metrics(compared, most), 1)
     )
+    return (*drawn, *([Paragraph(text=f"The same in every run of both sides: {', '.join(alike)}.")] if alike else []))
 
 
 def _charts(compared: Compared, one: ComparisonRecord, suffix: str) -> list[Chart]:

@@ -59,7 +59,7 @@ def _overview(compared: Sequence[Compared]) -> Table:
             Cell(text=one.label, anchor=f"scenario-{number}"),
             Cell(text=verdict.value, tone=VERDICT_TONES[verdict]), Cell(text=words), Cell(text=result(one)),
         ))  # fmt: skip
-    return Table(headings=("scenario", "verdict", "metrics", "result"), rows=tuple(rows))
+    return Table(headings=("scenario", "verdict", "metrics", "result"), rows=tuple(rows), stacks=True)
 
 
 def _counts(one: Compared) -> list[tuple[str, int]]:

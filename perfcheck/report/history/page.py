@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from perfcheck.compare.trends import CUSUM_LIMIT
 from perfcheck.model.printable import printable
 from perfcheck.report.charts.history import Runs, history, sums
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.document import Block, Bullets, Cell, Document, Facts, Figures, Paragraph, Section, Table, Tone
 from perfcheck.report.history.story import Story
 
-_HEADINGS: Final = ("scenario", "machine", "links", "runs", "last", "trend", "levels", "beyond 3 sigma")
-_NUMERIC: Final = frozenset({3, 4, 6})
+_HEADINGS: Final = ("scenario", "last", "runs", "trend", "levels", "beyond 3 sigma", "machine", "links")
+_NUMERIC: Final = frozenset({1, 2, 4})
 MACHINE_DIGITS: Final = 8
+_WITHIN: Final = f"neither sum is beyond its limit of {CUSUM_LIMIT:g} sigma"
 
 
 def document(metric: str, meaning: str, stories: Sequence[Story]) -> Document:
@@ -61,8 +63,8 @@ def _news(story: Story) -> Paragraph:
 def _row(story: Story, anchor: str) -> tuple[Cell, ...]:
     series = story.series
     texts = (
-        story.label, printable(series.machine[:MACHINE_DIGITS]), printable(series.emulators),
-        f"{len(series.values):,}", story.value(-1), story.trend, str(len(story.outlook.levels)), story.beyond,
+        story.label, story.value(-1), f"{len(series.values):,}", story.trend, str(len(story.outlook.levels)),
+        story.beyond, printable(series.machine[:MACHINE_DIGITS]), printable(series.emulators),
     )  # fmt: skip
     first, *rest = texts
     return (Cell(text=first, anchor=anchor), *(Cell(text=text) for text in rest))
@@ -75,14 +77,15 @@ def _section(story: Story, number: int) -> Section:
         name=[printable(run[:12]) for run in series.run_ids],
     )  # fmt: skip
     findings = tuple(_finding(line) for line in story.lines())
-    charts = [
+    # One run alone is no course: its value is among the facts.
+    charts = [] if count == 1 else [
         history(
-            Labels(name=f"history-{number}", title="each run", quantity=series.metric, unit=series.unit,
+            Labels(name=f"history-{number}", title="Each run", quantity=series.metric, unit=series.unit,
                    summary=_range(story)),
             story.outlook, runs,
         ),
         sums(
-            Labels(name=f"sums-{number}", title="cumulative sums of what is above and below the last level",
+            Labels(name=f"sums-{number}", title="Cumulative sums of what is above and below the last level",
                    quantity="sum", unit="", summary=_drift(story)),
             story.outlook, runs,
         ),
@@ -92,7 +95,8 @@ def _section(story: Story, number: int) -> Section:
         *(Figures(charts=(chart,)) for chart in charts if chart is not None),
         Facts(pairs=(
             ("workload", series.workload), ("machine", series.machine), ("links emulated by", series.emulators or "-"),
-            ("first run", f"{story.run(0)}, {story.value(0)}"), ("last run", f"{story.run(-1)}, {story.value(-1)}"),
+            *([("first run", f"{story.run(0)}, {story.value(0)}")] if count > 1 else []),
+            ("last run" if count > 1 else "the only run", f"{story.run(-1)}, {story.value(-1)}"),
         )),
     )  # fmt: skip
     return Section(anchor=f"series-{number}", title=story.title, blocks=blocks)
@@ -100,10 +104,8 @@ def _section(story: Story, number: int) -> Section:
 
 def _range(story: Story) -> str:
     values, levels = story.outlook.values, len(story.outlook.levels)
-    return (
-        f"{len(values):,} runs, from {story.shown(float(values.min()))} to {story.shown(float(values.max()))}, on "
-        f"{levels} level{'s' if levels > 1 else ''}"
-    )
+    ends = dict.fromkeys(story.shown(float(value)) for value in (values.min(), values.max()))
+    return f"{len(values):,} runs, {' to '.join(ends)}, on {levels} level{'s' if levels > 1 else ''}"
 
 
 def _finding(line: str) -> str:
@@ -112,4 +114,5 @@ def _finding(line: str) -> str:
 
 
 def _drift(story: Story) -> str:
-    return "; ".join(map(_finding, story.drift_lines())) or "neither sum is beyond its limit of 5 sigma"
+    found = "; ".join(map(_finding, story.drift_lines()))
+    return f"{found} (the limit is {CUSUM_LIMIT:g} sigma)" if found else _WITHIN

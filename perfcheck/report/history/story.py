@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from perfcheck.model.units import format_value
 
 if TYPE_CHECKING:
     from perfcheck.compare.outlook import Outlook
+
+
+LEAST_RUNS: Final = 3
+"""Fewer runs have no trend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Story:
     @property
     def trend(self) -> str:
         """Return `rising (+12.0 %)`, or `stable`."""
+        if len(self.series.values) < LEAST_RUNS:
+            return "too few runs"
         found = self.outlook.trend
         if not found.change or found.p_value > 0.01:
             return found.movement.value
@@ -54,6 +60,11 @@ class Story:
         parts = [f"{bursts} burst{'s' if bursts > 1 else ''}"] if bursts else []
         parts += [f"lasting since {self.when(each.first)}" for each in self.outlook.excursions if each.lasting]
         return ", ".join(parts) or "none"
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether there are enough runs for a rolling mean and its limits."""
+        return bool(np.isfinite(self.outlook.limits.mean[-1]))
 
     def value(self, index: int) -> str:
         """Return a run's value in a readable unit."""
@@ -88,7 +99,9 @@ class Story:
     def lines(self) -> Iterator[str]:
         """Yield all findings, each with its kind as first word."""
         found = [*self.change_lines(), *self.excursion_lines(), *self.drift_lines()]
-        yield from found or ["quiet     no change of level, and nothing beyond its limits"]
+        yield from found or [
+            f"quiet     no change of level{', and nothing beyond its limits' if self.has_limits else ''}"
+        ]
         yield self.limits_line()
 
     def change_lines(self) -> Iterator[str]:
@@ -121,7 +134,7 @@ class Story:
     def limits_line(self) -> str:
         """Return mean and limits of the runs before the last one."""
         mean, deviation = self.outlook.limits.mean[-1], self.outlook.limits.deviation[-1]
-        if not np.isfinite(mean):
+        if not self.has_limits:
             return "limits    too few runs for a rolling mean"
         low, high = (self.shown(float(mean + sign * 3 * deviation)) for sign in (-1, 1))
         return f"limits    rolling mean {self.shown(float(mean))}, 3 sigma from {low} to {high}"

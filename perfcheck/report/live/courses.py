@@ -9,6 +9,7 @@ from typing import Final
 from perfcheck.analyse.histogram import quantile
 from perfcheck.live.bottleneck import NAMES
 from perfcheck.model.catalogue import CATALOGUE
+from perfcheck.report.causes import words_of
 from perfcheck.report.charts.heatmap import Slice, heatmap
 from perfcheck.report.charts.lines import Labels, Line, Moments, lines
 from perfcheck.report.charts.shares import areas
@@ -25,14 +26,14 @@ def course_charts(gathering: Gathering) -> tuple[Chart, ...]:
     stretches = tuple(gathering.stretches)
     moments = moments_of(gathering)
     found = [
-        _lines("throughput", "payload sent and acknowledged, and received", "bit rate", "bps", moments, stretches,
+        _lines("throughput", "Payload sent and acknowledged, and received", "bit rate", "bps", moments, stretches,
                {"sent": _gauge(SENT), "received": _gauge(RECEIVED)}),
-        _lines("rtt-course", "round trip times of all connections", "tcp.rtt_us", "us", moments, stretches,
+        _lines("rtt-course", "Round trip times of all connections", "tcp.rtt_us", "us", moments, stretches,
                {name: _rtt(share) for name, share in _QUANTILES.items()}),
-        _lines("again-course", "data segments that were retransmitted", "retransmitted", "pct", moments, stretches,
+        _lines("again-course", "Data segments that were retransmitted", "retransmitted", "pct", moments, stretches,
                {"retransmitted": _again}),
         *(_machine(name, moments, stretches) for name in GAUGES),
-        _lines("connections", "connections at a time, at most", "connections", "count", moments, stretches,
+        _lines("connections", "Connections at a time, at most", "connections", "count", moments, stretches,
                {"connections": lambda one: (float(one.most_connections),) * 3}),
     ]  # fmt: skip
     return tuple(chart for chart in found if chart is not None)
@@ -50,8 +51,8 @@ def limits_chart(gathering: Gathering) -> Chart | None:
     known = [name for name in NAMES if any(one.limits.get(name) for one in stretches)]
     if not known:
         return None
-    shares = {name: [_share(one, name) for one in stretches] for name in known}
-    labels = Labels(name="bottlenecks", title="what limits connections: share of the connections that are not idle",
+    shares = {words_of(name): [_share(one, name) for one in stretches] for name in known}
+    labels = Labels(name="bottlenecks", title="What limits connections: share of the connections that are not idle",
                     quantity="share of connections", unit="pct")  # fmt: skip
     return areas(labels, moments_of(gathering), shares)
 
@@ -66,7 +67,7 @@ def rtt_heatmap(gathering: Gathering) -> Chart | None:
     ]
     if not slices:
         return None
-    return heatmap(Labels(name="rtt-heatmap", title="round trip times over time", quantity="tcp.rtt_us", unit="us"),
+    return heatmap(Labels(name="rtt-heatmap", title="Round trip times over time", quantity="tcp.rtt_us", unit="us"),
                    slices)  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def flow_blocks(gathering: Gathering) -> tuple[Block, ...]:
     found = bottlenecks(table)
     names = found.names.tolist()
     rows = tuple(
-        _row(table, row, f"{row + 1}. {name}", _bottleneck(names[row], share))
+        _row(table, row, f"{row + 1}. {_parted(name)}", _bottleneck(names[row], share))
         for row, (name, share) in enumerate(zip(flow_texts(table), found.shares_pct.tolist(), strict=True))
     )
     blocks: list[Block] = [
@@ -44,13 +44,18 @@ def flow_blocks(gathering: Gathering) -> tuple[Block, ...]:
     ]
     limits = _limits(table)
     if limits:
-        labels = Labels(name="limits", title="what limited the sending of each: share of its time",
+        labels = Labels(name="limits", title="What limited the sending of each: share of its time",
                         quantity="share of the time", unit="pct")  # fmt: skip
         blocks.append(Figures(charts=(bars(labels, limits),)))
-    advice = tuple(f"{name}: {text}" for name in dict.fromkeys(names) if (text := ADVICE.get(name)))
+    advice = tuple(f"{words_of(name)}: {text}" for name in dict.fromkeys(names) if (text := ADVICE.get(name)))
     if advice:
         blocks.append(Bullets(items=advice, tone=Tone.INFO))
     return tuple(blocks)
+
+
+def _parted(flow: str) -> str:
+    """Return a connection's name so that it wraps between its ends."""
+    return flow.replace("->", " → ")
 
 
 def _bottleneck(name: str, share_pct: float) -> str:

@@ -130,7 +130,8 @@ def _causes(found: Findings) -> Iterator[Section]:
             continue
         blocks = all_causes(told.causes)
         if told.account:
-            blocks = (*blocks, Fold(summary="the decision tree", blocks=(Code(text="\n".join(told.account)),)))
+            tree = Code(text="\n".join(told.account))
+            blocks = (*blocks, Fold(summary="the decision tree", blocks=(tree,), printed=False))
         yield Section(anchor=f"causes-{anchor}", title=title, blocks=blocks)
 
 
@@ -144,7 +145,7 @@ def _connections(gathering: Gathering) -> Iterator[Block]:
 def _rtt(gathering: Gathering, whole: Stretch) -> tuple[Block, ...]:
     if whole.rtt is None:
         return ()
-    labels = Labels(name="rtt-distribution", title="round trip times of all connections", quantity="tcp.rtt_us",
+    labels = Labels(name="rtt-distribution", title="Round trip times of all connections", quantity="tcp.rtt_us",
                     unit="us")  # fmt: skip
     charts = [cumulated(labels, whole.rtt), rtt_heatmap(gathering)]
     return (Figures(charts=tuple(chart for chart in charts if chart is not None)),)
@@ -162,7 +163,7 @@ def _alerts(gathering: Gathering, whole: Stretch) -> tuple[Block, ...]:
         )
         for one in alarms
     ]  # fmt: skip
-    labels = Labels(name="alert-times", title="alerts over time", quantity="", unit="")
+    labels = Labels(name="alert-times", title="Alerts over time", quantity="", unit="")
     chart = spans(labels, found, whole_s=(0.0, (whole.end_ns - gathering.begin_ns) / _NS))
     more = f"the latest {MOST} of {raised:,} alerts" if raised > len(alarms) else ""
     rows = tuple(_alarm(gathering, one) for one in alarms)

@@ -55,13 +55,13 @@ def _spread(run: Run) -> Iterator[Chart]:
     for metric in metrics:
         subjects = [subject for name, subject in kinds if name == metric]
         if compared:
-            for subject in subjects[: 1 if len(metrics) > 1 else _MOST_SPREAD]:
-                yield _compared(run, metric, subject)
+            for place, subject in enumerate(subjects[: 1 if len(metrics) > 1 else _MOST_SPREAD]):
+                yield _compared(run, metric, subject, f"-{place + 1}" if place else "")
         else:
             yield _of_subjects(run, metric, subjects)
 
 
-def _compared(run: Run, metric: str, subject: str | None) -> Chart:
+def _compared(run: Run, metric: str, subject: str | None, suffix: str) -> Chart:
     assert run.baseline is not None  # noqa: S101 - the caller has looked
     name = subject_name(subject)
     sides = [
@@ -70,7 +70,7 @@ def _compared(run: Run, metric: str, subject: str | None) -> Chart:
     ]
     return cdf(
         Labels(
-            name=run.named(slug("spread", metric)), title=f"{metric} of {name}, {NOW} and its baseline",
+            name=run.named(slug("spread", metric) + suffix), title=f"{metric} of {name}, {NOW} and its baseline",
             quantity=metric, unit=unit_of(metric),
         ),
         sides,
@@ -108,7 +108,8 @@ def trial_blocks(run: Run) -> Iterator[Block]:
         first = max(sum(is_metric(case.metric) for case in run.failed), _FIRST_TRIALS)
         yield Figures(charts=charts[:first])
         if charts[first:]:
-            yield Fold(summary=f"{len(charts) - first} more metrics", blocks=(Figures(charts=charts[first:]),))
+            more = Figures(charts=charts[first:])
+            yield Fold(summary=f"{len(more.charts)} more metrics, each trial", blocks=(more,), printed=False)
 
 
 def _how(run: Run) -> str:

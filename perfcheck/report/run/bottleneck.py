@@ -52,7 +52,8 @@ def bottleneck_blocks(run: Run) -> Iterator[Block]:
     yield from _entries(record)
     yield from _confirmations(record)
     if record.profiles:
-        yield Fold(summary="where the instructions go", blocks=(Code(text="\n".join(profile_lines(record))),))
+        lines = Code(text="\n".join(profile_lines(record)))
+        yield Fold(summary="where the instructions go", blocks=(lines,), printed=False)
     if record.account:
         yield Fold(
             summary=f"the decision tree: {len(record.account)} answers, in the order in which they were asked",
@@ -63,6 +64,7 @@ def bottleneck_blocks(run: Run) -> Iterator[Block]:
                 ),
                 Code(text="\n".join(line for line in record.account)),
             ),
+            printed=False,
         )  # fmt: skip
 
 
@@ -102,7 +104,7 @@ def _entries(record: RunRecord) -> Iterator[Block]:
                 (Cell(text=name), Cell(text=named(cause), tone=tone_of(cause)), Cell(text=cause.advice))
                 for name, cause in entries.items()
             ),
-            caption="The diagnosis of each traffic entry alone.",
+            caption="The diagnosis of each traffic entry alone.", stacks=True,
         )  # fmt: skip
 
 

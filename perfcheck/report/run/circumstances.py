@@ -60,6 +60,7 @@ def _changes(found: Mapping[str, tuple[str, str]], against: str) -> Table:
         headings=("setting", against, "this run"),
         rows=tuple(cells(name, before or _NOT_SET, now or _NOT_SET) for name, (before, now) in order),
         caption="What differs may be why a value does: settings of the scenario first, then those of the machine.",
+        stacks=True,
     )
 
 
@@ -80,6 +81,7 @@ def environment_block(record: RunRecord) -> Fold:
     return Fold(
         summary=f"environment: {machine_line(record)}",
         blocks=(Facts(pairs=tuple(facts)),),
+        printed=False,
     )
 
 
@@ -94,7 +96,7 @@ def trust_blocks(run: Run) -> Iterator[Block]:
         agreeing = sum(check.agrees for check in checks)
         yield Fold(
             summary=f"cross-checks: {agreeing} of {len(checks)} agree with an independent source",
-            blocks=(_checks(checks),), opened=agreeing < len(checks),
+            blocks=(_checks(checks),), opened=agreeing < len(checks), printed=agreeing < len(checks),
         )  # fmt: skip
     if record.unavailable:
         yield Table(

@@ -109,7 +109,7 @@ def _blocks(run: Run, reader: SeriesReader, values: int) -> Iterator[Block]:
     yield Figures(charts=(*charts[:FIRST], *_alerts(run, course)))
     more = (*charts[FIRST:], *_states(run, drawn, moments))
     if more:
-        yield Fold(summary=f"{len(more)} more charts over time", blocks=(Figures(charts=more),))
+        yield Fold(summary=f"{len(more)} more charts over time", blocks=(Figures(charts=more),), printed=False)
     if left_out:
         yield Bullets(items=tuple(left_out))
     if run.no_alerts:

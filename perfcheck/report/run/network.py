@@ -65,7 +65,9 @@ def network_blocks(run: Run) -> Iterator[Block]:
         )  # fmt: skip
         proved = sum(link.proof is not None for link in links)
         yield Fold(
-            summary=f"proof: {proved} of {len(links)} links measured before the traffic, as asked", blocks=(table,)
+            summary=f"proof: {proved} of {len(links)} links measured before the traffic, as asked",
+            blocks=(table,),
+            printed=False,
         )
     real = tuple(real_link_lines(record))
     if real:
@@ -77,7 +79,7 @@ def network_blocks(run: Run) -> Iterator[Block]:
             headings=("link or host", "setting", "asked"), rows=tuple(cells(*row) for row in settings),
             caption="All settings of links and hosts in the scenario; without a direction a link's are of both.",
         )  # fmt: skip
-        yield Fold(summary=f"settings: {len(settings)}", blocks=(table,))
+        yield Fold(summary=f"settings: {len(settings)}", blocks=(table,), printed=False)
 
 
 def links_of(record: RunRecord) -> tuple[LinkOf, ...]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from perfcheck.report.charts.history import Runs, history
 from perfcheck.report.charts.lines import Labels
-from perfcheck.report.document import Block, Bullets, Chart, Figures, Fold
+from perfcheck.report.document import Block, Bullets, Chart, Figures, Fold, Paragraph
 from perfcheck.report.history.story import Story
 from perfcheck.report.run.against import slug
 from perfcheck.report.run.source import Run
@@ -19,6 +19,12 @@ MOST: Final = 4
 def history_blocks(run: Run) -> Iterator[Block]:
     """Yield the history of each metric that the report was given one of, changes of level first."""
     stories = sorted(run.stories, key=lambda story: not story.outlook.changes)
+    single = [story for story in stories if len(story.series.values) == 1]
+    stories = [story for story in stories if len(story.series.values) > 1]
+    if single:
+        names = ", ".join(story.series.metric for story in single[:MOST])
+        more = f" and {len(single) - MOST} more" if len(single) > MOST else ""
+        yield Paragraph(text=f"One run alone is stored, and is no history yet, of {names}{more}.")
     for number, story in enumerate(stories[:MOST]):
         findings = tuple(story.lines())
         yield Figures(charts=(_chart(run, number, story, findings),))
@@ -28,6 +34,7 @@ def history_blocks(run: Run) -> Iterator[Block]:
         yield Fold(
             summary=f"{len(stories) - MOST} more histories",
             blocks=(Bullets(items=tuple(f"{story.series.metric}: {story.trend}" for story in stories[MOST:])),),
+            printed=False,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from perfcheck.model.causes import HEALTHY
@@ -19,6 +20,7 @@ from perfcheck.report.run.source import Run
 
 _MOST_FAILED: Final = 30
 _MOST_NAMED: Final = 3
+_DATE: Final = len("2026-01-02 ")
 
 
 def badge(runs: Sequence[Run]) -> Badge:
@@ -43,8 +45,9 @@ def lead(runs: Sequence[Run], notes: Sequence[str]) -> Iterator[Block]:
     if len(runs) == 1 and not failed:
         yield Paragraph(text=f"{conclusion(runs[0].record)} {runs[0].record.diagnosis[0].advice}".strip())
     elif doubtful:
+        of = "the others" if failed else f"{len(runs)} scenarios"
         yield Fold(
-            summary=f"{len(doubtful)} of the others have a bottleneck, and are as they are expected to be",
+            summary=f"{len(doubtful)} of {of} have a bottleneck, and are as they are expected to be",
             blocks=(_limited(doubtful),),
         )  # fmt: skip
     told = [f"{run.label}: {said}" for run in runs for said in remarks(run.record)[:1]]
@@ -189,7 +192,17 @@ def _facts(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     yield "verdicts", plain_tally([case.row for run in runs for case in run.cases]) or "none"
     machines = list(dict.fromkeys(machine_line(run.record) for run in runs))
     yield "machine", machines[0] if len(machines) == 1 else f"{len(machines)} different ones, told at each scenario"
-    times = sorted(run.record.started_at for run in runs)
-    yield "measured", times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
+    times = sorted(_second(run.record.started_at) for run in runs)
+    last = times[-1].removeprefix(times[0][:_DATE])
+    yield "measured (UTC)", times[0] if times[0] == times[-1] else f"{times[0]} to {last}"
     trials = sum(trial.valid for run in runs for trial in run.record.trials)
     yield "trials that count", f"{trials} of {sum(len(run.record.trials) for run in runs)}"
+
+
+def _second(started_at: str) -> str:
+    """Return a time to the second, in UTC where it is a time at all: `2026-01-02 03:04:05`."""
+    try:
+        found = datetime.fromisoformat(started_at)
+    except ValueError:
+        return started_at
+    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if found.tzinfo is not None else started_at

@@ -11,9 +11,10 @@ from perfcheck.model.record import MetricRecord, SubjectRecord
 from perfcheck.model.subject import SubjectKind
 from perfcheck.model.units import format_value
 from perfcheck.output.courses import TELLING
-from perfcheck.report.document import Block, Cell, Fold, Paragraph, Table
-from perfcheck.report.run.cells import cells
+from perfcheck.report.document import Block, Fold, Paragraph, Table
+from perfcheck.report.run.cells import cells, metric_row
 from perfcheck.report.run.source import Run
+from perfcheck.report.run.telling import HEADINGS, NUMERIC, telling_metrics
 
 _MOST_SUBJECTS: Final = 6
 """Columns of subjects in one table."""
@@ -26,15 +27,17 @@ _WORDS: Final = {
 def metric_blocks(run: Run, most: int) -> Iterator[Block]:
     """Yield the tables, in no more than so many rows each."""
     catalogue = catalogue_of(run.record)
+    yield from telling_metrics(run, catalogue)
     yield from _phases(run)
     yield Fold(
         summary=f"all metrics of the whole run: {len(run.record.metrics)}",
-        blocks=tuple(_whole(run.record.metrics, catalogue, most)),
+        blocks=tuple(_whole(run.record.metrics, catalogue, most)), printed=False,
     )  # fmt: skip
     for kind, word in _WORDS.items():
         of = {name: found for name, found in run.record.subjects.items() if found.kind is kind}
         if of:
-            yield Fold(summary=f"{word}: {_names(list(of))}", blocks=tuple(_subjects(of, run.record.metrics, most)))
+            blocks = tuple(_subjects(of, run.record.metrics, most))
+            yield Fold(summary=f"{word}: {_names(list(of))}", blocks=blocks, printed=False)
     if run.record.predates:
         yield Paragraph(
             text=f"An older perfcheck wrote this record: it has no figures of {' and '.join(run.record.predates)}."
@@ -49,24 +52,14 @@ def _names(names: Sequence[str]) -> str:
 def _whole(metrics: Mapping[str, MetricRecord], catalogue: Catalogue, most: int) -> Iterator[Block]:
     told = {name: found for name, found in metrics.items() if any(found.per_trial) or found.value}
     yield Table(
-        headings=("metric", "median", "smallest", "largest", "what it is"),
-        rows=tuple(_row(name, found, catalogue) for name, found in list(told.items())[:most]),
-        numeric=frozenset({1, 2, 3}),
+        headings=HEADINGS,
+        rows=tuple(metric_row(name, found, catalogue) for name, found in list(told.items())[:most]),
+        numeric=NUMERIC,
         caption="Median, smallest and largest of the trials that count." + _rest(len(told), most),
     )
     zeros = [name for name in metrics if name not in told]
     if zeros:
         yield Paragraph(text=f"0 in every trial: {_listed(zeros)}.")
-
-
-def _row(name: str, found: MetricRecord, catalogue: Catalogue) -> tuple[Cell, ...]:
-    spec = catalogue.get(name)
-    meaning = spec.meaning if spec is not None else "the application's own figure"
-    values = found.per_trial or (found.value,)
-    return cells(
-        name, *(format_value(value, found.unit) for value in (found.value, min(values), max(values))),
-        meaning + ("; of the whole machine" if found.host_wide else ""),
-    )  # fmt: skip
 
 
 def _subjects(of: Mapping[str, SubjectRecord], whole: Mapping[str, MetricRecord], most: int) -> Iterator[Block]:

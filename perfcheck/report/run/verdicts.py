@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from perfcheck.model.verdict import Verdict
-from perfcheck.output.cases import Case, Status
+from perfcheck.output.cases import MEASURED, Case, Status
 from perfcheck.output.rows import UNAVAILABLE, Row, headings_of
 from perfcheck.report.document import Badge, Block, Cell, Code, Fold, Paragraph, Table, Tone
 from perfcheck.report.run.source import Run
@@ -27,7 +27,7 @@ _ORDER: Final = (Status.FAILED, Status.ERROR, Status.SKIPPED, Status.PASSED)
 _MEANING: Final = (
     "Value: the median of the trials that count. Against: the expectation, or the baseline's value. Change: relative "
     "to the baseline. Interval: where the change lies with the confidence of the comparison. Detectable: the smallest "
-    "change that these trials could have seen."
+    "change that these trials could have seen; `at`: the value itself, where the baseline has 0."
 )
 
 
@@ -57,16 +57,21 @@ def all_cases(runs: Sequence[Run]) -> Iterator[Block]:
         yield _table(headings, others, _MEANING + rest)
     yield Fold(
         summary=f"{len(passed)} checks passed",
-        blocks=(_table(headings, passed, "" if others else _MEANING + rest),),
+        blocks=(_table(headings, passed, "" if others else _MEANING + rest),), printed=False,
     )  # fmt: skip
 
 
 def own_cases(run: Run) -> Iterator[Block]:
     """Yield what failed of a scenario, each with its text, and the table of its cases."""
+    alike: dict[str, list[Case]] = {}
     for case in run.failed:
-        yield Paragraph(text=case.headline, tone=Tone.BAD)
-        if case.details:
-            yield Fold(summary="values, bounds and layer", blocks=(Code(text=case.details),))
+        alike.setdefault(case.headline, []).append(case)
+    for headline, found in alike.items():
+        missing = [case.metric for case in found if case.metric not in headline and case.metric != MEASURED]
+        yield Paragraph(text=f"{', '.join(missing)}: {headline}" if missing else headline, tone=Tone.BAD)
+        details = "\n\n".join(case.details for case in found if case.details)
+        if details:
+            yield Fold(summary="values, bounds and layer", blocks=(Code(text=details),))
     yield from _not_judged(run.cases)
     headings = [heading for heading in _ordered(headings_of([case.row for case in run.cases])) if heading != "scenario"]
     ordered = sorted(run.cases, key=lambda case: _ORDER.index(case.status))

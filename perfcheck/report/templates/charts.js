@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const { element } = reading;
+  const HIGH = 140; // pixels
   const CONTINUOUS = ["linear", "time", "utc", "log", "symlog", "sqrt", "pow"];
   const config = JSON.parse(document.getElementById("_config").textContent);
   const spoken = document.getElementById("_spoken");
@@ -43,6 +44,10 @@
     const { row, column, facet } = spec.encoding ?? {};
     return spec.facet || spec.repeat || row || column || facet ? rest : { ...rest, width };
   };
+
+  // On paper, where charts stand side by side, high ones are not as high.
+  const paper = location.hash === "#print" || location.search === "?print";
+  const lower = (spec) => (spec.height >= HIGH ? { ...spec, height: Math.max(HIGH, Math.round(spec.height * 0.7)) } : spec);
 
   // The labels of legends in any part of a specification.
   const labelsOf = (part, columns) => Object.entries(part ?? {}).flatMap(([key, value]) => {
@@ -101,7 +106,7 @@
       if (!width || width === this.width) return;
       await library;
       const { spec, columns } = (await data)[this.figure.id];
-      const whole = { ...fitted(spec, width), data: { name: "rows" }, datasets: { rows: rowsOf(columns) } };
+      const whole = { ...fitted(paper ? lower(spec) : spec, width), data: { name: "rows" }, datasets: { rows: rowsOf(columns) } };
       const patch = (vega) => {
         if (typeof whole.width === "number") vega.autosize = { type: "fit-x", contains: "padding" };
         this.canZoom = zoomable(vega);
@@ -276,11 +281,14 @@
     const next = left.shift();
     if (next) idle(() => next.draw().then(() => drawRest(left)));
   };
+  document.addEventListener("toggle", (event) => {
+    for (const plot of event.target.querySelectorAll(".plot")) byPlot.get(plot).draw();
+  }, true);
   addEventListener("beforeprint", drawAll);
   addEventListener("scroll", leaveAll, { passive: true });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") leaveAll(); });
-  if (location.hash === "#print" || location.search === "?print") {
-    document.documentElement.dataset.theme = "light";
+  if (paper) {
+    Object.assign(document.documentElement.dataset, { theme: "light", paper: "" });
     for (const each of document.querySelectorAll("details")) each.open = true;
     drawAll();
   } else {

@@ -57,10 +57,12 @@
     button.addEventListener("click", () => copy(button));
   }
 
-  // Only what can be scrolled needs to be reached by Tab.
+  // Only what can be scrolled needs to be reached by Tab; a table that goes on to the right fades there.
+  const fade = (box) => box.classList.toggle("more", box.scrollWidth > box.clientWidth + box.scrollLeft + 1);
   const reachable = () => {
     for (const box of document.querySelectorAll(".scroll, pre")) {
       if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0; else box.removeAttribute("tabindex");
+      if (box.matches(".scroll")) fade(box);
     }
   };
 
@@ -92,6 +94,7 @@
   addEventListener("beforeprint", openFolds);
   addEventListener("resize", reachable);
   document.addEventListener("toggle", reachable, true);
+  document.addEventListener("scroll", (event) => { if (event.target.matches?.(".scroll")) fade(event.target); }, { capture: true, passive: true });
   nameTheme();
   foldContents();
   reachable();
