@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from live_intervals import flow_table
 from screen_frames import cursor, ports, run_screen, screen, several
-
 from textual.events import Key
 from textual.widgets import Input
 

@@ -59,6 +59,34 @@ def test_a_file_is_replaced_with_its_mode_and_nothing_is_left_beside_it(
     assert synced.called is durable
 
 
+@pytest.mark.parametrize("nameless", [True, False])
+@pytest.mark.parametrize(("old", "mode"), [(None, 0o600), (0o600, 0o600), (0o664, 0o664)])
+def test_a_report_is_readable_to_whom_the_user_lets_read(
+    tmp_path: Path, old: int | None, mode: int, nameless: bool
+) -> None:
+    """A private file stays private when a report takes its place, and a umask holds for what is new."""
+    path = tmp_path / "report.html"
+    if old is not None:
+        path.touch()
+        path.chmod(old)
+    real = os.open
+
+    def refuse(where: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(where, flags, mode)
+
+    before = os.umask(0o077)
+    try:
+        with patch("perfcheck.system.files.os.open", real if nameless else refuse):
+            write_report(path, b"new")
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == mode
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_an_error_in_the_block_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
