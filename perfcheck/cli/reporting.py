@@ -33,7 +33,9 @@ def report(arguments: argparse.Namespace) -> int:
     for form, path in wanted.items():
         if path != STDOUT:
             require_possible(path, form)
-    sources = [Source(record=record, folder=file.parent) for file in arguments.records for record in read_records(file)]
+    given = [Source(record=record, folder=file.parent) for file in arguments.records for record in read_records(file)]
+    # Who names folders of files may name a run twice: it is one measurement all the same.
+    sources = list({source.record.run_id: source for source in reversed(given)}.values())[::-1]
     progress = _Progress()
     baselines, notes = _baselines(arguments.baseline_record, sources)
     stories = _stories(arguments.history, sources, progress) if arguments.history is not None else {}

@@ -42,6 +42,16 @@ def test_records_of_several_files_are_one_report(
     assert capsys.readouterr().out.startswith("# Network performance of 3 scenarios")
 
 
+def test_a_run_that_is_in_several_files_is_one_run(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = written(tmp_path / "all.jsonl", failed_record(), run_record("third", 8))
+    assert main(["report", str(records), str(again), str(records), "--md", "-"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# Network performance of 3 scenarios")
+    assert [out.index(f'"run-{number}-') for number in (1, 2, 3)]
+
+
 def test_the_history_of_what_a_scenario_asserts_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from perfcheck.baseline import HistoryStore
 
