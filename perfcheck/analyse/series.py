@@ -185,14 +185,15 @@ def _block_curves(
         count = np.bincount(place[has], minlength=size)
         mean = np.bincount(place[has], values[has], minlength=size) / np.maximum(count, 1)
         yield from told(name, mean, count > 0)
-    yield from _shares(rows, before, summed, grown, told, length_s, there, jiffy_us)
+    each_s = grid.length_ns[rows["tick"].astype(np.int64)] / 1e9
+    yield from _shares(rows, before, summed, grown, told, each_s, there, jiffy_us)
 
 
 def _shares(
     rows: Rows, before: Rows, summed: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
     grown: Callable[[str], npt.NDArray[np.float64]],
     told: Callable[[str, npt.NDArray[np.float64], npt.NDArray[np.bool_]], Iterator[Curve]],
-    length_s: npt.NDArray[np.float64], there: npt.NDArray[np.int64], jiffy_us: int,
+    each_s: npt.NDArray[np.float64], there: npt.NDArray[np.int64], jiffy_us: int,
 ) -> Iterator[Curve]:  # fmt: skip
     """Yield shares of the connections' time, in per cent: congestion states, and what limited them."""
     spent = rows["state_ns"].astype(float) - before["state_ns"].astype(float)
@@ -202,7 +203,10 @@ def _shares(
         yield from told(f"state_{name}_pct", 100 * part / np.maximum(whole, 1), whole > 0)
     busy_us, rwnd_us = (jiffy_us * summed(grown(f"{name}_jiffies")) for name in ("busy", "rwnd_limited"))
     sndbuf_us = np.minimum(summed(grown("sndbuf_ns")) / 1000, np.maximum(busy_us - rwnd_us, 0))
-    whole_us = np.maximum(there * length_s * 1e6, busy_us)
+    # A connection that began or ended within the interval has not had all of it; after a pause it has had no more.
+    lived_us = np.maximum(spent, 0).sum(axis=1) / 1e3
+    lived_us = np.where(lived_us > 0, np.minimum(lived_us, each_s * 1e6), each_s * 1e6)
+    whole_us = np.maximum(summed(lived_us), busy_us)
     cwnd_us = np.maximum(busy_us - rwnd_us - sndbuf_us, 0)
     parts = (("rwnd", rwnd_us), ("sndbuf", sndbuf_us), ("cwnd", cwnd_us), ("app", whole_us - busy_us))
     for name, part in parts:

@@ -30,6 +30,10 @@ PREFIX: Final = "PERFCHECK_INPUT_"
 BASELINES: Final = ("none", "stored", "ref")
 NOT_JUDGED: Final = "ERROR"
 """The verdict where there is no record at all: bad usage, a bad file, or a defect."""
+FILES: Final = ("records", "junit", "report")
+"""Outputs that are files; each is an attribute of `Inputs`."""
+Written = tuple[int, int, int]
+"""A file's inode, size and time of change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +124,29 @@ def _words(text: str) -> tuple[str, ...]:
     return words
 
 
-def outputs_of(inputs: Inputs, records: Sequence[RunRecord], status: int) -> Iterator[tuple[str, str]]:
-    """Yield the names and values of the step's outputs; a file that was not written has none."""
+def outputs_of(
+    inputs: Inputs | None, records: Sequence[RunRecord], status: int, before: Mapping[Path, Written]
+) -> Iterator[tuple[str, str]]:  # fmt: skip
+    """Yield the names and values of the step's outputs; `before` is what there was of its files.
+
+    A file that this step did not write has no value: it is of an earlier one. Without inputs there are no files.
+    """
     yield "status", str(status)
     yield "verdict", overall(record.verdict for record in records).value if records else NOT_JUDGED
     yield "failed", str(sum(1 for record in records for _ in failures(cases(record))))
-    yield "results", str(inputs.results)
-    for name, path in (("records", inputs.records), ("junit", inputs.junit), ("report", inputs.report)):
-        yield name, str(path) if path is not None and path.is_file() else ""
+    yield "results", "" if inputs is None else str(inputs.results)
+    for name in FILES:
+        path: Path | None = getattr(inputs, name, None)
+        yield name, str(path) if path is not None and _written(path) not in (None, before.get(path)) else ""
+
+
+def _written(path: Path) -> Written | None:
+    """Return what tells one writing of a file from another; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if path.is_file() else None
 
 
 def write_outputs(path: Path, outputs: Sequence[tuple[str, str]]) -> None:
@@ -140,17 +159,27 @@ def write_outputs(path: Path, outputs: Sequence[tuple[str, str]]) -> None:
 
 def run(environ: Mapping[str, str], perfcheck: Callable[[Sequence[str]], int] = perfcheck) -> int:
     """Run perfcheck with the inputs of the environment, write the outputs, and return its exit status."""
+    output = environ.get("GITHUB_OUTPUT")
+    inputs: Inputs | None = None
+    records: tuple[RunRecord, ...] = ()
+    before: dict[Path, Written] = {}
     try:
         inputs = Inputs.of(environ)
+        paths = [path for path in (inputs.records, inputs.junit, inputs.report) if path is not None]
+        before = {path: found for path in paths if (found := _written(path)) is not None}
         earlier = _count(inputs.records)
         status = _status(perfcheck, inputs.words())
         records = _read(inputs.records)[earlier:]
-        _hand_over(environ, (inputs.results, inputs.records, inputs.junit, inputs.report))
-        if output := environ.get("GITHUB_OUTPUT"):
-            write_outputs(Path(output), tuple(outputs_of(inputs, records, status)))
+        _hand_over(environ, (inputs.results, *paths))
     except PerfcheckError as error:
         complain(f"perfcheck action: {error}")
-        return error.exit_status
+        status = error.exit_status
+    except OSError as error:
+        complain(f"perfcheck action: {error.filename}: {error.strerror}")
+        status = 3
+    try:
+        if output:
+            write_outputs(Path(output), tuple(outputs_of(inputs, records, status, before)))
     except OSError as error:
         complain(f"perfcheck action: {error.filename}: {error.strerror}")
         return 3

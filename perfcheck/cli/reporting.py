@@ -17,7 +17,7 @@ from perfcheck.output import read_records
 from perfcheck.output.rows import scenario_label
 from perfcheck.report.history.story import Story
 from perfcheck.report.run import Given, Source, run_document
-from perfcheck.report.write import Form, content_of, require_possible, write_report
+from perfcheck.report.write import Form, content_of, require_apart, require_possible, write_report
 from perfcheck.system.printing import complain, say
 
 STDOUT: Final = Path("-")
@@ -33,7 +33,9 @@ def report(arguments: argparse.Namespace) -> int:
     for form, path in wanted.items():
         if path != STDOUT:
             require_possible(path, form)
-    sources = [Source(record=record, folder=file.parent) for file in arguments.records for record in read_records(file)]
+    given = [Source(record=record, folder=file.parent) for file in arguments.records for record in read_records(file)]
+    # Who names folders of files may name a run twice: it is one measurement all the same.
+    sources = list({source.record.run_id: source for source in reversed(given)}.values())[::-1]
     progress = _Progress()
     baselines, notes = _baselines(arguments.baseline_record, sources)
     stories = _stories(arguments.history, sources, progress) if arguments.history is not None else {}
@@ -60,9 +62,8 @@ def _wanted(arguments: argparse.Namespace) -> dict[Form, Path]:
     for form, path in found.items():
         if path == STDOUT and form is not Form.MARKDOWN:
             raise UsageError("only --md writes to standard output ('-'); name a file for the other forms")
-    files = list(found.values())
-    if len(set(files)) < len(files):
-        raise UsageError(f"{files[0]}: two forms of the report cannot be written to one file")
+    baseline = arguments.baseline_record
+    require_apart(list(found.values()), [*arguments.records, *([baseline] if baseline is not None else [])])
     return found
 
 

@@ -86,7 +86,7 @@ class HistoryFile:
         try:
             with (
                 self._path.open("rb") as old,
-                replacing(self._path) as descriptor,
+                replacing(self._path, mode=None) as descriptor,
                 open(descriptor, "wb", closefd=False) as new,
             ):
                 new.write(head)

@@ -129,6 +129,8 @@ def cases(record: RunRecord, *, strict: bool = False, lines: KeyLines | None = N
         ),
         *(_comparison_case(record, part, places, strict) for part in record.comparisons),
     ]
+    if record.verdict.fails_a_build and not any(case.status is Status.FAILED for case in found):
+        found.append(_unexplained(record))
     return tuple(found) or (measured_case(record, line_of_case(MEASURED, places)),)
 
 
@@ -164,6 +166,16 @@ def measured_case(record: RunRecord, line: int | None = None) -> Case:
     return Case(
         scenario=label, name=MEASURED, metric=MEASURED, file=record.scenario.file, line=line,
         status=Status.PASSED, row=row, properties={"verdict": Verdict.PASS.value},
+    )  # fmt: skip
+
+
+def _unexplained(record: RunRecord) -> Case:
+    """Return the failure of a record whose verdict none of its checks has: it was edited, or lost a part."""
+    word, label = record.verdict.value, scenario_label(record)
+    why = f"the record's verdict is {word}, but none of its checks failed; measure it again"
+    return Case(
+        scenario=label, name=MEASURED, metric=MEASURED, file=record.scenario.file, line=None, status=Status.FAILED,
+        row=Row(scenario=label, metric=MEASURED, verdict=word, note=why), headline=why, properties={"verdict": word},
     )  # fmt: skip
 
 

@@ -137,7 +137,10 @@ class SeriesFile:
     def _write(self, spool: Spool) -> None:
         import duckdb
 
-        with tempfile.TemporaryDirectory(prefix="perfcheck-series-") as folder, replacing(self.path) as descriptor:
+        with (
+            tempfile.TemporaryDirectory(prefix="perfcheck-series-") as folder,
+            replacing(self.path, mode=None) as descriptor,
+        ):
             try:
                 with duckdb.connect(":memory:") as database:
                     database.execute(f"SET memory_limit='{_MEMORY}'; SET temp_directory='{folder}'; SET threads=1")

@@ -15,7 +15,7 @@ from textual.widgets import Input
 from perfcheck.errors import UsageError
 from perfcheck.screen import clock as clocks
 from perfcheck.screen import filtering
-from perfcheck.screen.bindings import KEY_BINDINGS
+from perfcheck.screen.bindings import IN_PROMPT, KEY_BINDINGS
 from perfcheck.screen.clock import Clock
 from perfcheck.screen.driver import ScreenDriver
 from perfcheck.screen.feed import Feed
@@ -257,9 +257,16 @@ class TopApp(App[None]):
         if not self.page and event.widget is self._pane("table") and self.view.point(event.y):
             self._draw()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Return whether a key's action is to be taken: while a text is typed, most keys are that text."""
+        del parameters
+        return not self._asked or action in IN_PROMPT
+
     def action_end(self) -> None:
         """End."""
         self.exit()
+
+    action_stop = action_end
 
     def action_page(self, name: str) -> None:
         """Show a page of text, or go back from it."""

@@ -253,4 +253,6 @@ class TableView:
             return "waiting for the first interval"
         if self.filter.conditions and self.of:
             return f"none of {self.of:,} passes the filter; / changes it, Esc removes it"
+        if self.hidden_closed:
+            return "all that were here ended in this interval; c shows them"
         return "no connection in this interval"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,15 +25,19 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644, durable: bool
 
 
 @contextmanager
-def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[int]:
+def replacing(path: Path, *, mode: int | None = 0o644, durable: bool = True) -> Iterator[int]:
     """Yield an open file that takes the path's place, once the block ends without an error and it is on the disk.
 
     It has no name until then, where the file system allows that: a writer that is killed leaves nothing.
+    `mode` None: that of the file whose place it takes, else what the umask leaves, as for any file that is written.
     """
-    descriptor, unfinished = _open_unfinished(path.parent)
+    if mode is None and path.is_file():
+        mode = stat.S_IMODE(path.stat().st_mode)
+    descriptor, unfinished = _open_unfinished(path.parent, 0o666 if mode is None else 0o600)
     try:
         yield descriptor
-        os.fchmod(descriptor, mode)
+        if mode is not None:
+            os.fchmod(descriptor, mode)
         if durable:
             os.fsync(descriptor)
         if unfinished is None:
@@ -49,16 +54,16 @@ def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterato
         sync_folder(path.parent)
 
 
-def _open_unfinished(folder: Path) -> tuple[int, Path | None]:
-    """Open a file without a name, or one with a name that says that it is unfinished."""
+def _open_unfinished(folder: Path, mode: int) -> tuple[int, Path | None]:
+    """Open a file without a name, or one with a name that says that it is unfinished; the umask takes from `mode`."""
     try:
-        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), None
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode), None
     except OSError as lacking:
         # EISDIR: a kernel that takes the flag for O_DIRECTORY.
         if lacking.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
             raise
-    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=folder)
-    return descriptor, Path(name)
+    unfinished = folder / f"{UNFINISHED}{os.urandom(6).hex()}"
+    return os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode), unfinished
 
 
 def _give_name(descriptor: int, path: Path) -> None:
@@ -112,7 +117,7 @@ def writing_report(path: Path) -> Iterator[BinaryIO]:
             yield stream
     else:
         with (
-            replacing(Path(os.path.realpath(path))) as descriptor,
+            replacing(Path(os.path.realpath(path)), mode=None) as descriptor,
             open(descriptor, "wb", closefd=False) as stream,
         ):
             yield stream

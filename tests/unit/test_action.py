@@ -202,6 +202,14 @@ def test_a_wrong_input_is_named(capsys: pytest.CaptureFixture[str], inputs: Mapp
     assert len(said.splitlines()) == 1
 
 
+def test_a_wrong_input_has_a_status_and_a_verdict_too(tmp_path: Path) -> None:
+    environ = environ_of(baseline="nonsense") | {"GITHUB_OUTPUT": str(tmp_path / "output")}
+    assert run(environ, perfcheck=never) == 2
+    outputs = outputs_in(tmp_path / "output")
+    assert set(outputs) == set(OUTPUTS)
+    assert (outputs["status"], outputs["verdict"], outputs["failed"]) == ("2", "ERROR", "0")
+
+
 def never(words: Sequence[str]) -> int:
     raise AssertionError(words)
 
@@ -256,6 +264,15 @@ def test_the_outputs(tmp_path: Path, status: int, records: Sequence[RunRecord], 
 def test_records_of_an_earlier_step_are_not_counted(tmp_path: Path) -> None:
     assert stepped(tmp_path, 1, regressed())["failed"] == "1"
     assert stepped(tmp_path, 0, make_record())["verdict"] == "PASS"
+
+
+def test_files_of_an_earlier_step_are_no_results_of_this_one(tmp_path: Path) -> None:
+    junit = tmp_path / "results/junit.xml"
+    stepped(tmp_path, 1, regressed())
+    junit.write_text("<testsuites/>")
+    outputs = stepped(tmp_path, 2)
+    assert (outputs["verdict"], outputs["records"], outputs["junit"]) == ("ERROR", "", "")
+    assert stepped(tmp_path, 0, make_record())["records"] == str(tmp_path / "results/records.jsonl")
 
 
 def test_what_root_wrote_is_handed_to_who_called_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,18 @@ from perfcheck.analyse.bucket_rows import quantiles
 from perfcheck.analyse.histogram import quantile
 from perfcheck.analyse.series import arrived_by, curves, whole_ticks
 from perfcheck.collect.base import histogram
-from perfcheck.model.observation import Arrival, Requests, Timings, TrafficReport
-from perfcheck.model.series import COUNT, VALUE, NamedSamples, Samples
+from perfcheck.model.flow import FlowKey, Protocol
+from perfcheck.model.observation import Arrival, FlowReport, Requests, Timings, TrafficReport
+from perfcheck.model.series import COUNT, FLOW, VALUE, FlowSamples, NamedSamples, Samples
 from perfcheck.model.traffic import Iperf3Spec, TrafficSpec
 
 EDGES = np.array(histogram.edges(histogram.RTT_BUCKETS))
+
+
+def _end(host: str, port: int) -> FlowKey:
+    return FlowKey(protocol=Protocol.TCP, host=host, local=host, local_port=port + 1, remote="x", remote_port=port + 1)
+
+
 ENTRIES = (TrafficSpec(name="bulk", iperf3=Iperf3Spec.model_validate({"from": "client", "to": "server"})),)
 counts = st.dictionaries(
     st.tuples(st.integers(0, 2), st.integers(0, 3)),
@@ -100,6 +107,37 @@ def test_rates_are_told_as_finely_as_the_generator_does() -> None:
     assert throughput.values == pytest.approx([40_000, 40_000, 120_000, 120_000])
     assert found["bulk", "app.requests_per_s"].values == pytest.approx([20, 20])
     assert found["client", "cpu.busy_pct"].t_ns.tolist() == [100 * 10**6, 300 * 10**6]
+
+
+LIVES = st.lists(st.tuples(st.integers(1, 99), st.integers(1, 100)), min_size=1, max_size=20)
+"""How many ms a connection lived within one interval of 100 ms, and for what share of it it had data to send."""
+
+
+@given(LIVES, LIVES)
+def test_what_limits_is_a_share_of_the_time_that_connections_lived(
+    now: list[tuple[int, int]], later: list[tuple[int, int]]
+) -> None:
+    """Of connections that are shorter than an interval no time counts in which they were not there."""
+    rows = np.zeros(len(now) + len(later), FLOW)
+    rows["flow"], rows["fresh"] = np.arange(len(rows)), 1
+    rows["tick"] = [0] * len(now) + [1] * len(later)
+    lived, share = np.array([*now, *later]).T
+    rows["until_ns"], rows["state_ns"][:, 0] = 1, lived * 10**6
+    rows["busy_jiffies"] = lived * share * 10  # of 1 us, so that nothing is rounded
+    ends = [FlowReport(sender=_end("client", port), receiver=_end("server", port)) for port in range(len(rows))]
+    flows = FlowSamples(
+        keys={port: pair.sender for port, pair in enumerate(ends)}, rows=lambda: iter([rows]), rtts=lambda: iter(()),
+        edges_us=tuple(EDGES.tolist()), jiffy_us=1,
+    )  # fmt: skip
+    report = TrafficReport(generator="iperf3", metrics={}, flows=tuple(ends), start_ns=0, end_ns=2 * 10**8)
+    samples = Samples(began_ns=0, ticks_ns=np.array([1, 2]) * 10**8, flows=(flows,))
+    found: dict[str, list[float]] = {}
+    for curve in curves(samples, ENTRIES, [report], []):
+        found.setdefault(curve.metric, []).extend(curve.values.tolist())
+    busy = [100 * sum(ms * part / 100 for ms, part in each) / sum(ms for ms, _ in each) for each in (now, later)]
+    assert found["tcp.limited_cwnd_pct"] == pytest.approx(busy)
+    parts = zip(*(found[f"tcp.limited_{name}_pct"] for name in ("rwnd", "sndbuf", "cwnd", "app")), strict=True)
+    assert [sum(each) for each in parts] == pytest.approx([100, 100])
 
 
 @given(st.lists(st.one_of(st.just(0), st.integers(1, 10**10)), min_size=1, max_size=40), st.integers(1, 99_999_999))

@@ -42,6 +42,16 @@ def test_records_of_several_files_are_one_report(
     assert capsys.readouterr().out.startswith("# Network performance of 3 scenarios")
 
 
+def test_a_run_that_is_in_several_files_is_one_run(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = written(tmp_path / "all.jsonl", failed_record(), run_record("third", 8))
+    assert main(["report", str(records), str(again), str(records), "--md", "-"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# Network performance of 3 scenarios")
+    assert [out.index(f'"run-{number}-') for number in (1, 2, 3)]
+
+
 def test_the_history_of_what_a_scenario_asserts_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from perfcheck.baseline import HistoryStore
 
@@ -61,6 +71,9 @@ def test_the_history_of_what_a_scenario_asserts_is_drawn(tmp_path: Path, capsys:
         (["--html", "-"], "only --md writes to standard output"),
         (["--html", "same", "--md", "same"], "two forms of the report cannot be written to one file"),
         (["--md", "a.md", "--history", "nowhere"], "--history: no history in nowhere"),
+        (["--html", "same.md", "--md", "./same.md"], "two forms of the report cannot be written to one file"),
+        (["--md", "runs.jsonl"], "runs.jsonl: the report would replace what it is made of; name another file"),
+        (["--html", "b.html", "--baseline-record", "./b.html"], "b.html: the report would replace what it is made of"),
         (["--html", "/proc/no/report.html"], "/proc/no/report.html: cannot write a report"),
         (["--md", "a.md", "--baseline-record", "nowhere.jsonl"], "nowhere.jsonl:1:1: cannot read run records"),
     ],
@@ -73,6 +86,18 @@ def test_an_error_is_one_line(
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1
     assert said in told[0]
+
+
+@pytest.mark.parametrize("options", [["--md", "a.jsonl"], ["--html", "./b.jsonl"], ["--html", "x", "--md", "x"]])
+def test_a_page_of_two_sides_replaces_neither_them_nor_itself(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = [written(tmp_path / name, run_record()).read_bytes() for name in ("a.jsonl", "b.jsonl")]
+    assert main(["compare", "a.jsonl", "b.jsonl", *options]) == 2
+    (told,) = capsys.readouterr().err.strip().splitlines()
+    assert "name another file" in told or "cannot be written to one file" in told
+    assert [(tmp_path / name).read_bytes() for name in ("a.jsonl", "b.jsonl")] == before
 
 
 def test_a_baseline_record_of_other_scenarios_is_refused(

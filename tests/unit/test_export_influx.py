@@ -198,6 +198,27 @@ def test_what_a_server_refuses_is_dropped_and_told(closing: list[_Server], statu
     assert says in " ".join(push.news())
 
 
+def test_what_refuses_every_interval_is_told_once_and_counted(closing: list[_Server]) -> None:
+    _, push = _pushed(closing, *[401] * 20)
+    for number in range(20):
+        push.put(number, f"m v={number} 1")
+    report = push.close()
+    assert (report.put, report.undelivered) == (20, 20)
+    (line,) = push.news()
+    assert line.endswith("refused interval number 0: HTTP 401")
+    assert "20 dropped (HTTP 401)" in told(report)
+
+
+def test_a_refusal_is_told_again_after_the_server_took_one(closing: list[_Server]) -> None:
+    _, push = _pushed(closing, 401, 204, 401, 403)
+    for number in range(4):
+        push.put(number, f"m v={number} 1")
+    push.close()
+    assert [line.rpartition("refused ")[2] for line in push.news()] == [
+        "interval number 0: HTTP 401", "interval number 2: HTTP 401", "interval number 3: HTTP 403",
+    ]  # fmt: skip
+
+
 def test_without_a_server_the_queue_is_bounded_and_putting_returns_at_once() -> None:
     push = InfluxPush(influx_server("http://127.0.0.1:9/w"), most_waiting=3, patience=QUICK)
     for number in range(100):

@@ -117,7 +117,24 @@ def test_verdicts_add_up(rows: list[list[Verdict]]) -> None:
     assert sorted(told) == sorted(case.row.verdict for case in every)
     failed = sum(case.status.value == "failed" for case in every)
     assert document.badge is not None
-    assert document.badge.text == (f"{failed} failed" if failed else "passed")
+    checks = "1 check" if failed == 1 else f"{failed} checks"
+    assert document.badge.text == (f"{checks} failed" if failed else "passed")
+
+
+def test_runs_of_one_scenario_are_told_apart_and_are_not_more_scenarios() -> None:
+    document = document_of(run_record(number=1), run_record(number=2), failed_record())
+    assert document.title == "Network performance of 3 runs of 2 scenarios"
+    assert "2 of 6 checks failed, in slow. 3 runs of 2 scenarios in all." in texts(document)
+    named = {row[0].text for row in table_with(section(document, "verdicts").blocks, "scenario").rows}
+    assert named == {"office (2026-01-02T03:04:01+00:00)", "office (2026-01-02T03:04:02+00:00)", "slow"}
+
+
+def test_a_record_that_failed_without_a_check_that_did_is_no_pass() -> None:
+    document = document_of(run_record(verdict=Verdict.REGRESSED))
+    assert "Nothing failed" not in texts(document)
+    assert document.badge is not None
+    assert document.badge.text == "1 check failed"
+    assert "the record's verdict is REGRESSED, but none of its checks failed; measure it again" in texts(document)
 
 
 def test_the_chain_and_the_evidence_are_told_apart_from_their_figures() -> None:

@@ -175,6 +175,19 @@ def test_only_lines_that_changed_are_drawn(monkeypatch: pytest.MonkeyPatch) -> N
     run_screen(test)
 
 
+def test_where_all_connections_ended_it_does_not_say_that_there_was_none() -> None:
+    async def test() -> None:
+        async with screen() as shown:
+            await shown.give(several(3, closed=np.ones(3, np.bool_)))
+            assert "3 connections" in shown.text
+            assert "no connection" not in shown.text
+            assert "all that were here ended in this interval; c shows them" in shown.text
+            await shown.press("c")
+            assert len(shown.rows) == 3
+
+    run_screen(test)
+
+
 def test_without_connections_it_says_so() -> None:
     async def test() -> None:
         async with screen() as shown:

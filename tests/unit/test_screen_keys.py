@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from live_intervals import flow_table
 from screen_frames import cursor, ports, run_screen, screen, several
+from textual.events import Key
+from textual.widgets import Input
 
 from perfcheck.screen.lines import width_of
 from perfcheck.screen.ring import Ring
@@ -115,6 +117,27 @@ def test_filters_are_typed_mended_and_removed() -> None:
             await shown.press("slash", "q", "escape")
             assert len(shown.rows) == 5, "Esc leaves the prompt and changes nothing"
 
+    run_screen(test)
+
+
+@pytest.mark.parametrize(("key", "text"), [("slash", "quic"), ("colon", "#1 s")])
+def test_what_is_typed_ahead_goes_into_the_prompt(key: str, text: str) -> None:
+    """Over a slow line many keys come at once: none of them is lost, sorts the rows, or ends the screen."""
+
+    async def test() -> None:
+        async with screen(several(5)) as shown:
+            keys = [Key(key, None), *(Key(names.get(each, each), each) for each in text)]
+            for one in keys:
+                shown.app.post_message(one)
+            await shown.pilot.pause()
+            await shown.pilot.pause()
+            assert shown.app.is_running
+            assert shown.app.query_one("#prompt", Input).value == text
+            assert "out ▼" in shown.pane("footer")[0]
+            await shown.press("ctrl+c")
+            assert shown.app._exit, "Ctrl-C ends the screen from a prompt, too"
+
+    names = {"#": "number_sign", " ": "space"}
     run_screen(test)
 
 

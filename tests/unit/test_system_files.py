@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -22,6 +23,18 @@ with replacing(Path(sys.argv[1])) as descriptor:
     os.write(descriptor, b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def opening(*, nameless: bool) -> AbstractContextManager[object]:
+    """Open as ever, or as on a file system without files that have no name."""
+    real = os.open
+
+    def opened(where: Path, flags: int, mode: int = 0o777) -> int:
+        if not nameless and flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(where, flags, mode)
+
+    return patch("perfcheck.system.files.os.open", opened)
 
 
 @pytest.mark.parametrize("old", [None, b"old"])
@@ -43,20 +56,34 @@ def test_a_file_is_replaced_with_its_mode_and_nothing_is_left_beside_it(
     path = tmp_path / "file"
     if old is not None:
         path.write_bytes(old)
-    real = os.open
-
-    def refuse(where: Path, flags: int, mode: int = 0o777) -> int:
-        if flags & os.O_TMPFILE == os.O_TMPFILE:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        return real(where, flags, mode)
-
-    opened = patch("perfcheck.system.files.os.open", real if nameless else refuse)
+    opened = opening(nameless=nameless)
     with opened, patch("perfcheck.system.files.os.fsync") as synced:
         replace_file(path, b"new", mode=0o640, durable=durable)
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o640
     assert list(tmp_path.iterdir()) == [path]
     assert synced.called is durable
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+@pytest.mark.parametrize(("old", "mode"), [(None, 0o600), (0o600, 0o600), (0o664, 0o664)])
+def test_a_report_is_readable_to_whom_the_user_lets_read(
+    tmp_path: Path, old: int | None, mode: int, nameless: bool
+) -> None:
+    """A private file stays private when a report takes its place, and a umask holds for what is new."""
+    path = tmp_path / "report.html"
+    if old is not None:
+        path.touch()
+        path.chmod(old)
+    before = os.umask(0o077)
+    try:
+        with opening(nameless=nameless):
+            write_report(path, b"new")
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == mode
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_error_in_the_block_leaves_the_old_file(tmp_path: Path) -> None:

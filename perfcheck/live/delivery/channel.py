@@ -67,7 +67,7 @@ class Channel:
         self._news: deque[str] = deque(maxlen=MOST_NEWS)
         self._keys: list[str] = []
         self._put = self._delivered = self._given_up = self._attempts = 0
-        self._why = ""
+        self._why = self._refused_for = ""
         self._down_since_s: float | None = None
         self._deadline_s: float | None = None
         self._asked_s = 0.0
@@ -89,7 +89,7 @@ class Channel:
             self._overflow(notice)
 
     def news(self) -> tuple[str, ...]:
-        """Return what happened since the last call: an outage, a recovery, a notice that was refused."""
+        """Return what happened since the last call: an outage, a recovery, a refusal that is new."""
         with self._changed:
             found = tuple(self._news)
             self._news.clear()
@@ -170,6 +170,7 @@ class Channel:
                 return  # it has been counted as undelivered
             self._queue.popleft()
             self._delivered += 1
+            self._refused_for = ""
             if self._down_since_s is not None:
                 lasted_s = time.monotonic() - self._down_since_s
                 self._down_since_s = None
@@ -187,7 +188,10 @@ class Channel:
             if problem.final:
                 notice = self._queue.popleft()
                 self._give_up(notice, str(problem))
-                self._news.append(f"{self._sender.label}: refused {self._what} {notice.key}: {problem}")
+                # A wrong token refuses every interval: once is enough, all are counted.
+                if self._refused_for != str(problem):
+                    self._refused_for = str(problem)
+                    self._news.append(f"{self._sender.label}: refused {self._what} {notice.key}: {problem}")
                 return 0
             if self._down_since_s is None:
                 self._down_since_s = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from perfcheck.live.alerts.alert import Alert, AlertState, alert_event
 from perfcheck.model.printable import ascii_json, printable
@@ -30,12 +30,17 @@ def notice_of(alert: Alert, *, tool: str, epoch_ns: int, number: int) -> Notice:
     )
 
 
+MOST_SAID: Final = 200
+"""Characters of a reason: what is no server of HTTP may answer anything, of any length."""
+
+
 class NotDelivered(Exception):  # noqa: N818 - a state, and no defect
     """An attempt failed; `final`: another one would fail, too. The text says why."""
 
     def __init__(self, why: str, *, final: bool = False) -> None:
         """Keep why; it may come from the other side and is made printable."""
-        super().__init__(printable(why))
+        shown = printable(why)
+        super().__init__(shown if len(shown) <= MOST_SAID else f"{shown[:MOST_SAID]}...")
         self.final = final
 
 

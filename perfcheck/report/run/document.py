@@ -14,7 +14,7 @@ from perfcheck.report.run.network import network_blocks
 from perfcheck.report.run.past import history_blocks
 from perfcheck.report.run.raw import raw_block
 from perfcheck.report.run.source import Given, Run, runs_of
-from perfcheck.report.run.summary import badge, lead
+from perfcheck.report.run.summary import badge, counted, lead
 from perfcheck.report.run.tables import metric_blocks
 from perfcheck.report.run.verdicts import all_cases, badge_of, own_cases
 from perfcheck.version import VERSION
@@ -30,7 +30,7 @@ def run_document(given: Given, *, step: Step | None = None) -> Document:
     for number, (run, budget) in enumerate(zip(runs, budgets(runs), strict=True)):
         if step is not None:
             step(run.label, number, len(runs))
-        sections.append(_section(run, budget, repeated=sum(other.label == run.label for other in runs) > 1))
+        sections.append(_section(run, budget))
     # What failed is read first.
     order = sorted(range(len(runs)), key=lambda place: not runs[place].failed)
     return Document(
@@ -51,19 +51,18 @@ def _verdicts(runs: Sequence[Run]) -> Iterator[Section]:
 def _title(runs: Sequence[Run]) -> str:
     if len(runs) == 1:
         return runs[0].label
-    return f"Network performance of {len(runs)} scenarios"
+    return f"Network performance of {counted(runs)}"
 
 
 def _subtitle(runs: Sequence[Run]) -> str:
     return runs[0].record.scenario.title if len(runs) == 1 else ""
 
 
-def _section(run: Run, budget: Budget, *, repeated: bool) -> Section:
+def _section(run: Run, budget: Budget) -> Section:
     record = run.record
-    of = f" ({record.started_at})" if repeated else ""
     intro = [Paragraph(text=record.scenario.title)] if record.scenario.title else []
     return Section(
-        anchor=run.anchor, title=f"{run.label}{of}", badge=badge_of(run), blocks=(*intro, *own_cases(run)),
+        anchor=run.anchor, title=run.title, badge=badge_of(run), blocks=(*intro, *own_cases(run)),
         sections=tuple(_parts(run, budget)),
     )  # fmt: skip
 

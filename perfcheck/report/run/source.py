@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -63,12 +64,13 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One scenario of the report."""
+    """One run of the report; `repeated`: there are others of the same scenario."""
 
     number: int
     source: Source
     cases: tuple[Case, ...]
     series: Recorded
+    repeated: bool = False
     alerts: Mapping[int, tuple[Alert, ...]] = field(default_factory=dict)
     no_alerts: str = ""
     baseline: Source | None = None
@@ -84,6 +86,11 @@ class Run:
     def label(self) -> str:
         """The scenario, with the values of its matrix point."""
         return scenario_label(self.record)
+
+    @property
+    def title(self) -> str:
+        """The scenario, with the time of the run where it needs that to be told from others."""
+        return f"{self.label} ({self.record.started_at})" if self.repeated else self.label
 
     @property
     def anchor(self) -> str:
@@ -119,8 +126,12 @@ def runs_of(given: Given) -> tuple[Run, ...]:
     """
     told = list(_paired(given))
     alerts = _alerts_of([source for source, _ in told])
+    often = Counter(scenario_label(source.record) for source, _ in told)
     return tuple(
-        _run(number, source, baseline, given, alerts[source.record.run_id])
+        replace(
+            _run(number, source, baseline, given, alerts[source.record.run_id]),
+            repeated=often[scenario_label(source.record)] > 1,
+        )
         for number, (source, baseline) in enumerate(told, start=1)
     )
 

@@ -27,9 +27,9 @@ def badge(runs: Sequence[Run]) -> Badge:
     """Return the verdict of the whole report."""
     counts = _counts(runs)
     if counts[Status.FAILED]:
-        return Badge(text=f"{counts[Status.FAILED]} failed", tone=Tone.BAD)
+        return Badge(text=f"{_checks(counts[Status.FAILED])} failed", tone=Tone.BAD)
     if counts[Status.ERROR]:
-        return Badge(text=f"{counts[Status.ERROR]} not measured", tone=Tone.BAD)
+        return Badge(text=f"{_checks(counts[Status.ERROR])} not measured", tone=Tone.BAD)
     return Badge(text="passed", tone=Tone.GOOD)
 
 
@@ -50,7 +50,7 @@ def lead(runs: Sequence[Run], notes: Sequence[str]) -> Iterator[Block]:
             summary=f"{len(doubtful)} of {of} have a bottleneck, and are as they are expected to be",
             blocks=(_limited(doubtful),),
         )  # fmt: skip
-    told = [f"{run.label}: {said}" for run in runs for said in remarks(run.record)[:1]]
+    told = [f"{run.title}: {said}" for run in runs for said in remarks(run.record)[:1]]
     if told:
         more = f"; {len(told) - _MOST_NAMED} more scenarios have remarks" if len(told) > _MOST_NAMED else ""
         yield Bullets(
@@ -62,12 +62,23 @@ def lead(runs: Sequence[Run], notes: Sequence[str]) -> Iterator[Block]:
     yield Facts(pairs=tuple(_facts(runs)))
 
 
+def counted(runs: Sequence[Run]) -> str:
+    """Return how many scenarios there are, and how many runs of them where those are more: `6 runs of 3 scenarios`."""
+    scenarios = len({run.label for run in runs})
+    told = f"{scenarios} scenario{'s' if scenarios != 1 else ''}"
+    return told if scenarios == len(runs) else f"{len(runs)} runs of {told}"
+
+
+def _checks(number: int) -> str:
+    return f"{number} check{'s' if number != 1 else ''}"
+
+
 def _counts(runs: Sequence[Run]) -> Counter[Status]:
     return Counter(case.status for run in runs for case in run.cases)
 
 
 def _sentence(runs: Sequence[Run], counts: Counter[Status]) -> str:
-    scenarios = f"{len(runs)} scenario{'s' if len(runs) != 1 else ''}"
+    scenarios = counted(runs)
     total = sum(counts.values())
     if not counts[Status.FAILED] and not counts[Status.ERROR]:
         skipped = f"; {counts[Status.SKIPPED]} could not be judged" if counts[Status.SKIPPED] else ""
@@ -75,7 +86,7 @@ def _sentence(runs: Sequence[Run], counts: Counter[Status]) -> str:
     parts = []
     for status, word in ((Status.FAILED, "failed"), (Status.ERROR, "could not be measured")):
         if counts[status]:
-            where = [run.label for run in runs if any(case.status is status for case in run.cases)]
+            where = [run.title for run in runs if any(case.status is status for case in run.cases)]
             parts.append(
                 f"{counts[status]} of {total} checks {word}" + (f", in {_named(where)}" if len(runs) > 1 else "")
             )
@@ -126,7 +137,7 @@ def _row(run: Run, same: Sequence[Case], *, differing: bool) -> tuple[Cell, ...]
     cause = run.record.diagnosis_of(case.metric)[0]
     unmeasured = case.status is Status.ERROR
     return (
-        Cell(text=run.label, anchor=run.anchor), Cell(text=_what(same), tone=Tone.BAD),
+        Cell(text=run.title, anchor=run.anchor), Cell(text=_what(same), tone=Tone.BAD),
         Cell(text="not judged, because it was not measured" if unmeasured else _cause(cause)),
         *([Cell(text=_differs(run))] if differing else []),
         Cell(text=_again(run) if unmeasured else _advice(run, cause)),
@@ -180,7 +191,7 @@ def _limited(runs: Sequence[Run]) -> Table:
     return Table(
         headings=("scenario", "limited by", "what to do"),
         rows=tuple(
-            (Cell(text=run.label, anchor=run.anchor), Cell(text=_cause(run.record.diagnosis[0])),
+            (Cell(text=run.title, anchor=run.anchor), Cell(text=_cause(run.record.diagnosis[0])),
              Cell(text=_advice(run, run.record.diagnosis[0])))
             for run in runs[:_MOST_FAILED]
         ),

@@ -48,8 +48,8 @@ def all_cases(runs: Sequence[Run]) -> Iterator[Block]:
     shown = pairs[:MOST_ROWS]
     headings = _ordered(headings_of([case.row for _, case in pairs]))
     rest = f" The first {MOST_ROWS} of {len(pairs):,} are here." if len(pairs) > MOST_ROWS else ""
-    passed = [(case.row, run.anchor) for run, case in shown if case.status is Status.PASSED]
-    others = [(case.row, run.anchor) for run, case in shown if case.status is not Status.PASSED]
+    passed = [(case.row, run) for run, case in shown if case.status is Status.PASSED]
+    others = [(case.row, run) for run, case in shown if case.status is not Status.PASSED]
     if len(passed) <= _SHOWN_PASSES:
         yield _table(headings, [*others, *passed], _MEANING + rest)
         return
@@ -92,18 +92,18 @@ def _ordered(headings: Sequence[str]) -> list[str]:
     return [*(one for one in _FIRST if one in headings), *(one for one in headings if one not in _FIRST)]
 
 
-def _table(headings: Sequence[str], rows: Sequence[tuple[Row, str | None]], caption: str) -> Table:
+def _table(headings: Sequence[str], rows: Sequence[tuple[Row, Run | None]], caption: str) -> Table:
     return Table(
         headings=tuple(headings),
-        rows=tuple(tuple(_cell(heading, text, row, anchor) for heading, text in zip(
+        rows=tuple(tuple(_cell(heading, text, row, run) for heading, text in zip(
             headings, row.cells(headings), strict=True
-        )) for row, anchor in rows),
+        )) for row, run in rows),
         numeric=frozenset(place for place, heading in enumerate(headings) if heading in _NUMERIC),
         caption=caption,
     )  # fmt: skip
 
 
-def _cell(heading: str, text: str, row: Row, anchor: str | None) -> Cell:
+def _cell(heading: str, text: str, row: Row, run: Run | None) -> Cell:
     if heading == "verdict":
         return Cell(text=text, tone=TONES.get(row.verdict, Tone.NEUTRAL))
-    return Cell(text=text, anchor=anchor if heading == "scenario" else None)
+    return Cell(text=text) if heading != "scenario" or run is None else Cell(text=run.title, anchor=run.anchor)
