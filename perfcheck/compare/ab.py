@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfcheck.compare.judge import wanted_metrics
-from perfcheck.compare.metric import margin_of
+from perfcheck.compare.metric import margin_of, possible_pct, share_pct
 from perfcheck.compare.pairs import LOOKS, Answer, Margins, Sequel, settle
 from perfcheck.compare.ranks import Floats
 from perfcheck.model.catalogue_of import catalogue_of
@@ -80,14 +80,14 @@ def compare_pairs(
         margins = Margins(worse=margin.amount, better=margin.amount)
         found = settle((sign * (after - before)).tolist(), margins)
     answer = _without_direction(spec, found.answer, explicit=tolerance_pct is not None)
-    scale = _Scale(logs=logs, sign=sign, centre=centre)
+    scale = _Scale(logs=logs, sign=sign, centre=centre, values=(before, after))
     smallest = margins.worse + found.shift - found.low
     comparison = ComparisonRecord(
         metric=spec.name,
         unit=spec.unit,
         baseline=centre,
         current=float(np.median(after)),
-        change_pct=scale.pct(found.shift),
+        change_pct=scale.change_pct(found),
         interval_pct=scale.interval_pct(found),
         detectable_pct=scale.size_pct(smallest),
         detectable=smallest if not logs and math.isfinite(smallest) else None,
@@ -106,16 +106,21 @@ class _Scale:
     logs: bool
     sign: float
     centre: float
+    values: tuple[Floats, Floats]
 
     def pct(self, worsening: float) -> float | None:
-        """Return the change in per cent, in the metric's own direction."""
+        """Return the change in per cent, in the metric's own direction; None where it is beyond all numbers."""
         if not math.isfinite(worsening):
             return None
-        if self.logs:
-            return 100 * math.expm1(self.sign * worsening)
-        if not self.centre:
-            return None if worsening else 0.0
-        return 100 * self.sign * worsening / abs(self.centre)
+        if not self.logs:
+            return share_pct(self.sign * worsening, self.centre)
+        with np.errstate(over="ignore"):
+            found = 100 * float(np.expm1(self.sign * worsening))
+        return found if math.isfinite(found) else None
+
+    def change_pct(self, found: Sequel) -> float | None:
+        """Return the estimate of the change in per cent."""
+        return possible_pct(self.pct(found.shift), *self.values)
 
     def size_pct(self, worsening: float) -> float | None:
         """Return the size of a change for the worse in per cent."""
@@ -124,7 +129,7 @@ class _Scale:
 
     def interval_pct(self, found: Sequel) -> tuple[float, float] | None:
         """Return the interval in per cent, lower end first."""
-        ends = [self.pct(end) for end in (found.low, found.high)]
+        ends = [possible_pct(self.pct(end), *self.values) for end in (found.low, found.high)]
         known = sorted(end for end in ends if end is not None)
         return (known[0], known[1]) if len(known) == 2 else None
 

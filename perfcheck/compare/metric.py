@@ -71,9 +71,9 @@ def compare_metric(
         unit=spec.unit,
         baseline=centre,
         current=float(median(current)),
-        change_pct=_pct(float(found.shift), centre),
-        interval_pct=_interval_pct(found, centre),
-        detectable_pct=_pct(margin.amount + reach, abs(centre)),
+        change_pct=possible_pct(share_pct(float(found.shift), centre), *sessions, current),
+        interval_pct=_interval_pct(found, centre, (*sessions, current)),
+        detectable_pct=share_pct(margin.amount + reach, abs(centre)),
         detectable=margin.amount + reach if math.isfinite(reach) else None,
         margin_pct=margin.pct,
         verdict=verdict,
@@ -102,7 +102,7 @@ def with_confirmation(
     amount = max(margin.amount + reach, compared.detectable)
     needed = _runs_needed(sessions, current, found, margin, compared.verdict)
     return compared.model_copy(
-        update={"detectable": amount, "detectable_pct": _pct(amount, abs(centre)), "runs_needed": needed}
+        update={"detectable": amount, "detectable_pct": share_pct(amount, abs(centre)), "runs_needed": needed}
     )
 
 
@@ -148,17 +148,28 @@ def _reach(found: Estimate, worse: tuple[int, ...]) -> float:
     return max(sides[sign] for sign in worse or (1, -1))
 
 
-def _pct(amount: float, centre: float) -> float | None:
-    """Return an amount in per cent of the baseline; None where that is 0 or the amount has no bound."""
+def share_pct(amount: float, centre: float) -> float | None:
+    """Return an amount in per cent of the baseline; None where that is 0 or there is no bound."""
     if not math.isfinite(amount):
         return None
     if not centre:
         return None if amount else 0.0
-    return 100 * amount / abs(centre)
+    found = 100 * amount / abs(centre)
+    return found if math.isfinite(found) else None
 
 
-def _interval_pct(found: Estimate, centre: float) -> tuple[float, float] | None:
-    low, high = _pct(float(found.low), centre), _pct(float(found.high), centre)
+def possible_pct(change_pct: float | None, *values: Floats) -> float | None:
+    """Return a change of these values in per cent: what is never negative cannot fall by more than all of it.
+
+    Differences of single values may be larger than the value that they are per cent of, a median.
+    """
+    if change_pct is None or any(part.min() < 0 for part in values if part.size):
+        return change_pct
+    return max(change_pct, -100.0)
+
+
+def _interval_pct(found: Estimate, centre: float, values: Sequence[Floats]) -> tuple[float, float] | None:
+    low, high = (possible_pct(share_pct(float(end), centre), *values) for end in (found.low, found.high))
     return None if low is None or high is None else (low, high)
 
 

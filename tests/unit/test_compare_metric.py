@@ -135,6 +135,22 @@ def test_the_order_of_runs_does_not_matter(before: list[list[float]], after: lis
     assert left.detectable_pct == pytest.approx(right.detectable_pct)
 
 
+@given(st.lists(st.lists(st.floats(0, 1e9), min_size=1, max_size=6), min_size=1, max_size=4),
+       st.lists(st.floats(0, 1e9), min_size=3, max_size=8))  # fmt: skip
+@example([[1.0, 1.0, 1000.0, 1000.0]], [0.0, 0.0, 0.0])
+def test_what_is_never_negative_falls_by_no_more_than_all_of_it(before: list[list[float]], after: list[float]) -> None:
+    found = compare_metric(spec(), before, after)
+    low, high = found.interval_pct or (0.0, 0.0)
+    assert low >= -100
+    assert found.change_pct is None or found.change_pct >= -100
+    assert low <= high
+
+
+def test_what_may_be_negative_may_fall_by_more() -> None:
+    found = compare_metric(spec(), [[10.0] * 6], [-20.0] * 6)
+    assert found.change_pct == -300
+
+
 @given(sessions, runs, st.integers(-20, 20))
 def test_the_unit_does_not_matter(before: list[list[float]], after: list[float], power: int) -> None:
     scale = 2.0**power

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perfcheck.compare.ab import compare_pairs, judge_pairs, pairs_wanted
@@ -107,6 +107,17 @@ def test_a_regression_of_a_ratio_with_its_figures() -> None:
     assert found.interval_pct == pytest.approx((20.0, 20.0))
     assert found.detectable_pct == pytest.approx(5.0)
     assert found.baseline == pytest.approx(100, rel=0.002)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e9)), min_size=9, max_size=20))
+@example([(0.0, 0.0)] * 4 + [(1.0, 0.0)] * 5 + [(1000.0, 0.0)] * 5)
+def test_what_is_never_negative_falls_by_no_more_than_all_of_it(pairs: list[tuple[float, float]]) -> None:
+    before, after = zip(*pairs, strict=True)
+    for direction in Direction:
+        found, _ = compare_pairs(spec(direction), before, after)
+        low, high = found.interval_pct or (0.0, 0.0)
+        assert -100 <= low <= high
+        assert found.change_pct is None or found.change_pct >= -100
 
 
 @pytest.mark.parametrize(
