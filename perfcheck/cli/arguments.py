@@ -12,7 +12,7 @@ from perfcheck.cli.bisect_arguments import add_bisect
 from perfcheck.cli.calibration import calibrate
 from perfcheck.cli.diagnosing import NO_LIMIT, diagnose
 from perfcheck.cli.faults import list_faults, run_faults, write_fault
-from perfcheck.cli.formats import FORMATS
+from perfcheck.cli.formats import FORMATS, require_files_apart
 from perfcheck.cli.history import history
 from perfcheck.cli.kernel_arguments import add_kernel_commands
 from perfcheck.cli.report_arguments import add_report
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the arguments; argparse itself ends with status 2 on wrong usage."""
-    return parser_of_all().parse_args(list(argv))
+    arguments = parser_of_all().parse_args(list(argv))
+    require_files_apart(arguments)
+    return arguments
 
 
 def parser_of_all() -> Parser:

@@ -204,8 +204,7 @@ def compare(arguments: argparse.Namespace) -> int:
     verdicts = []
     tell = teller_of(arguments)
     outputs = Outputs(_reports(console_of(arguments), arguments, (), len(set(before) & set(after))))
-    files = (arguments.baseline, arguments.current)
-    page = ComparisonPage(_page_targets(arguments), names=(str(files[0]), str(files[1])), reads=files)
+    page = ComparisonPage(_page_targets(arguments), names=(str(arguments.baseline), str(arguments.current)))
     folders = (arguments.baseline.parent, arguments.current.parent)
     with ExitStack() as stack:
         stack.enter_context(page)

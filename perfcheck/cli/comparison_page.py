@@ -24,15 +24,9 @@ class ComparisonPage:
     Entering raises UsageError for a file that cannot be written. `problems` are what could not be written after all.
     """
 
-    def __init__(
-        self, targets: Sequence[Target], *, names: tuple[str, str] = ("", ""), reads: Sequence[Path] = ()
-    ) -> None:
-        """Take the files with their forms (None: by the name), and what A and B are where the records do not say it.
-
-        `reads` are the files of the records: no page takes the place of one.
-        """
+    def __init__(self, targets: Sequence[Target], *, names: tuple[str, str] = ("", "")) -> None:
+        """Take the files with their forms (None: by the name), and what A and B are where the records do not say it."""
         self._targets = targets
-        self._reads = reads
         self._names = names
         self._compared: list[Compared] = []
         self.problems: list[str] = []
@@ -40,9 +34,8 @@ class ComparisonPage:
     def __enter__(self) -> Self:
         """Check that all files can be written: minutes of measuring may follow."""
         if self._targets:
-            from perfcheck.report.write import require_apart, require_possible
+            from perfcheck.report.write import require_possible
 
-            require_apart([path for path, _ in self._targets], self._reads)
             for path, form in self._targets:
                 require_possible(path, form)
         return self

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from perfcheck.errors import UsageError
 from perfcheck.output.terminal import console_for
+from perfcheck.system.apart import require_apart
 from perfcheck.system.printing import complain, say
 
 STDOUT: Final = Path("-")
@@ -20,6 +21,22 @@ CONSOLE: Final = "console"
 KTAP: Final = "ktap"
 FORMATS: Final = (CONSOLE, KTAP)
 """What `--output` takes, the default first."""
+
+
+_WRITTEN: Final = ("json", "junit", "series", "events", "prometheus_textfile", "report", "html", "md", "pdf")
+_READ: Final = ("files", "file", "records", "baseline", "current", "baseline_record")
+
+
+def require_files_apart(arguments: argparse.Namespace) -> None:
+    """Raise UsageError where two options of a command write to one file, or to a file that it reads."""
+    given = vars(arguments)
+    written = {f"--{name.replace('_', '-')}": given.get(name) for name in _WRITTEN}
+    read = [each for name in _READ for each in _paths(given.get(name))]
+    require_apart({option: path for option, path in written.items() if isinstance(path, Path)}, read)
+
+
+def _paths(value: object) -> list[Path]:
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, Path)]
 
 
 def console_of(arguments: argparse.Namespace) -> Console:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from perfcheck.baseline import HistoryStore
+from perfcheck.cli.formats import STDOUT
 from perfcheck.errors import UsageError
 from perfcheck.model.history import Series
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
@@ -17,10 +18,9 @@ from perfcheck.output import read_records
 from perfcheck.output.rows import scenario_label
 from perfcheck.report.history.story import Story
 from perfcheck.report.run import Given, Source, run_document
-from perfcheck.report.write import Form, content_of, require_apart, require_possible, write_report
+from perfcheck.report.write import Form, content_of, require_possible, write_report
 from perfcheck.system.printing import complain, say
 
-STDOUT: Final = Path("-")
 _MOST_HISTORIES: Final = 8
 """Metrics of one scenario whose history is looked up."""
 _MOST_LISTED: Final = 5
@@ -62,8 +62,6 @@ def _wanted(arguments: argparse.Namespace) -> dict[Form, Path]:
     for form, path in found.items():
         if path == STDOUT and form is not Form.MARKDOWN:
             raise UsageError("only --md writes to standard output ('-'); name a file for the other forms")
-    baseline = arguments.baseline_record
-    require_apart(list(found.values()), [*arguments.records, *([baseline] if baseline is not None else [])])
     return found
 
 

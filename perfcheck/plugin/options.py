@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pytest
 
 from perfcheck.plugin.ini import Option, from_file, mistake, parsed
-from perfcheck.plugin.report_path import possible_report
+from perfcheck.plugin.report_path import possible_report, require_own_files
 
 if TYPE_CHECKING:
     from perfcheck.runner.keeping import Keep
@@ -277,6 +277,7 @@ def read(config: pytest.Config) -> PluginOptions:
         time=_time(chosen),
     )
     _refuse_idle(chosen, found)
+    require_own_files({each.flags[0]: chosen.path(each) for each in (JSON, TEXTFILE, EVENTS, SERIES, REPORT)})
     return found
 
 

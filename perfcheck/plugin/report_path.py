@@ -1,7 +1,8 @@
-"""Checks the path of `--perfcheck-report` before anything is measured."""
+"""Checks the paths that options name before anything is measured."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,14 @@ def possible_report(path: Path | None, option: str) -> Path | None:
     except UsageError as error:
         raise pytest.UsageError(f"{option}: {error}") from None
     return path
+
+
+def require_own_files(written: Mapping[str, Path | None]) -> None:
+    """Raise pytest.UsageError where two options, by their names, write to one file."""
+    from perfcheck.errors import UsageError
+    from perfcheck.system.apart import require_apart
+
+    try:
+        require_apart(written)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None

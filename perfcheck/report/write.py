@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -43,19 +42,6 @@ def require_possible(path: Path, form: Form | None = None) -> None:
         files.require_report_writable(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot write a report: {error.strerror}") from error
-
-
-def require_apart(written: Sequence[Path], read: Iterable[Path] = ()) -> None:
-    """Raise UsageError where a report would take the place of another one, or of a file that it is made of."""
-    kept = {path.resolve() for path in read}
-    seen: set[Path] = set()
-    for path in written:
-        place = path.resolve()
-        if place in kept:
-            raise UsageError(f"{path}: the report would replace what it is made of; name another file")
-        if place in seen:
-            raise UsageError(f"{path}: two forms of the report cannot be written to one file")
-        seen.add(place)
 
 
 def write_report(document: Document, path: Path, form: Form | None = None) -> None:

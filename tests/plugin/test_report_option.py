@@ -62,3 +62,9 @@ def test_nothing_is_left_in_the_temporary_folder(suite: Suite, monkeypatch: pyte
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     suite.run("--perfcheck-report", "report.md").assert_outcomes(passed=2)
     assert [path.name for path in folder.iterdir() if path.name.startswith("perfcheck")] == []
+
+
+def test_two_options_do_not_write_to_one_file(suite: Suite) -> None:
+    result = suite.run("--perfcheck-json", "report.html", "--perfcheck-report", "report.html")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--perfcheck-report *report.html: --perfcheck-json writes to the same file*"])

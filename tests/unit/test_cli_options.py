@@ -144,3 +144,33 @@ def test_a_wrong_side_is_told_with_its_option(capsys: pytest.CaptureFixture[str]
         arguments.parse(("ab", "x.yaml", "--a", "file", "--b", "bbr"))
     assert ended.value.code == 2
     assert "argument --b: a side is one of: file (as the file says)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run x.yaml --json a --report ./a", "--report a: --json writes to the same file; name another file"),
+        ("run x.yaml --series b.parquet --events b.parquet", "--events b.parquet: --series writes to the same file"),
+        ("run x.yaml --junit x.yaml", "--junit x.yaml: would take the place of a file that is read"),
+        (
+            "ab x.yaml --a file --b file --json a.html --report a.html",
+            "--report a.html: --json writes to the same file",
+        ),
+        ("compare one.jsonl two.jsonl --md two.jsonl", "--md two.jsonl: would take the place of a file that is read"),
+        ("compare one.jsonl two.jsonl --html a --pdf a", "--pdf a: --html writes to the same file"),
+    ],
+)
+def test_a_file_is_written_by_one_option_and_never_where_it_is_read(
+    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.yaml", "two.jsonl"):
+        Path(name).write_text("kept")
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err.startswith(f"perfcheck: {said}")
+    assert {Path(name).read_text() for name in ("x.yaml", "two.jsonl")} == {"kept"}
+
+
+@pytest.mark.parametrize("words", ["run x --json /dev/null --junit /dev/null", "run x --json - --report a.md"])
+def test_devices_and_standard_output_take_more_than_one(words: str) -> None:
+    assert arguments.parse(words.split()).json is not None
