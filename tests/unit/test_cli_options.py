@@ -171,6 +171,13 @@ def test_a_file_is_written_by_one_option_and_never_where_it_is_read(
     assert {Path(name).read_text() for name in ("x.yaml", "two.jsonl")} == {"kept"}
 
 
+def test_names_that_cannot_be_are_told_where_they_are_opened(tmp_path: Path) -> None:
+    loop, long = tmp_path / "loop", tmp_path / ("x" * 300)
+    loop.symlink_to(loop)
+    given = arguments.parse(["run", str(loop), "--json", str(long), "--junit", str(loop / "a")])
+    assert given.json == long
+
+
 @pytest.mark.parametrize("words", ["run x --json /dev/null --junit /dev/null", "run x --json - --report a.md"])
 def test_devices_and_standard_output_take_more_than_one(words: str) -> None:
     assert arguments.parse(words.split()).json is not None
