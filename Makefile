@@ -109,17 +109,17 @@ part-types:
 	$(VENV)/bin/mypy --num-workers 2
 
 part-unit:
-	$(UNIT) -n 2 tests/unit
+	$(UNIT) -n 3 tests/unit
 
 part-plugin:
-	$(UNIT) -n 2 tests/plugin --ignore=$(WORKERS)
+	$(UNIT) -n 3 tests/plugin --ignore=$(WORKERS)
 
 part-xdist:
 	$(UNIT) $(WORKERS)
 
 # A module at a time: its tests share what they set up.
 part-beside:
-	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -n 3 --dist loadfile -m beside tests/kernel --durations=5
+	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -n 4 --dist loadfile -m beside tests/kernel --durations=5
 
 # Nothing may run beside the other kernel tests.
 part-kernel:
@@ -154,8 +154,11 @@ bench-perfctl: setup
 
 bench-screen: setup
 	$(BENCH_PYTHON) tests/bench/screen_cost.py $(BENCH)
+
 bench-prometheus: setup
 	$(PYTHON) tests/bench/prometheus_scrape.py $(BENCH)
+	$(BENCH_PYTHON) tests/bench/perfctl_many_flows.py --scrape
+	$(BENCH_PYTHON) tests/bench/perfctl_many_flows.py --scrape -- --labels connection
 
 bench-detail: setup
 	$(BENCH_PYTHON) tests/bench/bench_detail.py

@@ -1,15 +1,18 @@
 """What `perfctl tcp --interval 1s` takes of a CPU with thousands of open connections, and how soon it says something.
 
-    python tests/bench/perfctl_many_flows.py [--flows N] [--active N] [--seconds N] [--profile FILE] [-- OPTION...]
+    python tests/bench/perfctl_many_flows.py [--flows N] [--active N] [--seconds N] [--profile FILE] [--scrape]
+        [-- OPTION...]
 
 Two hosts of a lab, between which this process holds connections open; some of them carry a small request and answer
 ten times a second. perfctl watches the client. What follows `--` goes to perfctl. `--profile` runs it by cProfile.
+`--scrape` has Prometheus' endpoint of `perfctl observe` asked twice a second instead.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import resource
 import select
 import socket
@@ -17,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,6 +36,7 @@ from perfcheck.testing import make_scenario
 
 PORT: Final = 7000
 TURN_S: Final = 0.1
+SCRAPED_EACH_S: Final = 0.5
 REQUEST: Final = bytes(200)
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PERFCTL: Final = (sys.executable, "-m", "perfcheck.cli.perfctl")
@@ -45,6 +50,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--command", default="tcp", help="another one than tcp")
     parser.add_argument("--profile", type=Path)
+    parser.add_argument("--scrape", action="store_true")
     parser.add_argument("options", nargs="*")
     args = parser.parse_args()
     raise_limit(args.flows)
@@ -57,7 +63,10 @@ def main() -> int:
         open_ones = stack.enter_context(opened(client, server, args.flows))
         stack.enter_context(talking(open_ones[: args.active]))
         there = len(client.run(["ss", "-Htn"]).stdout.splitlines())
-        watch(client, args.command, args.seconds, args.options, there, args.profile)
+        if args.scrape:
+            scrape(client, args.seconds, args.options, there)
+        else:
+            watch(client, args.command, args.seconds, args.options, there, args.profile)
     return 0
 
 
@@ -159,6 +168,40 @@ def watch(
         line for line in text if " connections (" in line or line.startswith(("left out", "summary", "  ", "perfctl"))
     ]
     print("".join(line for line in told if not line.startswith("  and")), end="")
+
+
+def scrape(client: Host, seconds: int, options: Sequence[str], there: int) -> None:
+    """Ask the endpoint again and again, and print how long it took to answer."""
+    argv = [*PERFCTL, "observe", "--output", "prometheus", "--listen", "127.0.0.1:0", "--netns", client.netns_path]
+    with subprocess.Popen([*argv, *options], stderr=subprocess.PIPE, text=True) as perfctl:
+        assert perfctl.stderr is not None
+        found = re.search(r"http://\S+/metrics", perfctl.stderr.readline())
+        assert found is not None
+        wait_until(lambda: counted(asked(found[0])[1]) >= there, timeout_s=30)
+        begin, begin_cpu_s, took = time.monotonic(), cpu_s(perfctl.pid), []
+        while time.monotonic() < begin + seconds:
+            answered_s, text = asked(found[0])
+            took.append(1e3 * answered_s)
+            time.sleep(SCRAPED_EACH_S)
+        used = (cpu_s(perfctl.pid) - begin_cpu_s) / (time.monotonic() - begin)
+        perfctl.terminate()
+    order = sorted(took)
+    print(f"{len(took)} scrapes: p50 {order[len(order) // 2]:.1f} ms, max {order[-1]:.1f} ms, {len(text) / 1e3:.1f} kB")
+    print(f"{100 * used:.1f} % of one CPU; connections by ss: {there}, by the endpoint: {counted(text):.0f}")
+
+
+def asked(address: str) -> tuple[float, str]:
+    """Return how long one scrape takes, in seconds, and what it gives."""
+    begin = time.monotonic()
+    with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - our own endpoint
+        text = answer.read().decode()
+    return time.monotonic() - begin, text
+
+
+def counted(text: str) -> float:
+    """Return how many connections the endpoint tells of."""
+    found = re.search(r"^perfctl_tcp_connections(?:{[^}]*})? (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 def cpu_s(pid: int) -> float:

@@ -195,10 +195,10 @@ def _kill_writers(root: Path, rounds: int) -> None:
     assert not list(root.rglob(f"{UNFINISHED}*"))
 
 
-def test_200_killed_writers_lose_and_spoil_nothing() -> None:
+def test_80_killed_writers_lose_and_spoil_nothing() -> None:
     context = multiprocessing.get_context("forkserver")
     with folder_in_memory() as folder:
-        process = context.Process(target=_kill_writers, args=(folder, 200))
+        process = context.Process(target=_kill_writers, args=(folder, 80))
         process.start()
         process.join(180)
         assert process.exitcode == 0

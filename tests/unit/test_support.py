@@ -7,6 +7,7 @@ import importlib.util
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,14 @@ SHARED: Final = frozenset({"support", "distros", "bench"})
 """The folders that pytest finds modules of other folders in: `pythonpath` in pyproject.toml."""
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imported(path: Path) -> Iterator[str]:
     """Yield the first name of each module that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -63,7 +69,7 @@ def test_programs_in_texts_of_the_tests_import_what_is_there() -> None:
     """A linter does not see into the programs that tests give to another Python."""
     found = set()
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found |= {(path.name, *each.groups()) for each in EMBEDDED.finditer(node.value)}
     assert found

@@ -56,7 +56,7 @@ def bottleneck_blocks(run: Run) -> Iterator[Block]:
         yield Fold(summary="where the instructions go", blocks=(lines,), printed=False)
     if record.account:
         yield Fold(
-            summary=f"the decision tree: {len(record.account)} answers, in the order in which they were asked",
+            summary=f"the decision tree, in the order in which it asked; answers: {len(record.account)}",
             blocks=(
                 Paragraph(
                     text="Each line is a question with its answer and the figures that decided it; a question below "

@@ -65,7 +65,7 @@ def network_blocks(run: Run) -> Iterator[Block]:
         )  # fmt: skip
         proved = sum(link.proof is not None for link in links)
         yield Fold(
-            summary=f"proof: {proved} of {len(links)} links measured before the traffic, as asked",
+            summary=f"proof: links measured before the traffic, as asked: {proved} of {len(links)}",
             blocks=(table,),
             printed=False,
         )

@@ -47,7 +47,7 @@ def lead(runs: Sequence[Run], notes: Sequence[str]) -> Iterator[Block]:
     elif doubtful:
         of = "the others" if failed else f"{len(runs)} scenarios"
         yield Fold(
-            summary=f"{len(doubtful)} of {of} have a bottleneck, and are as they are expected to be",
+            summary=f"passed with a bottleneck: {len(doubtful)} of {of}",
             blocks=(_limited(doubtful),),
         )  # fmt: skip
     told = [f"{run.title}: {said}" for run in runs for said in remarks(run.record)[:1]]

@@ -56,7 +56,7 @@ def all_cases(runs: Sequence[Run]) -> Iterator[Block]:
     if others:
         yield _table(headings, others, _MEANING + rest)
     yield Fold(
-        summary=f"{len(passed)} checks passed",
+        summary=f"checks that passed: {len(passed)}",
         blocks=(_table(headings, passed, "" if others else _MEANING + rest),), printed=False,
     )  # fmt: skip
 
