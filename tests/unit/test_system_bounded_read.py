@@ -56,7 +56,7 @@ def test_nothing_is_waited_for(tmp_path: Path) -> None:
         listener.bind(str(tmp_path / "socket"))
         with pytest.raises(UnreadableFile, match="not a regular file"):
             read_bounded(tmp_path / "socket", LIMIT)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.skipif(not os.access("/proc/kmsg", os.R_OK) or os.getuid() != 0, reason="the kernel's log needs root")
@@ -64,7 +64,7 @@ def test_a_regular_file_that_waits_for_news_is_not_waited_for() -> None:
     begin = time.monotonic()
     with pytest.raises(UnreadableFile):
         read_bounded("/proc/kmsg", 10)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize(
