@@ -56,7 +56,7 @@ class Server:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 answer = server.answer
                 if answer == "hang":
-                    server.goes.wait(5)
+                    server.goes.wait(20)
                     return
                 if answer == "drip":
                     self._drip()

@@ -73,7 +73,8 @@ class Deliveries:
                 _check(target)
         self._tool = tool
         self._spill = _Spill(spill_folder)
-        self._keeping = Channel(self._spill, most_waiting=most_waiting) if targets else None
+        # What one target's short queue has no room for may come all at once.
+        self._keeping = Channel(self._spill, most_waiting=max(most_waiting, MOST_WAITING)) if targets else None
         self._channels = tuple(
             self._channel(_sender_of(target), most_waiting, patience) for target in dict.fromkeys(targets)
         )
