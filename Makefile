@@ -109,17 +109,17 @@ part-types:
 	$(VENV)/bin/mypy --num-workers 2
 
 part-unit:
-	$(UNIT) -n 3 tests/unit
+	$(UNIT) -n 2 tests/unit
 
 part-plugin:
-	$(UNIT) -n 3 tests/plugin --ignore=$(WORKERS)
+	$(UNIT) -n 2 tests/plugin --ignore=$(WORKERS)
 
 part-xdist:
 	$(UNIT) $(WORKERS)
 
 # A module at a time: its tests share what they set up.
 part-beside:
-	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -n 4 --dist loadfile -m beside tests/kernel --durations=5
+	PERFCHECK_REQUIRE_KERNEL=1 $(UNIT) -n 2 --dist loadfile -m beside tests/kernel --durations=5
 
 # Nothing may run beside the other kernel tests.
 part-kernel:

@@ -25,17 +25,19 @@ REQUIRE_ALL_VARIABLE: Final = "PERFCHECK_REQUIRE_ALL"
 """At 1 a test that is skipped has failed: the kernel is one that has it all."""
 HERE: Final = Path(__file__).parent
 ALONE: Final = frozenset({
-    # Times and rates held against bounds that a neighbour's work breaks.
+    # Times, rates and counts within them, held against bounds that a neighbour's work breaks.
     "test_collect_budget", "test_collect_cpu", "test_collect_events", "test_collect_nic", "test_collect_socket",
-    "test_cost", "test_guest_turns", "test_known_latency", "test_known_slow_start", "test_known_sums",
-    "test_links_netem", "test_links_queues", "test_links_relay",
+    "test_cost", "test_docs_applications", "test_grafana_dashboards", "test_guest_turns", "test_known_latency",
+    "test_known_slow_start", "test_known_sums", "test_links_netem", "test_links_proof", "test_links_queues",
+    "test_links_relay", "test_perfctl_hist", "test_perfctl_observe_live", "test_phases_sources",
+    "test_traffic_load_reports",
     # Builds that may fail for one reason alone.
     "test_only_the_scenario", "test_phases", "test_regressions_fail_the_build",
     # They look at the whole machine, or take all of it.
     "test_collect_ip_conntrack", "test_cost_ab", "test_ebpf_compile", "test_guest_measures", "test_in_a_guest",
     "test_kill_campaign",
 })  # fmt: skip
-"""Modules that nothing may run beside. All others pass on a machine whose CPUs have several tasks each."""
+"""Modules that nothing may run beside. All others pass where each CPU has two tasks."""
 
 
 @pytest.hookimpl(tryfirst=True)
