@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,22 @@ def test_words_of_the_command_line_are_shown_escaped(capsys: pytest.CaptureFixtu
     told = capsys.readouterr().err
     assert "\x1b" not in told
     assert "\n::" not in told
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_signal_takes_nothing_of_what_is_written(unbuffered: str) -> None:
+    program = (
+        "import signal\n"
+        "from perfcheck.system.printing import prepare_streams, say_json\n"
+        "prepare_streams()\n"
+        "signal.signal(signal.SIGALRM, lambda *_: None)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)\n"
+        "say_json('x' * 1_000_000)\n"
+        "say_json('end')\n"
+    )
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        time.sleep(1)  # the pipe is full, and signals come
+        assert process.stdout.read() == b"x" * 1_000_000 + b"\nend\n"
+    assert process.returncode == 0
