@@ -45,21 +45,10 @@ def say_json(text: str) -> None:
 
 
 def prepare_streams() -> None:
-    """Let the standard streams take every character, and all of a text: what their encoding lacks is an escape.
-
-    Without buffers (PYTHONUNBUFFERED) Python loses the rest of a text whose writing a signal interrupts.
-    """
-    sys.stdout, sys.stderr = _whole(sys.stdout), _whole(sys.stderr)
+    """Let the standard streams take every character: what their encoding lacks is written as an escape."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_WRITABLE)
-
-
-def _whole(stream: TextIO) -> TextIO:
-    raw = stream.buffer if isinstance(stream, io.TextIOWrapper) else None
-    if not isinstance(raw, io.RawIOBase):
-        return stream
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, line_buffering=True, write_through=True)
 
 
 class CommandStream:
@@ -111,5 +100,14 @@ def drop_output() -> None:
 
 def _write(stream: TextIO | None, text: str) -> None:
     # None: the process was started with the stream closed.
-    if stream is not None:
+    if stream is None:
+        return
+    raw = stream.buffer if isinstance(stream, io.TextIOWrapper) else None
+    if not isinstance(raw, io.RawIOBase):
         stream.write(text)
+        return
+    # Without buffers (PYTHONUNBUFFERED) Python drops the rest of a text whose writing a signal interrupts.
+    stream.flush()
+    rest = memoryview(text.encode(stream.encoding, stream.errors or "strict"))
+    while rest:
+        rest = rest[raw.write(rest) or 0 :]

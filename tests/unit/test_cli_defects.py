@@ -123,6 +123,7 @@ def test_a_signal_takes_nothing_of_what_is_written(unbuffered: str) -> None:
         "signal.signal(signal.SIGALRM, lambda *_: None)\n"
         "signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)\n"
         "say_json('x' * 1_000_000)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)\n"
         "say_json('end')\n"
     )
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
