@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pytest
 
 from perfcheck.plugin.ini import Option, from_file, mistake, parsed
-from perfcheck.plugin.report_path import possible_report, require_own_files
+from perfcheck.plugin.output_paths import possible_report, require_own_files
 
 if TYPE_CHECKING:
     from perfcheck.runner.keeping import Keep
