@@ -30,7 +30,7 @@ def test_nothing_heavy_is_loaded():
     packages = ("perfcheck", "pydantic", "rich", "yaml", "numpy")
     loaded = {name for name in sys.modules if name.partition(".")[0] in packages}
     assert loaded <= {"perfcheck", "perfcheck.version", "perfcheck.plugin", "perfcheck.plugin.hookspecs",
-                      "perfcheck.plugin.report_path",
+                      "perfcheck.plugin.output_paths",
                       "perfcheck.plugin.options", "perfcheck.plugin.workers", "perfcheck.plugin.current",
                       "perfcheck.plugin.ini"}
 """
