@@ -18,8 +18,9 @@ PerfcheckError                 exit status 3 unless a subclass says otherwise
     ├── GuestDied              3: a guest of the kernel lab did not come to the end of its job
     ├── BuildFailed            3: a kernel's source tree does not build
     ├── TrafficError           3: a traffic generator failed; carries its own message
-    ├── CollectError           3: a collector failed after it was attached
-    └── Stopped                3: SIGINT or SIGTERM asked for an end in mid-run
+    └── CollectError           3: a collector failed after it was attached
+
+Stopped                        3: SIGTERM or SIGHUP asked for an end; like KeyboardInterrupt, no Exception
 """
 
 from __future__ import annotations
@@ -162,5 +163,10 @@ class CollectError(CouldNotMeasure):
     """A collector failed after it had been attached."""
 
 
-class Stopped(CouldNotMeasure):
-    """SIGINT or SIGTERM asked for an end in the middle of a run."""
+class Stopped(BaseException):
+    """SIGTERM or SIGHUP asked for an end in the middle of a run.
+
+    Like KeyboardInterrupt it is no Exception: what goes on after a step that failed must not go on after this.
+    """
+
+    exit_status = 3

@@ -18,7 +18,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from perfcheck.agent import facts, frames
@@ -28,7 +27,7 @@ from perfcheck.agent.frames import Frame
 from perfcheck.agent.own_connection import Endpoints
 from perfcheck.agent.service import Service
 from perfcheck.errors import CouldNotMeasure, LabError, PerfcheckError, Stopped, Unavailable
-from perfcheck.system import CleanReport, Journal, clean, new_tag, run_dir
+from perfcheck.system import CleanReport, Journal, clean, new_tag, run_dir, stop_on_signals
 from perfcheck.system.clock import now_ns
 from perfcheck.system.defects import defect_line
 from perfcheck.system.processes import boot_id
@@ -140,10 +139,6 @@ def _greeting(tag: str, folder: Path, cleaned: CleanReport) -> ask.Greeting:
     )  # fmt: skip
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise Stopped(f"stopped by {signal.Signals(number).name}")
-
-
 def _refuse_signals() -> None:
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
@@ -162,10 +157,13 @@ def _private_streams() -> tuple[int, int]:
 def main(folder: Path) -> int:
     """Serve one connection; status 1 where not even a journal could be made, which the greeting then says."""
     reading, writing = _private_streams()
-    for number in _ENDING:
-        signal.signal(number, _end)
     # Compiled programs are private to this copy, and go with it.
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    with stop_on_signals():
+        return _served(folder, reading, writing)
+
+
+def _served(folder: Path, reading: int, writing: int) -> int:
     connection = Connection(reading, writing)
     status, greeted = 0, False
     try:
@@ -178,7 +176,7 @@ def main(folder: Path) -> int:
             finally:
                 _refuse_signals()
                 agent.leave()
-    except Stopped:
+    except (Stopped, KeyboardInterrupt):
         status = 1
     except PerfcheckError as error:
         if not greeted:

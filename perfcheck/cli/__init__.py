@@ -49,7 +49,7 @@ def _run(words: Sequence[str]) -> int:
         # The reader (head, less) went away: no error of a command that only lists, but no verdict either.
         drop_output()
         return _COULD_NOT_MEASURE if getattr(arguments, "judges", False) else 0
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it must not end as Python's status 1
+    except (Exception, KeyboardInterrupt, Stopped) as error:  # noqa: BLE001 - it must not end as Python's status 1
         return _told(error, debug="--debug" in words)
 
 
@@ -61,9 +61,10 @@ def _told(error: BaseException, *, debug: bool) -> int:
         complain(str(error))
         return error.exit_status
     if isinstance(error, PerfcheckError):
-        complain(
-            f"perfcheck: {error}{'; everything that the lab created is removed' if isinstance(error, Stopped) else ''}"
-        )
+        complain(f"perfcheck: {error}")
+        return error.exit_status
+    if isinstance(error, Stopped):
+        complain(f"perfcheck: {error}; everything that the lab created is removed")
         return error.exit_status
     if isinstance(error, KeyboardInterrupt):
         complain("perfcheck: interrupted; everything that the lab created is removed")

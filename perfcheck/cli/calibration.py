@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from perfcheck.errors import CouldNotMeasure, Stopped, Unavailable, UsageError
+from perfcheck.errors import CouldNotMeasure, Unavailable, UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.units import format_value
@@ -72,7 +72,7 @@ def _sessions(runner: Runner, scenario: Scenario, count: int) -> list[RunRecord]
     for _ in range(count):
         try:
             record = runner.run(scenario)
-        except (Stopped, Unavailable):
+        except Unavailable:
             raise
         except CouldNotMeasure as error:
             reason = str(error)

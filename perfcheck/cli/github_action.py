@@ -81,6 +81,11 @@ class Inputs:
         """Where the JUnit report goes."""
         return self.results / "junit.xml"
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that the step is asked for, by the names of its outputs."""
+        return {name: path for name in FILES if (path := getattr(self, name)) is not None}
+
     def words(self) -> list[str]:
         """Return the words of the command line; each value is part of its option's word, and cannot be an option.
 
@@ -135,8 +140,9 @@ def outputs_of(
     yield "verdict", overall(record.verdict for record in records).value if records else NOT_JUDGED
     yield "failed", str(sum(1 for record in records for _ in failures(cases(record))))
     yield "results", "" if inputs is None else str(inputs.results)
+    files = {} if inputs is None else inputs.files
     for name in FILES:
-        path: Path | None = getattr(inputs, name, None)
+        path = files.get(name)
         yield name, str(path) if path is not None and _written(path) not in (None, before.get(path)) else ""
 
 
@@ -165,12 +171,11 @@ def run(environ: Mapping[str, str], perfcheck: Callable[[Sequence[str]], int] = 
     before: dict[Path, Written] = {}
     try:
         inputs = Inputs.of(environ)
-        paths = [path for path in (inputs.records, inputs.junit, inputs.report) if path is not None]
-        before = {path: found for path in paths if (found := _written(path)) is not None}
+        before = {path: found for path in inputs.files.values() if (found := _written(path)) is not None}
         earlier = _count(inputs.records)
         status = _status(perfcheck, inputs.words())
         records = _read(inputs.records)[earlier:]
-        _hand_over(environ, (inputs.results, *paths))
+        _hand_over(environ, (inputs.results, *inputs.files.values()))
     except PerfcheckError as error:
         complain(f"perfcheck action: {error}")
         status = error.exit_status
@@ -202,13 +207,13 @@ def _read(path: Path) -> tuple[RunRecord, ...]:
     return read_records(path) if _count(path) else ()
 
 
-def _hand_over(environ: Mapping[str, str], paths: Sequence[Path | None]) -> None:
+def _hand_over(environ: Mapping[str, str], paths: Sequence[Path]) -> None:
     """Give what root wrote to who called sudo, so that later steps and the next checkout can remove it."""
     user, group = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
     if os.geteuid() != 0 or not (user.isdecimal() and group.isdecimal()):
         return
     for path in paths:
-        if path is not None and path.is_relative_to(Path.cwd()):
+        if path.is_relative_to(Path.cwd()):
             with contextlib.suppress(OSError):
                 os.chown(path, int(user), int(group), follow_symlinks=False)
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 from rich.text import Text
 
+from perfcheck.cli.stage_line import StageLine
 from perfcheck.errors import UsageError
 from perfcheck.output.terminal import console_for
 from perfcheck.system.printing import complain, say, say_json
 from perfcheck.system.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from rich.live import Live
-
     from perfcheck.kernels.candidates import Candidate
     from perfcheck.kernels.debian import Archive
     from perfcheck.kernels.store import Kernel, KernelStore
@@ -150,52 +148,3 @@ def _as_json(kernel: Kernel) -> dict[str, object]:
 
 def _megabytes(size: int) -> str:
     return f"{size / _MB:.0f} MB" if size else ""
-
-
-class StageLine:
-    """Progress on standard error: one line that is erased on a terminal, a line for each stage elsewhere."""
-
-    def __init__(self) -> None:
-        """Look at the terminal only once."""
-        self._console = console_for(stderr=True)
-        self._live: Live | None = None
-        self._text = ""
-
-    def __enter__(self) -> Self:
-        """Draw nothing yet."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Erase the line."""
-        self.clear()
-
-    def stage(self, text: str) -> None:
-        """Show what begins."""
-        self._text = text
-        if self._console.is_terminal:
-            self._draw(text)
-        else:
-            complain(f"perfcheck: {text}")
-
-    def share(self, done: float) -> None:
-        """Show how far the stage is, on a terminal."""
-        if self._console.is_terminal:
-            self._draw(f"{self._text}: {done:.0%}")
-
-    def clear(self) -> None:
-        """Make room for other output."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def _draw(self, text: str) -> None:
-        from rich.live import Live
-
-        if self._live is None:
-            self._live = Live(
-                console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-            )
-            self._live.start()
-        self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)

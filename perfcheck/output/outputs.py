@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from perfcheck.errors import PerfcheckError
 from perfcheck.model.record import RunRecord
@@ -52,10 +53,11 @@ class Outputs:
         return tuple(problem for problem in found if problem is not None)
 
     def close(self) -> None:
-        """Finish each open output; safe to call twice."""
+        """Finish each open output, whatever comes meanwhile; safe to call twice."""
         opened, self._opened = self._opened, []
-        for output in opened:
-            self._tried(output, output.close)
+        with ExitStack() as stack:
+            for output in reversed(opened):
+                stack.callback(self._tried, output, output.close)
 
     def _tried(self, output: Output, do: Callable[[], None]) -> str | None:
         try:

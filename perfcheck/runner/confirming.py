@@ -19,7 +19,7 @@ from perfcheck.confirm import (
     relieved,
     shipped_interventions,
 )
-from perfcheck.errors import CouldNotMeasure, Stopped, UsageError
+from perfcheck.errors import CouldNotMeasure, UsageError
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.confirmation import Answer, ChangeRecord, ConfirmationRecord, EffectRecord
 from perfcheck.model.record import TrialRecord
@@ -80,8 +80,6 @@ class CauseTest:
             return self._measured()
         except CannotRelieve as why:
             return self._record(Answer.UNTESTED, reason=str(why))
-        except Stopped:
-            raise
         except CouldNotMeasure as why:
             return self._record(Answer.UNTESTED, reason=f"a run failed: {why}")
 

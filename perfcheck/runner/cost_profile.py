@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self
 
-from perfcheck.errors import CouldNotMeasure, Stopped
+from perfcheck.errors import CouldNotMeasure
 from perfcheck.kernels.profile import Profile
 from perfcheck.kernels.profile_change import FunctionChange, Pair, ProfileChange, compare_profiles
 from perfcheck.model.path_profile import CONTEXTS, CountRecord, FunctionRecord, PathProfile
@@ -66,8 +66,6 @@ class Where:
         """Make the profiles."""
         try:
             return cls(profiles=make())
-        except Stopped:
-            raise
         except CouldNotMeasure as problem:
             return cls(profiles={}, warnings=(f"instructions were not counted by function: {problem}",))
 

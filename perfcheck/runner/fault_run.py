@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perfcheck.diagnose import RuleSet, diagnose, load_rules
-from perfcheck.errors import CouldNotMeasure, Stopped
+from perfcheck.errors import CouldNotMeasure
 from perfcheck.faults import Combination, Moved, moved_by
 from perfcheck.faults.building import LOAD
 from perfcheck.model.record import DiagnosisRecord, RunRecord
@@ -80,15 +80,10 @@ class FaultBench:
         self._rules: RuleSet = load_rules(runner.options.rule_dirs)
 
     def run(self, one: Combination, twins: Sequence[Mapping[str, float]] = ()) -> FaultRun:
-        """Measure one combination; `twins` are `compared_values` of the healthy runs that it is compared with.
-
-        Stopped passes through.
-        """
+        """Measure one combination; `twins` are `compared_values` of the healthy runs that it is compared with."""
         scenario = one.scenario()
         try:
             record = self._runner.run(scenario)
-        except Stopped:
-            raise
         except CouldNotMeasure as error:
             self._alerts()
             return FaultRun(combination=one, record=None, problem=str(error))

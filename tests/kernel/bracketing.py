@@ -29,9 +29,17 @@ class Bracket:
 
         `slack` is how many events may be half done at either end, as one a CPU.
         """
+        self._proves(name, ours, ours, pct, slack)
+
+    def holds_share(self, name: str, share_pct: float, *, of: str, pct: float = COUNTS_PCT, slack: float = 0.0) -> None:
+        """Fail as `holds` does, for a share of the collectors' own time: how long that was, `of` bounds."""
+        self._proves(name, share_pct / 100 * self.least[of], share_pct / 100 * self.most[of], pct, slack)
+
+    def _proves(self, name: str, low: float, high: float, pct: float, slack: float) -> None:
         least, most = self.least[name], self.most[name]
         assert most - least + 2 * slack <= pct / 100 * least, f"{name}: {least} to {most} proves less than {pct} %"
-        assert least - slack <= ours <= most + slack, f"{name}: {ours}, but the source counted {least} to {most}"
+        assert least - slack <= high, f"{name}: at most {high}, but the source counted {least} to {most}"
+        assert low <= most + slack, f"{name}: at least {low}, but the source counted {least} to {most}"
 
 
 @contextmanager

@@ -41,10 +41,9 @@ print(flush=True)
 while True: pass
 """
 THROTTLED = """
-import json, os, sys, time
+import json, sys, time
 from perfcheck.collect.kernel.machine import MachineCollector
 from perfcheck.model.observation import Scope
-os.sched_setaffinity(0, [int(sys.argv[1])])
 sys.stdin.readline()
 collector = MachineCollector()
 collector.begin(Scope(namespaces={}, netns_paths={}, warmup_ns=0))
@@ -155,7 +154,7 @@ def test_two_hogs_on_one_cpu_wait_for_each_other_half_of_the_time(collector: Cpu
     assert found["cpu.runq_wait_pct"] == pytest.approx(waited_pct, rel=0.05)
     # Two alone: half and half. Whatever else wants this CPU makes them wait longer.
     assert found["cpu.runq_wait_pct"] > 48
-    kept.holds("busy", found["cpu.busy_pct"] / 100 * kept.least["us"], pct=5, slack=TICK_US)
+    kept.holds_share("busy", found["cpu.busy_pct"], of="us", pct=5, slack=TICK_US)
     kept.holds("waited", found["cpu.off_forced_us"], pct=5, slack=TICK_US)
     assert found["cpu.switches_forced"] > 10
     # Each waits while the other has its slice, and slices are milliseconds.
@@ -171,7 +170,7 @@ def test_the_machines_pressure_and_busiest_cpu_show_two_hogs(pair: lab.Pair) -> 
             assert after_a_while()
             assert brought_up_to_date()
     found = kept.seen["machine"].metrics
-    kept.holds("some", found["cpu.pressure_pct"] / 100 * kept.least["us"], pct=5, slack=TICK_US)
+    kept.holds_share("some", found["cpu.pressure_pct"], of="us", pct=5, slack=TICK_US)
     # One of the two waits all the time.
     assert found["cpu.pressure_pct"] == pytest.approx(100, rel=0.05)
     assert found["cpu.busiest_pct"] == pytest.approx(100, rel=0.05)
@@ -224,7 +223,7 @@ def test_a_links_process_is_told_from_the_hosts(collector: CpuCollector, pair: l
         with bracketed(lambda: accounts([relay]), scope, collector) as kept:
             assert after_a_while()
     found = metrics(kept.seen)
-    kept.holds("busy", found["cpu.emulator_busy_pct"] / 100 * kept.least["us"], pct=5, slack=TICK_US)
+    kept.holds_share("busy", found["cpu.emulator_busy_pct"], of="us", pct=5, slack=TICK_US)
     waited_pct = 100 * kept.least["waited"] / (kept.least["busy"] + kept.least["waited"])
     assert found["cpu.emulator_runq_wait_pct"] == pytest.approx(waited_pct, rel=0.05)
     waits = kept.seen["cpu"].distributions["cpu.emulator_runq_delay_us"]
@@ -253,7 +252,8 @@ def control_group() -> Iterator[Path]:
 
 
 def test_a_quota_throttles_for_as_long_as_the_clock_runs_and_the_process_does_not() -> None:
-    argv = [sys.executable, "-c", THROTTLED, str(CPUS[-1])]
+    # From its start: what was throttled on the CPU that it left would be added for the rest of that period.
+    argv = ["taskset", "-c", str(CPUS[-1]), sys.executable, "-c", THROTTLED]
     with control_group() as group, subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         (group / "cgroup.procs").write_text(str(process.pid))
         output, _ = process.communicate(b"go\n", timeout=30)

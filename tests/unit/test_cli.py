@@ -31,12 +31,12 @@ traffic: [{{iperf3: {{from: a, to: b, duration: 1s}}}}]
 class ScriptedRunner(ScriptedSession):
     """A Runner that gives a record, or raises, by the scenario's name."""
 
-    def __init__(self, answers: dict[str, RunRecord | Exception]) -> None:
+    def __init__(self, answers: dict[str, RunRecord | BaseException]) -> None:
         self.answers = answers
 
     def run(self, scenario: Scenario) -> RunRecord:
         answer = self.answers[scenario.name]
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, **answers: RunRecord | Exception) -> ScriptedRunner:
+def scripted(monkeypatch: pytest.MonkeyPatch, **answers: RunRecord | BaseException) -> ScriptedRunner:
     runner = ScriptedRunner(answers)
     monkeypatch.setattr(commands, "Runner", runner)
     return runner

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from perfcheck.errors import FileError, PerfcheckError, UsageError
+from perfcheck.errors import FileError, PerfcheckError, Stopped, UsageError
 from perfcheck.system.defects import defect_line, traceback_of
 from perfcheck.system.printing import complain, drop_output, flushed_output, prepare_streams
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         drop_output()  # the reader (head, less) went away
         return 0
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it must not end as Python's status 1
+    except (Exception, KeyboardInterrupt, Stopped) as error:  # noqa: BLE001 - it must not end as Python's status 1
         if "--debug" in words:
             complain(traceback_of(error))
         return _told(error, prog)
@@ -65,6 +65,7 @@ def _runner(command: Command) -> Callable[..., int]:
 
 def _asked(args: argparse.Namespace, command: Command) -> tuple[LiveRequest, OutputChoice, Callable[[], OpenIntervals]]:
     """Return what is to be watched, where results go, and what opens the intervals."""
+    from perfcheck.cli.perfctl.attaching import attached
     from perfcheck.cli.perfctl.machine import check_files, resolved
     from perfcheck.cli.perfctl.options import output_of, request_of
 
@@ -78,8 +79,7 @@ def _asked(args: argparse.Namespace, command: Command) -> tuple[LiveRequest, Out
         if recording is not None:
             opened: OpenIntervals = import_module("perfcheck.live.recording").open_recording(recording, request)
             return opened
-        live: OpenIntervals = import_module("perfcheck.live.session").open_live(request)
-        return live
+        return attached(request)
 
     return request, out, open_intervals
 
@@ -91,6 +91,9 @@ def _told(error: BaseException, prog: str) -> int:
         return error.exit_status
     if isinstance(error, PerfcheckError):
         complain(_one_line(f"{prog}: {error}") if isinstance(error, UsageError) else f"{prog}: {error}")
+        return error.exit_status
+    if isinstance(error, Stopped):
+        complain(f"{prog}: {error}")
         return error.exit_status
     if isinstance(error, KeyboardInterrupt):
         complain(f"{prog}: interrupted")

@@ -12,7 +12,7 @@ from perfcheck.collect import declared
 from perfcheck.collect.base.collector import LookingCollector, Seen
 from perfcheck.collect.ip.ct_events import NewConnections
 from perfcheck.ebpf.libbpf import Libbpf
-from perfcheck.errors import CollectError, Stopped, Unavailable
+from perfcheck.errors import CollectError, Unavailable
 from perfcheck.model.observation import Observation, ProgramCost, Scope
 from perfcheck.system.netns import NetnsThread
 
@@ -73,8 +73,6 @@ class ConntrackCollector(LookingCollector[dict[str, Tracked]]):
         """Raise Unavailable where the kernel does not answer for connection tracking."""
         try:
             read()
-        except Stopped:
-            raise
         except Exception as error:
             raise Unavailable(
                 "connection tracking's counters", _reason(error),
