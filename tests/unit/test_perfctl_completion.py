@@ -1,9 +1,14 @@
-"""Completion of perfctl: the scripts are whole, and bash's completes commands, options and words."""
+"""Completion of perfctl: commands, options, words and files, in the three shells themselves."""
 
 from __future__ import annotations
 
+import os
+import pty
 import shutil
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -12,12 +17,26 @@ from perfcheck.cli.perfctl.completion import SHELLS
 from perfcheck.cli.perfctl.completion_run import script
 from perfcheck.cli.perfctl.registry import COMMANDS
 from perfcheck.model.printable import printable_lines
+from perfcheck.system.clock import wait_until
+
+ZSH_SETUP = (
+    "fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -d {folder}/dump; setopt menu_complete; "
+    'told() {{ print -rn -- "$BUFFER" >{folder}/part && mv {folder}/part {folder}/line; BUFFER=; }}; '
+    "zle -N told; bindkey '^X' told; bindkey '^I' complete-word\n"
+)
+"""Ctrl-X writes the line as it stands to a file, and each further Tab takes the next of what could stand there."""
+
+
+def have(shell: str) -> None:
+    if shutil.which(shell) is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"there is no {shell}: `make test-tools` installs it")
+        pytest.skip(f"there is no {shell}")
 
 
 @pytest.fixture
 def bash_script(tmp_path: Path) -> Path:
-    if shutil.which("bash") is None:
-        pytest.skip("there is no bash")
+    have("bash")
     path = tmp_path / "perfctl.bash"
     path.write_text(script("bash"))
     return path
@@ -43,8 +62,7 @@ def test_scripts_name_all_commands_and_are_printed_unchanged(shell: str) -> None
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_scripts_are_of_the_shell(shell: str, tmp_path: Path) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"there is no {shell}")
+    have(shell)
     path = tmp_path / "script"
     path.write_text(script(shell))
     subprocess.run([shell, "-n", str(path)], check=True, timeout=30)
@@ -60,3 +78,76 @@ def test_bash_completes(bash_script: Path, tmp_path: Path) -> None:
     assert "--group-by" not in completions(bash_script, "observe", "--")
     (tmp_path / "incident.rec").touch()
     assert completions(bash_script, "tcp", "--from", f"{tmp_path}/inc") == [f"{tmp_path}/incident.rec"]
+
+
+def test_fish_completes(tmp_path: Path) -> None:
+    have("fish")
+    (tmp_path / "perfctl.fish").write_text(script("fish"))
+    (tmp_path / "incident.rec").touch()
+
+    def offered(line: str) -> list[str]:
+        program = "source perfctl.fish; complete -C $argv[1]"
+        done = subprocess.run(
+            ["fish", "--no-config", "-c", program, line], capture_output=True, text=True, check=True, timeout=30,
+            cwd=tmp_path, env=os.environ | {"HOME": str(tmp_path)},
+        )  # fmt: skip
+        return [each.split("\t")[0] for each in done.stdout.splitlines()]
+
+    assert set(offered("perfctl ")) == set(COMMANDS)
+    assert offered("perfctl obs") == ["observe"]
+    assert offered("perfctl tcp --grou") == ["--group-by"]
+    assert offered("perfctl tcp --lport 80 --group-by pro") == ["process"]
+    assert set(offered("perfctl hist --perspective ")) == {"rx", "tx", "both"}
+    assert set(offered("perfctl completion ")) == set(SHELLS)
+    assert "--group-by" not in offered("perfctl observe --")
+    assert offered("perfctl tcp --from inc") == ["incident.rec"]
+
+
+@contextmanager
+def typing(folder: Path) -> Iterator[Callable[[str], str]]:
+    """A zsh at a terminal; what is typed comes back as the shell has completed it, without ending the line."""
+    main, other = pty.openpty()
+    env = {"HOME": str(folder), "PATH": os.environ["PATH"], "TERM": "xterm"}
+    shell = subprocess.Popen(
+        ["zsh", "-f", "-i"], stdin=other, stdout=other, stderr=other, env=env, cwd=folder, start_new_session=True
+    )
+    os.close(other)
+
+    def drop_what_it_shows() -> None:
+        with suppress(OSError):
+            while os.read(main, 4096):
+                pass
+
+    reader = threading.Thread(target=drop_what_it_shows)
+    reader.start()
+
+    def typed(keys: str) -> str:
+        line = folder / "line"
+        line.unlink(missing_ok=True)
+        os.write(main, f"{keys}\x18".encode())
+        assert wait_until(line.exists, timeout_s=30)
+        return line.read_text()
+
+    with closing(os.fdopen(main, "wb", buffering=0)):
+        try:
+            os.write(main, ZSH_SETUP.format(folder=folder).encode())
+            yield typed
+        finally:
+            shell.kill()
+            shell.wait()
+            reader.join()
+
+
+def test_zsh_completes(tmp_path: Path) -> None:
+    have("zsh")
+    (tmp_path / "_perfctl").write_text(script("zsh"))
+    (tmp_path / "incident.rec").touch()
+    with typing(tmp_path) as typed:
+        assert {typed("perfctl " + "\t" * (1 + n)) for n in range(len(COMMANDS))} == {f"perfctl {n}" for n in COMMANDS}
+        assert typed("perfctl obs\t") == "perfctl observe "
+        assert typed("perfctl tcp --grou\t") == "perfctl tcp --group-by "
+        assert typed("perfctl tcp --lport 80 --group-by pro\t") == "perfctl tcp --lport 80 --group-by process "
+        chosen = {typed("perfctl hist --perspective " + "\t" * (1 + n)).split()[-1] for n in range(3)}
+        assert chosen == {"rx", "tx", "both"}
+        assert typed("perfctl observe --group-b\t") == "perfctl observe --group-b"
+        assert typed("perfctl tcp --from inc\t") == "perfctl tcp --from incident.rec "
