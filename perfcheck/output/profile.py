@@ -22,10 +22,15 @@ def profile_lines(record: RunRecord) -> tuple[str, ...]:
     )
 
 
-def _lines(entry: str, profile: PathProfile) -> Iterator[str]:
+def told_unit(profile: PathProfile) -> tuple[int, str]:
+    """Return how many units of work are told together, and their name in `instructions ...`."""
     # A byte has less than one instruction.
-    many, unit = (BYTES, f"{BYTES:,} bytes") if profile.unit == "byte" else (1, profile.unit)
-    per = f"instructions for {unit}" if many > 1 else f"instructions a {unit}"
+    return (BYTES, f"for {BYTES:,} bytes") if profile.unit == "byte" else (1, f"a {profile.unit}")
+
+
+def _lines(entry: str, profile: PathProfile) -> Iterator[str]:
+    many, unit = told_unit(profile)
+    per = f"instructions {unit}"
     if profile.total.a is None:
         parts = ", ".join(f"{name} {many * count.b:,.0f}" for name, count in profile.contexts.items())
         yield f"{entry}{many * profile.total.b:,.0f} {per}: {parts}"

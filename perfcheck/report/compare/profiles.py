@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from perfcheck.model.path_profile import CountRecord, FunctionRecord, PathProfile
-from perfcheck.output.profile import BYTES, LEAST_SHARE
+from perfcheck.output.profile import LEAST_SHARE, told_unit
 from perfcheck.report.charts.gains import Gain, gains
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.compare.sides import Compared
@@ -29,13 +29,13 @@ def profile_sections(compared: Compared, number: int) -> tuple[Section, ...]:
 
 
 def _blocks(profile: PathProfile, suffix: str) -> tuple[Block, ...]:
-    many, unit = (BYTES, f"{BYTES:,} bytes") if profile.unit == "byte" else (1, profile.unit)
+    many, unit = told_unit(profile)
     least = LEAST_SHARE * profile.total.b
     moved = [each for each in profile.functions if each.instructions.clear and abs(each.instructions.change) >= least]
     blocks: list[Block] = [Paragraph(text=_result(profile, moved, many, unit))]
     if moved:
-        labels = Labels(name=f"functions-{suffix}", title=f"instructions for {unit}: B less A, by function",
-                        quantity=f"instructions for {unit}", unit="")  # fmt: skip
+        labels = Labels(name=f"functions-{suffix}", title=f"instructions {unit}: B less A, by function",
+                        quantity=f"instructions {unit}", unit="")  # fmt: skip
         drawn = [_gain(each, many) for each in moved[:MOST_DRAWN]]
         blocks += [Figures(charts=(gains(labels, drawn),)), _table(moved, many)]
     return tuple(blocks)
@@ -43,10 +43,11 @@ def _blocks(profile: PathProfile, suffix: str) -> tuple[Block, ...]:
 
 def _result(profile: PathProfile, moved: Sequence[FunctionRecord], many: int, unit: str) -> str:
     total = profile.total
-    share = f" ({100 * total.change / total.a:+.2g} %)" if total.a else ""
+    share = f" ({100 * total.change / total.a:+.2f} %)" if total.a else ""
+    more = "fewer" if total.change < 0 else "more"
     text = (
-        f"B runs {many * total.change:+,.0f} instructions for {unit}{share}: {many * (total.a or 0):,.0f} with A, "
-        f"{many * total.b:,.0f} with B."
+        f"B runs {many * abs(total.change):,.0f} {more} instructions {unit}{share}: "
+        f"{many * (total.a or 0):,.0f} with A, {many * total.b:,.0f} with B."
     )
     if not moved:
         return f"{text} No single function moved beyond the noise."
