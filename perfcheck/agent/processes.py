@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Final
 from perfcheck.agent.requests import Ran, Run, Start, Started
 from perfcheck.errors import LabError
 from perfcheck.system import cgroup, commands, processes
+from perfcheck.system.calling_thread import at_priority, on_cpus
 from perfcheck.system.clock import now_ns
 
 if TYPE_CHECKING:
@@ -115,35 +116,8 @@ class Processes:
 def _started(
     argv: Sequence[str], cpus: Sequence[int] | None, nice: int, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    with _on_cpus(cpus), _at_priority(nice):
+    with on_cpus(cpus), at_priority(nice):
         return commands.popen(argv, env=environment)
-
-
-@contextlib.contextmanager
-def _on_cpus(cpus: Sequence[int] | None) -> Iterator[None]:
-    if cpus is None:
-        yield
-        return
-    former = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, former)
-
-
-@contextlib.contextmanager
-def _at_priority(nice: int) -> Iterator[None]:
-    if nice == 0:
-        yield
-        return
-    thread = threading.get_native_id()
-    former = os.getpriority(os.PRIO_PROCESS, thread)
-    os.setpriority(os.PRIO_PROCESS, thread, nice)
-    try:
-        yield
-    finally:
-        os.setpriority(os.PRIO_PROCESS, thread, former)
 
 
 def _cpu_s(pid: int) -> float:

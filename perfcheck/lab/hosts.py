@@ -8,8 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,6 +17,7 @@ from perfcheck.errors import LabError
 from perfcheck.lab.topology import Topology
 from perfcheck.model.names import Family
 from perfcheck.system import commands, processes
+from perfcheck.system.calling_thread import at_priority, on_cpus
 from perfcheck.system.listeners import lengthen_backlogs
 from perfcheck.system.memory_file import MemoryFile
 from perfcheck.system.netns import inode_of
@@ -81,7 +81,7 @@ class LabHost:
             raise LabError(f"host {self.name}: there is no command to run")
 
         def start() -> subprocess.Popen[bytes]:
-            with _on_cpus(self._cpus), _at_priority(self.nice):
+            with on_cpus(self._cpus), at_priority(self.nice):
                 started = commands.popen(argv, stdin=stdin, env=self._environment)
             # Kept here, in the thread: the caller may be interrupted before it gets hold of it.
             self._processes = [*(one for one in self._processes if one.returncode is None), started]
@@ -133,35 +133,6 @@ def check_cpus(host: str, cpus: Sequence[int] | None) -> None:
     if missing:
         have = ", ".join(str(cpu) for cpu in sorted(allowed))
         raise LabError(f"host {host}: cpus {', '.join(map(str, missing))} do not exist; this machine has {have}")
-
-
-@contextlib.contextmanager
-def _on_cpus(cpus: Sequence[int] | None) -> Iterator[None]:
-    """Put the calling thread on these CPUs for the block."""
-    if cpus is None:
-        yield
-        return
-    former = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, former)
-
-
-@contextlib.contextmanager
-def _at_priority(nice: int) -> Iterator[None]:
-    """Give the calling thread this nice value for the block; what it starts inherits it."""
-    if nice == 0:
-        yield
-        return
-    thread = threading.get_native_id()
-    former = os.getpriority(os.PRIO_PROCESS, thread)
-    os.setpriority(os.PRIO_PROCESS, thread, nice)
-    try:
-        yield
-    finally:
-        os.setpriority(os.PRIO_PROCESS, thread, former)
 
 
 def _bound_ports(protocol: int, states: int) -> frozenset[int]:
