@@ -15,6 +15,7 @@ from perfcheck.collect.base.histogram import BUCKETS, edges, of_values
 from perfcheck.live.alerts.readers import connect_times_us, data_again
 from perfcheck.live.drops import drops_of, harmful
 from perfcheck.live.retransmissions import Retransmission, shares_kept, words_of
+from perfcheck.live.totals import Totals, retrans_pct
 from perfcheck.model.event import Event, EventType
 from perfcheck.model.flow import Histogram
 from perfcheck.model.interval import Interval
@@ -53,7 +54,7 @@ class Figures:
     @property
     def retrans_pct(self) -> float:
         """The share of data segments that were sent again; NaN where none was sent."""
-        return min(100 * self.retransmitted / self.sent, 100.0) if self.sent else math.nan
+        return retrans_pct(self.retransmitted, self.sent)
 
     @property
     def dropped(self) -> float:
@@ -136,11 +137,11 @@ def retransmission_event(one: Retransmission, number: int) -> Event:
     )  # fmt: skip
 
 
-def totals_event(totals: Totals, number: int, undelivered: int) -> Event:
+def totals_event(totals: WatchTotals, number: int, undelivered: int) -> Event:
     """Return a whole run as an event of type summary."""
     return Event(
         number=number, timestamp_ns=totals.end_ns, flow=None, layer=Layer.TCP, metric="tcp.retrans_segs",
-        value=float(totals.retransmitted), type=EventType.SUMMARY, metrics=totals.metrics(),
+        value=float(totals.retrans_segs), type=EventType.SUMMARY, metrics=totals.metrics(),
         context={
             "kind": "run", "seconds": round(totals.seconds, 6), "intervals": totals.intervals,
             "refused": totals.refused, "lost": totals.lost, "cpu_pct": round(totals.cpu_pct, 3),
@@ -152,84 +153,40 @@ def totals_event(totals: Totals, number: int, undelivered: int) -> Event:
     )  # fmt: skip
 
 
-@dataclass(slots=True)
-class Totals:
-    """A whole run, added up; its size does not grow with the run's length."""
+@dataclass(slots=True, kw_only=True)
+class WatchTotals(Totals):
+    """A whole run of `perfctl observe`, added up: connect times, kinds of retransmissions, drops and alerts, too."""
 
-    begin_ns: int = 0
-    end_ns: int = 0
-    intervals: int = 0
-    rtt: Histogram | None = None
     connect: Histogram | None = None
-    sent: int = 0
-    retransmitted: int = 0
     by_kind: Counter[str] = field(default_factory=Counter)
     drops: Counter[str] = field(default_factory=Counter)
-    opened: int = 0
-    ended: int = 0
-    refused: int = 0
-    lost: int = 0
-    bytes_acked: int = 0
-    bytes_received: int = 0
     raised: Counter[str] = field(default_factory=Counter)
     behind: Counter[str] = field(default_factory=Counter)
-    shed: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
-    cpu_ns_pct: float = 0.0
-    """Sum of the share of a CPU, times the length of each interval in ns."""
-
-    @property
-    def seconds(self) -> float:
-        """How long was watched."""
-        return (self.end_ns - self.begin_ns) / 1e9
 
     @property
     def connects(self) -> int:
         """How many connect times were measured."""
         return self.connect.count if self.connect is not None else 0
 
-    @property
-    def cpu_pct(self) -> float:
-        """perfctl's mean share of one CPU."""
-        return self.cpu_ns_pct / (self.end_ns - self.begin_ns) if self.end_ns > self.begin_ns else 0.0
-
-    def add(self, interval: Interval, figures: Figures) -> None:
-        """Add an interval."""
-        if not self.intervals:
-            self.begin_ns = interval.begin_ns
-        self.intervals += 1
-        self.end_ns = interval.end_ns
-        parts = (self.rtt, interval.histograms.get(_RTT))
-        self.rtt = merge(one for one in parts if one is not None)
+    def take(self, interval: Interval, figures: Figures) -> None:
+        """Add an interval and what is shown of it."""
+        self.add(interval)
         self.connect = merge(one for one in (self.connect, connect_histogram(interval)) if one is not None)
-        self.sent += figures.sent
-        self.retransmitted += figures.retransmitted
         self.by_kind.update(figures.by_kind)
         for name, count in figures.drops.items():
             self.drops[name] += round(count)
-        self.bytes_acked += int(interval.flows["bytes_acked"].sum())
-        self.bytes_received += int(interval.flows["bytes_received"].sum())
-        self._account(interval)
-
-    def _account(self, interval: Interval) -> None:
-        account = interval.accounting
-        self.opened += account.opened
-        self.ended += account.ended
-        self.refused += account.refused
-        self.lost += account.lost
-        self.shed = account.shed or self.shed
         self.lacks = interval.lacks or self.lacks
-        self.cpu_ns_pct += account.cpu_pct * (interval.end_ns - interval.begin_ns)
 
     def metrics(self) -> dict[str, float]:
         """Return the totals by the names of the catalogue."""
-        found = {f"{_RTT}.{name}": value for name, value in statistics(self.rtt).items()}
+        found = {f"{_RTT}.{name}": value for name, value in statistics(self.rtt_us).items()}
         connect = statistics(self.connect)
         found |= {f"tcp.handshake_us.{name}": connect[name] for name in ("p50", "p99", "max") if name in connect}
-        if self.sent:
-            found["tcp.retrans_pct"] = min(100 * self.retransmitted / self.sent, 100.0)
+        if self.data_segs_out:
+            found["tcp.retrans_pct"] = self.retrans_pct
         return found | {
-            "tcp.retrans_segs": float(self.retransmitted), "tcp.data_segs_out": float(self.sent),
+            "tcp.retrans_segs": float(self.retrans_segs), "tcp.data_segs_out": float(self.data_segs_out),
             **{f"tcp.retrans_{kind}_segs": float(count) for kind, count in self.by_kind.items()},
             **{name: float(count) for name, count in self.drops.items()}, "connects": float(self.connects),
             "opened": float(self.opened), "ended": float(self.ended), "tcp.bytes_acked": float(self.bytes_acked),

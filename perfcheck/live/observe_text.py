@@ -11,8 +11,8 @@ from perfcheck.analyse.histogram import statistics
 from perfcheck.live.alerts.alert import Alert, AlertState
 from perfcheck.live.drops import PLACES, harmful
 from perfcheck.live.lacking import lacking_lines
-from perfcheck.live.observation import Figures, Totals
-from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
+from perfcheck.live.observation import Figures, WatchTotals
+from perfcheck.live.wording import cost, count, left_out, lost, percent, watched, without_room
 from perfcheck.model.interval import Interval
 from perfcheck.model.printable import printable
 from perfcheck.model.units import format_value
@@ -92,25 +92,25 @@ def laid_out(lines: Iterable[str], width: int | None) -> Iterator[str]:
         )  # fmt: skip
 
 
-def summary_lines(totals: Totals, active: Sequence[Alert]) -> Iterator[str]:
+def summary_lines(totals: WatchTotals, active: Sequence[Alert]) -> Iterator[str]:
     """Yield the summary of a run."""
     begun = count(totals.opened, "connection")
     yield f"{watched(totals.seconds, totals.intervals)}: {begun} opened, {totals.ended:,} closed"
-    rtt = statistics(totals.rtt)
-    if totals.rtt is not None and rtt:
+    rtt = statistics(totals.rtt_us)
+    if totals.rtt_us is not None and rtt:
         names = ", ".join(
             f"{name} {format_value(rtt[name], 'us')}" for name in ("min", "p50", "p90", "p99", "p999", "max")
         )
-        yield f"RTT: {names} of {totals.rtt.count:,} samples"
+        yield f"RTT: {names} of {totals.rtt_us.count:,} samples"
     else:
         yield "RTT: no samples"
     connect = statistics(totals.connect)
     if connect:
         shown = ", ".join(f"{name} {format_value(connect[name], 'us')}" for name in ("p50", "p99", "max"))
         yield f"connect time: {shown} of {totals.connects:,}"
-    share = f", {100 * totals.retransmitted / totals.sent:.3g} % of {totals.sent:,}" if totals.sent else ""
+    share = f", {percent(totals.retrans_pct)} of {totals.data_segs_out:,}" if totals.data_segs_out else ""
     kinds = ", ".join(f"{count:,} {_KIND_WORDS[kind]}" for kind, count in totals.by_kind.items() if count)
-    yield f"retransmitted: {totals.retransmitted:,} data segments{share}{f' ({kinds})' if kinds else ''}"
+    yield f"retransmitted: {totals.retrans_segs:,} data segments{share}{f' ({kinds})' if kinds else ''}"
     if totals.behind:
         yield "behind retransmissions: " + ", ".join(f"{n:,} {words}" for words, n in totals.behind.most_common())
     drops = harmful(totals.drops)
@@ -124,14 +124,14 @@ def summary_lines(totals: Totals, active: Sequence[Alert]) -> Iterator[str]:
     yield from _left_out(totals)
 
 
-def _alerts(totals: Totals, active: Sequence[Alert]) -> Iterator[str]:
+def _alerts(totals: WatchTotals, active: Sequence[Alert]) -> Iterator[str]:
     names = ", ".join(f"{name} {count:,}" for name, count in totals.raised.most_common())
     yield f"alerts raised: {sum(totals.raised.values()):,}{f' ({names})' if names else ''}"
     for alert in active:
         yield f"not cleared: {alert.text}"
 
 
-def _left_out(totals: Totals) -> Iterator[str]:
+def _left_out(totals: WatchTotals) -> Iterator[str]:
     yield from _not_counted(totals.refused, totals.lost)
     if totals.shed:
         yield left_out(totals.shed)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from perfcheck.analyse.histogram import merge
 from perfcheck.model.flow import Histogram
 from perfcheck.model.interval import Interval
+
+
+def retrans_pct(again: float, data_segs: float) -> float:
+    """Return the share of the segments with data that were sent again; NaN where there were none.
+
+    The kernel counts a FIN that is sent again, but no FIN as a segment with data: no more than all is told.
+    """
+    return min(100 * again / data_segs, 100.0) if data_segs else math.nan
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,7 +43,8 @@ class Totals:
     def add(self, interval: Interval) -> None:
         """Add an interval."""
         flows, told = interval.flows, interval.accounting
-        self.begin_ns = self.begin_ns or interval.begin_ns
+        if not self.intervals:
+            self.begin_ns = interval.begin_ns
         self.end_ns = interval.end_ns
         self.intervals += 1
         self.opened += told.opened
@@ -42,7 +52,7 @@ class Totals:
         self.refused += told.refused
         self.lost += told.lost
         self.cpu_ns += told.cpu_pct / 100 * (interval.end_ns - interval.begin_ns)
-        self.shed = told.shed
+        self.shed = told.shed or self.shed
         self.most_connections = max(self.most_connections, len(flows))
         for name in ("bytes_acked", "bytes_received", "retrans_segs", "data_segs_out"):
             setattr(self, name, getattr(self, name) + int(flows[name].sum()))
@@ -60,8 +70,8 @@ class Totals:
 
     @property
     def retrans_pct(self) -> float:
-        """Share of the segments with data that were sent again."""
-        return 100 * self.retrans_segs / self.data_segs_out if self.data_segs_out else 0.0
+        """Share of the segments with data that were sent again; NaN where there were none."""
+        return retrans_pct(self.retrans_segs, self.data_segs_out)
 
     def _add_rtt(self, found: Histogram | None) -> None:
         if found is None or not self._rtt_is_whole:

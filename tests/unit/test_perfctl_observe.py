@@ -23,7 +23,7 @@ from perfcheck.cli.perfctl.output_choice import OutputChoice, OutputFormat
 from perfcheck.cli.perfctl.registry import parse
 from perfcheck.errors import CollectError, Stopped
 from perfcheck.live.figures import tcp_figures
-from perfcheck.live.observation import Totals, figures_of
+from perfcheck.live.observation import WatchTotals, figures_of
 from perfcheck.live.observe_text import HEADER, interval_line, laid_out
 from perfcheck.model.event import Event, EventType
 from perfcheck.model.flow import FlowKey, Protocol
@@ -298,18 +298,18 @@ def test_details_are_broken_between_words() -> None:
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, st.integers(0, 1000)), min_size=1, max_size=20))
 def test_totals_are_the_sum_of_the_intervals(made: list[tuple[int, int, int]]) -> None:
-    totals = Totals()
+    totals = WatchTotals()
     for number, (sent, again, drops) in enumerate(made):
         rows = table(2, data_segs_out=sent, retrans_segs=again, retrans_rto_segs=again)
         one = interval(
             number, rows, metrics={"qdisc.drops": float(drops)}, rtt=histogram_of(np.full(3, 100.0 + number))
         )
-        totals.add(one, figures_of(one))
-    assert totals.sent == 2 * sum(sent for sent, _, _ in made)
-    assert totals.retransmitted == totals.by_kind["rto"] == 2 * sum(again for _, again, _ in made)
+        totals.take(one, figures_of(one))
+    assert totals.data_segs_out == 2 * sum(sent for sent, _, _ in made)
+    assert totals.retrans_segs == totals.by_kind["rto"] == 2 * sum(again for _, again, _ in made)
     assert totals.drops["qdisc.drops"] == sum(drops for _, _, drops in made)
-    assert totals.rtt is not None
-    assert totals.rtt.count == 3 * len(made)
+    assert totals.rtt_us is not None
+    assert totals.rtt_us.count == 3 * len(made)
     assert totals.seconds == len(made)
 
 

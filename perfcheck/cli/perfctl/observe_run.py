@@ -20,7 +20,7 @@ from perfcheck.live.delivery import Deliveries, DeliveryReport
 from perfcheck.live.diagnosis import is_part
 from perfcheck.live.observation import (
     FIRST_NUMBER,
-    Totals,
+    WatchTotals,
     figures_of,
     interval_event,
     retransmission_event,
@@ -125,7 +125,7 @@ class _Run:
         self._diagnosis = RecentDiagnosis(part=is_part(request), every_s=_DIAGNOSED_S if exports else None)
         self._single_events = request.mode != "summary"
         self._join = RetransmissionJoin()
-        self._totals = Totals()
+        self._totals = WatchTotals()
         self._numbers = itertools.count(FIRST_NUMBER)
         self._epoch_ns = 0
 
@@ -133,7 +133,7 @@ class _Run:
         """Tell an interval, and deliver its alerts."""
         self._epoch_ns = interval.epoch_ns
         figures = figures_of(interval)
-        self._totals.add(interval, figures)
+        self._totals.take(interval, figures)
         behind = self._join.explain(interval)
         self._count(behind)
         alerts = self._watch.observe(interval)

@@ -11,6 +11,7 @@ from perfcheck.live.bottleneck_advice import ADVICE
 from perfcheck.live.connections import limits_of
 from perfcheck.live.flow_names import flow_texts, process_of
 from perfcheck.live.short_values import ABSENT
+from perfcheck.live.totals import retrans_pct
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.units import format_value
 from perfcheck.report.causes import words_of
@@ -76,12 +77,12 @@ def _row(table: FlowTable, row: int, name: str, bottleneck: str) -> tuple[Cell, 
     rate = 8 * max(value["bytes_acked"], value["bytes_received"]) / seconds if seconds else np.nan
     mean_us = value["rtt_mean_us"] if np.isfinite(value["rtt_mean_us"]) else value["srtt_us"]
     path_us = float(np.fmin(value["min_rtt_us"], value["rtt_min_us"]))
-    again = 100 * value["retrans_segs"] / value["data_segs_out"] if value["data_segs_out"] else np.nan
+    again = retrans_pct(value["retrans_segs"], value["data_segs_out"])
     limited = bottleneck not in UNLIMITED
     texts = (
         process_of(table, row), format_value(value["bytes_acked"], "bytes"),
         format_value(value["bytes_received"], "bytes"), _shown(rate, "bps"), _shown(mean_us, "us"),
-        _shown(path_us, "us"), _shown(mean_us - path_us, "us"), _shown(min(again, 100.0), "pct"),
+        _shown(path_us, "us"), _shown(mean_us - path_us, "us"), _shown(again, "pct"),
         _shown(value["cwnd_segs"], "segs"),
     )  # fmt: skip
     cells = [Cell(text=text) for text in (name, *texts)]
