@@ -15,6 +15,7 @@ from perfcheck.model.event import Event, EventKind, EventType
 from perfcheck.model.flow import FlowKey
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval
+from perfcheck.model.units import readable_pct
 
 BEFORE_NS: Final = 200_000_000
 """How long before a retransmission a wait for a CPU, or a drop of the flow, has to do with it, at least."""
@@ -214,7 +215,7 @@ def summary_of(found: Sequence[Retransmission], waiting: int = 0) -> str:
         for words, group in sorted(groups.items(), key=lambda g: -counts[g[0]])
     )
     unsure = [one for one in found if one.behind is Behind.UNEXPLAINED and one.drops_kept_pct < 100]
-    kept = f" ({min(one.drops_kept_pct for one in unsure):.3g} % of the drops were kept)" if unsure else ""
+    kept = f" ({readable_pct(min(one.drops_kept_pct for one in unsure), 3)} of the drops were kept)" if unsure else ""
     later = f"; {waiting:,} more will be told with the next interval" if waiting else ""
     return f"{total:,} retransmission{'s' if total > 1 else ''}: {parts}{kept}{later}"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from perfcheck.model.units import readable_pct
+
 
 def count(number: int, what: str) -> str:
     """Return `1 connection`, `1,204 connections`."""
@@ -32,4 +34,4 @@ def left_out(shed: Sequence[str]) -> str:
 
 def cost(cpu_pct: float) -> str:
     """Return what watching took."""
-    return f"perfctl used {cpu_pct:.2g} % of one CPU"
+    return f"perfctl used {readable_pct(cpu_pct, 2)} of one CPU"

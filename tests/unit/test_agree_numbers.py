@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from perfcheck.cli.perfctl.hist_view import short as cell
 from perfcheck.diagnose.dimension import RATE, SIZE, TIME, Dimension
 from perfcheck.live.short_values import short
+from perfcheck.live.wording import cost
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.units import format_value, probability_text
+from perfcheck.model.units import format_value, probability_text, readable_pct
 from perfcheck.output.rows import plain_pct, signed_pct
 from perfcheck.report.charts.axis import Axis
 from perfcheck.screen.columns import four
@@ -126,7 +127,10 @@ SHORT: Final[dict[str, tuple[Callable[[float], str], float]]] = {
 }  # fmt: skip
 
 
-@given(st.just(0.0) | st.floats(1e-6, 9e14) | MAGNITUDES.filter(lambda value: 1e-6 <= value < 9e14), st.sampled_from(sorted(SHORT)))
+@given(
+    st.just(0.0) | st.floats(1e-6, 9e14) | MAGNITUDES.filter(lambda value: 1e-6 <= value < 9e14),
+    st.sampled_from(sorted(SHORT)),
+)
 def test_a_value_in_a_cell_is_the_value(value: float, unit: str) -> None:
     write, scale = SHORT[unit]
     value = math.ceil(value) if unit == "segments of hist" else value
@@ -134,3 +138,15 @@ def test_a_value_in_a_cell_is_the_value(value: float, unit: str) -> None:
         assert write(value) == "<0.1" or float(write(value)) > 0
         return
     says(write(value), value * scale, 0.06)
+
+
+@given(MAGNITUDES.map(lambda value: min(value, 1e12)), st.sampled_from([2, 3, 4]))
+def test_a_share_in_a_sentence_has_no_exponent(value_pct: float, digits: int) -> None:
+    text = readable_pct(value_pct, digits)
+    says(text, value_pct, 0.06)
+    assert value_pct >= 100 or read(text) < 100
+
+
+@pytest.mark.parametrize(("cpu_pct", "words"), [(0.00004, "0.00004 %"), (99.7, "99 %"), (130.0, "130 %")])
+def test_what_watching_cost_is_told_without_an_exponent(cpu_pct: float, words: str) -> None:
+    assert cost(cpu_pct) == f"perfctl used {words} of one CPU"

@@ -13,7 +13,7 @@ from perfcheck.live.totals import Totals
 from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.event import EventType
 from perfcheck.model.interval import Interval
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, readable_pct
 
 MOST_EVENTS: Final = 20
 _WHOLE_SECONDS: Final = 0.95
@@ -28,7 +28,7 @@ def heading(interval: Interval, *, is_recorded: bool) -> str:
         for name in ("bytes_acked", "bytes_received")
     )
     again, segments = int(flows["retrans_segs"].sum()), int(flows["data_segs_out"].sum())
-    share = f" ({100 * again / segments:.2g} %)" if again and segments else ""
+    share = f" ({readable_pct(100 * again / segments, 2)})" if again and segments else ""
     came = f" ({told.opened:,} opened, {told.ended:,} closed)" if told.opened or told.ended else ""
     when = _time_of_day(interval, is_recorded=is_recorded)
     return (
@@ -79,7 +79,8 @@ def summary(totals: Totals) -> Iterator[str]:
     )
     yield (
         f"  sent {format_value(totals.bytes_acked, 'bytes')}, received {format_value(totals.bytes_received, 'bytes')}, "
-        f"{count(totals.retrans_segs, 'retransmission')} ({totals.retrans_pct:.2g} % of the segments with data)"
+        f"{count(totals.retrans_segs, 'retransmission')} "
+        f"({readable_pct(totals.retrans_pct, 2)} of the segments with data)"
     )
     if totals.rtt_us is not None:
         middle, tail = (format_value(quantile(totals.rtt_us, share), "us") for share in (0.5, 0.99))

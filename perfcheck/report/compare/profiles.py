@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from perfcheck.model.path_profile import CountRecord, FunctionRecord, PathProfile
+from perfcheck.model.units import readable_pct
 from perfcheck.output.profile import BYTES, LEAST_SHARE
 from perfcheck.report.charts.gains import Gain, gains
 from perfcheck.report.charts.lines import Labels
@@ -43,7 +44,7 @@ def _blocks(profile: PathProfile, suffix: str) -> tuple[Block, ...]:
 
 def _result(profile: PathProfile, moved: Sequence[FunctionRecord], many: int, unit: str) -> str:
     total = profile.total
-    share = f" ({100 * total.change / total.a:+.2g} %)" if total.a else ""
+    share = f" ({'+' * (total.change > 0)}{readable_pct(100 * total.change / total.a, 2)})" if total.a else ""
     text = (
         f"B runs {many * total.change:+,.0f} instructions for {unit}{share}: {many * (total.a or 0):,.0f} with A, "
         f"{many * total.b:,.0f} with B."
