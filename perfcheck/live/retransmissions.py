@@ -15,7 +15,7 @@ from perfcheck.model.event import Event, EventKind, EventType
 from perfcheck.model.flow import FlowKey
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval
-from perfcheck.model.units import readable_pct
+from perfcheck.model.units import plain_number, readable_pct
 
 BEFORE_NS: Final = 200_000_000
 """How long before a retransmission a wait for a CPU, or a drop of the flow, has to do with it, at least."""
@@ -241,7 +241,7 @@ def _lasted(found: Iterable[Retransmission]) -> str:
     """Return how long processes were off the CPU, where that was behind."""
     waits = {Behind.OFF_CPU_BEFORE: "off_cpu_before_us", Behind.OFF_CPU_AFTER: "off_cpu_after_us"}
     longest_us = max((getattr(one, waits[one.behind]) for one in found if one.behind in waits), default=0.0)
-    return f", for up to {longest_us / 1000:.3g} ms" if longest_us else ""
+    return f", for up to {plain_number(longest_us / 1000, 3)} ms" if longest_us else ""
 
 
 def _behind(

@@ -124,8 +124,8 @@ def remarks(record: RunRecord) -> tuple[str, ...]:
     if record.lost_events:
         found.append(f"{record.lost_events} events were lost; counts may be too low by up to that number")
     found += [
-        f"cross-check {check.name}, run {check.trial + 1}: measured {check.ours:.6g}, {check.source} says "
-        f"{check.theirs:.6g} (tolerance {check.tolerance_pct:g} %)"
+        f"cross-check {check.name}, run {check.trial + 1}: measured {plain_number(check.ours, 6)}, {check.source} says "
+        f"{plain_number(check.theirs, 6)} (tolerance {check.tolerance_pct:g} %)"
         for check in record.cross_checks
         if not check.agrees
     ]

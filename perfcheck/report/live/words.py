@@ -12,7 +12,7 @@ from perfcheck.live.drops import harmful, place_of
 from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.causes import HEALTHY
-from perfcheck.model.units import format_value, readable_pct
+from perfcheck.model.units import format_value, plain_number, readable_pct
 from perfcheck.report.causes import named
 from perfcheck.report.document import Cell, Facts, Table, Tone
 from perfcheck.report.live.gathering import Gathering
@@ -121,7 +121,7 @@ def accounting(gathering: Gathering, whole: Stretch) -> Facts:
         ("a point of the charts", f"{count(gathering.stretches.each, 'interval')} at most"),
     ]
     if gaps > 0.001 * whole.seconds:
-        pairs.append(("between intervals", f"{gaps:.3g} s were not watched"))
+        pairs.append(("between intervals", f"{plain_number(gaps, 3)} s were not watched"))
     if counts["refused"]:
         pairs.append(("not followed", without_room(counts["refused"])))
     if counts["lost"]:
