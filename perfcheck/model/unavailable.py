@@ -18,7 +18,7 @@ def is_unavailable(record: RunRecord, metric: str) -> bool:
 
 
 def verdict_of(record: RunRecord, parts: Iterable[ExpectationRecord | ComparisonRecord]) -> Verdict:
-    """Return the verdict of a record with these parts; as in reports, what this machine cannot measure fails nothing."""
+    """Return the verdict of a record with these parts: what this machine cannot measure fails nothing."""
     return overall(
         part.verdict for part in parts if not (part.verdict is Verdict.INVALID and is_unavailable(record, part.metric))
     )

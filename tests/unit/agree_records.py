@@ -22,7 +22,8 @@ from perfcheck.model.record import (
     TrialRecord,
 )
 from perfcheck.model.subject import SubjectKind
-from perfcheck.model.verdict import Verdict, overall
+from perfcheck.model.unavailable import verdict_of
+from perfcheck.model.verdict import Verdict
 
 HOSTILE: Final = st.text(max_size=12) | st.sampled_from([
     "a | b", "`x`", "<b>", "]]>", "&amp;", "\n# h", "\x1b[31m", "\x00", "\ud800", "{=} ,", 'a"b\\', "ok 1 x # SKIP",
@@ -82,9 +83,9 @@ def records(draw: Any) -> RunRecord:
     compared = tuple(draw(comparisons(name, unit)) for name, unit in units.items() if draw(st.booleans()))
     expected = tuple(_expectation(draw, name) for name in draw(st.lists(st.sampled_from([*units, "diagnosis"]))))
     causes = draw(st.lists(st.sampled_from(CAUSES), min_size=1, max_size=3, unique=True))
-    verdict = overall(part.verdict for part in (*expected, *compared))
     untrusted = draw(st.sampled_from([None, None, None, "the link lost packets", "a\nb"]))
-    return RunRecord(
+    lacking = draw(st.lists(st.sampled_from(["tcp", "iperf3", "command", *units]), max_size=2))
+    made = RunRecord(
         run_id="1", started_at="2026-01-02T03:04:05+00:00", environment={"kernel.release": draw(HOSTILE)},
         scenario=ScenarioRef(
             name=draw(NAMES), digest="d", file="f.yaml", own_metrics=own,
@@ -93,9 +94,10 @@ def records(draw: Any) -> RunRecord:
         emulators={}, trials=tuple(_trial(place, whole) for place in range(trials)), metrics=whole, subjects=subjects,
         phases=phases, expectations=expected, comparisons=compared,
         diagnosis=tuple(DiagnosisRecord(cause=cause, confidence=draw(st.floats(0, 1))) for cause in causes),
-        verdict=verdict if untrusted is None else Verdict.INVALID, invalid_reason=untrusted,
+        verdict=Verdict.INVALID, invalid_reason=untrusted, unavailable=dict.fromkeys(lacking, "no BTF"),
         warnings=tuple(draw(st.lists(HOSTILE, max_size=2))), reproduce=draw(HOSTILE),
     )  # fmt: skip
+    return made if untrusted else made.model_copy(update={"verdict": verdict_of(made, (*expected, *compared))})
 
 
 def _metrics(draw: Any, units: Mapping[str, str], trials: int) -> dict[str, MetricRecord]:

@@ -32,7 +32,7 @@ OF_FIGURES: Final = tuple(
     f"perfcheck_{layer}"
     for layer in ("app_", "tcp_", "udp_", "ip_", "qdisc_", "nic_", "cpu_", "socket_", "drops", "own_")
 )
-FEW: Final = settings(max_examples=60, deadline=None)
+FEW: Final = settings(max_examples=40, deadline=None)
 
 
 def samples_of(found: Sequence[RunRecord]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
