@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from perfcheck.model.metric import Metrics
+from perfcheck.model.units import readable_pct
 
 LIMITS: Final = (
     ("cpu.steal_pct", 5.0, "the hypervisor gave CPU time to other guests"),
@@ -23,7 +24,7 @@ def why_not_counted(metrics: Metrics) -> str | None:
         value = metrics.get(name)
         if value is not None and value > most:
             return (
-                f"{meaning}: {name} was {value:.3g} %, above the limit of {most:g} %; run again when the machine "
-                "is idle"
+                f"{meaning}: {name} was {readable_pct(value, 3)}, above the limit of {most:g} %; run again when "
+                "the machine is idle"
             )
     return None

@@ -15,7 +15,7 @@ from rich.text import Text
 from perfcheck.errors import CouldNotMeasure, Unavailable, UsageError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.scenario import Scenario
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, readable_pct
 from perfcheck.output import ConsoleProgress
 from perfcheck.output.terminal import SafeConsole, console_for
 from perfcheck.runner import Runner, RunOptions
@@ -94,7 +94,7 @@ def _print_noise(console: SafeConsole, scenario: Scenario, found: Calibration, *
     )
     for noise in found.noises:
         proposed = "" if noise.tolerance_pct is None else f"{noise.tolerance_pct:g} %"
-        shares = (f"{pct:.2g} %" for pct in (noise.run_pct, noise.session_pct, noise.margin_pct))
+        shares = (readable_pct(pct, 2) for pct in (noise.run_pct, noise.session_pct, noise.margin_pct))
         table.add_row(noise.metric, format_value(noise.centre, noise.unit), *shares, proposed)
     console.print(table)
 

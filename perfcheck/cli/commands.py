@@ -30,7 +30,8 @@ from perfcheck.model.record import PHASES, SUBJECTS, RunRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Output
 from perfcheck.model.subject import SubjectKind
-from perfcheck.model.verdict import Verdict, overall
+from perfcheck.model.unavailable import verdict_of
+from perfcheck.model.verdict import Verdict
 from perfcheck.output import (
     ConsoleOutput,
     ConsoleProgress,
@@ -216,7 +217,7 @@ def compare(arguments: argparse.Namespace) -> int:
                 tell(f"{label}: only in {arguments.current}, not compared")
                 continue
             compared = _compared(before[label], record, dict(arguments.tolerance), str(arguments.baseline))
-            verdicts += [compared.verdict, *(comparison.verdict for comparison in compared.comparisons)]
+            verdicts.append(compared.verdict)
             outputs.write(compared)
             page.add(before[label], compared, folders)
     for label in sorted(set(before) - set(after)):
@@ -256,7 +257,7 @@ def _compared(before: RunRecord, record: RunRecord, tolerance_pct: Mapping[str, 
     comparisons = judge_records(record, lookup, tolerance_pct)
     return record.model_copy(
         update={
-            "comparisons": comparisons, "expectations": (), "verdict": overall(each.verdict for each in comparisons),
+            "comparisons": comparisons, "expectations": (), "verdict": verdict_of(record, comparisons),
             "changed_conditions": changed_conditions(record, lookup), "sides": None,
         }
     )  # fmt: skip

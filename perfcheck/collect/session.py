@@ -22,6 +22,7 @@ from perfcheck.model.budget import Budget, Shedding, Spending
 from perfcheck.model.observation import Observation, QueueLook, Scope
 from perfcheck.model.seams import Collector, Frugal, Keeping, Sampled
 from perfcheck.model.series import Samples
+from perfcheck.model.units import readable_pct
 from perfcheck.system.clock import now_ns
 from perfcheck.system.netns import NetnsThread
 
@@ -375,8 +376,8 @@ class _Governor(threading.Thread):
             when = "while the traffic ran" if not look.at_rest else "while idle"
             self._shed.append(Shedding(
                 collector=step.collector, what=done, at_s=time.monotonic() - self._began_s, stopped=step.stop,
-                why=f"measuring used {look.total_pct:.3g} % of one CPU {when}, more than its budget of "
-                    f"{budget.cpu_pct:.3g} %",
+                why=f"measuring used {readable_pct(look.total_pct, 3)} of one CPU {when}, more than its budget of "
+                    f"{readable_pct(budget.cpu_pct, 3)}",
             ))  # fmt: skip
             return True
         self._still_pct = look.total_pct

@@ -13,6 +13,7 @@ from perfcheck.compare.ranks import Floats, median
 from perfcheck.compare.screen import CONFIRM, SCREEN, Estimate, Level, estimate
 from perfcheck.model.metric import Direction, MetricSpec
 from perfcheck.model.record import ComparisonRecord
+from perfcheck.model.units import format_value, readable_pct
 from perfcheck.model.verdict import Verdict
 
 _MOST_RUNS: Final = 10_000
@@ -197,5 +198,5 @@ def _reason(verdict: Verdict, found: Estimate, margin: Margin, centre: float, sp
     if not math.isfinite(float(found.low)):
         return "too few runs to tell a change from noise: raise repeat, or save more sessions in the baseline"
     noise = "sessions" if float(found.session_reach) >= float(found.shift - found.low) else "runs"
-    amount = f"{margin.pct:.3g} %" if centre else f"{margin.amount:.4g} {spec.unit}"
+    amount = readable_pct(margin.pct, 3) if centre else format_value(margin.amount, spec.unit)
     return f"beyond the margin of {amount}, but {noise} differ by as much without any change"

@@ -11,6 +11,7 @@ from perfcheck.diagnose.causality import Causality, Edge, State
 from perfcheck.diagnose.evaluation import Reading, holds
 from perfcheck.diagnose.sightings import Sightings, is_shown
 from perfcheck.model.record import DiagnosisRecord
+from perfcheck.model.units import plain_number
 
 _SEEN: Final = 1.0
 _TIMED: Final = 0.5
@@ -227,7 +228,7 @@ def _lag_of(name: str, before: Sequence[str], found: Sightings) -> tuple[float |
 
 
 def _shown(ns: float) -> str:
-    return f"{ns / 1e6:.2g} ms" if ns < 1e6 else f"{ns / 1e6:.1f} ms" if ns < 1e9 else f"{ns / 1e9:.2f} s"
+    return f"{plain_number(ns / 1e6, 2)} ms" if ns < 1e6 else f"{ns / 1e6:.1f} ms" if ns < 1e9 else f"{ns / 1e9:.2f} s"
 
 
 __all__ = ["Chain", "Edge", "Step", "chain_of", "states_seen", "with_chains"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from perfcheck.model.units import DURATION_NS, RATE_BPS, SIZE_BYTES, format_value
+from perfcheck.model.units import DURATION_NS, RATE_BPS, SIZE_BYTES, format_value, plain_number
 
 _GBIT_PER_BIT: Final = 1e-9
 """1 bit/s in bits a nanosecond."""
@@ -92,7 +92,7 @@ def _mismatch(left: Dimension, right: Dimension, doing: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
+    return plain_number(value, grouped=True)
 
 
 TIME: Final = Dimension(time=1)

@@ -9,6 +9,7 @@ from perfcheck.diagnose.rule import SEVERITIES
 from perfcheck.diagnose.verdicts import MAX_CONFIDENCE, MIN_CONFIDENCE
 from perfcheck.model.causes import CAUSES
 from perfcheck.model.record import DiagnosisRecord, SubjectRecord
+from perfcheck.model.units import probability_text
 
 _NO_HARM: Final = SEVERITIES[0]
 
@@ -28,7 +29,7 @@ def with_entries(
     for name, cause in ill.items():
         found[cause.cause] = _joined(found.get(cause.cause), cause, name)
     worst = max(cause.confidence for cause in ill.values())
-    against = tuple(f"{name}: {cause.cause} ({cause.confidence * 100:.0f} %)" for name, cause in ill.items())
+    against = tuple(f"{name}: {cause.cause} ({probability_text(cause.confidence)})" for name, cause in ill.items())
     # What is the matter with an entry leaves the run less healthy, and less of it unexplained.
     for other in {"healthy", "unknown"} & found.keys() - {cause.cause for cause in ill.values()}:
         found[other] = found[other].model_copy(

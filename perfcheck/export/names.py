@@ -4,6 +4,8 @@
     tcp.retrans_rto_segs perfctl_tcp_retransmissions_total{kind="rto"} perfcheck_tcp_retransmissions{kind="rto"}
     qdisc.drops_full     perfctl_drops_total{layer,reason="full"}      perfcheck_drops{layer,reason="full"}
     cpu.busy_pct         perfctl_cpu_busy_ratio                        perfcheck_cpu_busy_ratio
+    app.redis_get_us     (of an application)                           perfcheck_app_redis_get_seconds
+    app.errors_count     (app.errors is perfcheck's)                   perfcheck_own_errors_in_number
 
 A live machine's counts of an interval become counters over the whole run; what records hold is of one run: gauges.
 """
@@ -41,6 +43,7 @@ _UNITS: Final = {
     "per_s": ("per_second", 1.0), "segs": ("segments", 1.0), "packets": ("packets", 1.0),
 }  # fmt: skip
 """The unit of the catalogue, which names end with, to the base unit and the factor."""
+_UNIT_ENDINGS: Final = tuple({f"_{unit}" for unit, _ in _UNITS.values()})
 _UNNAMED: Final = frozenset({"count", "events", "insns"})
 """Units that are no ending of a name."""
 _WORDS: Final = MappingProxyType({"segs": "segments", "insns": "instructions"})
@@ -180,6 +183,8 @@ def _place(prefix: str, metric: str, spec: MetricSpec, kind: Kind, stat: str = "
         return Place(family=family, labels=MappingProxyType({"kind": found[1]}))
     base, _ = split(metric)
     name, unit, scale = _named(base, spec)
+    if spec.name not in CATALOGUE and not _is_clear(base, spec, f"{prefix}{name}"):
+        name = f"own_{base.removeprefix('app.').removesuffix(f'_{spec.unit}')}_in_{unit or 'number'}"
     family = Family(
         name=f"{prefix}{name}{total}", kind=kind, help=_help(spec, live=prefix == LIVE), unit=unit,
         labels=("stat",) if stat else (),
@@ -197,6 +202,21 @@ def _named(base: str, spec: MetricSpec) -> tuple[str, str, float]:
         return f"{_words(base.removesuffix(f'_{spec.unit}'))}_{unit}", unit, scale
     # Names such as `tcp.segs_out`, whose unit is a word within.
     return _words(base), unit, scale
+
+
+def _is_clear(base: str, spec: MetricSpec, family: str) -> bool:
+    """Return whether no other metric, of perfcheck or of an application, has this family as its own."""
+    quantity = base.removesuffix(f"_{spec.unit}")
+    if family in _catalogue_names() or _words(quantity) != quantity.replace(".", "_"):
+        return False
+    if spec.unit == "per_s":
+        return not quantity.endswith("_bytes")
+    return spec.unit not in _UNNAMED or not quantity.endswith(_UNIT_ENDINGS)
+
+
+@functools.cache
+def _catalogue_names() -> frozenset[str]:
+    return frozenset(family.name for family in record_families())
 
 
 def _words(base: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -15,6 +16,7 @@ Labels = tuple[tuple[str, str], ...]
 MOST_CHARACTERS: Final = 128
 """Of a label's value: a name of a process has 15, a path of a cgroup may have thousands."""
 _CUT: Final = "..."
+_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,12 @@ def labels_of(values: Mapping[str, str]) -> Labels:
 
 
 def label_text(text: str) -> str:
-    """Return a text from a packet, a process or a file as the value of a label."""
+    """Return a text from a packet, a process or a file as the value of a label.
+
+    Long texts that differ stay different where they are cut: points of a matrix may differ at their ends alone.
+    """
     shown = printable(text)
-    return shown if len(shown) <= MOST_CHARACTERS else f"{shown[: MOST_CHARACTERS - len(_CUT)]}{_CUT}"
+    if len(shown) <= MOST_CHARACTERS:
+        return shown
+    rest = f"{_CUT}{hashlib.sha256(shown.encode()).hexdigest()[:_DIGITS]}"
+    return f"{shown[: MOST_CHARACTERS - len(rest)]}{rest}"

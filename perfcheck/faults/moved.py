@@ -8,6 +8,7 @@ from typing import Final
 
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.metric import Direction, MetricSpec
+from perfcheck.model.units import plain_number
 
 MATTERS: Final = (
     "app.throughput_bps", "app.achieved_pct", "app.requests_per_s", "app.latency_us.p50", "app.latency_us.p99",
@@ -32,7 +33,7 @@ class Moved:
 
     def __str__(self) -> str:
         """Return metric, value of the nearest twin's run, and the fault's."""
-        return f"{self.metric} {self.healthy:.4g} -> {self.fault:.4g}"
+        return f"{self.metric} {plain_number(self.healthy)} -> {plain_number(self.fault)}"
 
 
 def moved_by(fault: Mapping[str, float], twins: Sequence[Mapping[str, float]]) -> tuple[Moved, ...]:

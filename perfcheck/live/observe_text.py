@@ -12,10 +12,10 @@ from perfcheck.live.alerts.alert import Alert, AlertState
 from perfcheck.live.drops import PLACES, harmful
 from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.observation import Figures, WatchTotals
-from perfcheck.live.wording import cost, count, left_out, lost, percent, watched, without_room
+from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.interval import Interval
 from perfcheck.model.printable import printable
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, readable_pct
 
 HEADER: Final = (
     "                RTT in ms        connect retransmitted dropped            bit/s\n"
@@ -59,7 +59,7 @@ def interval_details(
     if diagnosis:
         yield f"diagnosis: {diagnosis}"
     for kind, share in figures.kept_pct.items():
-        yield f"{share:.3g} % of the events of kind {kind} were kept; counts above are of all"
+        yield f"{readable_pct(share, 3)} of the events of kind {kind} were kept; counts above are of all"
     account = interval.accounting
     yield from _not_counted(account.refused, account.lost)
 
@@ -108,7 +108,7 @@ def summary_lines(totals: WatchTotals, active: Sequence[Alert]) -> Iterator[str]
     if connect:
         shown = ", ".join(f"{name} {format_value(connect[name], 'us')}" for name in ("p50", "p99", "max"))
         yield f"connect time: {shown} of {totals.connects:,}"
-    share = f", {percent(totals.retrans_pct)} of {totals.data_segs_out:,}" if totals.data_segs_out else ""
+    share = f", {readable_pct(totals.retrans_pct, 3)} of {totals.data_segs_out:,}" if totals.data_segs_out else ""
     kinds = ", ".join(f"{count:,} {_KIND_WORDS[kind]}" for kind, count in totals.by_kind.items() if count)
     yield f"retransmitted: {totals.retrans_segs:,} data segments{share}{f' ({kinds})' if kinds else ''}"
     if totals.behind:

@@ -15,6 +15,7 @@ from perfcheck.model.event import Event, EventKind, EventType
 from perfcheck.model.flow import FlowKey
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval
+from perfcheck.model.units import plain_number, readable_pct
 
 BEFORE_NS: Final = 200_000_000
 """How long before a retransmission a wait for a CPU, or a drop of the flow, has to do with it, at least."""
@@ -214,7 +215,7 @@ def summary_of(found: Sequence[Retransmission], waiting: int = 0) -> str:
         for words, group in sorted(groups.items(), key=lambda g: -counts[g[0]])
     )
     unsure = [one for one in found if one.behind is Behind.UNEXPLAINED and one.drops_kept_pct < 100]
-    kept = f" ({min(one.drops_kept_pct for one in unsure):.3g} % of the drops were kept)" if unsure else ""
+    kept = f" ({readable_pct(min(one.drops_kept_pct for one in unsure), 3)} of the drops were kept)" if unsure else ""
     later = f"; {waiting:,} more will be told with the next interval" if waiting else ""
     return f"{total:,} retransmission{'s' if total > 1 else ''}: {parts}{kept}{later}"
 
@@ -240,7 +241,7 @@ def _lasted(found: Iterable[Retransmission]) -> str:
     """Return how long processes were off the CPU, where that was behind."""
     waits = {Behind.OFF_CPU_BEFORE: "off_cpu_before_us", Behind.OFF_CPU_AFTER: "off_cpu_after_us"}
     longest_us = max((getattr(one, waits[one.behind]) for one in found if one.behind in waits), default=0.0)
-    return f", for up to {longest_us / 1000:.3g} ms" if longest_us else ""
+    return f", for up to {plain_number(longest_us / 1000, 3)} ms" if longest_us else ""
 
 
 def _behind(

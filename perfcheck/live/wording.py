@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from perfcheck.model.units import format_value
+from perfcheck.model.units import readable_pct
 
 
 def count(number: int, what: str) -> str:
     """Return `1 connection`, `1,204 connections`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def percent(share_pct: float) -> str:
-    """Return a share in two or three digits: `0.25 %`, `99.6 %`, `-` for NaN."""
-    if math.isnan(share_pct):
-        return "-"
-    return format_value(float(f"{share_pct:.{2 if share_pct < 10 else 3}g}"), "pct")
 
 
 def watched(seconds: float, intervals: int) -> str:
@@ -42,4 +34,4 @@ def left_out(shed: Sequence[str]) -> str:
 
 def cost(cpu_pct: float) -> str:
     """Return what watching took."""
-    return f"perfctl used {percent(cpu_pct)} of one CPU"
+    return f"perfctl used {readable_pct(cpu_pct, 2)} of one CPU"

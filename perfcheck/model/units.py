@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import Final
 
 DURATION_NS: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
@@ -110,21 +111,58 @@ _STEPS: Final = {
     "bytes": ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B")),
 }
 _TIMES: Final = ("ns", "us", "ms", "s")
+_ROUNDS_UP: Final = 0.99995
+"""From this share of a unit on four digits are those of the unit: `1 ms`, not `1000 us`."""
+_WHOLE_PCT: Final = 100.0
+
+
+def plain_number(value: float, digits: int = 4, *, grouped: bool = False) -> str:
+    """Return a number with so many digits that count, and all of those before the point; `-` for what is no number.
+
+    There is no exponent, which a reader takes for another number, no `-0`, and 0 only for 0.
+    """
+    if not math.isfinite(value):
+        return "-"
+    if value == 0:
+        return "0"
+    comma = "," if grouped else ""
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:{comma}.0f}"
+    short = f"{value:.{digits}g}"
+    return f"{Decimal(short):f}" if "e" in short else short
+
+
+def readable_pct(value_pct: float, digits: int = 4) -> str:
+    """Return `99.5 %`; what is less than all is never rounded to `100 %`; `-` for what is no number."""
+    if not math.isfinite(value_pct):
+        return "-"
+    text = plain_number(value_pct, digits)
+    if abs(value_pct) < _WHOLE_PCT and abs(float(text)) >= _WHOLE_PCT:
+        text = f"{math.copysign(_WHOLE_PCT - 10.0 ** (2 - digits), value_pct):.{max(digits - 2, 0)}f}"
+    return f"{text} %"
+
+
+def probability_text(probability: float) -> str:
+    """Return a probability from 0 to 1 as `93 %`; what is neither impossible nor certain is never told as either."""
+    whole = f"{_WHOLE_PCT * probability:.0f}"
+    if whole == "0" and probability > 0:
+        return "under 1 %"
+    if whole == "100" and probability < 1:
+        return "over 99 %"
+    return f"{whole} %"
 
 
 def format_value(value: float, unit: str) -> str:
-    """Return a value with a unit that a person reads easily, e.g. 20130 us as `20.13 ms`."""
+    """Return a value with a unit that a person reads easily, e.g. 20130 us as `20.13 ms`; `-` for what is no number."""
+    if not math.isfinite(value):
+        return "-"
     if unit in _TIMES:
         return _scaled(value * DURATION_NS[unit], _STEPS["time"])
     if unit in _STEPS:
         return _scaled(value, _STEPS[unit])
     if unit == "pct":
-        return f"{value:.4g} %"
-    if unit == "insns":
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.5g}"
-    if unit in ("1", "ratio"):
-        return f"{value:.4g}"
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
+        return readable_pct(value)
+    return plain_number(value, 5 if unit == "insns" else 4, grouped=unit not in ("1", "ratio"))
 
 
 def readable_unit(largest: float, unit: str) -> tuple[float, str]:
@@ -141,8 +179,8 @@ def readable_unit(largest: float, unit: str) -> tuple[float, str]:
 
 def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:
     factor, name = _step(value, steps)
-    return f"{value / factor:.4g} {name}"
+    return f"{plain_number(value / factor, grouped=True)} {name}"
 
 
 def _step(value: float, steps: tuple[tuple[int, str], ...]) -> tuple[float, str]:
-    return next((step for step in steps if abs(value) >= step[0]), steps[-1])
+    return next((step for step in steps if abs(value) >= step[0] * _ROUNDS_UP), steps[-1])

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from perfcheck.model.catalogue_of import catalogue_of
 from perfcheck.model.printable import printable, printable_lines
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord, RunRecord
 from perfcheck.model.subject import is_diagnosis
+from perfcheck.model.unavailable import is_unavailable
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.case_lines import KeyLines, first_line, line_of_case
 from perfcheck.output.explain import Subject, background, details, headline, place, unmeasured
@@ -241,7 +241,7 @@ def _judged(case: Case, record: RunRecord, subject: Subject, verdict: Verdict, s
         )  # fmt: skip
     if verdict is Verdict.NO_BASELINE:
         return _unjudged(case, verdict.value, "no baseline is stored for this scenario", strict)
-    if verdict is Verdict.INVALID and _lacks_collector(record, subject.metric):
+    if verdict is Verdict.INVALID and is_unavailable(record, subject.metric):
         return _unjudged(case, UNAVAILABLE, f"{subject.metric} cannot be measured here", strict)
     if verdict is Verdict.INVALID:
         return error_case(record, case.name, case.row.note or f"{subject.metric} has no value", case.line)
@@ -257,14 +257,6 @@ def _unjudged(case: Case, word: str, reason: str, strict: bool) -> Case:
     return replace(
         case, status=Status.FAILED, details="  strict     a case without a verdict fails, because of --baseline-strict"
     )
-
-
-def _lacks_collector(record: RunRecord, metric: str) -> bool:
-    """Whether a metric is missing because of this machine, as against traffic that does not produce it."""
-    if metric in record.unavailable:
-        return True
-    spec = catalogue_of(record).get(metric)
-    return spec is not None and any(needed in record.unavailable for needed in spec.needs)
 
 
 def _plain(value: float | str | None) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from perfcheck.model.confirmation import Answer, ConfirmationRecord, EffectRecord
 from perfcheck.model.record import DiagnosisRecord, RunRecord
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, probability_text
 from perfcheck.output.rows import scenario_label, signed_pct
 
 _INDENT = 15
@@ -96,7 +96,7 @@ def cause_lines(cause: DiagnosisRecord, width: int) -> Iterator[Text]:
 
 def named_cause(cause: DiagnosisRecord) -> str:
     """Return a cause with its confidence: `random_loss (93 %)`."""
-    return f"{cause.cause} ({cause.confidence * 100:.0f} %)"
+    return f"{cause.cause} ({probability_text(cause.confidence)})"
 
 
 def block(label: str, text: str, width: int) -> Iterator[Text]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +12,7 @@ from typing import Final
 from perfcheck.model.label import label_of, point_text
 from perfcheck.model.printable import printable
 from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, RunRecord
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, plain_number, probability_text
 from perfcheck.model.verdict import Verdict
 
 UNAVAILABLE: Final = "UNAVAILABLE"
@@ -77,6 +78,9 @@ def signed_pct(change_pct: float | None, margin_pct: float | None = None) -> str
         return ""
     digits = 2 if margin_pct is not None and margin_pct < 1 and abs(change_pct) < 10 else 1
     shown = round(change_pct, digits) or 0.0  # no `-0.0`
+    if abs(change_pct) < 100 <= abs(shown):
+        # What fell by nearly all of it is not gone.
+        shown = math.copysign(100 - 10.0**-digits, change_pct)
     return f"{shown:+.{digits}f} %" if abs(shown) < 100 else f"{shown:+.0f} %"
 
 
@@ -92,8 +96,7 @@ def plain_pct(share_pct: float | None) -> str:
     """Return `1.1 %`, `1100 %`: two digits that count; empty for None."""
     if share_pct is None:
         return ""
-    shown = f"{share_pct:.2g}"
-    return f"{float(shown):.0f} %" if "e+" in shown else f"{shown} %"
+    return f"{plain_number(float(f'{share_pct:.2g}'), 2)} %"
 
 
 def detectable_text(compared: ComparisonRecord, unit: str) -> str:
@@ -112,7 +115,7 @@ def value_text(value: float | str | None, unit: str) -> str:
 
 def cause_text(diagnosis: DiagnosisRecord) -> str:
     """Return `bufferbloat (93 %)`."""
-    return f"{diagnosis.cause} ({diagnosis.confidence * 100:.0f} %)"
+    return f"{diagnosis.cause} ({probability_text(diagnosis.confidence)})"
 
 
 def remarks(record: RunRecord) -> tuple[str, ...]:
@@ -121,8 +124,8 @@ def remarks(record: RunRecord) -> tuple[str, ...]:
     if record.lost_events:
         found.append(f"{record.lost_events} events were lost; counts may be too low by up to that number")
     found += [
-        f"cross-check {check.name}, run {check.trial + 1}: measured {check.ours:.6g}, {check.source} says "
-        f"{check.theirs:.6g} (tolerance {check.tolerance_pct:g} %)"
+        f"cross-check {check.name}, run {check.trial + 1}: measured {plain_number(check.ours, 6)}, {check.source} says "
+        f"{plain_number(check.theirs, 6)} (tolerance {check.tolerance_pct:g} %)"
         for check in record.cross_checks
         if not check.agrees
     ]

@@ -8,6 +8,7 @@ from functools import singledispatch
 from types import MappingProxyType
 from typing import Final
 
+from perfcheck.model.units import plain_number
 from perfcheck.output.markdown_text import fenced, prose
 from perfcheck.report.document import (
     Badge,
@@ -128,7 +129,7 @@ def _chart(chart: Chart) -> str:
         return text
     of = ", ".join(course.series)
     named = f" {prose(of)}" if of else ""
-    return f"{text}<br><code>{course.line}</code> {course.low:.4g} to {course.high:.4g}{named}\n"
+    return f"{text}<br><code>{course.line}</code> {plain_number(course.low)} to {plain_number(course.high)}{named}\n"
 
 
 @_shown.register

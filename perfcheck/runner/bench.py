@@ -14,7 +14,8 @@ from perfcheck.model.proof import LinkProof, RealLinkProof
 from perfcheck.model.record import ComparisonRecord, EventsRecord, ExpectationRecord, RunRecord, SeriesRecord
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import MeasuringCore, Progress, Testbed
-from perfcheck.model.verdict import Verdict, overall
+from perfcheck.model.unavailable import verdict_of
+from perfcheck.model.verdict import Verdict
 from perfcheck.output.events import EventLines
 from perfcheck.output.series import SeriesFile
 from perfcheck.runner import budget, detailing
@@ -161,7 +162,7 @@ def judged(
     if expectations is not None:
         lines = _left_open(record, expectations)
     comparisons = _left_open(record, comparisons)
-    verdict = overall([*(line.verdict for line in lines), *(each.verdict for each in comparisons)])
+    verdict = verdict_of(record, [*lines, *comparisons])
     # An inconclusive comparison is ordinary noise, an expectation left open is a measurement that failed.
     if verdict is Verdict.PASS and any(line.verdict is Verdict.INCONCLUSIVE for line in lines):
         verdict = Verdict.INCONCLUSIVE

@@ -9,6 +9,7 @@ from typing import Any
 
 from perfcheck.model.budget import Shedding
 from perfcheck.model.scenario import Scenario
+from perfcheck.model.units import readable_pct
 from perfcheck.runner.budget import ALWAYS, AT_REST, HOW_TO_ALLOW, STOPPED, core_budget
 from perfcheck.runner.trial import Trial
 
@@ -68,12 +69,15 @@ def remarks(overhead: Mapping[str, Any], trials: Sequence[Trial]) -> Iterator[st
     still = [trial.spending.still_pct for trial in trials if trial.spending.still_pct is not None]
     if still:
         yield (
-            f"measuring still used {max(still):.3g} % of one CPU, more than its budget of "
-            f"{overhead['budget_pct']:.3g} %, with nothing left to switch off"
+            f"measuring still used {readable_pct(max(still), 3)} of one CPU, more than its budget of "
+            f"{readable_pct(overhead['budget_pct'], 3)}, with nothing left to switch off"
         )
     used, budget = overhead["cpu_pct"], overhead["budget_pct"]
     if overhead["budget_holds"] == ALWAYS and used > budget:
-        yield f"measuring used {used:.3g} % of one CPU while the traffic ran, more than its budget of {budget:.3g} %"
+        yield (
+            f"measuring used {readable_pct(used, 3)} of one CPU while the traffic ran, more than its budget of "
+            f"{readable_pct(budget, 3)}"
+        )
 
 
 def _sheddings(trials: Sequence[Trial]) -> Iterator[tuple[Shedding, str]]:

@@ -286,7 +286,8 @@ class Runner:
         """Measure as often as the scenario says, and again where a comparison asks for more before it may fail."""
         bench.measure(scenario.repeat)
         record = bench.summary()
-        if not self.options.baseline or record.verdict is Verdict.INVALID:
+        # An `expect` line that could not be judged leaves what the run did measure to be compared.
+        if not self.options.baseline or record.invalid_reason is not None:
             return record
         lookup = self._store().load(scenario, record.environment)
         return self._judged(scenario, record, lookup, lambda wanted: _confirmed(bench, wanted))
@@ -299,7 +300,7 @@ class Runner:
         wanted = more_runs(comparisons, record, lookup)
         if wanted is not None:
             record = again(wanted)
-            if record.verdict is Verdict.INVALID:
+            if record.invalid_reason is not None:
                 return record
             comparisons = judge(scenario, record, lookup, screened_runs=scenario.repeat)
         record = record.model_copy(update={"reproduce": f"{record.reproduce} {self.options.comparing()}"})

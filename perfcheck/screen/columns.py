@@ -233,6 +233,8 @@ def _figures(placed: Placed, rows: Rows, shown: Sequence[int]) -> Sequence[Span]
 def four(value: float) -> str:
     """Return a count in at most five characters."""
     text = short(value, "count")
+    if len(text) > 5 and 0 < value < 0.1:
+        return "<0.1"
     return text if len(text) <= 5 else f"{value / 1e3:.0f}k" if value < 999_500 else f"{value:.0e}"
 
 

@@ -21,6 +21,7 @@ from perfcheck.live.recent_diagnosis import RecentDiagnosis
 from perfcheck.live.totals import Totals
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval
+from perfcheck.model.units import probability_text
 from perfcheck.screen.frame import Frame, Headline, Judgement, Stage, compact, keys_of
 
 OnAlerts = Callable[[Sequence[Alert], Interval], None]
@@ -96,7 +97,7 @@ class FrameMaker:
         self._cost_s = time.thread_time() - begun_s if self._judgement else 0.0
         if causes:
             self._judgement = Judgement(
-                text=", ".join(f"{one.cause} {100 * one.confidence:.0f} %" for one in causes[:3]),
+                text=", ".join(f"{one.cause} {probability_text(one.confidence)}" for one in causes[:3]),
                 causes=tuple(causes), number=interval.number, looks=self._diagnosis.looks,
             )  # fmt: skip
 

@@ -8,8 +8,9 @@ from typing import Final
 
 from perfcheck.live.alerts import Alert, AlertState
 from perfcheck.live.short_values import short
-from perfcheck.live.wording import count, left_out, lost, percent, without_room
+from perfcheck.live.wording import count, left_out, lost, without_room
 from perfcheck.model.causes import HEALTHY
+from perfcheck.model.units import readable_pct
 from perfcheck.screen.clock import Clock
 from perfcheck.screen.frame import Frame, Judgement
 from perfcheck.screen.lines import Line, Span, both_sides, fitted, shown_text, wrapped_items
@@ -54,12 +55,13 @@ def _figures(frame: Frame) -> Iterator[Line]:
         ("out ", Tone.LABEL), (f"{_rate(head.send_bps)}bit/s", Tone.STRONG),
         (" in ", Tone.LABEL), (f"{_rate(head.receive_bps)}bit/s", Tone.STRONG),
     )  # fmt: skip
-    yield ("retransmitted ", Tone.LABEL), (percent(head.retrans_pct), Tone.BAD if head.retrans_pct > 0 else Tone.STRONG)
+    lost_share = readable_pct(head.retrans_pct, 2)
+    yield ("retransmitted ", Tone.LABEL), (lost_share, Tone.BAD if head.retrans_pct > 0 else Tone.STRONG)
     yield (
         ("RTT p50 ", Tone.LABEL), (short(head.rtt_p50_us, "us"), Tone.STRONG),
         (" p99 ", Tone.LABEL), (short(head.rtt_p99_us, "us"), Tone.STRONG),
     )  # fmt: skip
-    yield ("perfctl ", Tone.LABEL), (percent(frame.accounting.cpu_pct), Tone.STRONG), (" of a CPU", Tone.LABEL)
+    yield ("perfctl ", Tone.LABEL), (readable_pct(frame.accounting.cpu_pct, 2), Tone.STRONG), (" of a CPU", Tone.LABEL)
 
 
 def _rate(bps: float) -> str:

@@ -13,7 +13,8 @@ from perfcheck.model.catalogue_of import own_metrics
 from perfcheck.model.record import ComparisonRecord, DiagnosisRecord, ExpectationRecord, RunRecord, ScenarioRef
 from perfcheck.model.scenario import Scenario
 from perfcheck.model.seams import Progress
-from perfcheck.model.verdict import Verdict, overall
+from perfcheck.model.unavailable import verdict_of
+from perfcheck.model.verdict import Verdict
 from perfcheck.testing.values import make_record
 
 
@@ -51,10 +52,14 @@ def make_judged_record(
         "diagnosis": (DiagnosisRecord(cause=cause, confidence=0.9),),
         "expectations": tuple(lines),
         "comparisons": tuple(comparisons),
-        "verdict": overall([*(line.verdict for line in lines), *(other.verdict for other in comparisons)]),
         "reproduce": f"perfcheck run {scenario.file}",
     }  # fmt: skip
-    return record.model_copy(update=fields | changes)
+    made = record.model_copy(update=fields | changes)
+    return (
+        made
+        if "verdict" in changes
+        else made.model_copy(update={"verdict": verdict_of(made, [*made.expectations, *made.comparisons])})
+    )
 
 
 @dataclass(kw_only=True)
@@ -69,7 +74,7 @@ class FakeRun:
         """The record without its comparisons."""
         verdict = self.judged.verdict
         if self.judged.comparisons:
-            verdict = overall(line.verdict for line in self.judged.expectations)
+            verdict = verdict_of(self.judged, self.judged.expectations)
         return self.judged.model_copy(update={"comparisons": (), "changed_conditions": {}, "verdict": verdict})
 
     def against(self, baseline: str | RunRecord | None) -> RunRecord:

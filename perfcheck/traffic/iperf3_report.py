@@ -16,6 +16,7 @@ from perfcheck.errors import TrafficError
 from perfcheck.model.flow import FlowKey, Protocol
 from perfcheck.model.observation import Arrival, FlowReport, TrafficReport
 from perfcheck.model.scenario import Iperf3Spec
+from perfcheck.model.units import readable_pct
 from perfcheck.traffic.iperf3_json import Connected, Document, Interval, StreamInterval, Total
 
 SLACK_S: Final = 0.005
@@ -201,7 +202,8 @@ def _warn_if_coarse(run: Run, intervals: Sequence[Interval], notes: list[str]) -
     if coarse_pct > COARSE_PCT:
         notes.append(
             f"iperf3 {'.'.join(map(str, run.client.version))} counts received data in whole reads of {block} bytes, "
-            f"so its throughput is uncertain by {coarse_pct:.2g} %: give a smaller length, such as length: 16kb"
+            f"so its throughput is uncertain by {readable_pct(coarse_pct, 2)}: give a smaller length, "
+            "such as length: 16kb"
         )
 
 

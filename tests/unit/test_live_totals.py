@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from live_traffic import interval, table
@@ -14,7 +13,6 @@ from perfcheck.cli.perfctl import tcp_lines
 from perfcheck.live.observation import WatchTotals, figures_of
 from perfcheck.live.observe_text import summary_lines
 from perfcheck.live.totals import retrans_pct
-from perfcheck.live.wording import percent
 
 
 def test_a_fin_that_is_sent_again_and_again_is_no_share_above_all() -> None:
@@ -49,19 +47,3 @@ def test_what_was_left_out_once_is_told_at_the_end() -> None:
 def test_a_share_is_none_or_within_0_and_100(again: int, sent: int) -> None:
     found = retrans_pct(again, sent)
     assert math.isnan(found) if sent == 0 else 0 <= found <= 100
-
-
-@given(st.floats(1e-4, 9000))
-def test_shares_are_written_without_exponents_and_near_what_they_are(share_pct: float) -> None:
-    text = percent(share_pct)
-    assert "e" not in text
-    number, unit = text.split(" ")
-    assert unit == "%"
-    assert float(number) == pytest.approx(share_pct, rel=0.051)
-
-
-@pytest.mark.parametrize(
-    ("share_pct", "text"), [(0.0, "0 %"), (0.254, "0.25 %"), (99.64, "99.6 %"), (100.0, "100 %"), (math.nan, "-")]
-)
-def test_shares_as_people_write_them(share_pct: float, text: str) -> None:
-    assert percent(share_pct) == text

@@ -149,7 +149,7 @@ def test_functions_that_grew_and_shrank_are_drawn_and_told() -> None:
     assert chart.columns["change"] == [50, -60]
     assert chart.columns["way"] == ["grew", "shrank"]
     said = str(made.sections)
-    assert "B runs 10 fewer instructions a request (-1.00 %): 1,000 with A, 990 with B." in said
+    assert "B runs 10 fewer instructions a request (-1 %): 1,000 with A, 990 with B." in said
     assert "1 functions grew and 1 shrank" in said
     assert "softirqs -10" in said
 

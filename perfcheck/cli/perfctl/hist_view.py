@@ -14,9 +14,10 @@ from perfcheck.live.both_sides import Medians, meanings
 from perfcheck.live.dwell import Dwell
 from perfcheck.live.flow_names import flow_text
 from perfcheck.live.perspectives import QUANTITIES, RATE_QUANTITY, Perspectives, Quantity, Side
+from perfcheck.live.short_values import ABSENT
 from perfcheck.live.wording import count, watched
 from perfcheck.model.flow import Histogram
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, plain_number
 from perfcheck.output.bars import bars
 
 WIDTH: Final = 80
@@ -83,13 +84,15 @@ def _quantity(report: Report, quantity: Quantity) -> Iterator[str]:
 
 def short(value: float, unit: str) -> str:
     """Return a value in at most 8 characters."""
+    if not math.isfinite(value):
+        return ABSENT
     if unit == "segs":
         for factor, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
             if value >= factor:
-                return f"{value / (1000.0 if letter == 'k' else factor):.4g}{letter}"
+                return f"{plain_number(value / (1000.0 if letter == 'k' else factor))}{letter}"
         return f"{math.floor(value)}"  # a bucket of one value is interpolated up to the next
-    number, _, name = format_value(value, unit).partition(" ")
-    text = f"{float(number):.3g}" if float(number) < 1000 else f"{float(number):.0f}"
+    number, _, name = format_value(value, unit).replace(",", "").partition(" ")
+    text = plain_number(float(number), 3)
     return f"{text}{name.replace('bit/s', 'b')}"
 
 

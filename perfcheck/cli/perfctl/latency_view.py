@@ -15,6 +15,7 @@ from perfcheck.live.rtt_split import TOLD, Splits
 from perfcheck.live.stages import DRIVER, Packets, Role, SlowPacket, StageTimes, share_of, short_name
 from perfcheck.live.wording import count
 from perfcheck.model.flow import FlowKey
+from perfcheck.model.units import readable_pct
 from perfcheck.output.bars import bars
 from perfcheck.output.stages import WAY as MEANINGS
 
@@ -116,9 +117,10 @@ def _text(flow: FlowKey | None) -> str:
 
 def _followed_lines(packets: Packets) -> Iterator[str]:
     stream = packets.stream
-    text = f"{100 * stream.share:.3g} % of the packets were followed"
+    share = readable_pct(100 * stream.share, 3)
+    text = f"{share} of the packets were followed"
     if not packets.by_role:
-        text = f"no packet with data was followed ({100 * stream.share:.3g} % of the packets would have been)"
+        text = f"no packet with data was followed ({share} of the packets would have been)"
     if stream.share < 1:
         # The reasons name each step; the first is enough.
         reasons = [told.partition(": ")[2].partition(", it used")[0] for told in stream.told]

@@ -10,10 +10,10 @@ from perfcheck.analyse.histogram import quantile
 from perfcheck.live.bottleneck_advice import ADVICE
 from perfcheck.live.flow_names import flow_text
 from perfcheck.live.totals import Totals, retrans_pct
-from perfcheck.live.wording import cost, count, left_out, lost, percent, watched, without_room
+from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.event import EventType
 from perfcheck.model.interval import Interval
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, readable_pct
 
 MOST_EVENTS: Final = 20
 _WHOLE_SECONDS: Final = 0.95
@@ -28,7 +28,7 @@ def heading(interval: Interval, *, is_recorded: bool) -> str:
         for name in ("bytes_acked", "bytes_received")
     )
     again, segments = int(flows["retrans_segs"].sum()), int(flows["data_segs_out"].sum())
-    share = f" ({percent(retrans_pct(again, segments))})" if again and segments else ""
+    share = f" ({readable_pct(retrans_pct(again, segments), 2)})" if again and segments else ""
     came = f" ({told.opened:,} opened, {told.ended:,} closed)" if told.opened or told.ended else ""
     when = _time_of_day(interval, is_recorded=is_recorded)
     return (
@@ -77,7 +77,7 @@ def summary(totals: Totals) -> Iterator[str]:
         f"{watched(totals.seconds, totals.intervals)}: at most {most} at a time, "
         f"{totals.opened:,} opened, {totals.ended:,} closed"
     )
-    share = f" ({percent(totals.retrans_pct)} of the segments with data)" if totals.data_segs_out else ""
+    share = f" ({readable_pct(totals.retrans_pct, 2)} of the segments with data)" if totals.data_segs_out else ""
     yield (
         f"  sent {format_value(totals.bytes_acked, 'bytes')}, received {format_value(totals.bytes_received, 'bytes')}, "
         f"{count(totals.retrans_segs, 'retransmission')}{share}"

@@ -33,6 +33,7 @@ from perfcheck.model.detail import DetailFilter, DetailStream, Kind
 from perfcheck.model.flow import FlowKey, Protocol
 from perfcheck.model.flow_filter import FlowFilter
 from perfcheck.model.observation import Observation, Overhead, Scope
+from perfcheck.model.units import readable_pct
 from perfcheck.system.checks import Check
 from perfcheck.system.clock import now_ns
 
@@ -209,7 +210,7 @@ class _Drain(threading.Thread):
         if self.keep <= FEW:
             return None
         self._asked = share
-        return f"detail mode followed {100 * narrowed(self.keep, share) / EVERYTHING:.3g} % of the packets"
+        return f"detail mode followed {readable_pct(100 * narrowed(self.keep, share) / EVERYTHING, 3)} of the packets"
 
     def _lost_in_kernel(self) -> int:
         return int(self._loaded.view("lost")["events"].sum())
@@ -231,7 +232,8 @@ class _Drain(threading.Thread):
         cpu_share = self._cpu_share()
         keep = lower_keep(self.keep, ring_use=ring_use, lost=lost, cpu_share=cpu_share, budget=self._budget)
         if keep != self.keep:
-            why = f"it used {100 * cpu_share:.3g} % of a CPU, more than its budget of {100 * self._budget:.3g} %"
+            used, allowed = (readable_pct(100 * each, 3) for each in (cpu_share, self._budget))
+            why = f"it used {used} of a CPU, more than its budget of {allowed}"
             self._follow_fewer(keep, why if cpu_share > self._budget else "the ring buffer was full")
         if self._asked < 1.0:
             keep, self._asked = min(self.keep, narrowed(self.keep, self._asked)), 1.0

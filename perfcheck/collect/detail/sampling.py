@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from perfcheck.model.units import readable_pct
+
 EVERYTHING: Final = 1 << 32
 """All buckets: `pc_detail.keep` (bpf/detail.h)."""
 LEAST: Final = EVERYTHING >> 20
@@ -96,4 +98,4 @@ def told(shed: list[Shed]) -> Iterator[str]:
     if shed:
         reasons = ", ".join(dict.fromkeys(one.why for one in shed))
         share = 100 * shed[-1].keep / EVERYTHING
-        yield f"detail mode followed {share:.3g} % of the packets, each on its whole path: {reasons}"
+        yield f"detail mode followed {readable_pct(share, 3)} of the packets, each on its whole path: {reasons}"

@@ -27,6 +27,7 @@ from perfcheck.errors import CollectError
 from perfcheck.model.event import EventCount, EventKind, EventStream, ListenOverflow
 from perfcheck.model.flow_filter import FlowFilter
 from perfcheck.model.observation import Observation, Scope
+from perfcheck.model.units import readable_pct
 
 PER_S: Final = 500
 BURST: Final = 1000
@@ -170,7 +171,8 @@ class EventsCollector(BpfCollector):
         for kind, one in counts.items():
             if one.sampled_out:
                 yield (
-                    f"events: {one.told:,} of {one.seen:,} of kind {kind.label} were written ({one.share_pct:.3g} %): "
+                    f"events: {one.told:,} of {one.seen:,} of kind {kind.label} were written "
+                    f"({readable_pct(one.share_pct, 3)}): "
                     f"each CPU may tell {self._per_s:,} a second"
                 )
 

@@ -94,7 +94,7 @@ class Alert:
 
 
 def _shown(value: float, unit: str) -> str:
-    return f"{value:,.4g} {unit}" if unit == PER_S else format_value(value, unit)
+    return f"{format_value(value, '')} {unit}" if unit == PER_S else format_value(value, unit)
 
 
 def alert_id(rule: str, subject: Subject, since_epoch_ns: int) -> str:

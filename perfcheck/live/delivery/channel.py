@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from perfcheck.live.delivery.notice import NotDelivered, Notice, Sender
+from perfcheck.model.units import plain_number
 
 MOST_WAITING: Final = 1024
 MOST_KEYS: Final = 1000
@@ -175,8 +176,8 @@ class Channel:
                 lasted_s = time.monotonic() - self._down_since_s
                 self._down_since_s = None
                 self._news.append(
-                    f"{self._sender.label}: takes {self._what}s again after {lasted_s:.3g} s; {len(self._queue)} wait, "
-                    "and are delivered now"
+                    f"{self._sender.label}: takes {self._what}s again after {plain_number(lasted_s, 3)} s; "
+                    f"{len(self._queue)} wait, and are delivered now"
                 )
 
     def _failed(self, problem: NotDelivered, failures: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from perfcheck.model.units import readable_unit
+from perfcheck.model.units import plain_number, readable_unit
 
 Spec = dict[str, Any]
 ROWS: Final = {"name": "rows"}
@@ -53,8 +53,7 @@ class Axis:
         return f"{numbers} {self.unit}" if self.unit else numbers
 
     def _number(self, value: float) -> str:
-        short = f"{value / self.divisor:,.4g}"
-        return f"{float(short):,.0f}" if "e+" in short else short
+        return plain_number(value / self.divisor, grouped=True)
 
     def shown(self, values: Sequence[float]) -> list[float | None]:
         """Return values in the axis' unit, with the digits that can be told apart; None for what is not known."""

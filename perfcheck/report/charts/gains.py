@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from perfcheck.model.units import plain_number
 from perfcheck.report.charts.axis import Spec, layered, rounded, told
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.document import Chart
@@ -61,4 +62,10 @@ def _bars(labels: Labels, names: Sequence[str]) -> Spec:
 
 
 def _summary(found: Sequence[Gain]) -> str:
-    return "; ".join(f"{one.name}: {one.after - one.before:+,.4g}" for one in found) or "nothing moved"
+    return (
+        "; ".join(
+            f"{one.name}: {'+' * (one.after > one.before)}{plain_number(one.after - one.before, grouped=True)}"
+            for one in found
+        )
+        or "nothing moved"
+    )

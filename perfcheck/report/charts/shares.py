@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from perfcheck.model.units import readable_pct
 from perfcheck.report.charts.axis import Spec, known, layered, rounded, seconds, told
 from perfcheck.report.charts.lines import Labels, Moments
 from perfcheck.report.document import Chart
@@ -84,7 +85,9 @@ def areas(labels: Labels, moments: Moments, shares: Mapping[str, Sequence[float]
     }  # fmt: skip
     area = {"mark": mark, "encoding": {"x": seconds(), "y": y, "color": _parts(list(shares))}}
     means = {part: [_mean(values)] for part, values in shares.items()}
-    summary = ", ".join(f"{part} {mean[0]:.3g} % of the time" for part, mean in means.items() if mean[0] >= _LEAST)
+    summary = ", ".join(
+        f"{part} {readable_pct(mean[0], 3)} of the time" for part, mean in means.items() if mean[0] >= _LEAST
+    )
     return Chart(
         name=labels.name, title=labels.title, summary=labels.summary or summary or "no values",
         spec=layered([area, near], height=HEIGHT), columns=columns,
@@ -105,6 +108,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _summary(shares: Mapping[str, Mapping[str, float]]) -> str:
     return "; ".join(
-        f"{subject}: " + (", ".join(f"{part} {share:.3g} %" for part, share in parts.items() if share >= _LEAST) or "0")
+        f"{subject}: "
+        + (", ".join(f"{part} {readable_pct(share, 3)}" for part, share in parts.items() if share >= _LEAST) or "0")
         for subject, parts in shares.items()
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from perfcheck.model.units import plain_number
 from perfcheck.report.charts.axis import Spec, layered, rounded, seconds, told, zoomed
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.document import Chart, Tone
@@ -69,4 +70,7 @@ def _bars(kinds: Sequence[str], tones: dict[str, Tone], whole_s: tuple[float, fl
 
 
 def _summary(found: Sequence[Span]) -> str:
-    return "; ".join(f"{one.kind} from {one.begin_s:.4g} to {one.end_s:.4g} s" for one in found[:20]) or "none"
+    return (
+        "; ".join(f"{one.kind} from {plain_number(one.begin_s)} to {plain_number(one.end_s)} s" for one in found[:20])
+        or "none"
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from perfcheck.compare.pairs import LOOKS
+from perfcheck.model.units import readable_pct
 from perfcheck.output.rows import needs, remarks
 from perfcheck.report.compare.sides import Compared
 from perfcheck.report.document import Block, Bullets, Code, Facts, Paragraph, Tone
@@ -55,7 +56,7 @@ def _workload(compared: Compared) -> str:
 def _costs(compared: Compared) -> Iterator[tuple[str, str]]:
     costs = [each.overhead.get("cpu_pct") for each in (compared.before, compared.after)]
     if all(isinstance(cost, int | float) for cost in costs):
-        yield "cost of measuring", f"{costs[0]:.2g} % of one CPU with A, {costs[1]:.2g} % with B"
+        yield "cost of measuring", f"{readable_pct(costs[0], 2)} of one CPU with A, {readable_pct(costs[1], 2)} with B"
 
 
 def _notes(compared: Compared) -> Iterator[str]:

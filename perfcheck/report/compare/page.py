@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from perfcheck.model.unavailable import verdict_of
 from perfcheck.model.verdict import overall
 from perfcheck.report.causes import all_causes
 from perfcheck.report.compare.environment import environment_blocks
@@ -29,7 +30,7 @@ def document(compared: Sequence[Compared]) -> Document:
         raise ValueError("nothing is compared")
     first = compared[0]
     verdict = overall(
-        each for one in compared for each in (one.after.verdict, *(two.verdict for two in one.after.comparisons))
+        each for one in compared for each in (one.after.verdict, verdict_of(one.after, one.after.comparisons))
     )
     title = first.label if len(compared) == 1 else f"{len(compared)} scenarios"
     return Document(

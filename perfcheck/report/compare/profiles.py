@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from perfcheck.model.path_profile import CountRecord, FunctionRecord, PathProfile
+from perfcheck.model.units import readable_pct
 from perfcheck.output.profile import LEAST_SHARE, told_unit
 from perfcheck.report.charts.gains import Gain, gains
 from perfcheck.report.charts.lines import Labels
@@ -43,7 +44,7 @@ def _blocks(profile: PathProfile, suffix: str) -> tuple[Block, ...]:
 
 def _result(profile: PathProfile, moved: Sequence[FunctionRecord], many: int, unit: str) -> str:
     total = profile.total
-    share = f" ({100 * total.change / total.a:+.2f} %)" if total.a else ""
+    share = f" ({'+' * (total.change > 0)}{readable_pct(100 * total.change / total.a, 3)})" if total.a else ""
     more = "fewer" if total.change < 0 else "more"
     text = (
         f"B runs {many * abs(total.change):,.0f} {more} instructions {unit}{share}: "

@@ -12,7 +12,7 @@ from perfcheck.live.drops import harmful, place_of
 from perfcheck.live.lacking import lacking_lines
 from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.causes import HEALTHY
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, plain_number, readable_pct
 from perfcheck.report.causes import named
 from perfcheck.report.document import Cell, Facts, Table, Tone
 from perfcheck.report.live.gathering import Gathering
@@ -54,7 +54,7 @@ def _seen(gathering: Gathering, whole: Stretch) -> Iterator[str]:
         p50, p99 = (format_value(quantile(whole.rtt, share), "us") for share in (0.5, 0.99))
         yield f"Half of the {whole.rtt.count:,} round trips took at most {p50}, 99 % at most {p99}."
     if counts["data_segs_out"]:
-        yield (f"{whole.again_pct:.3g} % of {counts['data_segs_out']:,} data segments were retransmitted.")
+        yield (f"{readable_pct(whole.again_pct, 3)} of {counts['data_segs_out']:,} data segments were retransmitted.")
     raised = sum(gathering.alarms.raised.values())
     names = ", ".join(f"{name} {number:,}" for name, number in gathering.alarms.raised.most_common(4))
     if raised:
@@ -87,7 +87,7 @@ def retransmission_table(whole: Stretch) -> Table | None:
         return None
     total = sum(kinds.values())
     rows = [
-        (Cell(text=words), Cell(text=f"{number:,}"), Cell(text=f"{100 * number / total:.3g} %"))
+        (Cell(text=words), Cell(text=f"{number:,}"), Cell(text=readable_pct(100 * number / total, 3)))
         for words, number in kinds.items()
         if number
     ]  # fmt: skip
@@ -121,7 +121,7 @@ def accounting(gathering: Gathering, whole: Stretch) -> Facts:
         ("a point of the charts", f"{count(gathering.stretches.each, 'interval')} at most"),
     ]
     if gaps > 0.001 * whole.seconds:
-        pairs.append(("between intervals", f"{gaps:.3g} s were not watched"))
+        pairs.append(("between intervals", f"{plain_number(gaps, 3)} s were not watched"))
     if counts["refused"]:
         pairs.append(("not followed", without_room(counts["refused"])))
     if counts["lost"]:

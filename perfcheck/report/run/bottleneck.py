@@ -8,7 +8,7 @@ from typing import Final
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.confirmation import Answer, ConfirmationRecord, EffectRecord
 from perfcheck.model.record import DiagnosisRecord, RunRecord
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, probability_text
 from perfcheck.output.profile import profile_lines
 from perfcheck.output.rows import signed_pct
 from perfcheck.report.causes import cause_blocks, named, other_causes, tone_of, words_of
@@ -69,7 +69,7 @@ def bottleneck_blocks(run: Run) -> Iterator[Block]:
 
 
 def _pct(cause: DiagnosisRecord) -> str:
-    return f"{100 * cause.confidence:.0f} % probable"
+    return f"{probability_text(cause.confidence)} probable"
 
 
 def _limits(run: Run) -> Iterator[Block]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from perfcheck.model.baseline import differences
 from perfcheck.model.record import CrossCheck, RunRecord
+from perfcheck.model.units import readable_pct
 from perfcheck.output.rows import needs, remarks
 from perfcheck.report.document import Block, Bullets, Cell, Facts, Fold, Paragraph, Table, Tone
 from perfcheck.report.run.cells import cells
@@ -144,10 +145,10 @@ def _cost(overhead: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if isinstance(budget, (int, float))
             else ""
         )
-        yield "CPU time of measuring", f"{cpu:.3g} % of one CPU while traffic ran{of}"
+        yield "CPU time of measuring", f"{readable_pct(cpu, 3)} of one CPU while traffic ran{of}"
     at_rest = overhead.get("at_rest")
     if isinstance(at_rest, Mapping) and isinstance(rest := at_rest.get("cpu_pct"), (int, float)):
-        yield "at rest", f"{rest:.3g} % of one CPU without traffic"
+        yield "at rest", f"{readable_pct(rest, 3)} of one CPU without traffic"
     for key, name, digits in (("bpf_cpu_s", "in BPF programs", ".3g"), ("user_cpu_s", "in user space", ".3g"),
                               ("series_cpu_s", "for time series", ".3g")):  # fmt: skip
         if isinstance(value := overhead.get(key), (int, float)):

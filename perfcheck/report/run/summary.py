@@ -9,6 +9,7 @@ from typing import Final
 
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.record import DiagnosisRecord
+from perfcheck.model.units import probability_text
 from perfcheck.output.cases import MEASURED, Case, Status
 from perfcheck.output.rows import remarks
 from perfcheck.output.table import plain_tally
@@ -160,7 +161,7 @@ def _what(same: Sequence[Case]) -> str:
 def _cause(cause: DiagnosisRecord) -> str:
     if cause.confidence == 0:
         return "not diagnosed"
-    return f"{words_of(cause.cause)} ({100 * cause.confidence:.0f} %)"
+    return f"{words_of(cause.cause)} ({probability_text(cause.confidence)})"
 
 
 def _advice(run: Run, cause: DiagnosisRecord) -> str:
