@@ -14,6 +14,7 @@ from perfcheck.analyse.histogram import merge, statistics
 from perfcheck.collect.base.histogram import BUCKETS, edges, of_values
 from perfcheck.live.alerts.readers import connect_times_us, data_again
 from perfcheck.live.drops import drops_of, harmful
+from perfcheck.live.figures import again_pct
 from perfcheck.live.retransmissions import Retransmission, shares_kept, words_of
 from perfcheck.model.event import Event, EventType
 from perfcheck.model.flow import Histogram
@@ -53,7 +54,7 @@ class Figures:
     @property
     def retrans_pct(self) -> float:
         """The share of data segments that were sent again; NaN where none was sent."""
-        return min(100 * self.retransmitted / self.sent, 100.0) if self.sent else math.nan
+        return again_pct(self.retransmitted, self.sent)
 
     @property
     def dropped(self) -> float:
@@ -193,6 +194,11 @@ class Totals:
         """perfctl's mean share of one CPU."""
         return self.cpu_ns_pct / (self.end_ns - self.begin_ns) if self.end_ns > self.begin_ns else 0.0
 
+    @property
+    def retrans_pct(self) -> float:
+        """The share of data segments that were sent again; NaN where none was sent."""
+        return again_pct(self.retransmitted, self.sent)
+
     def add(self, interval: Interval, figures: Figures) -> None:
         """Add an interval."""
         if not self.intervals:
@@ -227,7 +233,7 @@ class Totals:
         connect = statistics(self.connect)
         found |= {f"tcp.handshake_us.{name}": connect[name] for name in ("p50", "p99", "max") if name in connect}
         if self.sent:
-            found["tcp.retrans_pct"] = min(100 * self.retransmitted / self.sent, 100.0)
+            found["tcp.retrans_pct"] = self.retrans_pct
         return found | {
             "tcp.retrans_segs": float(self.retransmitted), "tcp.data_segs_out": float(self.sent),
             **{f"tcp.retrans_{kind}_segs": float(count) for kind, count in self.by_kind.items()},

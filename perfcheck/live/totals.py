@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from perfcheck.analyse.histogram import merge
+from perfcheck.live.figures import again_pct
 from perfcheck.model.flow import Histogram
 from perfcheck.model.interval import Interval
 
@@ -61,7 +62,7 @@ class Totals:
     @property
     def retrans_pct(self) -> float:
         """Share of the segments with data that were sent again."""
-        return 100 * self.retrans_segs / self.data_segs_out if self.data_segs_out else 0.0
+        return again_pct(self.retrans_segs, self.data_segs_out) if self.data_segs_out else 0.0
 
     def _add_rtt(self, found: Histogram | None) -> None:
         if found is None or not self._rtt_is_whole:

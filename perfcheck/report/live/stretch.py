@@ -12,6 +12,7 @@ import numpy as np
 
 from perfcheck.analyse.histogram import merge
 from perfcheck.live.bottleneck import IDLE, bottlenecks
+from perfcheck.live.figures import again_pct
 from perfcheck.live.observation import Figures
 from perfcheck.model.flow import Histogram
 from perfcheck.model.flow_table import FlowTable
@@ -97,8 +98,7 @@ class Stretch:
     @property
     def again_pct(self) -> float:
         """Return the share of data segments that were sent again; NaN where none was sent."""
-        sent = self.counts["data_segs_out"]
-        return min(100 * self.counts["retransmitted"] / sent, 100.0) if sent else math.nan
+        return again_pct(self.counts["retransmitted"], self.counts["data_segs_out"])
 
 
 def joined(before: Stretch, after: Stretch) -> Stretch:
