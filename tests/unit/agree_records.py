@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -37,10 +38,11 @@ OWN_NAMES: Final = st.builds(
     st.sampled_from(["us", "bps", "per_s", "count", "pct", "bytes"]), st.sampled_from(["", ".p99", ".max"]),
 ).filter(lambda name: name not in CATALOGUE)  # fmt: skip
 FIGURES: Final = st.one_of(
-    st.just(0.0), st.floats(0, 1e12), st.floats(1e-6, 1.0), st.integers(0, 10**15).map(float), st.just(1e24),
-    st.just(1e-30),
+    st.just(0.0), st.floats(1e-9, 1e12), st.floats(1e-6, 1.0), st.integers(0, 10**15).map(float), st.just(1e24),
+    st.just(1e-29),
 )  # fmt: skip
-PCT: Final = st.floats(-100, 1e5)
+PCT: Final = st.floats(-100, 1e5).map(lambda value: round(value, 9))
+SHARES: Final = st.floats(0, 1).map(lambda value: round(value, 9))
 
 
 @st.composite
@@ -53,10 +55,10 @@ def comparisons(draw: Any, metric: str, unit: str) -> ComparisonRecord:
             change_pct=None, detectable_pct=None, verdict=verdict, unit=unit, reason=draw(st.none() | HOSTILE),
         )  # fmt: skip
     change = draw(st.none() | PCT)
-    around = None if change is None else (change - draw(st.floats(0, 50)), change + draw(st.floats(0, 50)))
+    around = None if change is None else (round(change - abs(draw(PCT)), 9), round(change + abs(draw(PCT)), 9))
     return ComparisonRecord(
         metric=metric, baseline=draw(FIGURES), current=draw(FIGURES), change_pct=change, unit=unit, verdict=verdict,
-        detectable_pct=draw(st.none() | st.floats(0, 1e4)), margin_pct=draw(st.none() | st.floats(0, 100)),
+        detectable_pct=draw(st.none() | PCT.map(abs)), margin_pct=draw(st.none() | PCT.map(abs)),
         interval_pct=draw(st.sampled_from([None, around])), runs_needed=draw(st.none() | st.integers(1, 99)),
     )  # fmt: skip
 
@@ -93,7 +95,7 @@ def records(draw: Any) -> RunRecord:
         ),
         emulators={}, trials=tuple(_trial(place, whole) for place in range(trials)), metrics=whole, subjects=subjects,
         phases=phases, expectations=expected, comparisons=compared,
-        diagnosis=tuple(DiagnosisRecord(cause=cause, confidence=draw(st.floats(0, 1))) for cause in causes),
+        diagnosis=tuple(DiagnosisRecord(cause=cause, confidence=draw(SHARES)) for cause in causes),
         verdict=Verdict.INVALID, invalid_reason=untrusted, unavailable=dict.fromkeys(lacking, "no BTF"),
         warnings=tuple(draw(st.lists(HOSTILE, max_size=2))), reproduce=draw(HOSTILE),
     )  # fmt: skip
@@ -104,7 +106,7 @@ def _metrics(draw: Any, units: Mapping[str, str], trials: int) -> dict[str, Metr
     found = {}
     for name, unit in units.items():
         values: Sequence[float] = draw(st.lists(FIGURES, min_size=trials, max_size=trials))
-        found[name] = MetricRecord(value=sorted(values)[len(values) // 2], unit=unit, per_trial=tuple(values))
+        found[name] = MetricRecord(value=float(median(values)), unit=unit, per_trial=tuple(values))
     return found
 
 
