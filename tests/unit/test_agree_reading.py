@@ -124,3 +124,8 @@ def test_the_interval_of_a_change_has_the_change_in_it(
     told = (found.change_pct, found.detectable_pct, found.detectable, found.margin_pct, *(found.interval_pct or ()))
     assert all(value is None or math.isfinite(value) for value in told)
     assert found.detectable_pct is None or found.detectable_pct >= 0
+
+
+def test_a_tolerance_of_next_to_nothing_is_judged() -> None:
+    found = compare_metric(CATALOGUE["app.throughput_bps"], [[0.0, 1.0, 1.0]], [0.0] * 3, tolerance_pct=1e-197)
+    assert found.runs_needed is None
