@@ -12,7 +12,7 @@ from perfcheck.live.connections import limits_of
 from perfcheck.live.flow_names import flow_texts, process_of
 from perfcheck.live.short_values import ABSENT
 from perfcheck.model.flow_table import FlowTable
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, whole_pct
 from perfcheck.report.causes import words_of
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.charts.shares import bars
@@ -59,7 +59,7 @@ def _parted(flow: str) -> str:
 
 
 def _bottleneck(name: str, share_pct: float) -> str:
-    return name if name in UNLIMITED else f"{words_of(name)} {share_pct:.0f} %"
+    return name if name in UNLIMITED else f"{words_of(name)} {whole_pct(share_pct)}"
 
 
 def _caption(gathering: Gathering, shown: int) -> str:
