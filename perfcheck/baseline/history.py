@@ -19,6 +19,7 @@ from perfcheck.baseline.sessions import EMULATORS, environment_of
 from perfcheck.errors import Problem, RecordError, UsageError
 from perfcheck.model.history import Series
 from perfcheck.model.own_metric import OwnMetricRecord
+from perfcheck.model.printable import printable
 from perfcheck.model.record import RunRecord
 from perfcheck.model.subject import read_key
 from perfcheck.system.environment import machine_digest
@@ -225,7 +226,8 @@ def _rows(record: RunRecord) -> dict[str, Any]:
         "digest": record.scenario.digest,
         "machine": machine_digest(environment),
         "emulators": environment[EMULATORS],
-        "environment": json.dumps(environment, sort_keys=True),
+        # Half a surrogate pair, of a name that was not UTF-8, would make the whole table unreadable to SQL.
+        "environment": json.dumps({key: printable(value) for key, value in environment.items()}, sort_keys=True),
         "verdict": record.verdict.value,
         "metric": [row[0] for row in values],
         "unit": [row[1] for row in values],

@@ -187,6 +187,8 @@ def _runs_needed(
         wanted = abs(float(found.shift)) - margin.amount
     if not math.isfinite(half) or wanted <= 0 or half <= wanted or float(found.session_reach) > wanted:
         return None
+    if half / wanted > _MOST_RUNS:
+        return None  # a tolerance of next to nothing, whose square no number holds
     now = 1 / sum(session.size for session in sessions) + 1 / current.size
     needed = math.ceil(2 / now * (half / wanted) ** 2)
     return needed if needed <= _MOST_RUNS else None

@@ -17,7 +17,7 @@ from perfcheck.live.bottleneck import Mask, bdp_bytes, bottlenecks
 from perfcheck.live.sysctls import OWN, Sysctls, path_of_host
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, whole_pct
 
 RMEM: Final = "net.ipv4.tcp_rmem"
 WMEM: Final = "net.ipv4.tcp_wmem"
@@ -270,7 +270,8 @@ def _conntrack(seen: _Seen) -> Iterator[Advice]:
     memory = sum(int(each.new) for each in changes) * _CONNTRACK_ENTRY_BYTES
     yield Advice(
         id="PC-CONNTRACK-NF_CONNTRACK_MAX", cause="conntrack_full", netns=seen.name,
-        reason=f"The table of tracked connections is {use:.0f} % full, and {dropped + early:.0f} entries were dropped.",
+        reason=f"The table of tracked connections is {whole_pct(use)} full, and {dropped + early:.0f} entries were "
+        "dropped.",
         action="Raise the limit of the table, or track fewer connections (notrack).", changes=changes,
         bound=f"a full table of the new size takes about {format_value(memory, 'bytes')} of kernel memory"
               if changes else "",
@@ -335,13 +336,13 @@ def _processors(seen: _Seen) -> Iterator[Advice]:
     if throttled > _THROTTLED_PCT:
         yield Advice(
             id="PC-CPU-QUOTA", cause="cpu_contention", netns=seen.name,
-            reason=f"The control group was stopped by its CPU quota for {throttled:.0f} % of the time.",
+            reason=f"The control group was stopped by its CPU quota for {whole_pct(throttled)} of the time.",
             action="Raise cpu.max of the control group.",
         )  # fmt: skip
     elif waiting > _WAITING_PCT or "cpu_contention" in seen.causes:
         yield Advice(
             id="PC-CPU-WAIT", cause="cpu_contention", netns=seen.name,
-            reason=f"Processes waited for a CPU for {waiting:.0f} % of the time." if waiting > 0 else
+            reason=f"Processes waited for a CPU for {whole_pct(waiting)} of the time." if waiting > 0 else
                    "Processes waited for a CPU.",
             action="Move other work to other CPUs (cpuset, nice), or add CPUs.",
         )  # fmt: skip

@@ -18,7 +18,7 @@ from perfcheck.live.connections import largest
 from perfcheck.live.perspectives import senders
 from perfcheck.model.flow import FlowKey
 from perfcheck.model.flow_table import FlowTable
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, whole_pct
 
 QUEUED: Final = 1.25
 """So many BDPs in flight, and a queue stands."""
@@ -88,8 +88,8 @@ def verdict(path: Path) -> Verdict:
     """Return what data in flight, against the BDP, says of a connection."""
     bdp, flight = path.bdp_bytes, path.inflight_bytes
     if path.busy_pct < RELIABLE_BUSY_PCT and path.bytes_acked:
-        return _no_queue(Fill.UNKNOWN, f"Data to send for {path.busy_pct:.0f} % of the time: the application limits, "
-                         "and its rate says nothing of what the path carries.")  # fmt: skip
+        return _no_queue(Fill.UNKNOWN, f"Data to send for {whole_pct(path.busy_pct)} of the time: the application "
+                         "limits, and its rate says nothing of what the path carries.")  # fmt: skip
     if not (bdp > 0 and flight >= 0):
         return _no_queue(Fill.UNKNOWN, "The BDP is not known: there are too few samples of RTT or rate.")
     numbers = (f"{_bytes(flight)} in flight, BDP {_bytes(bdp)} ({format_value(path.rate_bps, 'bps')} x min RTT "
@@ -112,7 +112,7 @@ def _beyond(path: Path, numbers: str) -> Verdict:
     if queue_us <= LEAST_QUEUE_US:
         text = f"{numbers}: the rest takes {format_value(queue_us, 'us')}, as in the hosts themselves."
         return _no_queue(Fill.ABOUT, f"{text} {_limit(path) or _FULL}")
-    bound = f" The receive window bounds it ({path.rwnd_pct:.0f} % of the busy time)."
+    bound = f" The receive window bounds it ({whole_pct(path.rwnd_pct)} of the busy time)."
     return Verdict(
         fill=Fill.ABOVE, queue_bytes=over, queue_us=queue_us,
         text=f"{numbers}: above it. A queue of {_bytes(over)} stands, which takes {format_value(queue_us, 'us')}."
@@ -131,11 +131,11 @@ _FULL: Final = "The path is full without a queue, or the congestion window is wh
 def _limit(path: Path) -> str:
     """Return what limits a connection whose path has no queue; nothing where only cwnd or the path can."""
     if path.rwnd_pct >= max(LIMITED_PCT, path.sndbuf_pct):
-        return f"No queue stands: the receive window limits ({path.rwnd_pct:.0f} % of the busy time)."
+        return f"No queue stands: the receive window limits ({whole_pct(path.rwnd_pct)} of the busy time)."
     if path.sndbuf_pct >= LIMITED_PCT:
-        return f"No queue stands: the send buffer limits ({path.sndbuf_pct:.0f} % of the busy time)."
+        return f"No queue stands: the send buffer limits ({whole_pct(path.sndbuf_pct)} of the busy time)."
     if path.busy_pct < BUSY_PCT:
-        return f"No queue stands: the application limits (data to send for {path.busy_pct:.0f} % of the time)."
+        return f"No queue stands: the application limits (data to send for {whole_pct(path.busy_pct)} of the time)."
     return ""
 
 

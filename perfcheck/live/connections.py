@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfcheck.model.flow_table import FlowTable
+from perfcheck.model.units import whole_pct
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,7 +101,7 @@ class Triggers:
             share = _share(table["rwnd_limited_us"], table["busy_us"].astype(np.float64))
             above = f"(above {self.rwnd_limited_above_pct:g} %)"
             masks.append(
-                (f"receive window limits {_first(share):.0f} % of its busy time {above}",
+                (f"receive window limits {whole_pct(_first(share))} of its busy time {above}",
                  share > self.rwnd_limited_above_pct)
             )  # fmt: skip
         if self.cwnd_below_segs is not None:

@@ -7,6 +7,7 @@ metrics of senders are those ends' alone. There is no scenario: the path's rate 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -50,6 +51,15 @@ def tcp_figures(flows: FlowTable, histograms: Mapping[str, Histogram], seconds: 
     if len(senders):
         found |= dict(_of_senders(senders, seconds, found.get("tcp.rtt_us.p50")))
     return found
+
+
+def again_pct(again: float, sent: float) -> float:
+    """Return the share of data segments that were sent again; NaN where none was sent.
+
+    The two are counted by different hooks, so that at an interval's edge one may run ahead of the other. And the
+    kernel counts a FIN that is sent again, but no FIN as a segment with data.
+    """
+    return min(100 * again / sent, 100.0) if sent else math.nan
 
 
 def _sums(flows: FlowTable, senders: FlowTable, receivers: FlowTable) -> Iterator[tuple[str, float]]:

@@ -14,8 +14,9 @@ from perfcheck.analyse.histogram import merge, statistics
 from perfcheck.collect.base.histogram import BUCKETS, edges, of_values
 from perfcheck.live.alerts.readers import connect_times_us, data_again
 from perfcheck.live.drops import drops_of, harmful
+from perfcheck.live.figures import again_pct
 from perfcheck.live.retransmissions import Retransmission, shares_kept, words_of
-from perfcheck.live.totals import Totals, retrans_pct
+from perfcheck.live.totals import Totals
 from perfcheck.model.event import Event, EventType
 from perfcheck.model.flow import Histogram
 from perfcheck.model.interval import Interval
@@ -54,7 +55,7 @@ class Figures:
     @property
     def retrans_pct(self) -> float:
         """The share of data segments that were sent again; NaN where none was sent."""
-        return retrans_pct(self.retransmitted, self.sent)
+        return again_pct(self.retransmitted, self.sent)
 
     @property
     def dropped(self) -> float:

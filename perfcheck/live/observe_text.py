@@ -29,6 +29,9 @@ RAISED: Final = "ALERT"
 CLEARED: Final = "CLEARED"
 _STATE_WORDS: Final = {AlertState.RAISED: RAISED, AlertState.CLEARED: CLEARED}
 _MOST_NAMED: Final = 3
+_LEAST_SHOWN: Final = 0.005
+_BELOW: Final = "<0.01"
+"""In place of 0.00 for what is not 0."""
 
 
 def interval_line(interval: Interval, figures: Figures) -> str:
@@ -164,6 +167,8 @@ def _ms(value_us: float) -> str:
     if math.isnan(value_us):
         return "-"
     value = value_us / 1000
+    if 0 < value < _LEAST_SHOWN:
+        return _BELOW
     if value >= 9999.5:
         return f"{value / 1000:.0f}k"
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
@@ -172,7 +177,9 @@ def _ms(value_us: float) -> str:
 def _percent(value: float) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:.2f}" if value < 99.995 else "100"
+    if 0 < value < _LEAST_SHOWN:
+        return _BELOW
+    return f"{min(value, 99.99):.2f}" if value < 100 else "100"
 
 
 def _count(value: float) -> str:

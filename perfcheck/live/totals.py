@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from perfcheck.analyse.histogram import merge
+from perfcheck.live.figures import again_pct
 from perfcheck.model.flow import Histogram
 from perfcheck.model.interval import Interval
-
-
-def retrans_pct(again: float, data_segs: float) -> float:
-    """Return the share of the segments with data that were sent again; NaN where there were none.
-
-    The kernel counts a FIN that is sent again, but no FIN as a segment with data: no more than all is told.
-    """
-    return min(100 * again / data_segs, 100.0) if data_segs else math.nan
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,7 +63,7 @@ class Totals:
     @property
     def retrans_pct(self) -> float:
         """Share of the segments with data that were sent again; NaN where there were none."""
-        return retrans_pct(self.retrans_segs, self.data_segs_out)
+        return again_pct(self.retrans_segs, self.data_segs_out)
 
     def _add_rtt(self, found: Histogram | None) -> None:
         if found is None or not self._rtt_is_whole:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError
 
 from perfcheck.model.confirmation import ConfirmationRecord
@@ -35,6 +35,17 @@ class _Part(BaseModel):
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("figures", None)
         return copied
+
+
+def _finite(values: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the figures that are numbers: what is none was not measured, and JSON cannot say it."""
+    if all(map(math.isfinite, values.values())):
+        return values
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+Measured = Annotated[Mapping[str, float], AfterValidator(_finite)]
+"""Figures of one trial by metric."""
 
 
 class ScenarioRef(_Part):
@@ -78,8 +89,8 @@ class TrialPhase(_Part):
     they have no `app.recovery_ms`, and with them the phase has none.
     """
 
-    metrics: Mapping[str, float] = Field(default_factory=dict)
-    subjects: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
+    metrics: Measured = Field(default_factory=dict)
+    subjects: Mapping[str, Measured] = Field(default_factory=dict)
     unrecovered: tuple[str, ...] = ()
     begin_ns: int | None = None
 
@@ -93,8 +104,8 @@ class TrialRecord(_Part):
     """
 
     index: int
-    metrics: Mapping[str, float]
-    subjects: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
+    metrics: Measured
+    subjects: Mapping[str, Measured] = Field(default_factory=dict)
     phases: Mapping[str, TrialPhase] = Field(default_factory=dict)
     traffic_s: float = 0.0
     began_ns: int | None = None

@@ -114,6 +114,7 @@ _TIMES: Final = ("ns", "us", "ms", "s")
 _ROUNDS_UP: Final = 0.99995
 """From this share of a unit on four digits are those of the unit: `1 ms`, not `1000 us`."""
 _WHOLE_PCT: Final = 100.0
+_HALF_PCT: Final = 0.5
 
 
 def plain_number(value: float, digits: int = 4, *, grouped: bool = False) -> str:
@@ -144,12 +145,18 @@ def readable_pct(value_pct: float, digits: int = 4) -> str:
 
 def probability_text(probability: float) -> str:
     """Return a probability from 0 to 1 as `93 %`; what is neither impossible nor certain is never told as either."""
-    whole = f"{_WHOLE_PCT * probability:.0f}"
-    if whole == "0" and probability > 0:
+    return whole_pct(_WHOLE_PCT * probability)
+
+
+def whole_pct(share_pct: float) -> str:
+    """Return a share as `93 %`, `under 1 %` where it is not 0 and `over 99 %` where it is not all; `-` for NaN."""
+    if not math.isfinite(share_pct):
+        return "-"
+    if 0 < share_pct <= _HALF_PCT:
         return "under 1 %"
-    if whole == "100" and probability < 1:
+    if _WHOLE_PCT - _HALF_PCT <= share_pct < _WHOLE_PCT:
         return "over 99 %"
-    return f"{whole} %"
+    return f"{round(share_pct)} %"
 
 
 def format_value(value: float, unit: str) -> str:

@@ -18,6 +18,7 @@ from perfcheck.model.record import RunRecord
 from perfcheck.system.bounded_read import read_bounded_text
 from perfcheck.system.json_bounds import json_fault
 from perfcheck.system.printing import say_json
+from perfcheck.version import VERSION
 
 MAX_BYTES: Final = 256_000_000
 MAX_LINE: Final = 16_000_000
@@ -155,6 +156,8 @@ def _problem_at(path: Path, line: int, where: str, message: str) -> Problem:
 def _told(kind: str, message: str) -> str:
     if kind == "json_invalid":
         return f"expected a run record as JSON ({message}); if a killed run left this line, delete it"
+    if kind == "extra_forbidden":
+        return f"unknown field: a newer perfcheck than this one ({VERSION}) may have written it, or it is misspelt"
     return message
 
 

@@ -40,6 +40,7 @@ from perfcheck.model.record import (
 from perfcheck.model.scenario import Scenario, subjects_of
 from perfcheck.model.subject import SubjectKind, read_key
 from perfcheck.model.traffic import entry_names
+from perfcheck.model.units import whole_pct
 from perfcheck.model.verdict import Verdict
 from perfcheck.runner import costs
 from perfcheck.runner.budget import STOPPED, without_stopped
@@ -188,7 +189,7 @@ def with_fillers(
     if cause.cause != "cross_traffic" or not others:
         return cause
     most = max(others, key=lambda name: others[name])
-    text = f"{most} fills it: {others[most]:.0f} % of all bytes in flight are its own"
+    text = f"{most} fills it: {whole_pct(others[most])} of all bytes in flight are its own"
     return cause.model_copy(update={"evidence_for": (*cause.evidence_for, text)})
 
 

@@ -18,6 +18,7 @@ from perfcheck.live.history import Series
 from perfcheck.live.rtt_split import Splits
 from perfcheck.live.short_values import ABSENT, short
 from perfcheck.model.flow_table import COUNTS, TOTALS, VALUES, FlowTable
+from perfcheck.model.units import whole_pct
 from perfcheck.screen.drawing import graph, stacked
 from perfcheck.screen.frame import Frame, Judgement, Keys, series
 from perfcheck.screen.framing import RTT
@@ -75,7 +76,7 @@ def _identity(one: FlowTable, look: Look, width: int) -> Iterator[Line]:
 
 def _limits(frame: Frame, row: int, one: FlowTable, look: Look, width: int) -> Iterator[Line]:
     name = NAMES[frame.limits[row]]
-    yield (padded("bottleneck", LABEL), Tone.LABEL), (f"{name} {frame.limit_pct[row]:.0f} %", Tone.STRONG)
+    yield (padded("bottleneck", LABEL), Tone.LABEL), (f"{name} {whole_pct(frame.limit_pct[row])}", Tone.STRONG)
     if name in ADVICE:
         yield from _wrapped("", ADVICE[name], look, width)
     limits = limits_of(one)
@@ -94,7 +95,7 @@ def _limits(frame: Frame, row: int, one: FlowTable, look: Look, width: int) -> I
             yield ((" " * LABEL, Tone.PLAIN), *line)
     shares = shares_of(one)
     facts = [
-        ((f"{text} ", Tone.LABEL), (f"{float(getattr(shares, name)[0]):.0f} %", Tone.PLAIN)) for text, name in _FACTS
+        ((f"{text} ", Tone.LABEL), (whole_pct(float(getattr(shares, name)[0])), Tone.PLAIN)) for text, name in _FACTS
     ]
     for number, line in enumerate(wrapped_items(facts, max(width - LABEL, 10))):
         yield ((padded("" if number else "rests on", LABEL), Tone.LABEL), *line)

@@ -23,9 +23,9 @@ from perfcheck.testing.values import make_traffic_report
 Answer = TypeVar("Answer")
 
 
-def _answer(script: Sequence[Answer | Exception], turn: int) -> Answer:
+def _answer(script: Sequence[Answer | BaseException], turn: int) -> Answer:
     answer = script[min(turn, len(script) - 1)]
-    if isinstance(answer, Exception):
+    if isinstance(answer, BaseException):
         raise answer
     return answer
 
@@ -185,7 +185,7 @@ class FakeUndoLog:
 class FakeLink:
     """A link that is up only in the script: one pair of reports (forward, reverse) a trial."""
 
-    script: Sequence[tuple[LinkReport, ...] | Exception]
+    script: Sequence[tuple[LinkReport, ...] | BaseException]
     calls: list[str] = field(default_factory=list)
     trials: int = 0
 
@@ -209,7 +209,7 @@ class FakeEmulator(_Fake):
     """Makes FakeLinks, kept in `links`; `refuses` is what `floor` answers."""
 
     name: str = "fake"
-    script: Sequence[tuple[LinkReport, ...] | Exception] = ()
+    script: Sequence[tuple[LinkReport, ...] | BaseException] = ()
     refuses: str | None = None
     links: list[FakeLink] = field(default_factory=list)
 
@@ -234,7 +234,7 @@ class FakeEmulator(_Fake):
 class FakeSession:
     """One generator's scripted traffic of one trial."""
 
-    answer: TrafficReport | Exception
+    answer: TrafficReport | BaseException
     calls: list[str] = field(default_factory=list)
 
     def start(self) -> None:
@@ -256,7 +256,7 @@ class FakeGenerator(_Fake):
     """Scripted traffic; without a script each trial reports one flow between the spec's hosts."""
 
     name: str = "iperf3"
-    script: Sequence[TrafficReport | Exception] = ()
+    script: Sequence[TrafficReport | BaseException] = ()
     sessions: list[FakeSession] = field(default_factory=list)
 
     def prepare(self, spec: TrafficSpec, hosts: Mapping[str, Host], warmup_ns: int) -> TrafficSession:
@@ -276,7 +276,7 @@ class FakeCollector(_Fake):
     """Scripted observations; without a script each trial is empty. `scopes` keeps what `begin` was given."""
 
     name: str = "tcp"
-    script: Sequence[Observation | Exception] = ()
+    script: Sequence[Observation | BaseException] = ()
     scopes: list[Scope] = field(default_factory=list)
 
     def open(self) -> None:

@@ -90,7 +90,7 @@ class FakeRunner:
     Each call is noted in `calls` and, for tests with several processes, as a line of `log`.
     """
 
-    answers: Mapping[str, Exception | Callable[[Scenario], RunRecord]] = field(default_factory=dict)
+    answers: Mapping[str, BaseException | Callable[[Scenario], RunRecord]] = field(default_factory=dict)
     metrics: Mapping[str, Sequence[float]] = field(default_factory=lambda: {"app.throughput_bps": (80e6, 81e6, 79e6)})
     compared: tuple[str, ...] = ()
     moved: tuple[ComparisonRecord, ...] = ()
@@ -121,7 +121,7 @@ class FakeRunner:
         if self.progress is not None:
             self.progress.stage(scenario, "run 1 of 1", 0, 1)
         answer = self.answers.get(scenario.label)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer(scenario) if answer is not None else make_judged_record(scenario, self.metrics)
 

@@ -19,7 +19,7 @@ from perfcheck.diagnose.dimension import RATE, SIZE, TIME, Dimension
 from perfcheck.live.short_values import short
 from perfcheck.live.wording import cost
 from perfcheck.model.catalogue import CATALOGUE
-from perfcheck.model.units import format_value, probability_text, readable_pct
+from perfcheck.model.units import format_value, probability_text, readable_pct, whole_pct
 from perfcheck.output.rows import plain_pct, signed_pct
 from perfcheck.report.charts.axis import Axis
 from perfcheck.screen.columns import four
@@ -116,6 +116,18 @@ def test_a_probability_is_neither_nothing_nor_all_unless_it_is(probability: floa
         assert math.isclose(said, probability, abs_tol=0.00501)
         assert (said == 0) == (probability == 0)
         assert (said == 1) == (probability == 1)
+
+
+@given(st.just(0.0) | st.just(100.0) | st.floats(0, 100) | st.floats(1e-6, 2) | st.floats(98, 100))
+def test_a_share_in_words_is_neither_none_nor_all_unless_it_is(share_pct: float) -> None:
+    text = whole_pct(share_pct)
+    assert (text == "0 %") == (share_pct == 0)
+    assert (text == "100 %") == (share_pct == 100)
+    assert text in ("under 1 %", "over 99 %") or abs(read(text) - share_pct) <= 0.5
+
+
+def test_advice_never_names_a_share_of_nothing() -> None:
+    assert (whole_pct(0.3), whole_pct(99.7), whole_pct(math.nan)) == ("under 1 %", "over 99 %", "-")
 
 
 SHORT: Final[dict[str, tuple[Callable[[float], str], float]]] = {

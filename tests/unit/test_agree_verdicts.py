@@ -56,7 +56,8 @@ def outcome(record: RunRecord, part: ExpectationRecord | ComparisonRecord) -> st
 def outcomes(record: RunRecord) -> list[str]:
     if record.invalid_reason is not None:
         return [ERROR]
-    return [outcome(record, part) for part in (*record.expectations, *record.comparisons)] or [PASSED]
+    parts: tuple[ExpectationRecord | ComparisonRecord, ...] = (*record.expectations, *record.comparisons)
+    return [outcome(record, part) for part in parts] or [PASSED]
 
 
 def status_of(found: Sequence[RunRecord]) -> int:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
 import pytest
 import yaml
 from baseline_records import session
@@ -237,7 +238,12 @@ def test_histories(tmp_path: Path, command: Callable[..., None]) -> None:
 def test_a_history_with_a_value_that_no_run_measured(value: float, tmp_path: Path) -> None:
     store = HistoryStore(tmp_path)
     store.append(session(1, metrics=MEASURED))
-    store.append(session(2, metrics={"tcp.rtt_us.p50": [value]}))
+    path = store.append(session(2, metrics={"tcp.rtt_us.p50": [1.0]}))
+    with duckdb.connect(":memory:") as database:
+        # A record has no figure that is no number: only a file that somebody else wrote does.
+        database.execute("CREATE TABLE rows AS SELECT * REPLACE ($value AS value) FROM read_parquet($file)",
+                         {"value": value, "file": str(path)})  # fmt: skip
+        database.execute(f"COPY rows TO '{path}' (FORMAT parquet)")
     with pytest.raises(RecordError, match=r"the run 0+2 has .* for tcp\.rtt_us\.p50, which is out of range"):
         store.series("tcp.rtt_us.p50")
     assert main(["history", "tcp.rtt_us.p50", "--history", str(tmp_path)]) == 2

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
 from live_traffic import interval, table
 
 from perfcheck.cli.perfctl import tcp_lines
 from perfcheck.live.observation import WatchTotals, figures_of
 from perfcheck.live.observe_text import summary_lines
-from perfcheck.live.totals import retrans_pct
 
 
 def test_a_fin_that_is_sent_again_and_again_is_no_share_above_all() -> None:
@@ -41,9 +37,3 @@ def test_what_was_left_out_once_is_told_at_the_end() -> None:
         totals.take(one, figures_of(one))
     assert "left out to stay below --cpu-ceiling: ip" in "\n".join(tcp_lines.summary(totals))
     assert "left out to stay below --cpu-ceiling: ip" in "\n".join(summary_lines(totals, ()))
-
-
-@given(again=st.integers(0, 10**15), sent=st.integers(0, 10**15))
-def test_a_share_is_none_or_within_0_and_100(again: int, sent: int) -> None:
-    found = retrans_pct(again, sent)
-    assert math.isnan(found) if sent == 0 else 0 <= found <= 100

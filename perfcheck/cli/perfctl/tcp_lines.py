@@ -8,8 +8,9 @@ from typing import Final
 
 from perfcheck.analyse.histogram import quantile
 from perfcheck.live.bottleneck_advice import ADVICE
+from perfcheck.live.figures import again_pct
 from perfcheck.live.flow_names import flow_text
-from perfcheck.live.totals import Totals, retrans_pct
+from perfcheck.live.totals import Totals
 from perfcheck.live.wording import cost, count, left_out, lost, watched, without_room
 from perfcheck.model.event import EventType
 from perfcheck.model.interval import Interval
@@ -28,7 +29,7 @@ def heading(interval: Interval, *, is_recorded: bool) -> str:
         for name in ("bytes_acked", "bytes_received")
     )
     again, segments = int(flows["retrans_segs"].sum()), int(flows["data_segs_out"].sum())
-    share = f" ({readable_pct(retrans_pct(again, segments), 2)})" if again and segments else ""
+    share = f" ({readable_pct(again_pct(again, segments), 2)})" if again and segments else ""
     came = f" ({told.opened:,} opened, {told.ended:,} closed)" if told.opened or told.ended else ""
     when = _time_of_day(interval, is_recorded=is_recorded)
     return (

@@ -15,6 +15,7 @@ from perfcheck.live.drops import harmful_drops, packets_of
 from perfcheck.model.flow import Histogram
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval
+from perfcheck.model.units import whole_pct
 
 ALL: Final = Subject()
 LEAST_SAMPLES: Final = 50
@@ -205,7 +206,7 @@ def _largest(flows: FlowTable, counts: npt.NDArray[np.float64], total: float) ->
     if len(flows) < 2:
         return ""
     row = int(np.argmax(counts))
-    return f"{100 * counts[row] / total:.0f} % of them of {Subject(flow=flows.key(row)).label}"
+    return f"{whole_pct(100 * counts[row] / total)} of them of {Subject(flow=flows.key(row)).label}"
 
 
 def _of_flows(

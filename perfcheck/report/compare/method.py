@@ -54,9 +54,10 @@ def _workload(compared: Compared) -> str:
 
 
 def _costs(compared: Compared) -> Iterator[tuple[str, str]]:
-    costs = [each.overhead.get("cpu_pct") for each in (compared.before, compared.after)]
-    if all(isinstance(cost, int | float) for cost in costs):
-        yield "cost of measuring", f"{readable_pct(costs[0], 2)} of one CPU with A, {readable_pct(costs[1], 2)} with B"
+    known = (each.overhead.get("cpu_pct") for each in (compared.before, compared.after))
+    costs = [readable_pct(cost, 2) for cost in known if isinstance(cost, int | float)]
+    if len(costs) == 2:
+        yield "cost of measuring", f"{costs[0]} of one CPU with A, {costs[1]} with B"
 
 
 def _notes(compared: Compared) -> Iterator[str]:

@@ -9,11 +9,11 @@ import numpy as np
 from perfcheck.live.bottleneck import HEALTHY, IDLE, bottlenecks
 from perfcheck.live.bottleneck_advice import ADVICE
 from perfcheck.live.connections import limits_of
+from perfcheck.live.figures import again_pct
 from perfcheck.live.flow_names import flow_texts, process_of
 from perfcheck.live.short_values import ABSENT
-from perfcheck.live.totals import retrans_pct
 from perfcheck.model.flow_table import FlowTable
-from perfcheck.model.units import format_value
+from perfcheck.model.units import format_value, whole_pct
 from perfcheck.report.causes import words_of
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.charts.shares import bars
@@ -60,7 +60,7 @@ def _parted(flow: str) -> str:
 
 
 def _bottleneck(name: str, share_pct: float) -> str:
-    return name if name in UNLIMITED else f"{words_of(name)} {share_pct:.0f} %"
+    return name if name in UNLIMITED else f"{words_of(name)} {whole_pct(share_pct)}"
 
 
 def _caption(gathering: Gathering, shown: int) -> str:
@@ -77,7 +77,7 @@ def _row(table: FlowTable, row: int, name: str, bottleneck: str) -> tuple[Cell, 
     rate = 8 * max(value["bytes_acked"], value["bytes_received"]) / seconds if seconds else np.nan
     mean_us = value["rtt_mean_us"] if np.isfinite(value["rtt_mean_us"]) else value["srtt_us"]
     path_us = float(np.fmin(value["min_rtt_us"], value["rtt_min_us"]))
-    again = retrans_pct(value["retrans_segs"], value["data_segs_out"])
+    again = again_pct(value["retrans_segs"], value["data_segs_out"])
     limited = bottleneck not in UNLIMITED
     texts = (
         process_of(table, row), format_value(value["bytes_acked"], "bytes"),

@@ -12,8 +12,8 @@ import numpy as np
 
 from perfcheck.analyse.histogram import merge
 from perfcheck.live.bottleneck import IDLE, bottlenecks
+from perfcheck.live.figures import again_pct
 from perfcheck.live.observation import Figures
-from perfcheck.live.totals import retrans_pct
 from perfcheck.model.flow import Histogram
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval
@@ -98,7 +98,7 @@ class Stretch:
     @property
     def again_pct(self) -> float:
         """Return the share of data segments that were sent again; NaN where none was sent."""
-        return retrans_pct(self.counts["retransmitted"], self.counts["data_segs_out"])
+        return again_pct(self.counts["retransmitted"], self.counts["data_segs_out"])
 
 
 def joined(before: Stretch, after: Stretch) -> Stretch:
