@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from perfcheck.output.rows import interval_text, signed_pct
 from perfcheck.report.charts.axis import Spec, known, layered, rounded, told
 from perfcheck.report.charts.lines import Labels
 from perfcheck.report.document import Chart, Tone
@@ -149,5 +150,5 @@ def _layers(metrics: Sequence[str], tones: dict[str, Tone], ends: tuple[float, f
 def _words(one: Change) -> str:
     if one.change_pct is None:
         return f"{one.metric}: {one.word}, no change in per cent"
-    interval = "" if one.interval_pct is None else f" ({one.interval_pct[0]:+.3g} to {one.interval_pct[1]:+.3g} %)"
-    return f"{one.metric}: {one.change_pct:+.3g} %{interval}, {one.word}"
+    interval = "" if one.interval_pct is None else f" ({interval_text(one.interval_pct, one.margin_pct)})"
+    return f"{one.metric}: {signed_pct(one.change_pct, one.margin_pct)}{interval}, {one.word}"
