@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from perfcheck.errors import FileError, PerfcheckError, Stopped
 from perfcheck.system.defects import defect_line, traceback_of
 from perfcheck.system.printing import complain, drop_output, flushed_output, prepare_streams
+from perfcheck.system.signals import stop_on_signals
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +41,8 @@ def _run(words: Sequence[str]) -> int:
     arguments: argparse.Namespace | None = None
     prepare_streams()
     try:
-        with flushed_output():
+        # From the first line on: between scenarios, and while reports are written, nothing else would catch a signal.
+        with stop_on_signals(), flushed_output():
             from perfcheck.cli.arguments import parse
 
             arguments = parse(words)

@@ -157,6 +157,7 @@ def _add_reports(parser: argparse.ArgumentParser, json: str = "") -> None:
 
 def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--json", type=path, metavar="PATH", help=f"{text} ('-': standard output)")
+    parser.set_defaults(streaming=("--json",))
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
@@ -248,10 +249,9 @@ def _add_compare(subparsers: _Subparsers) -> None:
     _add_tolerance(compare)
     _add_reports(compare)
     for name, form in (("html", "an HTML page"), ("md", "Markdown"), ("pdf", "a PDF")):
-        compare.add_argument(
-            f"--{name}", type=path, metavar="PATH", help=f"write {form} with both sides to PATH, too"
-        )  # fmt: skip
-    compare.set_defaults(command=commands.compare, judges=True)
+        where = "PATH, too ('-': standard output)" if name == "md" else "PATH, too"
+        compare.add_argument(f"--{name}", type=path, metavar="PATH", help=f"write {form} with both sides to {where}")
+    compare.set_defaults(command=commands.compare, judges=True, streaming=("--md",))
 
 
 def _add_pairs(subparsers: _Subparsers) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from perfcheck.cli.formats import STDOUT
 from perfcheck.errors import PerfcheckError
 from perfcheck.model.record import RunRecord
-from perfcheck.system.printing import complain
+from perfcheck.system.printing import complain, say
 
 if TYPE_CHECKING:
     from perfcheck.report.compare.sides import Compared
@@ -37,7 +38,8 @@ class ComparisonPage:
             from perfcheck.report.write import require_possible
 
             for path, form in self._targets:
-                require_possible(path, form)
+                if path != STDOUT:
+                    require_possible(path, form)
         return self
 
     def __exit__(
@@ -56,10 +58,13 @@ class ComparisonPage:
 
     def _write(self) -> None:
         from perfcheck.report.compare.page import document
-        from perfcheck.report.write import write_report
+        from perfcheck.report.write import Form, content_of, write_report
 
         page = document(self._compared)
         for path, form in self._targets:
+            if path == STDOUT:
+                say(content_of(page, form or Form.MARKDOWN).decode())
+                continue
             try:
                 write_report(page, path, form)
             except PerfcheckError as problem:

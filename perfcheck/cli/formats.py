@@ -11,11 +11,11 @@ from rich.console import Console
 
 from perfcheck.errors import UsageError
 from perfcheck.output.terminal import console_for
-from perfcheck.system.apart import require_apart
+from perfcheck.system.apart import require_apart, require_files
 from perfcheck.system.printing import complain, say
 
 STDOUT: Final = Path("-")
-"""What `--json` takes for standard output."""
+"""What `--json` and `--md` take for standard output."""
 
 CONSOLE: Final = "console"
 KTAP: Final = "ktap"
@@ -28,11 +28,13 @@ _READ: Final = ("files", "file", "records", "baseline", "current", "baseline_rec
 
 
 def require_files_apart(arguments: argparse.Namespace) -> None:
-    """Raise UsageError where two options of a command write to one file, or to a file that it reads."""
+    """Raise UsageError where two options of a command write to one file, to a file that it reads, or wrongly to `-`."""
     given = vars(arguments)
     written = {f"--{name.replace('_', '-')}": given.get(name) for name in _WRITTEN}
     read = [each for name in _READ for each in _paths(given.get(name))]
-    require_apart({option: path for option, path in written.items() if isinstance(path, Path)}, read)
+    files = {option: path for option, path in written.items() if isinstance(path, Path)}
+    require_files(files, given.get("streaming", ()))
+    require_apart(files, read)
 
 
 def _paths(value: object) -> list[Path]:
@@ -41,12 +43,17 @@ def _paths(value: object) -> list[Path]:
 
 def console_of(arguments: argparse.Namespace) -> Console:
     """Return the console for people: standard error where a program reads standard output."""
-    json, ktap = getattr(arguments, "json", None) == STDOUT, arguments.output == KTAP
-    if json and ktap:
-        raise UsageError("--json -: standard output is taken by --output ktap; name a file")
-    return console_for(stderr=json or ktap)
+    streamed, ktap = _streamed(arguments), arguments.output == KTAP
+    if streamed and ktap:
+        raise UsageError(f"--{streamed} -: standard output is taken by --output ktap; name a file")
+    return console_for(stderr=bool(streamed) or ktap)
 
 
 def teller_of(arguments: argparse.Namespace) -> Callable[[str], None]:
     """Return what writes single lines for people, to the same stream."""
-    return complain if arguments.output == KTAP else say
+    return complain if arguments.output == KTAP or _streamed(arguments) else say
+
+
+def _streamed(arguments: argparse.Namespace) -> str | None:
+    """Return the option that writes to standard output."""
+    return next((name for name in ("json", "md") if getattr(arguments, name, None) == STDOUT), None)

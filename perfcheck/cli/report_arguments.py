@@ -31,7 +31,7 @@ def add_report(subparsers: Any) -> None:
     made.add_argument("--html", type=path, metavar="PATH", help="write one self-contained HTML page to PATH")
     made.add_argument("--md", type=path, metavar="PATH", help="write Markdown to PATH ('-': standard output)")
     made.add_argument("--pdf", type=path, metavar="PATH", help="write a PDF to PATH; needs chromium")
-    made.set_defaults(command=_report)
+    made.set_defaults(command=_report, streaming=("--md",))
 
 
 def _report(arguments: argparse.Namespace) -> int:

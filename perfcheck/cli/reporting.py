@@ -59,9 +59,6 @@ def _wanted(arguments: argparse.Namespace) -> dict[Form, Path]:
     found = {form: path for form, path in asked.items() if path is not None}
     if not found:
         raise UsageError("no form of the report is named: add --html PATH, --md PATH or --pdf PATH")
-    for form, path in found.items():
-        if path == STDOUT and form is not Form.MARKDOWN:
-            raise UsageError("only --md writes to standard output ('-'); name a file for the other forms")
     return found
 
 

@@ -240,7 +240,7 @@ def _series_of(record: RunRecord, file: Path) -> Path:
     written = Path(record.series.file)
     found = file_there(written, file.parent)
     if found is None:
-        raise UsageError(
-            f"{file}: the series of this run, {written}, is not there, nor is {file.parent / written.name}"
-        )
+        beside = file.parent / written.name
+        also = "" if beside == written else f", nor is {beside}"
+        raise UsageError(f"{file}: the series of this run, {written}, is not there{also}")
     return found

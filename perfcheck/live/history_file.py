@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -86,7 +87,7 @@ class HistoryFile:
         try:
             with (
                 self._path.open("rb") as old,
-                replacing(self._path, mode=None) as descriptor,
+                replacing(Path(os.path.realpath(self._path)), mode=None) as descriptor,
                 open(descriptor, "wb", closefd=False) as new,
             ):
                 new.write(head)

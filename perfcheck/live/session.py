@@ -184,12 +184,12 @@ class LiveSession:
 
     def _accounting(self, core: Core, read: Read, seen: Sequence[Observation]) -> Accounting:
         bpf_pct = sum(pct for name, pct in core.used_pct.items() if name != "budget")
+        stretch = self._spent.stretch  # of this interval; what comes of it here is the next one's
         collectors_pct = sum(core.used_pct.values())
         cpu_pct = self._spent.look(core.program_ns(), sheds=collectors_pct > _budget(self.request).cpu_pct)
         self._spent.keep_room(len(read.flows) / self.request.max_flows, refused=read.refused > 0)
         shed = tuple({one.collector: one.what for one in core.spending_so_far.shed}.values())
-        if self._spent.stretch > 1:
-            shed += (f"intervals are {self._spent.stretch} times as long as asked for",)
+        shed += stretched_text(stretch, read.ended_ns - read.began_ns, self.request.interval_ns)
         if read.unranked:
             shed += (f"percentiles of RTT: {read.unranked} connections with few samples have none",)
         return Accounting(
@@ -248,6 +248,12 @@ class _Spending:
         self._crowded = used > 1 / 4
         if refused or used > 1 / 2:
             self.stretch = max(self.stretch // 2, 1)
+
+
+def stretched_text(stretch: int, lasted_ns: int, asked_ns: int) -> tuple[str, ...]:
+    """Return what is said of an interval that was to be longer; the last one may end sooner, as it was asked for."""
+    longer = stretch > 1 and lasted_ns > asked_ns * 3 // 2
+    return (f"intervals are {stretch} times as long as asked for",) if longer else ()
 
 
 def _budget(request: LiveRequest) -> Budget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from itertools import islice
@@ -11,6 +12,7 @@ from typing import Final
 
 from perfcheck.errors import OutputError, UsageError
 from perfcheck.model.event import Event
+from perfcheck.system.files import is_written_in_place
 
 _AT_ONCE: Final = 10_000
 
@@ -37,7 +39,8 @@ class EventLines:
         """Begin the file anew; UsageError where it cannot be written."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("w", encoding="utf-8")
+            # What standard output leads to may hold something already.
+            self._file = self._path.open("a" if is_written_in_place(self._path) else "w", encoding="utf-8")
             self._written = False
         except OSError as error:
             raise UsageError(f"{self._path}: cannot write events: {error.strerror}; name another file") from error
@@ -89,8 +92,8 @@ class EventLines:
         try:
             if file is not None:
                 file.close()
-                if not self._written and self._path.is_file():
-                    self._path.unlink()
+                if not self._written and not is_written_in_place(self._path):
+                    Path(os.path.realpath(self._path)).unlink(missing_ok=True)
         except OSError as error:
             self._problem = self._problem or f"{self._path}: cannot write events: {error.strerror}"
         problem, self._problem = self._problem, None

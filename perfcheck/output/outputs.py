@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from perfcheck.errors import PerfcheckError
+from perfcheck.errors import OutputError, PerfcheckError
 from perfcheck.model.record import RunRecord
 from perfcheck.model.seams import Output
 
@@ -72,3 +72,15 @@ class Outputs:
             return None
         self._problems.setdefault(output.name, problem)
         return problem
+
+
+def close_files(closings: Sequence[Callable[[], None]]) -> None:
+    """Close files of one session; a single OutputError tells of each that could not be written."""
+    problems: list[str] = []
+    for close in closings:
+        try:
+            close()
+        except OutputError as error:
+            problems.append(str(error))
+    if problems:
+        raise OutputError("\n".join(problems))

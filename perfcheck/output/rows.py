@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -78,10 +77,11 @@ def signed_pct(change_pct: float | None, margin_pct: float | None = None) -> str
         return ""
     digits = 2 if margin_pct is not None and margin_pct < 1 and abs(change_pct) < 10 else 1
     shown = round(change_pct, digits) or 0.0  # no `-0.0`
-    if abs(change_pct) < 100 <= abs(shown):
+    if shown <= -100 < change_pct:
         # What fell by nearly all of it is not gone.
-        shown = math.copysign(100 - 10.0**-digits, change_pct)
-    return f"{shown:+.{digits}f} %" if abs(shown) < 100 else f"{shown:+.0f} %"
+        shown = 10.0**-digits - 100
+    # Not of `shown`: what is rounded twice may be one off (110.526, 110.5, 110).
+    return f"{shown:+.{digits}f} %" if abs(shown) < 100 else f"{change_pct:+.0f} %"
 
 
 def interval_text(interval_pct: tuple[float, float] | None, margin_pct: float | None = None) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from perfcheck.errors import OutputError, Problem, RecordError, UsageError
 from perfcheck.model.series import Curve
-from perfcheck.system.files import replacing, require_report_writable
+from perfcheck.system.files import is_written_in_place, require_report_writable, writing_report
 from perfcheck.system.spool import Spool
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ class SeriesFile:
 
         with (
             tempfile.TemporaryDirectory(prefix="perfcheck-series-") as folder,
-            replacing(self.path, mode=None) as descriptor,
+            writing_report(self.path) as stream,
+            _seekable(stream, self.path, folder) as descriptor,
         ):
             try:
                 with duckdb.connect(":memory:") as database:
@@ -156,6 +158,19 @@ class SeriesFile:
                     database.execute(_WRITE.replace("{file}", f"/proc/self/fd/{descriptor}"))
             except duckdb.Error as error:
                 raise RuntimeError(str(error).partition("\n")[0]) from error
+
+
+@contextmanager
+def _seekable(stream: BinaryIO, path: Path, folder: str) -> Iterator[int]:
+    """Yield the descriptor of a regular file: the stream's, or of one that is copied to a device or pipe at the end."""
+    if not is_written_in_place(path):
+        yield stream.fileno()
+        return
+    with tempfile.TemporaryFile(dir=folder) as whole:
+        yield whole.fileno()
+        whole.seek(0)
+        shutil.copyfileobj(whole, stream)
+        stream.flush()
 
 
 def _insert(database: DuckDBPyConnection, block: npt.NDArray[Any]) -> None:

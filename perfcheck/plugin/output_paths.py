@@ -23,11 +23,12 @@ def possible_report(path: Path | None, option: str) -> Path | None:
 
 
 def require_own_files(written: Mapping[str, Path | None]) -> None:
-    """Raise pytest.UsageError where two options, by their names, write to one file."""
+    """Raise pytest.UsageError where two options, by their names, write to one file, or one of them to `-`."""
     from perfcheck.errors import UsageError
-    from perfcheck.system.apart import require_apart
+    from perfcheck.system.apart import require_apart, require_files
 
     try:
+        require_files(written)
         require_apart(written)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None

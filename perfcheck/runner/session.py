@@ -27,6 +27,7 @@ from perfcheck.model.seams import Collector, Progress
 from perfcheck.model.verdict import Verdict
 from perfcheck.output.cases import untrusted
 from perfcheck.output.events import EventLines
+from perfcheck.output.outputs import close_files
 from perfcheck.output.series import SeriesFile
 from perfcheck.runner.bench import Bench, judged
 from perfcheck.runner.budget import core_budget
@@ -102,12 +103,10 @@ class Runner:
         return self
 
     def _open_files(self) -> None:
-        if self._events is not None:
-            self._events.open()
-            self._cleanup.callback(self._events.close)
-        if self._series is not None:
-            self._series.open()
-            self._cleanup.callback(self._series.close)
+        files = [file for file in (self._events, self._series) if file is not None]
+        self._cleanup.callback(close_files, [file.close for file in files])
+        for file in files:
+            file.open()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

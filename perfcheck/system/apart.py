@@ -1,10 +1,10 @@
-"""Files that a command writes: each is of one option, and none is a file that it reads."""
+"""Files that a command writes: each is of one option, and none is a file that it reads, or standard output unasked."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from perfcheck.errors import UsageError
@@ -26,6 +26,17 @@ def require_apart(written: Mapping[str, Path | None], read: Iterable[Path] = ())
         if place in seen:
             raise UsageError(f"{option} {path}: {seen[place]} writes to the same file; name another file")
         seen[place] = option
+
+
+def require_files(written: Mapping[str, Path | None], streaming: Sequence[str] = ()) -> None:
+    """Raise UsageError where an option that is not one of `streaming` names standard output as `-`.
+
+    Else a file of this name would be made, and who waits for the output in a pipe would get none.
+    """
+    only = f"only {' and '.join(streaming)} writes to standard output ('-')" if streaming else "'-' is no file here"
+    for option, path in written.items():
+        if str(path) == "-" and option not in streaming:
+            raise UsageError(f"{option} -: {only}; name a file")
 
 
 def _is_stream(path: Path) -> bool:

@@ -111,7 +111,7 @@ def write_report(path: Path, content: bytes) -> None:
 @contextmanager
 def writing_report(path: Path) -> Iterator[BinaryIO]:
     """Yield a stream whose content becomes the file that the user named, as `write_report` does."""
-    if _is_written_in_place(path):
+    if is_written_in_place(path):
         # No O_CREAT: a device that has gone is not replaced by a file. Standard output may hold something already.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "wb") as stream:
             yield stream
@@ -127,13 +127,14 @@ def require_report_writable(path: Path) -> None:
     """Raise OSError unless `write_report` can write there; makes the folder if need be."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not _is_written_in_place(path):
+    if not is_written_in_place(path):
         require_writable(Path(os.path.realpath(path)).parent)
     elif not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _is_written_in_place(path: Path) -> bool:
+def is_written_in_place(path: Path) -> bool:
+    """Whether a path that the user named is a device, a pipe or standard output, which is not to be replaced."""
     # What /dev/stdout leads to may be a regular file, which somebody else has open.
     if Path(os.path.realpath(path.parent)).is_relative_to("/dev") or path.resolve().is_relative_to("/proc"):
         return path.exists()

@@ -107,3 +107,9 @@ def test_the_ticket_is_shown_as_it_ships() -> None:
     (shown,) = [block for block in SCENARIOS if block.page.endswith("keep-a-ticket.md")]
     shipped = yaml.safe_load((ROOT / "scenarios/ticket-4711-slow-backup.yaml").read_text())
     assert yaml.safe_load(shown.text) == shipped
+
+
+def test_the_table_of_tasks_names_each_task_once() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]*\]\(", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) > 20
+    assert sorted(set(rows)) == sorted(rows)

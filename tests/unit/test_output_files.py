@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
+import shutil
 import tracemalloc
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +19,12 @@ from perfcheck.errors import OutputError, RecordError, UsageError
 from perfcheck.model.event import Event
 from perfcheck.model.metric import Layer
 from perfcheck.model.record import ComparisonRecord, ExpectationRecord
+from perfcheck.model.series import Curve
 from perfcheck.model.verdict import Verdict
 from perfcheck.output import JsonLinesOutput, JunitOutput, read_records
 from perfcheck.output.events import EventLines
+from perfcheck.output.outputs import close_files
+from perfcheck.output.series import SeriesFile
 from perfcheck.testing import make_record, make_unmeasured_record
 
 RTT = "tcp.rtt_us.p99"
@@ -215,6 +221,24 @@ def test_events_that_cannot_be_written_are_told_at_the_end_and_keep_nothing_from
     with pytest.raises(OutputError, match="/dev/full: cannot write events: No space left on device"):
         lines.close()
     lines.close()
+
+
+def test_each_file_of_a_session_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A full disk costs both: the second must not hide behind the first."""
+    event = Event(number=1, timestamp_ns=1, flow=None, layer=Layer.TCP, metric="tcp.rtt_us", value=1.0)
+    curve = Curve(metric="tcp.rtt_us.p50", subject=None, t_ns=np.array([1]), values=np.array([1.0]))
+    (tmp_path / "gone").mkdir()
+    lines, series, closed = EventLines(Path("/dev/full")), SeriesFile(tmp_path / "gone" / "s.parquet"), []
+    for file in (lines, series):
+        file.open()
+    lines.write([event], run_id="r", scenario="wan", trial=0, epoch_ns=0)
+    series.write([curve], run_id="r", trial=0)
+    shutil.rmtree(tmp_path / "gone")
+    with pytest.raises(OutputError) as told:
+        close_files([lines.close, series.close, lambda: closed.append(1)])
+    assert re.search("/dev/full: cannot write events.*\n.*s.parquet: cannot write the series", str(told.value))
+    assert closed == [1]
+    close_files([lines.close, series.close])
 
 
 def test_a_file_without_an_event_is_not_left(tmp_path: Path) -> None:

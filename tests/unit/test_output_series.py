@@ -159,3 +159,16 @@ def test_a_record_without_series_says_how_to_get_them(tmp_path: Path, capsys: py
     records.write_text(make_record().to_json() + "\n")
     assert main(["show", str(records)]) == 2
     assert "--series PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"), [("", "s.parquet, is not there\n"), ("elsewhere/", "is not there, nor is ")]
+)
+def test_each_place_where_series_are_looked_for_is_named_once(
+    folder: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lost = SeriesRecord(file=f"{folder}s.parquet", interval_ms=100)
+    Path("runs.jsonl").write_text(make_record().model_copy(update={"series": lost}).to_json() + "\n")
+    assert main(["show", "runs.jsonl"]) == 2
+    assert said in capsys.readouterr().err

@@ -30,7 +30,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     option(group, "--slowest", "with --detail or --join: how many of the slowest packets (default: 10)",
            type=values.count(1, 1000, "a number of packets"), default=10, metavar="N")  # fmt: skip
     option(group, "--save", "with --detail: also write the packets to this file, to join it with the other host's",
-           type=value(values.path), metavar="FILE")  # fmt: skip
+           type=value(values.own_file), metavar="FILE")  # fmt: skip
     option(group, "--join", "read two files of --save, one of each end, and show the whole way", nargs=2,
            type=value(values.path), metavar="FILE")  # fmt: skip
 

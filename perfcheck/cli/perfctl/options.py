@@ -118,7 +118,8 @@ def _add_output(group: Any, command: Command) -> None:
            "(line protocol); the last two of observe, tcp and hist (default: console)",
            known=get_args(OutputFormat), metavar="FORMAT")  # fmt: skip
     option(group, "--output-file", "write to this file instead of standard output" if command.name != "record" else
-           "the recording to write (default: perfctl-DATE-TIME.rec)", type=value(values.path),
+           "the recording to write (default: perfctl-DATE-TIME.rec)",
+           type=value(values.own_file if command.name == "record" else values.file_or_stdout),
            metavar="FILE")  # fmt: skip
     option(group, "--report", "when the watch is over, write what it saw as a page to this file: .html, .md or .pdf",
            type=value(values.path), metavar="PATH")  # fmt: skip

@@ -29,7 +29,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
            "P50, P90 and P99 (default: connection)", known=GROUPS, metavar="WHAT", default="connection",
            )  # fmt: skip
     option(group, "--history-file", "keep the intervals in this file, for --trend of later runs",
-           type=value(values.path), metavar="FILE")  # fmt: skip
+           type=value(values.own_file), metavar="FILE")  # fmt: skip
     option(group, "--history-duration", "how much of the past the file keeps (default: 60min)",
            dest="history_duration_ns", type=values.duration_ns(1_000_000_000, 1 << 61, "60min"),
            metavar="TIME")  # fmt: skip

@@ -23,6 +23,7 @@ MOST_INTERVAL_NS: Final = 3_600_000_000_000
 MOST_FLOWS: Final = 1 << 20
 MOST_PIDS: Final = 1 << 22
 _ARROW: Final = "->"
+_STDOUT: Final = Path("-")
 _UNITS: Final = ", ".join(DURATION_NS)
 
 
@@ -211,3 +212,15 @@ def interface(text: str) -> str:
 def path(text: str) -> Path:
     """Parse the name of a file or folder."""
     return Path(text)
+
+
+def own_file(text: str) -> Path:
+    """Parse the name of a file to write; `-` would make a file of that name."""
+    if path(text) == _STDOUT:
+        raise ValueError("'-' is no file here; name a file")
+    return path(text)
+
+
+def file_or_stdout(text: str) -> Path | None:
+    """Parse the name of a file to write, or None for `-`, standard output."""
+    return None if path(text) == _STDOUT else path(text)

@@ -69,6 +69,8 @@ def target_of(text: str) -> Target:
 
 
 def _file(path: Path) -> FileTarget:
+    if str(path) == "-":
+        raise ValueError(f"'-' is no file here, since alerts are in the output, too; {_EXPECTED}")
     if path.is_dir():
         raise ValueError(f"{shown(str(path))} is a folder; add a file name")
     if not path.parent.is_dir():

@@ -150,5 +150,5 @@ def _layers(metrics: Sequence[str], tones: dict[str, Tone], ends: tuple[float, f
 def _words(one: Change) -> str:
     if one.change_pct is None:
         return f"{one.metric}: {one.word}, no change in per cent"
-    interval = "" if one.interval_pct is None else f" ({interval_text(one.interval_pct)})"
-    return f"{one.metric}: {signed_pct(one.change_pct)}{interval}, {one.word}"
+    interval = "" if one.interval_pct is None else f" ({interval_text(one.interval_pct, one.margin_pct)})"
+    return f"{one.metric}: {signed_pct(one.change_pct, one.margin_pct)}{interval}, {one.word}"
