@@ -11,8 +11,8 @@ from perfcheck.model.printable import printable_lines
 
 _LONG: Final = re.compile(r"\S{12,}")
 """Words that are long enough to be worth wrapping."""
-_JOINT: Final = re.compile(r"(?<=\w)(?:\.(?=[A-Za-z])|[_@:/,=>](?=\w))")
-"""A dot of a metric's name wraps, but none of a number, an address or a version."""
+_JOINT: Final = re.compile(r"(?<=\w)(?:[.,](?=[A-Za-z])|[_@:/=>](?=\w))")
+"""A dot or comma of a name wraps, but none of a number, an address or a version."""
 _BREAK: Final = Markup("<wbr>")
 _TO: Final = " to "
 

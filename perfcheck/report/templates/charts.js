@@ -49,7 +49,7 @@
   const paper = location.hash === "#print" || location.search === "?print";
   // Rows, of bars or of hosts, have names that need their height: they come a little nearer and no more.
   const inRows = (spec) => (spec.layer ?? []).some((each) => ["nominal", "ordinal"].includes(each.encoding?.y?.type) || each.encoding?.y?.axis === null);
-  const lowered = (spec, width) => Math.round(inRows(spec) ? 0.9 * spec.height : Math.min(0.55 * spec.height, 0.38 * width));
+  const lowered = (spec, width) => Math.round(inRows(spec) ? 0.9 * spec.height : Math.min(0.5 * spec.height, 0.38 * width));
   const lower = (spec, width) => (spec.height > HIGH ? { ...spec, height: Math.max(HIGH, lowered(spec, width)) } : spec);
 
   // The labels of legends in any part of a specification.

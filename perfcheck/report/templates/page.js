@@ -2,7 +2,8 @@
 (() => {
   const LONG = 30; // entries of the table of contents
   const COLUMN = 110; // pixels of a column below which a table is set narrower
-  const WIDE = 24; // characters of a field that has a line of its card to itself
+  // Characters above which a field has a line of its card to itself, or two columns; a marked one is bolder.
+  const [WIDE, LONGER, MARKED] = [24, 13, 9];
   const root = document.documentElement;
   const byId = (id) => document.getElementById(id);
   const wide = matchMedia("(min-width: 1200px)");
@@ -82,7 +83,9 @@
       [...row.cells].forEach((each, at) => {
         each.setAttribute("role", at ? "cell" : "rowheader");
         each.dataset.heading = headings[at];
-        each.classList.toggle("wide", each.textContent.length > WIDE);
+        const length = each.textContent.length;
+        each.classList.toggle("wide", length > WIDE);
+        each.classList.toggle("double", !each.matches(".number") && length > (each.querySelector(".mark") ? MARKED : LONGER));
       });
     }
   };
