@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Final
 
 from markupsafe import Markup, escape
@@ -22,7 +23,7 @@ def wrapping(text: str) -> Markup:
     shown = printable_lines(text)
     places = [word.start() + joint.end() for word in _LONG.finditer(shown) for joint in _JOINT.finditer(word[0])]
     ends = [0, *places, len(shown)]
-    return _BREAK.join(escape(shown[begin:end]) for begin, end in zip(ends, ends[1:], strict=False))
+    return _BREAK.join(escape(shown[begin:end]) for begin, end in pairwise(ends))
 
 
 def interval(text: str) -> Markup:
