@@ -292,7 +292,8 @@
     scrollTo({ top, behavior: "instant" });
     return rooms;
   };
-  // All is drawn anew before the browser lays out its pages: nothing of it waits for more than promises.
+  // All is drawn anew before the browser lays out its pages: nothing of it waits for more than promises. Firefox keeps
+  // promises waiting until it has printed; there the style sheet shrinks what is drawn to the paper.
   const toPaper = () => {
     const rooms = roomsOnPaper();
     charts.forEach((chart, at) => { if (!chart.figure.closest(".unprinted")) chart.room = rooms[at]; });
