@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from perfcheck.model.printable import printable_lines
-from perfcheck.report import bundle, packing, theme
+from perfcheck.report import bundle, packing, theme, wrapping
 from perfcheck.report.document import Document
 from perfcheck.report.sound import require_sound
 
@@ -76,10 +76,14 @@ def _file(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader(_PACKAGE, _TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=_shown,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    made.filters |= {
+        "wrapping": wrapping.wrapping, "interval": wrapping.interval, "number_class": wrapping.number_class,
+    }  # fmt: skip
+    return made
 
 
 def _shown(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from history_stories import RTT, shifted, story
 from live_intervals import a_histogram
 from live_watches import busy, gathered, hostile_watch
 from playwright.sync_api import Browser
-from report_pages import WIDTHS, Opened, hover, launched, open_page, payload
+from report_pages import WIDTHS, Opened, hover, launched, open_page, payload, tool
 from report_runs import failed_record, hostile_record, run_record, with_events, with_series
 
 from perfcheck.report.compare.page import document as compared_page
@@ -23,10 +24,17 @@ from perfcheck.report.document import Document
 from perfcheck.report.history.page import document as history_page
 from perfcheck.report.html import render_html
 from perfcheck.report.live.page import document as watch_page
+from perfcheck.report.pdf import pdf_of
 from perfcheck.report.run import Given, Source, run_document
 
 Text = Callable[[str], str]
+WIDER: Final = """all => all.filter(each => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1
+                     && getComputedStyle(each.closest("table")?.tHead ?? each).position !== "absolute")
+                 .map(each => `${each.scrollWidth} > ${each.clientWidth}: ${each.textContent.slice(0, 60)}`)"""
+"""Tables, and fields of tables, that are wider than their room, so that they would scroll, be clipped or overlap."""
 COURSE: Final = "r1-course-tcp-rtt-us-p99"
+BETWEEN: Final = (1250, 1024, 900, 640)
+"""Widths of windows between those of a desktop, a tablet and a phone."""
 WATCHED_S: Final = 20
 
 
@@ -106,7 +114,20 @@ def fit(opened: Opened, width: int, scheme: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == width
     wide = page.locator("main svg").evaluate_all("all => all.map(e => e.getBoundingClientRect().right)")
     assert max(wide) <= width
+    assert page.locator("main .scroll, main .scroll :is(th, td)").evaluate_all(WIDER) == []
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == scheme
+
+
+def cards_lack(opened: Opened) -> list[str]:
+    """Return what fields of rows that became cards do not tell on a phone: their heading, or their text."""
+    assert opened.page.locator("main table.carded, main table.stacks").count()
+    lacking: list[str] = opened.page.locator("main table.carded").evaluate_all("""all => all.flatMap(table => {
+        const headings = [...table.tHead.rows[0].cells].map(each => each.textContent);
+        return [...table.tBodies[0].rows].flatMap(row => [...row.cells].filter((each, at) => at && each.textContent
+            && !(getComputedStyle(each, "::before").content === JSON.stringify(headings[at])
+                 && each.innerText === each.textContent)).map(each => each.textContent));
+    })""")
+    return lacking
 
 
 def flaws(opened: Opened) -> list[tuple[str, str, str]]:
@@ -184,13 +205,72 @@ def test_a_page_fits_is_accessible_and_tells_its_values(browser: Browser, tmp_pa
     assert opened.page.locator("figure[data-state=drawn]:has(svg)").evaluate_all("all => all.map(e => e.id)") == names
     TELLS[name](opened)
     assert flaws(opened) == []
-    for width in WIDTHS:
-        for scheme in ("light", "dark"):
+    for width in (*BETWEEN, *WIDTHS):
+        for scheme in ("light", "dark") if width in WIDTHS else ("light",):
             fit(opened, width, scheme)
+    assert cards_lack(opened) == []
     assert flaws(opened) == []
     assert opened.said == []
     assert opened.asked == [file.as_uri()]
     opened.page.close()
+
+
+PAPER_PIXELS: Final = 695
+"""What A4 has between its margins."""
+_DRAWN: Final = """() => [...document.querySelectorAll("figure.chart")].filter(each => each.querySelector("svg")
+    && !each.closest(".unprinted")).map(each => [each.querySelector("svg").viewBox.baseVal.width,
+                                                 each.parentElement.matches(".several")])"""
+
+
+@pytest.mark.parametrize("emulated", [False, True], ids=["from the screen", "from its print layout"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_printed_from_a_window_charts_are_drawn_for_paper(
+    browser: Browser, tmp_path: Path, name: str, emulated: bool
+) -> None:
+    opened = open_page(browser, written(tmp_path, MAKERS[name](tmp_path)), scheme="dark")
+    page = opened.page
+    before = page.evaluate(_DRAWN)
+    # Called after the page's own, when all that they promised is done: what the browser lays out next.
+    page.evaluate(f"""addEventListener("beforeprint", () => {{
+        window.printed = ({_DRAWN})();
+        window.closed = document.querySelectorAll("details:not([open], .unprinted)").length;
+    }})""")
+    folded = "all => all.filter(each => !each.open).length"
+    closed = page.locator("details").evaluate_all(folded)
+    if emulated:
+        page.emulate_media(media="print", color_scheme="dark")
+    page.pdf(prefer_css_page_size=True)
+    printed = page.evaluate("window.printed")
+    assert len(printed) >= len(before) > 0
+    for width, several in printed:
+        assert PAPER_PIXELS / 3 < width <= (PAPER_PIXELS / 2 if several else PAPER_PIXELS)
+    assert page.evaluate("window.closed") == 0
+    page.wait_for_timeout(300)
+    assert emulated or page.evaluate(_DRAWN) == before
+    assert page.locator("details").evaluate_all(folded) == closed
+    assert opened.said == []
+    page.close()
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_pages_of_a_pdf_are_full(tmp_path: Path, name: str) -> None:
+    tool("chromium", "chromium")
+    reader = tool("pdftotext", "poppler-utils")
+    (tmp_path / "page.pdf").write_bytes(pdf_of(render_html(MAKERS[name](tmp_path))))
+    text = subprocess.run(
+        [reader, "-bbox", str(tmp_path / "page.pdf"), "-"], capture_output=True, text=True, check=True
+    ).stdout
+    filled = [page_filled(page) for page in text.split("<page ")[1:]]
+    assert min(filled[:-1]) > 2 / 3
+    # No last page for the line of the version alone.
+    assert filled[-1] > 0.2
+
+
+def page_filled(page: str) -> float:
+    """Return how far down a page has text, above the line with its number."""
+    height = float(re.findall(r'height="([\d.]+)"', page)[0])
+    ends = [float(end) / height for end in re.findall(r'yMax="([\d.]+)"', page)]
+    return max(end for end in ends if end < 0.955)
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -116,7 +116,7 @@ def _cells(axis: Axis, ticks: Sequence[float]) -> Spec:
             "color": {
                 "field": "share", "type": "quantitative",
                 "scale": {"type": "sqrt", "domainMin": 0, "scheme": {"name": "viridis", "extent": list(_SHADES)}},
-                "legend": {"title": "samples (%)", "gradientLength": 160},
+                "legend": {"title": "samples (%)", "gradientLength": 160, "titleOrient": "left"},
             },
             "tooltip": [
                 told("begin", "from (s)"), told("end", "to (s)"), told("low", axis.titled("value from")),

@@ -216,7 +216,8 @@ def _runs_axis(runs: Runs) -> Spec:
     """Return the axis of runs side by side: they come in bunches, so that an axis of time would hide most of them."""
     count = len(runs.when)
     first, last = runs.when[0], runs.when[-1]
-    title = f"run, of {first}" if count == 1 else f"run, from {first} to {last} (UTC)"
+    # In two lines it has room under a chart that stands beside another one, or on a phone.
+    title = f"run, of {first}" if count == 1 else [f"run, from {first}", f"to {last} (UTC)"]
     return {
         "field": "run", "type": "quantitative", "scale": {"domain": [0.5, count + 0.5], "nice": False},
         "axis": {"title": title, "format": "d", "grid": False, "tickMinStep": 1},

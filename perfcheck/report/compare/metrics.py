@@ -102,11 +102,16 @@ def run_figures(compared: Compared, number: int, most: int = MOST_SHOWN) -> tupl
         for one in by_layer(compared)
         if all(values := compared.values(one.metric)) and not _varies(compared, one)
     ]
-    drawn = tuple(
-        Figures(charts=tuple(_charts(compared, one, f"{number}-{place}")))
-        for place, one in enumerate(shown_metrics(compared, most), 1)
+    drawn = [
+        tuple(_charts(compared, one, f"{number}-{place}")) for place, one in enumerate(shown_metrics(compared, most), 1)
+    ]
+    if all(len(charts) == 1 for charts in drawn):
+        # Without distributions beside them the runs of two metrics stand side by side.
+        drawn = [tuple(chart for charts in drawn for chart in charts)] if drawn else []
+    return (
+        *(Figures(charts=charts) for charts in drawn),
+        *([Paragraph(text=f"The same in every run of both sides: {', '.join(alike)}.")] if alike else []),
     )
-    return (*drawn, *([Paragraph(text=f"The same in every run of both sides: {', '.join(alike)}.")] if alike else []))
 
 
 def _charts(compared: Compared, one: ComparisonRecord, suffix: str) -> list[Chart]:

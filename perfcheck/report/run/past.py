@@ -25,11 +25,16 @@ def history_blocks(run: Run) -> Iterator[Block]:
         names = ", ".join(story.series.metric for story in single[:MOST])
         more = f" and {len(single) - MOST} more" if len(single) > MOST else ""
         yield Paragraph(text=f"One run alone is stored, and is no history yet, of {names}{more}.")
+    quiet: list[Chart] = []
     for number, story in enumerate(stories[:MOST]):
         findings = tuple(story.lines())
-        yield Figures(charts=(_chart(run, number, story, findings),))
+        chart = _chart(run, number, story, findings)
         if story.outlook.changes or story.outlook.excursions:
-            yield Bullets(items=findings)
+            yield from (Figures(charts=(chart,)), Bullets(items=findings))
+        else:
+            quiet.append(chart)
+    if quiet:
+        yield Figures(charts=tuple(quiet))
     if stories[MOST:]:
         yield Fold(
             summary=f"{len(stories) - MOST} more histories",

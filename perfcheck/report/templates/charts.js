@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const { element } = reading;
-  const HIGH = 140; // pixels
+  const HIGH = 110; // pixels
   const CONTINUOUS = ["linear", "time", "utc", "log", "symlog", "sqrt", "pow"];
   const config = JSON.parse(document.getElementById("_config").textContent);
   const spoken = document.getElementById("_spoken");
@@ -45,9 +45,12 @@
     return spec.facet || spec.repeat || row || column || facet ? rest : { ...rest, width };
   };
 
-  // On paper, where charts stand side by side, high ones are not as high.
+  // On paper, where charts stand side by side, high ones are not as high, so that more rows of them fit a page.
   const paper = location.hash === "#print" || location.search === "?print";
-  const lower = (spec) => (spec.height >= HIGH ? { ...spec, height: Math.max(HIGH, Math.round(spec.height * 0.7)) } : spec);
+  // Rows, of bars or of hosts, have names that need their height: they come a little nearer and no more.
+  const inRows = (spec) => (spec.layer ?? []).some((each) => ["nominal", "ordinal"].includes(each.encoding?.y?.type) || each.encoding?.y?.axis === null);
+  const lowered = (spec, width) => Math.round(inRows(spec) ? 0.9 * spec.height : Math.min(0.5 * spec.height, 0.38 * width));
+  const lower = (spec, width) => (spec.height > HIGH ? { ...spec, height: Math.max(HIGH, lowered(spec, width)) } : spec);
 
   // The labels of legends in any part of a specification.
   const labelsOf = (part, columns) => Object.entries(part ?? {}).flatMap(([key, value]) => {
@@ -84,6 +87,8 @@
       this.brush = element("div", "brush");
       this.dots = [];
       this.width = 0;
+      this.room = null; // on paper, while the page is printed
+      this.low = false;
       this.series = 0;
       this.drawing = Promise.resolve();
       this.plot.hidden = false;
@@ -102,11 +107,12 @@
     }
 
     async drawNow() {
-      const width = Math.floor(this.plot.clientWidth);
-      if (!width || width === this.width) return;
+      const low = paper || this.room !== null;
+      const width = Math.floor(this.room ?? this.plot.clientWidth);
+      if (!width || (width === this.width && low === this.low)) return;
       await library;
       const { spec, columns } = (await data)[this.figure.id];
-      const whole = { ...fitted(paper ? lower(spec) : spec, width), data: { name: "rows" }, datasets: { rows: rowsOf(columns) } };
+      const whole = { ...fitted(low ? lower(spec, width) : spec, width), data: { name: "rows" }, datasets: { rows: rowsOf(columns) } };
       const patch = (vega) => {
         if (typeof whole.width === "number") vega.autosize = { type: "fit-x", contains: "padding" };
         this.canZoom = zoomable(vega);
@@ -119,7 +125,7 @@
         config: configFor(spec, columns, width), patch,
       });
       this.view = this.shown.view;
-      this.width = width;
+      Object.assign(this, { width, low });
       this.points = null;
       this.plot.classList.remove("vega-embed");
       this.svg = this.plot.querySelector("svg");
@@ -277,6 +283,26 @@
   });
   const idle = window.requestIdleCallback ?? ((call) => setTimeout(call, 50));
   const drawAll = () => Promise.all(charts.map((chart) => chart.draw()));
+  // What each chart has on paper is told only by a layout as wide as paper, which nobody sees.
+  const roomsOnPaper = () => {
+    const top = scrollY;
+    document.documentElement.dataset.paper = "";
+    const rooms = charts.map((chart) => chart.plot.clientWidth);
+    delete document.documentElement.dataset.paper;
+    scrollTo({ top, behavior: "instant" });
+    return rooms;
+  };
+  // All is drawn anew before the browser lays out its pages: nothing of it waits for more than promises. Firefox keeps
+  // promises waiting until it has printed; there the style sheet shrinks what is drawn to the paper.
+  const toPaper = () => {
+    const rooms = roomsOnPaper();
+    charts.forEach((chart, at) => { if (!chart.figure.closest(".unprinted")) chart.room = rooms[at]; });
+    drawAll();
+  };
+  const toScreen = () => {
+    for (const chart of charts) chart.room = null;
+    drawAll();
+  };
   const drawRest = (left) => {
     const next = left.shift();
     if (next) idle(() => next.draw().then(() => drawRest(left)));
@@ -284,14 +310,15 @@
   document.addEventListener("toggle", (event) => {
     for (const plot of event.target.querySelectorAll(".plot")) byPlot.get(plot).draw();
   }, true);
-  addEventListener("beforeprint", drawAll);
   addEventListener("scroll", leaveAll, { passive: true });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") leaveAll(); });
   if (paper) {
-    Object.assign(document.documentElement.dataset, { theme: "light", paper: "" });
+    document.documentElement.dataset.theme = "light";
     for (const each of document.querySelectorAll("details")) each.open = true;
     drawAll();
   } else {
+    addEventListener("beforeprint", toPaper);
+    addEventListener("afterprint", toScreen);
     for (const chart of charts) { nearness.observe(chart.plot); sizes.observe(chart.plot); }
     library.then(() => drawRest([...charts]));
   }

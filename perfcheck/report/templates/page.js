@@ -1,6 +1,9 @@
 "use strict";
 (() => {
   const LONG = 30; // entries of the table of contents
+  const COLUMN = 110; // pixels of a column below which a table is set narrower
+  // Characters above which a field has a line of its card to itself, or two columns; a marked one is bolder.
+  const [WIDE, LONGER, MARKED] = [24, 13, 9];
   const root = document.documentElement;
   const byId = (id) => document.getElementById(id);
   const wide = matchMedia("(min-width: 1200px)");
@@ -13,7 +16,16 @@
   const toggleTheme = () => { root.dataset.theme = isDark() ? "light" : "dark"; nameTheme(); };
 
   const foldContents = () => { if (contents) contents.open = wide.matches; };
-  const openFolds = () => { for (const each of document.querySelectorAll("details")) each.open = true; };
+  // Paper has all folds that are printed open; after it they are as they were.
+  let opened = [];
+  const openFolds = () => {
+    opened = [...opened, ...document.querySelectorAll("details:not([open], .unprinted)")];
+    for (const each of opened) each.open = true;
+  };
+  const closeFolds = () => {
+    for (const each of opened) each.open = false;
+    opened = [];
+  };
 
   // A link may lead into something folded.
   const reveal = () => {
@@ -57,9 +69,45 @@
     button.addEventListener("click", () => copy(button));
   }
 
+  // What a row of cards says to the eye by its place in a table, its cells say themselves.
+  const label = (table) => {
+    if (table.dataset.labelled !== undefined) return;
+    table.dataset.labelled = "";
+    const roles = (all, role) => { for (const each of all) each.setAttribute("role", role); };
+    const headings = [...table.tHead.rows[0].cells].map((each) => each.textContent);
+    table.setAttribute("role", "table");
+    roles([table.tHead, ...table.tBodies], "rowgroup");
+    roles(table.rows, "row");
+    roles(table.tHead.rows[0].cells, "columnheader");
+    for (const row of table.tBodies[0].rows) {
+      [...row.cells].forEach((each, at) => {
+        each.setAttribute("role", at ? "cell" : "rowheader");
+        each.dataset.heading = headings[at];
+        const length = each.textContent.length;
+        each.classList.toggle("wide", length > WIDE);
+        each.classList.toggle("double", !each.matches(".number") && length > (each.querySelector(".mark") ? MARKED : LONGER));
+      });
+    }
+  };
+  // A table of many columns for its room is set narrower; where that is too wide as well, each row becomes a card.
+  const layTables = () => {
+    const shown = [...document.querySelectorAll("main .scroll > table:not(.stacks)")].filter((each) => !each.closest("details:not([open])"));
+    const isWide = ({ parentElement: box }) => box.scrollWidth > box.clientWidth + 1;
+    for (const table of shown) table.classList.remove("tight", "carded");
+    const crowded = (each) => each.tHead.rows[0].cells.length * COLUMN > each.parentElement.clientWidth;
+    const tight = shown.filter((each) => crowded(each) || isWide(each));
+    for (const table of tight) table.classList.add("tight");
+    const carded = tight.filter(isWide);
+    for (const table of carded) {
+      label(table);
+      table.classList.replace("tight", "carded");
+    }
+  };
+
   // Only what can be scrolled needs to be reached by Tab; a table that goes on to the right fades there.
   const fade = (box) => box.classList.toggle("more", box.scrollWidth > box.clientWidth + box.scrollLeft + 1);
   const reachable = () => {
+    layTables();
     for (const box of document.querySelectorAll(".scroll, pre")) {
       if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0; else box.removeAttribute("tabindex");
       if (box.matches(".scroll")) fade(box);
@@ -92,6 +140,7 @@
   wide.addEventListener("change", foldContents);
   addEventListener("hashchange", reveal);
   addEventListener("beforeprint", openFolds);
+  addEventListener("afterprint", closeFolds);
   addEventListener("resize", reachable);
   document.addEventListener("toggle", reachable, true);
   document.addEventListener("scroll", (event) => { if (event.target.matches?.(".scroll")) fade(event.target); }, { capture: true, passive: true });
