@@ -69,9 +69,8 @@ class BaselineStore:
 
     def _change(self, record: RunRecord, change: Callable[[Baseline | None], Baseline]) -> Path:
         if record.verdict is Verdict.INVALID:
-            raise CouldNotMeasure(
-                f"{record.scenario.name}: an INVALID run cannot be a baseline: {record.invalid_reason}"
-            )
+            why = record.invalid_reason or "an `expect` line of it could not be judged"
+            raise CouldNotMeasure(f"{record.scenario.name}: an INVALID run cannot be a baseline: {why}")
         path = self._path(record)
         try:
             with locked_folder(path.parent):

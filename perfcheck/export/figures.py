@@ -11,7 +11,7 @@ from perfcheck.export.names import BY_INTERFACE, is_counted
 from perfcheck.export.own_families import OTHER
 from perfcheck.export.snapshot import label_text
 from perfcheck.live.bottleneck import Mask
-from perfcheck.live.figures import tcp_figures
+from perfcheck.live.figures import again_pct, tcp_figures
 from perfcheck.model.catalogue import CATALOGUE
 from perfcheck.model.flow_table import FlowTable
 from perfcheck.model.interval import Interval
@@ -40,7 +40,7 @@ class Figures:
         yield from self._of_interfaces(interval)
         if self.several:
             yield from self._of_hosts(interval)
-        for metric, value in interval.metrics.items():
+        for metric, value in of_all_ends(interval.metrics, interval.flows).items():
             if not self._told_elsewhere(metric):
                 yield metric, {}, value
 
@@ -80,13 +80,30 @@ class Figures:
                 if not (metric in BY_INTERFACE and self._interfaces) and not _is_tcp(metric):
                     yield metric, {"netns": label_text(host)}, value
         for labels, rows in self.hosts(interval.flows):
-            for metric, value in tcp_figures(interval.flows.where(rows), {}, interval.seconds).items():
+            own = interval.flows.where(rows)
+            for metric, value in of_all_ends(tcp_figures(own, {}, interval.seconds), own).items():
                 yield metric, labels, value
 
     def _told_elsewhere(self, metric: str) -> bool:
         if metric in BY_INTERFACE and self._interfaces:
             return True
         return self.several and metric not in _OF_ALL and (metric in self._by_host or _is_tcp(metric))
+
+
+def of_all_ends(metrics: Mapping[str, float], flows: FlowTable) -> dict[str, float]:
+    """Return the metrics with what is counted counted at each end that is seen, as nstat does.
+
+    In a lab both ends are seen, and what is judged is counted at those that send more than they receive. A watched
+    machine is often one end only, and what it sends again is its own whatever it receives.
+    """
+    found = dict(metrics)
+    for name in metrics:
+        spec = CATALOGUE.get(name)
+        if spec is not None and spec.counter and spec.counter in flows.columns:
+            found[name] = float(flows[spec.counter].sum(dtype=np.uint64))
+    if sent := float(flows["data_segs_out"].sum(dtype=np.uint64)):
+        found["tcp.retrans_pct"] = again_pct(float(flows["retrans_segs"].sum(dtype=np.uint64)), sent)
+    return found
 
 
 def _is_tcp(metric: str) -> bool:

@@ -74,7 +74,8 @@ def test_intervals_follow_one_another_up_to_the_end() -> None:
     edges = [samples.began_ns, *samples.ticks_ns.tolist()]
     assert [moment.length_ns for moment in source.moments] == [max(length, 1) for length in np.diff(edges).tolist()]
     assert before_ns <= samples.began_ns
-    assert samples.warnings == ("a warning",)
+    # On a busy machine a look costs more, and intervals become longer.
+    assert [text for text in samples.warnings if not text.startswith("series: intervals of up to ")] == ["a warning"]
     assert len(samples.named) == 1
     sampler.close()
     assert source.closed == 1

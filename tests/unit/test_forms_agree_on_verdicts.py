@@ -11,7 +11,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 import pytest
-from agree_records import records
+from any_records import records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
 import pytest
-from agree_records import records
+from any_records import records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_output_ktap import printed

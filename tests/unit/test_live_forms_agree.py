@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from test_export_influx import read_line
 from perfcheck.cli.perfctl.tcp_lines import heading, summary
 from perfcheck.collect.base.histogram import RTT_BUCKETS, edges, of_values
 from perfcheck.export.exporter import Exporter
+from perfcheck.export.figures import of_all_ends
 from perfcheck.export.influx import InfluxLines, field_of
 from perfcheck.export.names import live_place
 from perfcheck.export.text import prometheus_text
@@ -125,6 +127,8 @@ def test_summaries_of_a_run_agree_and_no_share_exceeds_its_whole(run: Sequence[I
     }  # fmt: skip
     assert event.metrics["tcp.retrans_segs"] == table.retrans_segs
     assert event.metrics["tcp.data_segs_out"] == table.data_segs_out
+    for name, theirs in (("retrans_segs", "retrans_segments"), ("data_segs_out", "data_segments_out")):
+        assert samples.get(f"perfctl_tcp_{theirs}_total", 0.0) == event.metrics[f"tcp.{name}"]
     for name, ours, theirs in (
         ("acked_bytes", "tcp.bytes_acked", "tcp_acked_bytes"),
         ("received_bytes", "tcp.bytes_received", "tcp_received_bytes"),
@@ -162,7 +166,7 @@ def test_a_gauge_of_prometheus_is_the_field_of_influx_and_the_metric(run: Sequen
             measurement, tags, found, _ = read_line(line)
             assert tags["host"] == "host"
             fields |= {f"{measurement}:{name}": value for name, value in found.items()}
-        for metric, value in one.metrics.items():
+        for metric, value in of_all_ends(one.metrics, one.flows).items():
             place = live_place(metric)
             if place is None or place.family.kind.value == "histogram":
                 continue
@@ -186,3 +190,21 @@ def test_what_is_sent_again_beside_few_segments_is_no_more_than_all() -> None:
     assert "retransmitted: 3 data segments, 100 % of 2 (3 after a timeout)" in list(summary_lines(watched, ()))
     assert "3 retransmissions (100 % of the segments with data)" in "\n".join(summary(beside))
     assert heading(one, is_recorded=True).endswith("3 retransmissions (100 %)")
+
+
+def test_a_client_that_receives_more_than_it_sends_counts_what_it_sends_again() -> None:
+    """As nstat does; in a lab it would count at the sender alone, and here that is another machine."""
+    exporter, lines = Exporter(), InfluxLines("host")
+    table = flow_table(1, segs_out=9, data_segs_out=6, retrans_segs=3, bytes_acked=600, bytes_received=10**6)
+    one = interval(0, table)
+    one = replace(one, metrics=tcp_figures(table, {}, one.seconds))
+    assert one.metrics["tcp.retrans_segs"] == 0
+    samples = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(prometheus_text(exporter.take(one).series()))
+        for sample in family.samples
+    }  # fmt: skip
+    assert samples["perfctl_tcp_retrans_segments_total"] == 3
+    assert samples["perfctl_tcp_retrans_ratio"] == 0.5
+    fields = [read_line(line)[2] for line in lines.of(one)]
+    assert [each["retrans_segments"] for each in fields if "retrans_segments" in each] == [3]
