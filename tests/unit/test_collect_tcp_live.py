@@ -216,3 +216,29 @@ def test_states_are_the_whole_time_also_where_one_changes_after_the_clock_was_re
         told.update(parts)
         now_ns = changed_ns
     assert abs(sum(told.values()) - (now_ns - 10**9) // 1000) <= 2000 + 5 * len(turns)
+
+
+@given(st.integers(1, 10**6), st.integers(0, 5000), st.integers(1, 10**6), st.integers(0, 4))
+def test_what_closed_after_the_clock_was_read_has_not_lived_for_longer_than_the_interval(
+    lived_us: int, late_us: int, next_us: int, state: int
+) -> None:
+    began_ns = 10**9
+    records = np.zeros(1, LIVE)
+    record = records[0]
+    record["cookie"], record["in_window"], record["state"] = 7, 1, state
+    record["window_ns"] = record["state_since_ns"] = began_ns
+    grown = columns.Grown(1, JIFFY_US)
+    now_ns = began_ns + 1000 * lived_us
+    # It closes between the reading of the clock and that of the record.
+    ended_ns = now_ns + 1000 * late_us
+    record["closed"], record["end_ns"] = 1, ended_ns
+    record["state_ns"][state] += ended_ns - began_ns
+    record["state_since_ns"] = ended_ns
+    told = 0
+    for at_ns, most_us in ((now_ns, lived_us), (ended_ns + 1000 * next_us, next_us + late_us)):
+        found = grown.since(np.array([0]), records, at_ns)
+        elapsed = int(found["elapsed_us"][0])
+        assert elapsed <= most_us
+        assert sum(int(found[f"state_{name}_us"][0]) for name in decode.STATES) == elapsed
+        told += elapsed
+    assert told == lived_us + late_us

@@ -95,12 +95,20 @@ class Grown:
 
 
 def _elapsed_us(records: Array, opened: Array, now_ns: int) -> Array:
-    until = np.where(records["closed"] != 0, records["end_ns"], now_ns).astype(np.int64)
+    until = _until_ns(records, now_ns)
     return np.where(opened, np.maximum(until - records["window_ns"].astype(np.int64), 0) // 1000, 0)
 
 
+def _until_ns(records: Array, now_ns: int) -> Array:
+    """Return up to when each is counted; one that closed after the look, before it was copied, has the rest next time.
+
+    Otherwise it would have lived for longer than the interval is.
+    """
+    return np.where(records["closed"] != 0, np.minimum(records["end_ns"], np.uint64(now_ns)), now_ns).astype(np.int64)
+
+
 def _states(records: Array, opened: Array, now_ns: int) -> Iterator[tuple[str, Array]]:
-    until = np.where(records["closed"] != 0, records["end_ns"], now_ns).astype(np.int64)
+    until = _until_ns(records, now_ns)
     # Below 0 where the state changed after `now_ns`, before the record was copied: the state before has that time too
     # much, so that the sum is right, and the next look gives it back.
     lasting = until - records["state_since_ns"].astype(np.int64)
