@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from rich.text import Text
-
+from perfcheck.output.erased_line import ErasedLine
 from perfcheck.output.terminal import console_for
 from perfcheck.system.printing import complain
-
-if TYPE_CHECKING:
-    from rich.live import Live
 
 
 class StageLine:
@@ -20,7 +16,7 @@ class StageLine:
     def __init__(self) -> None:
         """Look at the terminal only once."""
         self._console = console_for(stderr=True)
-        self._live: Live | None = None
+        self._line = ErasedLine(self._console)
         self._text = ""
 
     def __enter__(self) -> Self:
@@ -33,31 +29,24 @@ class StageLine:
         """Erase the line."""
         self.clear()
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the line is erased."""
+        return self._console.is_terminal
+
     def stage(self, text: str) -> None:
         """Show what begins."""
         self._text = text
-        if self._console.is_terminal:
-            self._draw(text)
+        if self.is_terminal:
+            self._line.draw(text)
         else:
             complain(f"perfcheck: {text}")
 
     def share(self, done: float) -> None:
         """Show how far the stage is, on a terminal."""
-        if self._console.is_terminal:
-            self._draw(f"{self._text}: {done:.0%}")
+        if self.is_terminal:
+            self._line.draw(f"{self._text}: {done:.0%}")
 
     def clear(self) -> None:
         """Make room for other output."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def _draw(self, text: str) -> None:
-        from rich.live import Live
-
-        if self._live is None:
-            self._live = Live(
-                console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-            )
-            self._live.start()
-        self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+        self._line.clear()

@@ -12,7 +12,7 @@ from perfcheck.live.diagnosis import diagnosed
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.interval import Interval
 from perfcheck.model.record import DiagnosisRecord
-from perfcheck.output.diagnosis import named_cause
+from perfcheck.output.rows import cause_text
 
 WINDOW: Final = 5
 """Intervals that are judged together."""
@@ -56,7 +56,7 @@ class RecentDiagnosis:
                 self._causes()
             return ""
         self._since = 0
-        return ", ".join(named_cause(cause) for cause in self._causes()[:_NAMED] if cause.cause != HEALTHY)
+        return ", ".join(cause_text(cause) for cause in self._causes()[:_NAMED] if cause.cause != HEALTHY)
 
     def latest(self) -> Mapping[str, float] | None:
         """Return the probability of each cause where the last interval was judged, else None."""
@@ -74,7 +74,7 @@ class RecentDiagnosis:
 
     def at_the_end(self) -> str:
         """Return the most probable causes of the last intervals; "" where no connection was seen in them."""
-        return ", ".join(map(named_cause, self.judged()[:_NAMED]))
+        return ", ".join(map(cause_text, self.judged()[:_NAMED]))
 
     def judged(self) -> Sequence[DiagnosisRecord]:
         """Return all causes of the last intervals, the most probable first; nothing where no connection was seen."""

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from perfcheck.model.confirmation import Answer, ConfirmationRecord, EffectRecord
 from perfcheck.model.record import DiagnosisRecord, RunRecord
-from perfcheck.model.units import format_value, probability_text
-from perfcheck.output.rows import scenario_label, signed_pct
+from perfcheck.model.units import format_value
+from perfcheck.output.rows import cause_text, scenario_label, signed_pct
 
 _INDENT = 15
 _LEAST_WIDTH = 40
@@ -31,12 +31,10 @@ def diagnosis_lines(record: RunRecord, width: int) -> Iterator[Text]:
         yield from cause_lines(cause, width)
     rest = record.diagnosis[_TOLD:]
     if rest:
-        yield from block("also", ", ".join(named_cause(cause) for cause in rest), width)
+        yield from block("also", ", ".join(cause_text(cause) for cause in rest), width)
     entries = {name: found.diagnosis[0] for name, found in record.subjects.items() if found.diagnosis}
     if len(entries) > 1:
-        yield from block(
-            "entries", "\n".join(f"{name}: {named_cause(cause)}" for name, cause in entries.items()), width
-        )
+        yield from block("entries", "\n".join(f"{name}: {cause_text(cause)}" for name, cause in entries.items()), width)
     lacking = [f"{name}: {why}" for name, why in record.unavailable.items()]
     missing = [layer for layer in _LAYERS if not any(name.startswith(f"{layer}.") for name in record.metrics)]
     if record.metrics and missing:
@@ -84,7 +82,7 @@ def _effect(effect: EffectRecord) -> str:
 
 def cause_lines(cause: DiagnosisRecord, width: int) -> Iterator[Text]:
     """Yield the lines that tell a cause: its evidence, its chain, and what to do."""
-    yield Text.assemble("  ", (named_cause(cause), "bold"))
+    yield Text.assemble("  ", (cause_text(cause), "bold"))
     for label, text in (
         ("because", "\n".join(cause.evidence_for)), ("against it", "\n".join(cause.evidence_against)),
         ("chain", " -> ".join(cause.chain)), ("rests on", cause.chain_rests_on), ("first", cause.fix_first),
@@ -92,11 +90,6 @@ def cause_lines(cause: DiagnosisRecord, width: int) -> Iterator[Text]:
     ):  # fmt: skip
         if text:
             yield from block(label, text, width)
-
-
-def named_cause(cause: DiagnosisRecord) -> str:
-    """Return a cause with its confidence: `random_loss (93 %)`."""
-    return f"{cause.cause} ({probability_text(cause.confidence)})"
 
 
 def block(label: str, text: str, width: int) -> Iterator[Text]:

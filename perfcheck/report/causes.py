@@ -8,7 +8,7 @@ from typing import Final
 
 from perfcheck.model.causes import HEALTHY
 from perfcheck.model.record import DiagnosisRecord
-from perfcheck.output.diagnosis import named_cause
+from perfcheck.output.rows import cause_text
 from perfcheck.report.document import Block, Bullets, Chain, Evidence, Fold, Paragraph, Tone
 
 TOLD: Final = 3
@@ -25,7 +25,7 @@ def words_of(cause: str) -> str:
 
 def named(cause: DiagnosisRecord) -> str:
     """Return a cause as words, with its confidence: `queue overflow (93 %)`."""
-    return words_of(named_cause(cause))
+    return words_of(cause_text(cause))
 
 
 def tone_of(cause: DiagnosisRecord) -> Tone:

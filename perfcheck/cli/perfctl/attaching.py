@@ -8,7 +8,6 @@ from importlib import import_module
 
 from perfcheck.cli.stage_line import StageLine
 from perfcheck.model.interval import Intervals, LiveRequest, OpenIntervals
-from perfcheck.output.terminal import console_for
 
 
 @contextmanager
@@ -16,7 +15,7 @@ def attached(request: LiveRequest) -> Iterator[Intervals]:
     """Attach, and detach at the block's end; a line says so meanwhile, on a terminal alone."""
     with ExitStack() as stack:
         with StageLine() as line:
-            if console_for(stderr=True).is_terminal:
+            if line.is_terminal:
                 line.stage("attaching to the kernel")
             live: OpenIntervals = import_module("perfcheck.live.session").open_live(request)
             intervals = stack.enter_context(live)

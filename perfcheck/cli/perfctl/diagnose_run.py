@@ -19,7 +19,8 @@ from perfcheck.live.wording import count, left_out, lost, watched, without_room
 from perfcheck.model.event import utc_text
 from perfcheck.model.interval import Interval, LiveRequest, OpenIntervals
 from perfcheck.model.record import DiagnosisRecord
-from perfcheck.output.diagnosis import block, cause_lines, named_cause
+from perfcheck.output.diagnosis import block, cause_lines
+from perfcheck.output.rows import cause_text
 from perfcheck.output.terminal import console_for
 from perfcheck.system.printing import complain
 
@@ -41,7 +42,7 @@ def run(
                 seen.append(interval)
                 if progress.is_terminal:
                     found = diagnosed(seen, rules, correlate=False, part=part)
-                    progress.print(f"{found.whole.seconds:4.0f} s  {named_cause(found.causes[0])}", style="dim")
+                    progress.print(f"{found.whole.seconds:4.0f} s  {cause_text(found.causes[0])}", style="dim")
     except KeyboardInterrupt:
         complain(f"{out.prog}: interrupted: this is what was seen until then")
     except Stopped as stop:
@@ -75,7 +76,7 @@ def lines(found: LiveDiagnosis, problem: str | None, *, correlate: bool, width: 
         yield from cause_lines(cause, width)
     rest = found.causes[_TOLD:]
     if rest:
-        yield from block("also", ", ".join(named_cause(cause) for cause in rest), width)
+        yield from block("also", ", ".join(cause_text(cause) for cause in rest), width)
     if correlate and found.account:
         yield Text("  decision tree", style="bold")
         for line in _taken(found.account):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Final, Self
 
-from rich.live import Live
 from rich.text import Text
 
 from perfcheck.model.interval import Interval
 from perfcheck.model.units import format_value
+from perfcheck.output.erased_line import ErasedLine
 from perfcheck.output.terminal import console_for
 
 _LINE_GAP_NS: Final = 60 * 10**9
@@ -24,7 +24,7 @@ class RecordProgress:
         self._prog = prog
         self._duration_ns = duration_ns
         self._console = console_for(stderr=True)
-        self._live: Live | None = None
+        self._line = ErasedLine(self._console)
         self._begin_ns: int | None = None
         self._said_ns = 0
         self._intervals = 0
@@ -50,25 +50,14 @@ class RecordProgress:
             f"{format_value(size_bytes, 'bytes')}, {len(interval.flows):,} connections"
         )
         if self._console.is_terminal:
-            self._draw(text)
+            self._line.draw(text)
         elif interval.end_ns - self._said_ns >= _LINE_GAP_NS:
             self._said_ns = interval.end_ns
             self._console.print(Text(text), soft_wrap=True)
 
     def clear(self) -> None:
         """Make room for other lines."""
-        live, self._live = self._live, None
-        if live is not None:
-            live.stop()
-
-    def _draw(self, text: str) -> None:
-        if self._live is None:
-            # No thread that draws: it would take CPU time from the measurement.
-            self._live = Live(
-                console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-            )
-            self._live.start()
-        self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+        self._line.clear()
 
 
 def length_text(length_ns: int) -> str:
